@@ -1,0 +1,58 @@
+//! Grant types, response types, response modes, prompts.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! wire_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vmeta])* #[serde(rename = $text)] $variant),+ }
+
+        impl $name {
+            /// Every value that is known.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// Reads the word on the wire.
+            pub fn from_wire(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+pub(crate) use wire_enum;
+
+wire_enum! {
+    /// `grant_type` values that this version issues tokens for.
+    GrantType {
+        AuthorizationCode = "authorization_code",
+        RefreshToken = "refresh_token",
+        ClientCredentials = "client_credentials",
+        /// Not part of OAuth 2.1; first-party clients only.
+        Password = "password",
+    }
+}
+
+wire_enum! {
+    /// `response_type` values. The implicit and hybrid flows are not offered.
+    ResponseType { Code = "code" }
+}
+
+wire_enum! {
+    /// `response_mode` values.
+    ResponseMode { Query = "query", FormPost = "form_post" }
+}
+
+wire_enum! {
+    /// `display` values (OpenID Connect Core §3.1.2.1).
+    Display { Page = "page", Popup = "popup", Touch = "touch", Wap = "wap" }
+}
+
+wire_enum! {
+    /// `prompt` values (OpenID Connect Core §3.1.2.1).
+    Prompt { None = "none", Login = "login", Consent = "consent", SelectAccount = "select_account" }
+}

@@ -1,0 +1,25 @@
+//! RFC vocabulary of OAuth 2.1 and OpenID Connect, shared by both services.
+//!
+//! Words, shapes and syntax rules only: serde types, parsers and formatters. No I/O, no clock, no business rule.
+
+pub mod challenge;
+pub mod client_auth;
+pub mod error;
+pub mod form;
+pub mod grant;
+pub mod metadata;
+pub mod pkce;
+pub mod redirect;
+pub mod scope;
+pub mod token;
+
+pub use challenge::{BearerChallenge, BearerErrorCode};
+pub use client_auth::{BasicCredentials, ClientAuthMethod, MalformedBasic};
+pub use error::OAuthErrorCode;
+pub use form::{Form, FormError};
+pub use grant::{Display, GrantType, Prompt, ResponseMode, ResponseType};
+pub use metadata::{ProtectedResourceMetadata, ProviderMetadata};
+pub use pkce::{CodeChallenge, CodeVerifier, PkceError};
+pub use redirect::{RedirectUri, RedirectUriError};
+pub use scope::{Scope, ScopeError, ScopeToken};
+pub use token::{IntrospectionReply, TokenReply, TokenTypeHint};

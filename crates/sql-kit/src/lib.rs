@@ -1,0 +1,1 @@
+//! One executor over SQLite and PostgreSQL: portable statements, typed arguments, transactions with group commit, migrations under a lock.

@@ -1,0 +1,1 @@
+//! Test doubles that both services share: fixed clock, seeded entropy.

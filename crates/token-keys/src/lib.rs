@@ -1,0 +1,1 @@
+//! josekit behind our own types: master key, sealing, key generation, JWKS, signing, verification.

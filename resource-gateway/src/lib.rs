@@ -1,0 +1,1 @@
+//! AI gateway: verifies tokens, applies an interface's policy, calls vendors, accounts for usage.
