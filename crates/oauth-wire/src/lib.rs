@@ -10,6 +10,7 @@ pub mod grant;
 pub mod metadata;
 pub mod pkce;
 pub mod redirect;
+pub mod revocation;
 pub mod scope;
 pub mod token;
 
@@ -21,5 +22,6 @@ pub use grant::{Display, GrantType, Prompt, ResponseMode, ResponseType};
 pub use metadata::{ProtectedResourceMetadata, ProviderMetadata};
 pub use pkce::{CodeChallenge, CodeVerifier, PkceError};
 pub use redirect::{RedirectUri, RedirectUriError};
+pub use revocation::{RevocationEvent, RevocationIndex, Revoked, TokenFacts};
 pub use scope::{Scope, ScopeError, ScopeToken};
 pub use token::{IntrospectionReply, TokenReply, TokenTypeHint};

@@ -1,0 +1,3 @@
+//! Inbound HTTP: router, extractors, responders, pages.
+
+pub(crate) mod pages;

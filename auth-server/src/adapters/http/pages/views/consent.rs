@@ -1,0 +1,25 @@
+use askama::Template;
+
+use super::{App, Page, Person, ScopeLine};
+
+/// `/consent`: what an application may do. Posts `action` = `allow`, `deny` or `switch` (sign in as someone else).
+#[derive(Debug, Template)]
+#[template(path = "pages/consent.html")]
+pub(crate) struct ConsentPage {
+    pub(crate) page: Page,
+    pub(crate) app: App,
+    pub(crate) user: Person,
+    /// In the order in which they shall be read; those asked for the first time by [`ScopeLine::as_new`].
+    pub(crate) scopes: Vec<ScopeLine>,
+    /// Host (and port) of the redirect URI, or its scheme when it has no host.
+    pub(crate) redirect_host: String,
+    pub(crate) request: Option<String>,
+    pub(crate) csrf: String,
+}
+
+impl ConsentPage {
+    /// "New" says something only beside what is not new.
+    fn tells_new(&self) -> bool {
+        self.scopes.iter().any(|line| !line.new)
+    }
+}

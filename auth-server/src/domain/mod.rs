@@ -1,0 +1,11 @@
+//! Entities, value types and pure rules: values in, values out.
+
+pub mod authorization;
+pub mod client;
+pub mod directory;
+pub mod grant;
+pub mod ids;
+pub mod session;
+pub mod signing_key;
+pub mod throttle;
+pub mod user;
