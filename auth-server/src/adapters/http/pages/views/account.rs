@@ -1,6 +1,6 @@
 use askama::Template;
 
-use super::{App, Device, Moment, Page, Person, ScopeLine, super::texts::Text};
+use super::{super::texts::Text, App, Device, Moment, Page, Person, ScopeLine};
 
 /// `/account`: profile, sessions, connected applications. Posts to `/account` with `action` =
 /// `end-session` (and `session`), `end-others`, or `remove-app` (and `client_id`).
@@ -62,13 +62,17 @@ impl AccountPage {
         self.sessions.iter().any(|session| !session.current)
     }
 
-    fn flash_text(&self, flash: Flash) -> &Text {
+    fn nothing_changed(&self) -> bool {
+        self.flash == Some(Flash::FormExpired)
+    }
+
+    fn flash_text(&self) -> Option<&Text> {
         let t = &self.page.t.account.flash;
-        match flash {
+        Some(match self.flash? {
             Flash::SessionEnded => &t.session_ended,
             Flash::OthersEnded => &t.others_ended,
             Flash::AppRemoved => &t.app_removed,
             Flash::FormExpired => &t.expired,
-        }
+        })
     }
 }

@@ -41,16 +41,16 @@ pub(crate) enum LoginProblem {
 }
 
 impl LoginPage {
-    fn problem_text(&self, problem: LoginProblem) -> String {
+    fn problem_text(&self) -> Option<String> {
         const MINUTE: u64 = 60;
         let t = &self.page.t.login;
-        match problem {
+        Some(match self.problem? {
             LoginProblem::WrongCredentials => t.wrong.to_string(),
             LoginProblem::FormExpired => t.expired.to_string(),
             LoginProblem::Busy => t.busy.to_string(),
             LoginProblem::Throttled { seconds } if seconds <= 2 * MINUTE => t.throttled_seconds.with(seconds.max(1)),
             LoginProblem::Throttled { seconds } => t.throttled_minutes.with(seconds.div_ceil(MINUTE)),
-        }
+        })
     }
 
     /// Whether assistive technology shall call the two fields wrong.

@@ -191,5 +191,5 @@ fn monogram(name: &str) -> String {
 pub(super) fn web_only(uri: Option<&str>) -> Option<String> {
     let uri = uri?;
     let parsed = Url::parse(uri).ok()?;
-    (matches!(parsed.scheme(), "https" | "http") && parsed.has_host()).then(|| parsed.to_string())
+    (matches!(parsed.scheme(), "https" | "http") && parsed.has_host()).then(|| uri.to_owned())
 }
