@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
+pub use oauth_wire::SigningAlg;
 use oauth_wire::{ClientAuthMethod, GrantType, RedirectUri, ResponseType, Scope};
 use serde::{Deserialize, Serialize};
 use service_kit::Timestamp;
@@ -39,6 +40,8 @@ pub struct Client {
     /// Idle lifetime of refresh tokens.
     pub refresh_token_ttl: Option<Duration>,
     pub id_token_signed_response_alg: SigningAlg,
+    /// Our own extension: the algorithm of the client's access tokens.
+    pub access_token_signing_alg: SigningAlg,
     /// Interfaces of the gateway that the client may call; `None`: all that its scopes allow.
     pub ai_interfaces: Option<BTreeSet<String>>,
     /// Permission codes of the client itself, such as [`PERMISSION_INTROSPECT`].
@@ -75,30 +78,6 @@ pub struct ClientSecret {
 impl fmt::Debug for ClientSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientSecret").field("expires_at", &self.expires_at).finish_non_exhaustive()
-    }
-}
-
-/// Signature algorithms that this version issues tokens with (RFC 7518 §3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum SigningAlg {
-    #[serde(rename = "RS256")]
-    Rs256,
-    #[serde(rename = "ES256")]
-    Es256,
-}
-
-impl SigningAlg {
-    pub const ALL: [Self; 2] = [Self::Rs256, Self::Es256];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Es256 => "ES256",
-        }
-    }
-
-    pub fn from_wire(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|alg| alg.as_str() == text)
     }
 }
 

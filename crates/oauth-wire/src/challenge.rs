@@ -38,7 +38,11 @@ impl BearerChallenge<'_> {
         let mut separator = " ";
         let mut push = |name: &str, value: &str| {
             // Writing to a String cannot fail.
-            let _ = write!(header, "{separator}{name}=\"{}\"", crate::error::legal_description(value));
+            let _ = write!(
+                header,
+                "{separator}{name}=\"{}\"",
+                crate::error::legal_description(value)
+            );
             separator = ", ";
         };
         if let Some(realm) = self.realm {

@@ -45,7 +45,10 @@ impl BasicCredentials {
         let bytes = STANDARD.decode(encoded).map_err(|_| MalformedBasic)?;
         let text = String::from_utf8(bytes).map_err(|_| MalformedBasic)?;
         let (id, secret) = text.split_once(':').ok_or(MalformedBasic)?;
-        let credentials = Self { client_id: form_decoded(id)?, client_secret: form_decoded(secret)? };
+        let credentials = Self {
+            client_id: form_decoded(id)?,
+            client_secret: form_decoded(secret)?,
+        };
         if credentials.client_id.is_empty() {
             return Err(MalformedBasic);
         }
@@ -55,7 +58,9 @@ impl BasicCredentials {
 
 impl fmt::Debug for BasicCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BasicCredentials").field("client_id", &self.client_id).finish_non_exhaustive()
+        f.debug_struct("BasicCredentials")
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,14 +99,23 @@ mod tests {
     #[test]
     fn raw_and_encoded_forms_of_a_plain_secret_coincide() {
         let plain = BasicCredentials::from_header(&header("web:s-e_cret")).unwrap().unwrap();
-        let encoded = BasicCredentials::from_header(&header("web:s%2De%5Fcret")).unwrap().unwrap();
+        let encoded = BasicCredentials::from_header(&header("web:s%2De%5Fcret"))
+            .unwrap()
+            .unwrap();
         assert_eq!(plain, encoded);
     }
 
     #[test]
     fn other_schemes_are_not_ours_and_broken_basic_is_an_error() {
         assert_eq!(BasicCredentials::from_header("Bearer abc"), None);
-        for bad in ["Basic", "Basic !!!", &header("nocolon"), &header(":secret"), &header("a:%zz"), &header("a:%2")] {
+        for bad in [
+            "Basic",
+            "Basic !!!",
+            &header("nocolon"),
+            &header(":secret"),
+            &header("a:%zz"),
+            &header("a:%2"),
+        ] {
             assert_eq!(BasicCredentials::from_header(bad), Some(Err(MalformedBasic)), "{bad}");
         }
     }

@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 /// What the provider says about itself. One document serves both well-known names; a field that does not apply is absent.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the documents define these members as booleans"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderMetadata {
     pub issuer: String,

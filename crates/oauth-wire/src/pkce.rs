@@ -106,7 +106,10 @@ mod tests {
         let good = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
         assert_eq!(CodeChallenge::parse(good, Some("plain")), Err(PkceError::MethodNotS256));
         assert_eq!(CodeChallenge::parse(good, None), Err(PkceError::MethodNotS256));
-        assert_eq!(CodeChallenge::parse(&good[..42], Some("S256")), Err(PkceError::MalformedChallenge));
+        assert_eq!(
+            CodeChallenge::parse(&good[..42], Some("S256")),
+            Err(PkceError::MalformedChallenge)
+        );
     }
 
     #[test]

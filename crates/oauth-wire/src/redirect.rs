@@ -32,7 +32,17 @@ pub enum RedirectUriError {
 }
 
 /// Schemes that a browser runs or opens locally; a private-use scheme needs a dot (RFC 8252 §7.1), these never pass.
-const FORBIDDEN_SCHEMES: &[&str] = &["javascript", "data", "vbscript", "file", "blob", "about", "filesystem", "ws", "wss"];
+const FORBIDDEN_SCHEMES: &[&str] = &[
+    "javascript",
+    "data",
+    "vbscript",
+    "file",
+    "blob",
+    "about",
+    "filesystem",
+    "ws",
+    "wss",
+];
 
 impl RedirectUri {
     /// Checks a URI for registration.
@@ -41,7 +51,9 @@ impl RedirectUri {
     /// [`RedirectUriError`] says which rule it breaks.
     pub fn parse(text: &str) -> Result<Self, RedirectUriError> {
         // Only the characters of RFC 3986: parsers drop tabs, turn backslashes and trim spaces each in their own way.
-        if !text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}')) {
+        if !text.bytes().all(|b| {
+            b.is_ascii_graphic() && !matches!(b, b'\\' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}')
+        }) {
             return Err(RedirectUriError::Character);
         }
         if text.contains('#') {
@@ -71,10 +83,19 @@ impl RedirectUri {
         if url.scheme() == "http" && loopback_authority(text).is_none() {
             return Err(RedirectUriError::PlainHttp);
         }
-        let path = authority_and_rest.strip_prefix(authority).unwrap_or_default().split('?').next().unwrap_or_default();
+        let path = authority_and_rest
+            .strip_prefix(authority)
+            .unwrap_or_default()
+            .split('?')
+            .next()
+            .unwrap_or_default();
         let lowered = path.to_ascii_lowercase();
         let ambiguous = |segment: &str| segment == "." || segment == ".." || segment.contains(';');
-        if lowered.contains("%2e") || lowered.contains("%2f") || lowered.contains("%5c") || path.split('/').any(ambiguous) {
+        if lowered.contains("%2e")
+            || lowered.contains("%2f")
+            || lowered.contains("%5c")
+            || path.split('/').any(ambiguous)
+        {
             return Err(RedirectUriError::Ambiguous);
         }
         Ok(())
@@ -210,7 +231,11 @@ mod tests {
         ] {
             assert!(!native.matches(other), "{other}");
         }
-        assert!(!RedirectUri::parse("https://127.0.0.1/cb").unwrap().matches("https://127.0.0.1:8443/cb"));
+        assert!(
+            !RedirectUri::parse("https://127.0.0.1/cb")
+                .unwrap()
+                .matches("https://127.0.0.1:8443/cb")
+        );
     }
 
     proptest! {

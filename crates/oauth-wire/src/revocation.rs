@@ -47,12 +47,18 @@ impl RevocationEvent {
     pub fn to_claims(&self, issuer: &str) -> Map<String, Value> {
         let opaque = |id: &str| json!({"format": "opaque", "id": id});
         let (uri, sub_id, before) = match &self.revoked {
-            Revoked::Token { jti } => (TOKEN_REVOKED, json!({"format": "jwt_id", "iss": issuer, "jti": jti}), None),
+            Revoked::Token { jti } => (
+                TOKEN_REVOKED,
+                json!({"format": "jwt_id", "iss": issuer, "jti": jti}),
+                None,
+            ),
             Revoked::Grant { grant } => (GRANT_REVOKED, opaque(grant), None),
             Revoked::Session { sid } => (SESSION_REVOKED, opaque(sid), None),
-            Revoked::Subject { sub, before } => {
-                (SUBJECT_REVOKED, json!({"format": "iss_sub", "iss": issuer, "sub": sub}), Some(*before))
-            }
+            Revoked::Subject { sub, before } => (
+                SUBJECT_REVOKED,
+                json!({"format": "iss_sub", "iss": issuer, "sub": sub}),
+                Some(*before),
+            ),
             Revoked::Client { client_id, before } => (CLIENT_REVOKED, opaque(client_id), Some(*before)),
         };
         let mut event = Map::from_iter([("exp_hint".to_owned(), json!(self.until))]);
@@ -60,7 +66,10 @@ impl RevocationEvent {
             event.insert("before".to_owned(), json!(before));
         }
         let events = Map::from_iter([(uri.to_owned(), Value::Object(event))]);
-        Map::from_iter([("sub_id".to_owned(), sub_id), ("events".to_owned(), Value::Object(events))])
+        Map::from_iter([
+            ("sub_id".to_owned(), sub_id),
+            ("events".to_owned(), Value::Object(events)),
+        ])
     }
 
     /// Reads the event out of a SET's claims.
@@ -70,7 +79,9 @@ impl RevocationEvent {
     pub fn from_claims(claims: &Map<String, Value>) -> Result<Self, UnknownEvent> {
         let events = claims.get("events").and_then(Value::as_object).ok_or(UnknownEvent)?;
         let mut entries = events.iter();
-        let (Some((uri, event)), None) = (entries.next(), entries.next()) else { return Err(UnknownEvent) };
+        let (Some((uri, event)), None) = (entries.next(), entries.next()) else {
+            return Err(UnknownEvent);
+        };
         let subject = |member: &str| {
             let value = claims.get("sub_id").and_then(|s| s.get(member)).and_then(Value::as_str);
             value.map(str::to_owned).ok_or(UnknownEvent)
@@ -80,11 +91,20 @@ impl RevocationEvent {
             TOKEN_REVOKED => Revoked::Token { jti: subject("jti")? },
             GRANT_REVOKED => Revoked::Grant { grant: subject("id")? },
             SESSION_REVOKED => Revoked::Session { sid: subject("id")? },
-            SUBJECT_REVOKED => Revoked::Subject { sub: subject("sub")?, before: number("before")? },
-            CLIENT_REVOKED => Revoked::Client { client_id: subject("id")?, before: number("before")? },
+            SUBJECT_REVOKED => Revoked::Subject {
+                sub: subject("sub")?,
+                before: number("before")?,
+            },
+            CLIENT_REVOKED => Revoked::Client {
+                client_id: subject("id")?,
+                before: number("before")?,
+            },
             _ => return Err(UnknownEvent),
         };
-        Ok(Self { revoked, until: number("exp_hint")? })
+        Ok(Self {
+            revoked,
+            until: number("exp_hint")?,
+        })
     }
 }
 
@@ -177,28 +197,51 @@ mod tests {
             Revoked::Token { jti: "g1.a".into() },
             Revoked::Grant { grant: "g1".into() },
             Revoked::Session { sid: "s1".into() },
-            Revoked::Subject { sub: "u1".into(), before: 100 },
-            Revoked::Client { client_id: "c1".into(), before: 100 },
+            Revoked::Subject {
+                sub: "u1".into(),
+                before: 100,
+            },
+            Revoked::Client {
+                client_id: "c1".into(),
+                before: 100,
+            },
         ]
     }
 
-    const TOKEN: TokenFacts<'_> =
-        TokenFacts { jti: "g1.a", sid: Some("s1"), sub: "u1", client_id: "c1", iat: 100 };
+    const TOKEN: TokenFacts<'_> = TokenFacts {
+        jti: "g1.a",
+        sid: Some("s1"),
+        sub: "u1",
+        client_id: "c1",
+        iat: 100,
+    };
 
     #[test]
     fn every_kind_survives_the_journey_through_a_set() {
         for revoked in each_kind() {
             let event = RevocationEvent { revoked, until: 700 };
-            assert_eq!(RevocationEvent::from_claims(&event.to_claims("https://op.example")), Ok(event));
+            assert_eq!(
+                RevocationEvent::from_claims(&event.to_claims("https://op.example")),
+                Ok(event)
+            );
         }
     }
 
     #[test]
     fn every_kind_ends_the_token_that_it_names_and_no_other() {
-        let other = TokenFacts { jti: "g2.a", sid: Some("s2"), sub: "u2", client_id: "c2", iat: 100 };
+        let other = TokenFacts {
+            jti: "g2.a",
+            sid: Some("s2"),
+            sub: "u2",
+            client_id: "c2",
+            iat: 100,
+        };
         for revoked in each_kind() {
             let mut index = RevocationIndex::default();
-            index.add(RevocationEvent { revoked: revoked.clone(), until: 700 });
+            index.add(RevocationEvent {
+                revoked: revoked.clone(),
+                until: 700,
+            });
             assert!(index.covers(TOKEN), "{revoked:?}");
             assert!(!index.covers(other), "{revoked:?}");
             index.prune(699);
@@ -211,13 +254,22 @@ mod tests {
     #[test]
     fn a_token_issued_after_the_cutoff_lives() {
         let mut index = RevocationIndex::default();
-        index.add(RevocationEvent { revoked: Revoked::Subject { sub: "u1".into(), before: 100 }, until: 700 });
+        index.add(RevocationEvent {
+            revoked: Revoked::Subject {
+                sub: "u1".into(),
+                before: 100,
+            },
+            until: 700,
+        });
         assert!(!index.covers(TokenFacts { iat: 101, ..TOKEN }));
     }
 
     #[test]
     fn a_set_with_a_foreign_event_is_not_taken_for_ours() {
         let claims = json!({"events": {"https://example.org/other": {}}, "sub_id": {"format": "opaque", "id": "x"}});
-        assert_eq!(RevocationEvent::from_claims(claims.as_object().unwrap()), Err(UnknownEvent));
+        assert_eq!(
+            RevocationEvent::from_claims(claims.as_object().unwrap()),
+            Err(UnknownEvent)
+        );
     }
 }

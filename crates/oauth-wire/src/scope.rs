@@ -95,7 +95,11 @@ impl FromStr for Scope {
     type Err = ScopeError;
 
     fn from_str(text: &str) -> Result<Self, ScopeError> {
-        text.split(' ').filter(|t| !t.is_empty()).map(ScopeToken::parse).collect::<Result<_, _>>().map(Scope)
+        text.split(' ')
+            .filter(|t| !t.is_empty())
+            .map(ScopeToken::parse)
+            .collect::<Result<_, _>>()
+            .map(Scope)
     }
 }
 

@@ -22,7 +22,10 @@ pub struct TokenReply {
 
 impl std::fmt::Debug for TokenReply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenReply").field("expires_in", &self.expires_in).field("scope", &self.scope).finish_non_exhaustive()
+        f.debug_struct("TokenReply")
+            .field("expires_in", &self.expires_in)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
     }
 }
 
@@ -47,6 +50,9 @@ pub struct IntrospectionReply {
 impl IntrospectionReply {
     /// RFC 7662 §2.2: nothing else is said about an inactive token.
     pub fn inactive() -> Self {
-        Self { active: false, claims: serde_json::Map::new() }
+        Self {
+            active: false,
+            claims: serde_json::Map::new(),
+        }
     }
 }

@@ -1,0 +1,273 @@
+//! Request id and W3C trace context: one slim layer that both services put outermost.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::Entropy;
+
+/// The reply header that names a request.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C Trace Context.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Who this request is, for logs, usage rows and upstream calls. A request extension.
+#[derive(Debug, Clone)]
+pub struct RequestContext {
+    /// Always minted here: usage rows are unique by it, so a caller must not choose it.
+    pub request_id: Arc<str>,
+    pub trace: TraceContext,
+}
+
+/// Trace id of the caller's trace (or a new one) and a span id of our own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TraceContext {
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+    sampled: bool,
+}
+
+impl TraceContext {
+    /// Reads `traceparent` (version 00, W3C Trace Context §3.2.2) and takes `span_id` as our own span's id.
+    pub fn from_header(header: &str, span_id: [u8; 8]) -> Option<Self> {
+        let mut parts = header.split('-');
+        let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if version.len() != 2 || version == "ff" || (version == "00" && parts.next().is_some()) {
+            return None;
+        }
+        let trace_id: [u8; 16] = from_hex(trace)?;
+        let parent: [u8; 8] = from_hex(parent)?;
+        let [flags] = from_hex::<1>(flags)?;
+        (trace_id != [0; 16] && parent != [0; 8]).then_some(Self {
+            trace_id,
+            span_id,
+            sampled: flags & 1 == 1,
+        })
+    }
+
+    /// The header to send upstream.
+    pub fn to_header(&self) -> String {
+        format!(
+            "00-{}-{}-{:02x}",
+            hex(&self.trace_id),
+            hex(&self.span_id),
+            u8::from(self.sampled)
+        )
+    }
+
+    pub fn trace_id(&self) -> String {
+        hex(&self.trace_id)
+    }
+}
+
+impl fmt::Debug for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_header())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    if text.len() != N * 2 {
+        return None;
+    }
+    for (slot, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let &[high, low] = pair else { return None };
+        *slot = digit(high)? << 4 | digit(low)?;
+    }
+    Some(bytes)
+}
+
+/// Gives every request a [`RequestContext`], every reply `x-request-id`, and the log one line per request.
+#[derive(Debug, Clone)]
+pub struct RequestContextLayer {
+    entropy: Arc<dyn Entropy>,
+}
+
+impl RequestContextLayer {
+    pub fn new(entropy: Arc<dyn Entropy>) -> Self {
+        Self { entropy }
+    }
+
+    fn context(&self, headers: &HeaderMap) -> RequestContext {
+        let mut random = [0u8; 40];
+        self.entropy.fill(&mut random);
+        let [id @ .., _, _, _, _, _, _, _, _] = &random;
+        let (request_id, rest) = id.split_at(16);
+        let trace_id: [u8; 16] = rest.try_into().unwrap_or([1; 16]);
+        let span_id: [u8; 8] = random.last_chunk().copied().unwrap_or([1; 8]);
+        let incoming = headers.get(TRACEPARENT).and_then(|h| h.to_str().ok());
+        let trace = incoming
+            .and_then(|header| TraceContext::from_header(header, span_id))
+            .unwrap_or(TraceContext {
+                trace_id,
+                span_id,
+                sampled: false,
+            });
+        let id = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, request_id);
+        RequestContext {
+            request_id: id.into(),
+            trace,
+        }
+    }
+}
+
+impl<S> Layer<S> for RequestContextLayer {
+    type Service = RequestContextService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequestContextService {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// See [`RequestContextLayer`].
+#[derive(Debug, Clone)]
+pub struct RequestContextService<S> {
+    inner: S,
+    layer: RequestContextLayer,
+}
+
+impl<S, B, R> Service<Request<B>> for RequestContextService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = RequestFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let context = self.layer.context(request.headers());
+        request.extensions_mut().insert(context.clone());
+        // The path alone: queries carry codes, states and hints.
+        let path = request.uri().path().to_owned();
+        let method = request.method().clone();
+        RequestFuture {
+            inner: self.inner.call(request),
+            context,
+            method,
+            path,
+            began: Instant::now(),
+        }
+    }
+}
+
+pin_project! {
+    /// See [`RequestContextLayer`].
+    #[derive(Debug)]
+    pub struct RequestFuture<F> {
+        #[pin]
+        inner: F,
+        context: RequestContext,
+        method: Method,
+        path: String,
+        began: Instant,
+    }
+}
+
+impl<F, R, E> Future for RequestFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(cx))?;
+        if let Ok(id) = HeaderValue::from_str(&this.context.request_id) {
+            response.headers_mut().insert(X_REQUEST_ID, id);
+        }
+        log(
+            this.context,
+            this.method,
+            this.path,
+            response.status().as_u16(),
+            *this.began,
+        );
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// One line per request: successes at `debug`, failures where somebody looks.
+fn log(context: &RequestContext, method: &Method, path: &str, status: u16, began: Instant) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                request.id = %context.request_id,
+                trace.id = %context.trace.trace_id(),
+                http.method = %method,
+                http.path = path,
+                http.status = status,
+                duration_ms = began.elapsed().as_secs_f64() * 1000.0,
+                "request answered"
+            )
+        };
+    }
+    match status {
+        500.. => line!(warn),
+        400.. => line!(info),
+        _ => line!(debug),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_trace_is_carried_on_under_our_own_span() {
+        let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = TraceContext::from_header(header, [7; 8]).unwrap();
+        assert_eq!(
+            trace.to_header(),
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0707070707070707-01"
+        );
+    }
+
+    #[test]
+    fn a_malformed_traceparent_is_not_carried_on() {
+        for bad in [
+            "",
+            "00",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        ] {
+            assert_eq!(TraceContext::from_header(bad, [7; 8]), None, "{bad}");
+        }
+    }
+}
