@@ -48,12 +48,20 @@ fn serve(Path(name): Path<String>, RawQuery(query): RawQuery, headers: HeaderMap
 /// Answers `/assets/{name}?{query}`.
 pub(crate) fn asset_response(name: &str, query: Option<&str>, request: &HeaderMap) -> Response {
     let Some(file) = Assets::get(name) else {
-        return (StatusCode::NOT_FOUND, [(header::CACHE_CONTROL, "no-store")], "no such asset\n").into_response();
+        return (
+            StatusCode::NOT_FOUND,
+            [(header::CACHE_CONTROL, "no-store")],
+            "no such asset\n",
+        )
+            .into_response();
     };
     let version = version(&file);
     let named_by_hash = query.and_then(|query| query.strip_prefix("v=")) == Some(version.as_str());
     let tag = format!("\"{version}\"");
-    let unchanged = request.get_all(header::IF_NONE_MATCH).iter().any(|sent| names(sent, &tag));
+    let unchanged = request
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .any(|sent| names(sent, &tag));
     let mut response = if unchanged {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -63,7 +71,11 @@ pub(crate) fn asset_response(name: &str, query: Option<&str>, request: &HeaderMa
     if !unchanged {
         set(headers, header::CONTENT_TYPE, &content_type(file.metadata.mimetype()));
     }
-    set(headers, header::CACHE_CONTROL, if named_by_hash { FOREVER } else { CHECKED });
+    set(
+        headers,
+        header::CACHE_CONTROL,
+        if named_by_hash { FOREVER } else { CHECKED },
+    );
     set(headers, header::ETAG, &tag);
     set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(headers, header::CONTENT_SECURITY_POLICY, ASSET_POLICY);
@@ -72,18 +84,27 @@ pub(crate) fn asset_response(name: &str, query: Option<&str>, request: &HeaderMa
 
 /// Whether an `If-None-Match` value lists the tag (RFC 9110 §13.1.2: weak comparison, a list, or `*`).
 fn names(sent: &HeaderValue, tag: &str) -> bool {
-    sent.to_str()
-        .is_ok_and(|list| list.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag))
+    sent.to_str().is_ok_and(|list| {
+        list.split(',')
+            .map(str::trim)
+            .any(|one| one == "*" || one.trim_start_matches("W/") == tag)
+    })
 }
 
 /// The first 64 bits of the content's SHA-256, in hex: enough to tell releases apart, short enough for an address.
 fn version(file: &EmbeddedFile) -> String {
     let hash = file.metadata.sha256_hash();
-    hash.iter().take(8).fold(String::with_capacity(16), |hex, byte| hex + &format!("{byte:02x}"))
+    hash.iter()
+        .take(8)
+        .fold(String::with_capacity(16), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn content_type(guessed: &str) -> String {
-    if guessed.starts_with("text/") { format!("{guessed}; charset=utf-8") } else { guessed.to_owned() }
+    if guessed.starts_with("text/") {
+        format!("{guessed}; charset=utf-8")
+    } else {
+        guessed.to_owned()
+    }
 }
 
 fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
@@ -119,14 +140,26 @@ mod tests {
     #[test]
     fn an_address_without_or_with_an_old_hash_is_not() {
         for query in [None, Some("v=0123456789abcdef"), Some("")] {
-            assert_eq!(served("app.css", query, None).headers()[header::CACHE_CONTROL], CHECKED, "{query:?}");
+            assert_eq!(
+                served("app.css", query, None).headers()[header::CACHE_CONTROL],
+                CHECKED,
+                "{query:?}"
+            );
         }
     }
 
     #[test]
     fn a_known_tag_saves_the_body() {
-        let tag = served("mark.svg", None, None).headers()[header::ETAG].to_str().unwrap().to_owned();
-        for sent in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+        let tag = served("mark.svg", None, None).headers()[header::ETAG]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        for sent in [
+            tag.clone(),
+            format!("W/{tag}"),
+            format!("\"other\", {tag}"),
+            "*".to_owned(),
+        ] {
             let response = served("mark.svg", None, Some(&sent));
             assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{sent}");
             assert_eq!(response.headers()[header::ETAG], tag);
@@ -136,7 +169,14 @@ mod tests {
 
     #[test]
     fn nothing_outside_the_folder_is_served() {
-        for name in ["../Cargo.toml", "..%2fCargo.toml", "/etc/passwd", "", "app.css/", "unknown.css"] {
+        for name in [
+            "../Cargo.toml",
+            "..%2fCargo.toml",
+            "/etc/passwd",
+            "",
+            "app.css/",
+            "unknown.css",
+        ] {
             assert_eq!(served(name, None, None).status(), StatusCode::NOT_FOUND, "{name}");
         }
     }

@@ -32,7 +32,10 @@ pub(crate) struct TextsError {
 impl Catalogue {
     /// Reads the files that are compiled into the binary.
     pub(crate) fn builtin() -> Result<Self, TextsError> {
-        Ok(Self { en: read(Lang::En)?, zh: read(Lang::Zh)? })
+        Ok(Self {
+            en: read(Lang::En)?,
+            zh: read(Lang::Zh)?,
+        })
     }
 
     pub(crate) fn texts(&self, lang: Lang) -> Arc<Texts> {
@@ -44,7 +47,10 @@ impl Catalogue {
 }
 
 fn read(lang: Lang) -> Result<Arc<Texts>, TextsError> {
-    toml::from_str(source(lang)).map(Arc::new).map_err(|cause| TextsError { lang: lang.tag(), cause })
+    toml::from_str(source(lang)).map(Arc::new).map_err(|cause| TextsError {
+        lang: lang.tag(),
+        cause,
+    })
 }
 
 fn source(lang: Lang) -> &'static str {
@@ -124,7 +130,10 @@ impl TryFrom<String> for Phrase {
         if before.trim().is_empty() && after.trim().is_empty() {
             return Err(BadText::Empty);
         }
-        Ok(Self { before: before.to_owned(), after: after.to_owned() })
+        Ok(Self {
+            before: before.to_owned(),
+            after: after.to_owned(),
+        })
     }
 }
 

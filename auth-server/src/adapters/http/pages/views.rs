@@ -47,7 +47,11 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn new(catalogue: &Catalogue, lang: Lang, base: impl Into<String>) -> Self {
-        Self { lang, t: catalogue.texts(lang), base: base.into() }
+        Self {
+            lang,
+            t: catalogue.texts(lang),
+            base: base.into(),
+        }
     }
 
     fn css(&self) -> String {

@@ -63,7 +63,12 @@ impl Lang {
             .iter()
             .any(|known| tag.eq_ignore_ascii_case(known))
             .then_some(Self::En)
-            .or_else(|| ["zh", "zh-hans"].iter().any(|known| tag.eq_ignore_ascii_case(known)).then_some(Self::Zh))
+            .or_else(|| {
+                ["zh", "zh-hans"]
+                    .iter()
+                    .any(|known| tag.eq_ignore_ascii_case(known))
+                    .then_some(Self::Zh)
+            })
     }
 }
 

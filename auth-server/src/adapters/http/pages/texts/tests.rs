@@ -37,7 +37,10 @@ fn no_text_is_empty_or_left_in_english() {
     for ((key, en), (_, zh)) in english.iter().zip(keys(Lang::Zh)) {
         assert_eq!(en.trim(), en, "{key}");
         assert_eq!(zh.trim(), zh, "{key}");
-        assert!(zh.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)) || key == ".device.on", "{key}: {zh}");
+        assert!(
+            zh.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)) || key == ".device.on",
+            "{key}: {zh}"
+        );
     }
 }
 
@@ -54,9 +57,15 @@ fn values_have_the_same_places_in_every_language() {
 #[test]
 fn texts_without_their_place_are_refused() {
     assert!(matches!(Phrase::try_from("no place".to_owned()), Err(BadText::NoPlace)));
-    assert!(matches!(Phrase::try_from("{} and {}".to_owned()), Err(BadText::NoPlace)));
+    assert!(matches!(
+        Phrase::try_from("{} and {}".to_owned()),
+        Err(BadText::NoPlace)
+    ));
     assert!(matches!(Phrase::try_from(" {} ".to_owned()), Err(BadText::Empty)));
-    assert!(matches!(Text::try_from("stray {}".to_owned()), Err(BadText::StrayPlace)));
+    assert!(matches!(
+        Text::try_from("stray {}".to_owned()),
+        Err(BadText::StrayPlace)
+    ));
     assert!(matches!(Text::try_from("  ".to_owned()), Err(BadText::Empty)));
 }
 
@@ -96,6 +105,10 @@ fn languages_are_negotiated_by_lookup() {
         (Some("-"), Some("-,--;q"), Lang::En),
     ];
     for (ui_locales, accept_language, expected) in cases {
-        assert_eq!(Lang::negotiate(ui_locales, accept_language), expected, "{ui_locales:?} {accept_language:?}");
+        assert_eq!(
+            Lang::negotiate(ui_locales, accept_language),
+            expected,
+            "{ui_locales:?} {accept_language:?}"
+        );
     }
 }

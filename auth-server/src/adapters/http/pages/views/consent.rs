@@ -9,7 +9,7 @@ pub(crate) struct ConsentPage {
     pub(crate) page: Page,
     pub(crate) app: App,
     pub(crate) user: Person,
-    /// In the order in which they shall be read; those asked for the first time by [`ScopeLine::as_new`].
+    /// In the order in which they shall be read; those asked for the first time by [`ScopeLine::marked_new`].
     pub(crate) scopes: Vec<ScopeLine>,
     /// Host (and port) of the redirect URI, or its scheme when it has no host.
     pub(crate) redirect_host: String,

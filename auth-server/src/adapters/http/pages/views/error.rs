@@ -39,6 +39,11 @@ impl ErrorKind {
         }
     }
 
+    /// Whether something went wrong, as opposed to: not here, not now.
+    fn is_failure(self) -> bool {
+        matches!(self, Self::BadRequest | Self::Internal)
+    }
+
     fn icon(self) -> &'static str {
         match self {
             Self::NotFound | Self::MethodNotAllowed => "compass",

@@ -2,7 +2,7 @@ use askama::Template;
 
 use super::{
     Page, Person,
-    parts::{visible, web_only},
+    parts::{name, web_only},
 };
 
 /// `/logout`: asks before a session ends (OpenID Connect RP-Initiated Logout §2). Posts `action` = `logout` or `cancel`.
@@ -35,6 +35,9 @@ pub(crate) struct BackLink {
 impl BackLink {
     /// `None` unless the address is one of the web.
     pub(crate) fn new(app_name: &str, uri: &str) -> Option<Self> {
-        web_only(Some(uri)).map(|href| Self { app_name: visible(app_name), href })
+        web_only(Some(uri)).map(|href| Self {
+            app_name: name(app_name),
+            href,
+        })
     }
 }

@@ -18,32 +18,51 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(name: &str) -> Self {
-        let name = visible(name);
-        Self { monogram: monogram(&name), name, logo: None, website: None, policy: None, terms: None }
+        let name = self::name(name);
+        Self {
+            monogram: monogram(&name),
+            name,
+            logo: None,
+            website: None,
+            policy: None,
+            terms: None,
+        }
     }
 
     /// Sets `logo_uri` (RFC 7591 §2).
     #[must_use]
     pub(crate) fn logo(self, uri: Option<&str>) -> Self {
-        Self { logo: web_only(uri), ..self }
+        Self {
+            logo: web_only(uri),
+            ..self
+        }
     }
 
     /// Sets `client_uri`.
     #[must_use]
     pub(crate) fn website(self, uri: Option<&str>) -> Self {
-        Self { website: web_only(uri), ..self }
+        Self {
+            website: web_only(uri),
+            ..self
+        }
     }
 
     /// Sets `policy_uri`.
     #[must_use]
     pub(crate) fn policy(self, uri: Option<&str>) -> Self {
-        Self { policy: web_only(uri), ..self }
+        Self {
+            policy: web_only(uri),
+            ..self
+        }
     }
 
     /// Sets `tos_uri`.
     #[must_use]
     pub(crate) fn terms(self, uri: Option<&str>) -> Self {
-        Self { terms: web_only(uri), ..self }
+        Self {
+            terms: web_only(uri),
+            ..self
+        }
     }
 
     pub(crate) fn has_links(&self) -> bool {
@@ -62,9 +81,16 @@ pub(crate) struct Person {
 impl Person {
     /// `name` is the `name` claim; without one the username stands for it.
     pub(crate) fn new(name: Option<&str>, username: &str) -> Self {
-        let username = visible(username);
-        let name = name.map(visible).filter(|name| !name.is_empty()).unwrap_or_else(|| username.clone());
-        Self { monogram: monogram(&name), name, username }
+        let username = self::name(username);
+        let name = name
+            .map(self::name)
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| username.clone());
+        Self {
+            monogram: monogram(&name),
+            name,
+            username,
+        }
     }
 
     pub(crate) fn has_other_name(&self) -> bool {
@@ -105,21 +131,21 @@ impl ScopeLine {
                 Some(rest) => Self::ai(texts, scope, rest),
                 None => Self {
                     verbatim: true,
-                    ..Self::titled(scope, visible(scope), t.words.unknown.to_string(), "key")
+                    ..Self::titled(scope, name(scope), t.words.unknown.to_string(), "key")
                 },
             },
         }
     }
 
     #[must_use]
-    pub(crate) fn as_new(self) -> Self {
+    pub(crate) fn marked_new(self) -> Self {
         Self { new: true, ..self }
     }
 
     fn ai(texts: &Texts, scope: &str, rest: &str) -> Self {
         let t = &texts.scope;
         let (capability, interface) = match rest.split_once(':') {
-            Some((capability, interface)) => (capability, Some(visible(interface))),
+            Some((capability, interface)) => (capability, Some(name(interface))),
             None => (rest, None),
         };
         let text = match capability {
@@ -138,38 +164,45 @@ impl ScopeLine {
         };
         let (title, detail) = match text {
             Some(text) => (text.title.to_string(), text.detail.to_string()),
-            None => (t.words.other_capability.with(visible(capability)), t.words.other_detail.to_string()),
+            None => (
+                t.words.other_capability.with(name(capability)),
+                t.words.other_detail.to_string(),
+            ),
         };
-        Self { interface, ..Self::titled(scope, title, detail, "spark") }
+        Self {
+            interface,
+            ..Self::titled(scope, title, detail, "spark")
+        }
     }
 
     fn titled(scope: &str, title: String, detail: String, icon: &'static str) -> Self {
-        Self { scope: scope.to_owned(), title, detail, interface: None, icon, verbatim: false, new: false }
+        Self {
+            scope: scope.to_owned(),
+            title,
+            detail,
+            interface: None,
+            icon,
+            verbatim: false,
+            new: false,
+        }
     }
 }
 
-/// A name from outside, fit for one line: no line breaks, no control characters, none of the invisible characters that
-/// turn the direction of what follows (an application called "\u{202e}elgooG" shall not read "Google"), and not so long
-/// that it pushes the buttons off the screen.
-pub(super) fn visible(text: &str) -> String {
+/// A text from outside, fit for one line: no line breaks, no control characters, and none of the invisible characters that
+/// turn the direction of what follows (an application called "\u{202e}elgooG" shall not read "Google").
+pub(super) fn plain(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let visible = words.map(|word| word.chars().filter(|c| !is_invisible(*c)).collect::<String>());
+    visible.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// A plain name, cut where it would push the buttons off the screen. Not for addresses: their end tells whose they are.
+pub(super) fn name(text: &str) -> String {
     const LONGEST: usize = 120;
-    let spaced = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let mut clean = String::with_capacity(text.len().min(LONGEST));
-    for word in spaced {
-        if !clean.is_empty() {
-            clean.push(' ');
-        }
-        clean.extend(word.chars().filter(|c| !is_invisible(*c)));
-        if clean.chars().count() > LONGEST {
-            break;
-        }
-    }
-    match clean.char_indices().nth(LONGEST) {
-        Some((end, _)) => {
-            clean.truncate(end);
-            format!("{}…", clean.trim_end())
-        }
-        None => clean.trim_end().to_owned(),
+    let name = plain(text);
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", name.get(..end).unwrap_or_default().trim_end()),
+        None => name,
     }
 }
 
@@ -183,7 +216,9 @@ fn is_invisible(c: char) -> bool {
 }
 
 fn monogram(name: &str) -> String {
-    name.chars().find(|c| c.is_alphanumeric()).map_or_else(|| "?".to_owned(), |c| c.to_uppercase().collect())
+    name.chars()
+        .find(|c| c.is_alphanumeric())
+        .map_or_else(|| "?".to_owned(), |c| c.to_uppercase().collect())
 }
 
 /// Only web addresses become links and images: a registered `javascript:` or `data:` address must not run here, whatever

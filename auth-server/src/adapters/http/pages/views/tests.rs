@@ -30,10 +30,15 @@ fn every_page_looks_as_its_snapshot_says() {
             insta::assert_snapshot!(name, steady(&html));
         }
     });
-    let wanted: BTreeSet<String> = all().into_iter().map(|sample| format!("{}.snap", sample.name)).collect();
+    let wanted: BTreeSet<String> = all()
+        .into_iter()
+        .map(|sample| format!("{}.snap", sample.name))
+        .collect();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/adapters/http/pages/views/snapshots");
-    let found: BTreeSet<String> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let found: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert_eq!(found, wanted, "a snapshot that no page refers to");
 }
 
@@ -63,7 +68,11 @@ fn every_control_that_scripts_rely_on_is_there_once() {
 fn only_the_login_page_says_sign_in() {
     // Conformance scripts tell the two steps apart by this heading (and people do, too).
     for Sample { name, html } in all() {
-        assert_eq!(html.contains("<h1>Sign in</h1>"), name.starts_with("login") && name.ends_with("_en"), "{name}");
+        assert_eq!(
+            html.contains("<h1>Sign in</h1>"),
+            name.starts_with("login") && name.ends_with("_en"),
+            "{name}"
+        );
         if !name.starts_with("login") {
             assert!(!html.contains("Sign in"), "{name}");
         }
@@ -72,10 +81,22 @@ fn only_the_login_page_says_sign_in() {
 
 #[test]
 fn the_error_element_holds_code_and_sentence_in_english_whatever_the_language() {
-    for Sample { name, html } in all().into_iter().filter(|sample| sample.name.starts_with("error_bad_request")) {
-        let element = html.split("<div id=\"oauth-error\"").nth(1).unwrap().split("</div>").next().unwrap();
+    for Sample { name, html } in all()
+        .into_iter()
+        .filter(|sample| sample.name.starts_with("error_bad_request"))
+    {
+        let element = html
+            .split("<div id=\"oauth-error\"")
+            .nth(1)
+            .unwrap()
+            .split("</div>")
+            .next()
+            .unwrap();
         assert!(element.contains(">invalid_request</code>"), "{name}");
-        assert!(element.contains("The redirect_uri is not registered for this client."), "{name}");
+        assert!(
+            element.contains("The redirect_uri is not registered for this client."),
+            "{name}"
+        );
     }
 }
 
@@ -84,7 +105,10 @@ fn a_logo_is_shown_only_when_there_is_one_and_never_tells_where_it_is_shown() {
     for Sample { name, html } in all() {
         for image in html.split("<img ").skip(1).map(|rest| rest.split('>').next().unwrap()) {
             let ours = image.contains("/assets/mark.svg?v=");
-            assert!(ours || image.contains(" referrerpolicy=\"no-referrer\""), "{name}: {image}");
+            assert!(
+                ours || image.contains(" referrerpolicy=\"no-referrer\""),
+                "{name}: {image}"
+            );
         }
     }
     let bare = samples::named("login_plain_en");
@@ -103,8 +127,21 @@ fn the_form_post_page_has_one_form_one_button_and_one_script() {
 
 #[test]
 fn addresses_that_could_run_here_become_no_links() {
-    for bad in ["javascript:alert(1)", " javascript:alert(1)", "data:text/html,x", "ftp://a/b", "//a/b", "a", "", "https://"] {
-        let app = App::new("x").logo(Some(bad)).website(Some(bad)).policy(Some(bad)).terms(Some(bad));
+    for bad in [
+        "javascript:alert(1)",
+        " javascript:alert(1)",
+        "data:text/html,x",
+        "ftp://a/b",
+        "//a/b",
+        "a",
+        "",
+        "https://",
+    ] {
+        let app = App::new("x")
+            .logo(Some(bad))
+            .website(Some(bad))
+            .policy(Some(bad))
+            .terms(Some(bad));
         assert!(app.logo.is_none() && !app.has_links(), "{bad}");
         assert!(BackLink::new("x", bad).is_none(), "{bad}");
     }
@@ -134,10 +171,25 @@ fn scopes_are_put_into_words_and_unknown_ones_are_not_guessed() {
     for unknown in ["read:photos", "ai:", "Openid", "ai"] {
         assert!(line(unknown).verbatim && line(unknown).title == unknown, "{unknown}");
     }
-    for capability in
-        ["chat", "embeddings", "transcription", "speech", "image", "ocr", "labels", "faces", "moderation", "rerank", "raw"]
-    {
-        assert!(!line(&format!("ai:{capability}")).title.contains(&format!("“{capability}”")), "{capability}");
+    for capability in [
+        "chat",
+        "embeddings",
+        "transcription",
+        "speech",
+        "image",
+        "ocr",
+        "labels",
+        "faces",
+        "moderation",
+        "rerank",
+        "raw",
+    ] {
+        assert!(
+            !line(&format!("ai:{capability}"))
+                .title
+                .contains(&format!("“{capability}”")),
+            "{capability}"
+        );
     }
 }
 
@@ -170,9 +222,13 @@ fn waits_are_told_in_seconds_then_in_minutes() {
         page.problem = Some(LoginProblem::Throttled { seconds });
         page.render().unwrap()
     };
-    for (seconds, words) in
-        [(0, "wait 1 second,"), (1, "wait 1 second,"), (120, "wait 120 seconds,"), (121, "wait 3 minutes,"), (3_600, "wait 60 minutes,")]
-    {
+    for (seconds, words) in [
+        (0, "wait 1 second,"),
+        (1, "wait 1 second,"),
+        (120, "wait 120 seconds,"),
+        (121, "wait 3 minutes,"),
+        (3_600, "wait 60 minutes,"),
+    ] {
         assert!(text(seconds).contains(words), "{seconds}");
     }
 }
@@ -181,11 +237,31 @@ fn waits_are_told_in_seconds_then_in_minutes() {
 fn devices_are_told_by_their_user_agent() {
     let texts = samples::texts(Lang::En);
     let cases = [
-        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36 Edg/130.0", "Edge on Windows", DeviceKind::Desktop),
-        ("Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0", "Firefox on Linux", DeviceKind::Desktop),
-        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15", "Safari on macOS", DeviceKind::Desktop),
-        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/130.0 Mobile/15E148 Safari/604.1", "Chrome on iPhone", DeviceKind::Mobile),
-        ("Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Mobile Safari/537.36", "Chrome on Android", DeviceKind::Mobile),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36 Edg/130.0",
+            "Edge on Windows",
+            DeviceKind::Desktop,
+        ),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0",
+            "Firefox on Linux",
+            DeviceKind::Desktop,
+        ),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15",
+            "Safari on macOS",
+            DeviceKind::Desktop,
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/130.0 Mobile/15E148 Safari/604.1",
+            "Chrome on iPhone",
+            DeviceKind::Mobile,
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Mobile Safari/537.36",
+            "Chrome on Android",
+            DeviceKind::Mobile,
+        ),
         ("curl/8.5.0", "curl", DeviceKind::Unknown),
         ("<script>alert(1)</script>", "Unknown device", DeviceKind::Unknown),
         ("", "Unknown device", DeviceKind::Unknown),

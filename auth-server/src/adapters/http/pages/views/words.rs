@@ -42,12 +42,17 @@ impl Moment {
             seconds @ DAY..MONTH => t.days.with(seconds / DAY),
             _ => return Self::on(texts, at),
         };
-        Self { iso: iso(calendar(at)), text }
+        Self {
+            iso: iso(calendar(at)),
+            text,
+        }
     }
 }
 
 fn calendar(at: i64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(at).unwrap_or(OffsetDateTime::UNIX_EPOCH).to_offset(UtcOffset::UTC)
+    OffsetDateTime::from_unix_timestamp(at)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        .to_offset(UtcOffset::UTC)
 }
 
 fn iso(moment: OffsetDateTime) -> String {
@@ -74,7 +79,7 @@ impl DeviceKind {
         match self {
             Self::Desktop => "desktop",
             Self::Mobile => "mobile",
-            Self::Unknown => "key",
+            Self::Unknown => "terminal",
         }
     }
 }
@@ -111,18 +116,24 @@ impl Device {
     /// Names browser and system by fixed words; nothing of the header itself is printed.
     pub(crate) fn from_user_agent(texts: &Texts, user_agent: Option<&str>) -> Self {
         let sent = user_agent.unwrap_or_default();
-        let browser = BROWSERS.iter().find(|(token, _)| sent.contains(token)).map(|(_, name)| *name);
+        let browser = BROWSERS
+            .iter()
+            .find(|(token, _)| sent.contains(token))
+            .map(|(_, name)| *name);
         let system = SYSTEMS.iter().find(|(token, ..)| sent.contains(token));
         let t = &texts.device;
         let name = match (browser, system) {
             (None, None) => t.unknown.to_string(),
             (Some(browser), None) => browser.to_owned(),
-            (browser, Some((_, system, _))) => t
-                .on
-                .as_str()
-                .replace("{browser}", browser.unwrap_or(t.browser.as_str()))
-                .replace("{system}", system),
+            (browser, Some((_, system, _))) => {
+                t.on.as_str()
+                    .replace("{browser}", browser.unwrap_or(t.browser.as_str()))
+                    .replace("{system}", system)
+            }
         };
-        Self { name, kind: system.map_or(DeviceKind::Unknown, |(.., kind)| *kind) }
+        Self {
+            name,
+            kind: system.map_or(DeviceKind::Unknown, |(.., kind)| *kind),
+        }
     }
 }

@@ -22,7 +22,11 @@ fn colours(block: &str) -> BTreeMap<&str, [f64; 3]> {
 fn luminance(colour: [f64; 3]) -> f64 {
     let [red, green, blue] = colour.map(|channel| {
         let share = channel / 255.0;
-        if share <= 0.04045 { share / 12.92 } else { ((share + 0.055) / 1.055).powf(2.4) }
+        if share <= 0.04045 {
+            share / 12.92
+        } else {
+            ((share + 0.055) / 1.055).powf(2.4)
+        }
     });
     0.2126 * red + 0.7152 * green + 0.0722 * blue
 }

@@ -6,8 +6,7 @@ use super::super::*;
 use crate::adapters::http::pages::texts::{Catalogue, Lang, Texts};
 
 /// Markup, quotes, template syntax, a change of direction, and no place to break the line.
-const HOSTILE: &str =
-    "\"><script>alert('x')</script>{{ 7*7 }}\u{202e}gnp.exe' onmouseover='alert(1)' WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW";
+const HOSTILE: &str = "\"><script>alert('x')</script>{{ 7*7 }}\u{202e}gnp.exe' onmouseover='alert(1)' WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW";
 const NOW: i64 = 1_900_000_000;
 
 pub(super) struct Sample {
@@ -20,76 +19,174 @@ pub(super) fn texts(lang: Lang) -> Arc<Texts> {
 }
 
 pub(super) fn named(name: &str) -> String {
-    all().into_iter().find(|sample| sample.name == name).expect("a sample of that name").html
+    all()
+        .into_iter()
+        .find(|sample| sample.name == name)
+        .expect("a sample of that name")
+        .html
 }
+
+/// Puts one page under its name and language.
+type Add<'a> = dyn FnMut(&str, &dyn askama::DynTemplate) + 'a;
 
 pub(super) fn all() -> Vec<Sample> {
     let mut samples = Vec::new();
-    for lang in Lang::ALL {
-        let suffix = match lang {
-            Lang::En => "en",
-            Lang::Zh => "zh",
-        };
+    for (lang, suffix) in Lang::ALL.into_iter().zip(["en", "zh"]) {
         let mut add = |name: &str, page: &dyn askama::DynTemplate| {
-            samples.push(Sample { name: format!("{name}_{suffix}"), html: page.dyn_render().unwrap() });
+            samples.push(Sample {
+                name: format!("{name}_{suffix}"),
+                html: page.dyn_render().unwrap(),
+            });
         };
-        add("login_app", &login(lang));
-        add("login_plain", &LoginPage { app: None, request: None, username: String::new(), ..login(lang) });
-        add("login_wrong", &LoginPage { problem: Some(LoginProblem::WrongCredentials), ..login(lang) });
-        add("login_throttled", &LoginPage { problem: Some(LoginProblem::Throttled { seconds: 30 }), ..login(lang) });
-        add("login_expired", &LoginPage { problem: Some(LoginProblem::FormExpired), ..login(lang) });
-        add("login_busy", &LoginPage { problem: Some(LoginProblem::Busy), ..login(lang) });
-        add("login_again", &LoginPage { purpose: LoginPurpose::ProveAgain, ..login(lang) });
-        add("login_hostile", &hostile_login(lang));
-        add("consent_first", &consent(lang));
-        add("consent_more", &consent_for_more(lang));
-        add("consent_hostile", &hostile_consent(lang));
-        for (name, kind, code, sentence) in ERRORS {
-            add(name, &error(lang, kind, code, sentence));
-        }
-        add("error_hostile", &ErrorPage { request_id: HOSTILE.to_owned(), ..error(lang, ErrorKind::BadRequest, HOSTILE, HOSTILE) });
-        add("logout_plain", &logout(lang));
-        add("logout_asked", &LogoutPage { app_name: Some(photos().name), ..logout(lang) });
-        add("logout_hostile", &LogoutPage {
-            user: Some(Person::new(Some(HOSTILE), HOSTILE)),
-            app_name: Some(HOSTILE.to_owned()),
-            request: Some(HOSTILE.to_owned()),
-            ..logout(lang)
-        });
-        add("logged_out_plain", &LoggedOutPage { page: page(lang), back: None });
-        add("logged_out_back", &LoggedOutPage {
-            page: page(lang),
-            back: BackLink::new("Photo Print", "https://photos.example/bye?a=1&b=\"2\""),
-        });
-        add("account_full", &account(lang));
-        add("account_empty", &empty_account(lang));
-        add("account_hostile", &hostile_account(lang));
-        add("form_post", &form_post(lang));
-        add("form_post_hostile", &FormPostPage {
-            action: "https://photos.example/?\"><script>".to_owned(),
-            fields: vec![("state".to_owned(), HOSTILE.to_owned()), (HOSTILE.to_owned(), String::new())],
-            redirect_host: HOSTILE.to_owned(),
-            nonce: "\"><script>".to_owned(),
-            ..form_post(lang)
-        });
-        add("home_stranger", &home(lang));
-        add("home_known", &HomePage { user: Some(alice()), ..home(lang) });
-        add("home_hostile", &HomePage {
-            user: Some(Person::new(Some(HOSTILE), HOSTILE)),
-            issuer: HOSTILE.to_owned(),
-            page: Page { base: "/auth\"><script>".to_owned(), ..page(lang) },
-        });
+        add_entry(lang, &mut add);
+        add_exit(lang, &mut add);
+        add_overview(lang, &mut add);
     }
     samples
 }
 
+fn add_entry(lang: Lang, add: &mut Add<'_>) {
+    let problem = |problem| LoginPage {
+        problem: Some(problem),
+        ..login(lang)
+    };
+    add("login_app", &login(lang));
+    add(
+        "login_plain",
+        &LoginPage {
+            app: None,
+            request: None,
+            username: String::new(),
+            ..login(lang)
+        },
+    );
+    add("login_wrong", &problem(LoginProblem::WrongCredentials));
+    add("login_throttled", &problem(LoginProblem::Throttled { seconds: 30 }));
+    add("login_expired", &problem(LoginProblem::FormExpired));
+    add("login_busy", &problem(LoginProblem::Busy));
+    add(
+        "login_again",
+        &LoginPage {
+            purpose: LoginPurpose::ProveAgain,
+            ..login(lang)
+        },
+    );
+    add("login_hostile", &hostile_login(lang));
+    add("consent_first", &consent(lang));
+    add("consent_more", &consent_for_more(lang));
+    add("consent_hostile", &hostile_consent(lang));
+    add("form_post", &form_post(lang));
+    let hostile = FormPostPage {
+        action: "https://photos.example/?\"><script>".to_owned(),
+        fields: vec![
+            ("state".to_owned(), HOSTILE.to_owned()),
+            (HOSTILE.to_owned(), String::new()),
+        ],
+        redirect_host: HOSTILE.to_owned(),
+        nonce: "\"><script>".to_owned(),
+        ..form_post(lang)
+    };
+    add("form_post_hostile", &hostile);
+}
+
+fn add_exit(lang: Lang, add: &mut Add<'_>) {
+    for (name, kind, code, sentence) in ERRORS {
+        add(name, &error(lang, kind, code, sentence));
+    }
+    let hostile = error(lang, ErrorKind::BadRequest, HOSTILE, HOSTILE);
+    add(
+        "error_hostile",
+        &ErrorPage {
+            request_id: HOSTILE.to_owned(),
+            ..hostile
+        },
+    );
+    add("logout_plain", &logout(lang));
+    add(
+        "logout_asked",
+        &LogoutPage {
+            app_name: Some(photos().name),
+            ..logout(lang)
+        },
+    );
+    let hostile = LogoutPage {
+        user: Some(Person::new(Some(HOSTILE), HOSTILE)),
+        app_name: Some(HOSTILE.to_owned()),
+        request: Some(HOSTILE.to_owned()),
+        ..logout(lang)
+    };
+    add("logout_hostile", &hostile);
+    add(
+        "logged_out_plain",
+        &LoggedOutPage {
+            page: page(lang),
+            back: None,
+        },
+    );
+    let back = BackLink::new("Photo Print", "https://photos.example/bye?a=1&b=\"2\"");
+    add("logged_out_back", &LoggedOutPage { page: page(lang), back });
+}
+
+fn add_overview(lang: Lang, add: &mut Add<'_>) {
+    add("account_full", &account(lang));
+    add("account_empty", &empty_account(lang));
+    add("account_hostile", &hostile_account(lang));
+    add("home_stranger", &home(lang));
+    add(
+        "home_known",
+        &HomePage {
+            user: Some(alice()),
+            ..home(lang)
+        },
+    );
+    let hostile = HomePage {
+        user: Some(Person::new(Some(HOSTILE), HOSTILE)),
+        issuer: HOSTILE.to_owned(),
+        page: Page {
+            base: "/auth\"><script>".to_owned(),
+            ..page(lang)
+        },
+    };
+    add("home_hostile", &hostile);
+}
+
 const ERRORS: [(&str, ErrorKind, &str, &str); 6] = [
-    ("error_bad_request", ErrorKind::BadRequest, "invalid_request", "The redirect_uri is not registered for this client."),
-    ("error_not_found", ErrorKind::NotFound, "not_found", "There is no page at this address."),
-    ("error_method", ErrorKind::MethodNotAllowed, "method_not_allowed", "This address does not answer DELETE."),
-    ("error_too_many", ErrorKind::TooManyRequests, "temporarily_unavailable", "Too many requests."),
-    ("error_internal", ErrorKind::Internal, "server_error", "The request could not be processed."),
-    ("error_unavailable", ErrorKind::Unavailable, "temporarily_unavailable", "The service is not available."),
+    (
+        "error_bad_request",
+        ErrorKind::BadRequest,
+        "invalid_request",
+        "The redirect_uri is not registered for this client.",
+    ),
+    (
+        "error_not_found",
+        ErrorKind::NotFound,
+        "not_found",
+        "There is no page at this address.",
+    ),
+    (
+        "error_method",
+        ErrorKind::MethodNotAllowed,
+        "method_not_allowed",
+        "This address does not answer DELETE.",
+    ),
+    (
+        "error_too_many",
+        ErrorKind::TooManyRequests,
+        "temporarily_unavailable",
+        "Too many requests.",
+    ),
+    (
+        "error_internal",
+        ErrorKind::Internal,
+        "server_error",
+        "The request could not be processed.",
+    ),
+    (
+        "error_unavailable",
+        ErrorKind::Unavailable,
+        "temporarily_unavailable",
+        "The service is not available.",
+    ),
 ];
 
 fn page(lang: Lang) -> Page {
@@ -148,10 +245,13 @@ fn consent(lang: Lang) -> ConsentPage {
     ConsentPage {
         app: photos(),
         user: alice(),
-        scopes: scopes(&page.t, "openid profile email offline_access ai:chat ai:embeddings:docs-search")
-            .into_iter()
-            .map(ScopeLine::as_new)
-            .collect(),
+        scopes: scopes(
+            &page.t,
+            "openid profile email offline_access ai:chat ai:embeddings:docs-search",
+        )
+        .into_iter()
+        .map(ScopeLine::marked_new)
+        .collect(),
         redirect_host: "photos.example".to_owned(),
         request: Some("req-7Zk2".to_owned()),
         csrf: "sample-csrf".to_owned(),
@@ -162,9 +262,15 @@ fn consent(lang: Lang) -> ConsentPage {
 fn consent_for_more(lang: Lang) -> ConsentPage {
     let page = page(lang);
     let mut lines = scopes(&page.t, "ai:image ai:dream read:photos");
-    lines = lines.into_iter().map(ScopeLine::as_new).collect();
+    lines = lines.into_iter().map(ScopeLine::marked_new).collect();
     lines.extend(scopes(&page.t, "openid phone address admin"));
-    ConsentPage { scopes: lines, app: App::new("记事本 Notes"), user: Person::new(None, "bob@example.com"), page, ..consent(lang) }
+    ConsentPage {
+        scopes: lines,
+        app: App::new("记事本 Notes"),
+        user: Person::new(None, "bob@example.com"),
+        page,
+        ..consent(lang)
+    }
 }
 
 fn hostile_consent(lang: Lang) -> ConsentPage {
@@ -173,7 +279,7 @@ fn hostile_consent(lang: Lang) -> ConsentPage {
         app: hostile_app(),
         user: Person::new(Some(HOSTILE), HOSTILE),
         scopes: [HOSTILE, "ai:<b>x</b>:\"y\"", "ai:chat:<img src=x onerror=alert(1)>"]
-            .map(|scope| ScopeLine::new(&page.t, scope).as_new())
+            .map(|scope| ScopeLine::new(&page.t, scope).marked_new())
             .to_vec(),
         redirect_host: HOSTILE.to_owned(),
         request: Some(HOSTILE.to_owned()),
@@ -193,12 +299,19 @@ fn error(lang: Lang, kind: ErrorKind, code: &str, sentence: &str) -> ErrorPage {
 }
 
 fn logout(lang: Lang) -> LogoutPage {
-    LogoutPage { page: page(lang), user: Some(alice()), app_name: None, request: None, csrf: "sample-csrf".to_owned() }
+    LogoutPage {
+        page: page(lang),
+        user: Some(alice()),
+        app_name: None,
+        request: None,
+        csrf: "sample-csrf".to_owned(),
+    }
 }
 
 fn account(lang: Lang) -> AccountPage {
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0";
-    const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Safari/604.1";
+    const IPHONE: &str =
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Safari/604.1";
     let page = page(lang);
     let t = Arc::clone(&page.t);
     let session = |id: &str, user_agent, seen, current| SessionRow {
@@ -212,13 +325,22 @@ fn account(lang: Lang) -> AccountPage {
     AccountPage {
         user: alice(),
         profile: Profile {
-            email: Some(Contact { value: "alice@example.com".to_owned(), verified: true }),
-            phone: Some(Contact { value: "+1 (555) 555-0100".to_owned(), verified: false }),
+            email: Some(Contact {
+                value: "alice@example.com".to_owned(),
+                verified: true,
+            }),
+            phone: Some(Contact {
+                value: "+1 (555) 555-0100".to_owned(),
+                verified: false,
+            }),
         },
         sessions: vec![
             session("s-1", Some(FIREFOX), 5, true),
             session("s-2", Some(IPHONE), 7_400, false),
-            SessionRow { address: None, ..session("s-3", None, 250_000, false) },
+            SessionRow {
+                address: None,
+                ..session("s-3", None, 250_000, false)
+            },
         ],
         apps: vec![
             ConnectedApp {
@@ -258,8 +380,14 @@ fn hostile_account(lang: Lang) -> AccountPage {
     AccountPage {
         user: Person::new(Some(HOSTILE), HOSTILE),
         profile: Profile {
-            email: Some(Contact { value: HOSTILE.to_owned(), verified: false }),
-            phone: Some(Contact { value: HOSTILE.to_owned(), verified: true }),
+            email: Some(Contact {
+                value: HOSTILE.to_owned(),
+                verified: false,
+            }),
+            phone: Some(Contact {
+                value: HOSTILE.to_owned(),
+                verified: true,
+            }),
         },
         sessions: vec![SessionRow {
             id: HOSTILE.to_owned(),
@@ -272,7 +400,10 @@ fn hostile_account(lang: Lang) -> AccountPage {
         apps: vec![ConnectedApp {
             client_id: HOSTILE.to_owned(),
             app: hostile_app(),
-            scopes: vec![ScopeLine::new(&t, HOSTILE), ScopeLine::new(&t, "ai:chat:<img src=x onerror=alert(1)>")],
+            scopes: vec![
+                ScopeLine::new(&t, HOSTILE),
+                ScopeLine::new(&t, "ai:chat:<img src=x onerror=alert(1)>"),
+            ],
             granted: Moment::on(&t, NOW),
         }],
         flash: None,
@@ -286,12 +417,20 @@ fn form_post(lang: Lang) -> FormPostPage {
     FormPostPage {
         page: page(lang),
         action: "https://photos.example/cb?tenant=a&b=c".to_owned(),
-        fields: vec![field("code", "abc.def"), field("state", "s t&a\"te"), field("iss", "https://login.example")],
+        fields: vec![
+            field("code", "abc.def"),
+            field("state", "s t&a\"te"),
+            field("iss", "https://login.example"),
+        ],
         redirect_host: "photos.example".to_owned(),
         nonce: "c2FtcGxlLW5vbmNl".to_owned(),
     }
 }
 
 fn home(lang: Lang) -> HomePage {
-    HomePage { page: page(lang), issuer: "https://login.example".to_owned(), user: None }
+    HomePage {
+        page: page(lang),
+        issuer: "https://login.example".to_owned(),
+        user: None,
+    }
 }
