@@ -184,7 +184,7 @@ tables! {
         revoke: Text, allow: Text, deny: Text,
     }
     Errors {
-        code: Text, sentence: Text, request: Text, hint: Text, bad_request: Explained, not_found: Explained,
+        request: Text, hint: Text, bad_request: Explained, not_found: Explained,
         method_not_allowed: Explained, too_many_requests: Explained, internal: Explained, unavailable: Explained,
     }
     Explained { heading: Text, text: Text }
