@@ -1,0 +1,214 @@
+//! The database, whichever it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::arg;
+use crate::postgres::{Postgres, PostgresTx};
+use crate::query::{All, Count, First, Record, Shape};
+use crate::sqlite::{Sqlite, SqliteTx};
+use crate::{Arg, Migrations, Sql, SqlError, args, sql};
+
+const PING: Sql = sql!("SELECT 1");
+
+/// A database. Cheap to clone; clones share connections.
+#[derive(Debug, Clone)]
+pub struct Db(Arc<Engine>);
+
+#[derive(Debug)]
+enum Engine {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+/// A transaction. [`Tx::commit`] makes it durable; dropped without, also in the middle of a statement, it is rolled back.
+///
+/// An error ends it on every engine: later statements and the commit answer [`SqlError::Aborted`]. On SQLite it holds the only
+/// writer from `begin` on, so the same task must not write through [`Db`] meanwhile: it would wait for itself.
+#[derive(Debug)]
+pub struct Tx(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Sqlite(SqliteTx),
+    Postgres(PostgresTx),
+}
+
+/// Which SQL a database speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// How to connect. The defaults suit a service.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Read connections to a SQLite file.
+    pub sqlite_readers: usize,
+    /// Connections to PostgreSQL.
+    pub postgres_connections: u32,
+    /// How long a statement waits for a connection, or for the SQLite writer.
+    pub acquire_timeout: Duration,
+    /// How long SQLite waits for another process that writes.
+    pub busy_timeout: Duration,
+    /// How many SQLite transactions share one COMMIT at most.
+    pub group_limit: usize,
+    /// What PostgreSQL's administrators see.
+    pub application_name: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sqlite_readers: 4,
+            postgres_connections: 16,
+            acquire_timeout: Duration::from_secs(10),
+            busy_timeout: Duration::from_secs(5),
+            group_limit: 64,
+            application_name: "hexgate".to_owned(),
+        }
+    }
+}
+
+impl Db {
+    /// Connects to `sqlite://path` (directory and file are created), `sqlite::memory:` (private to this `Db`, gone with it) or
+    /// `postgres://…`.
+    ///
+    /// # Errors
+    /// An unknown scheme; a database that cannot be reached. The text never holds the URL, which may hold a password.
+    pub async fn connect(url: &str, options: &Options) -> Result<Self, SqlError> {
+        let engine = match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => Engine::Sqlite(Sqlite::connect(url, options).await?),
+            Some("postgres" | "postgresql") => Engine::Postgres(Postgres::connect(url, options).await?),
+            _ => {
+                return Err(SqlError::Other(
+                    "the database URL must begin with sqlite: or postgres:".into(),
+                ));
+            }
+        };
+        Ok(Self(Arc::new(engine)))
+    }
+
+    /// Which SQL the database speaks, for the rare statement that no [`Sql`] covers.
+    pub fn dialect(&self) -> Dialect {
+        match &*self.0 {
+            Engine::Sqlite(_) => Dialect::Sqlite,
+            Engine::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Applies the steps that are missing, under a lock that other processes respect.
+    ///
+    /// # Errors
+    /// A step that fails, or one that was applied but is unknown or was changed since.
+    pub async fn migrate(&self, migrations: &Migrations) -> Result<(), SqlError> {
+        let migrator = migrations.migrator(self.dialect())?;
+        match &*self.0 {
+            Engine::Sqlite(db) => db.migrate(&migrator).await,
+            Engine::Postgres(db) => db.migrate(&migrator).await,
+        }
+    }
+
+    /// Asks the database whether it answers.
+    pub async fn ping(&self) -> Result<(), SqlError> {
+        self.run::<Count>(PING, args![]).await.map(drop)
+    }
+
+    /// Lets running statements end, then closes every connection. Later statements answer [`SqlError::Unavailable`].
+    pub async fn close(&self) {
+        match &*self.0 {
+            Engine::Sqlite(db) => db.close().await,
+            Engine::Postgres(db) => db.close().await,
+        }
+    }
+
+    /// Begins a transaction that may write.
+    pub async fn begin(&self) -> Result<Tx, SqlError> {
+        Ok(Tx(match &*self.0 {
+            Engine::Sqlite(db) => Inner::Sqlite(db.begin().await?),
+            Engine::Postgres(db) => Inner::Postgres(db.begin().await?),
+        }))
+    }
+
+    /// Runs a statement by itself and counts the rows that it changed. Durable when answered.
+    pub async fn execute(&self, sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<u64, SqlError> {
+        self.run::<Count>(sql, args).await
+    }
+
+    /// Runs a statement by itself; its first row.
+    ///
+    /// # Errors
+    /// [`SqlError::NoRow`] if there is none.
+    pub async fn one<R: Record>(&self, sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<R, SqlError> {
+        self.optional(sql, args).await?.ok_or(SqlError::NoRow(sql.table()))
+    }
+
+    /// Runs a statement by itself; its first row, if any.
+    pub async fn optional<R: Record>(
+        &self,
+        sql: Sql,
+        args: impl IntoIterator<Item = Arg>,
+    ) -> Result<Option<R>, SqlError> {
+        self.run::<First<R>>(sql, args).await
+    }
+
+    /// Runs a statement by itself; all its rows. Page with LIMIT.
+    pub async fn all<R: Record>(&self, sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<Vec<R>, SqlError> {
+        self.run::<All<R>>(sql, args).await
+    }
+
+    async fn run<S: Shape>(&self, sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<S::Answer, SqlError> {
+        match &*self.0 {
+            Engine::Sqlite(db) => db.run::<S>(sql, arg::sqlite(sql, args)?).await,
+            Engine::Postgres(db) => db.run::<S>(sql, arg::postgres(sql, args)?).await,
+        }
+    }
+}
+
+impl Tx {
+    /// Runs a statement and counts the rows that it changed.
+    pub async fn execute(&mut self, sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<u64, SqlError> {
+        self.run::<Count>(sql, args).await
+    }
+
+    /// Runs a statement; its first row.
+    ///
+    /// # Errors
+    /// [`SqlError::NoRow`] if there is none; that alone does not end the transaction.
+    pub async fn one<R: Record>(&mut self, sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<R, SqlError> {
+        self.optional(sql, args).await?.ok_or(SqlError::NoRow(sql.table()))
+    }
+
+    /// Runs a statement; its first row, if any.
+    pub async fn optional<R: Record>(
+        &mut self,
+        sql: Sql,
+        args: impl IntoIterator<Item = Arg>,
+    ) -> Result<Option<R>, SqlError> {
+        self.run::<First<R>>(sql, args).await
+    }
+
+    /// Runs a statement; all its rows. Page with LIMIT.
+    pub async fn all<R: Record>(&mut self, sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<Vec<R>, SqlError> {
+        self.run::<All<R>>(sql, args).await
+    }
+
+    /// Makes the transaction durable.
+    ///
+    /// # Errors
+    /// Nothing was saved, with one exception that no database can exclude: a connection that broke while COMMIT was on its way.
+    pub async fn commit(self) -> Result<(), SqlError> {
+        match self.0 {
+            Inner::Sqlite(tx) => tx.commit().await,
+            Inner::Postgres(tx) => tx.commit().await,
+        }
+    }
+
+    async fn run<S: Shape>(&mut self, sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<S::Answer, SqlError> {
+        match &mut self.0 {
+            Inner::Sqlite(tx) => tx.run::<S>(sql, arg::sqlite(sql, args)?).await,
+            Inner::Postgres(tx) => tx.run::<S>(sql, arg::postgres(sql, args)?).await,
+        }
+    }
+}
