@@ -1,0 +1,147 @@
+//! What is revoked at the provider is dead at the gateway within a second, without a call per request.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    browser::Browser,
+    gateway::Caller,
+    oauth::App,
+    world::{Engine, World, eventually, on_both_engines},
+};
+
+const LIMIT: Duration = Duration::from_secs(1);
+
+fn victim(world: &World) -> App {
+    App::confidential(
+        world,
+        "victim",
+        "http://127.0.0.1:8096/callback",
+        "openid offline_access ai:chat",
+    )
+}
+
+/// The token works now, `revoke` happens, and a second later it does not work any more.
+async fn dies(world: &World, what: &str, token: &str, revoke: impl Future<Output = ()>) {
+    let caller = Caller::with(world, token);
+    assert_eq!(caller.chat("t-echo").await.status, 200, "{what}: good before");
+    revoke.await;
+    let started = Instant::now();
+    eventually(&format!("{what} reaches the gateway"), LIMIT, async || {
+        (caller.chat("t-echo").await.status == 401).then_some(())
+    })
+    .await;
+    assert!(started.elapsed() <= LIMIT);
+    caller.chat("t-echo").await.bearer_error(401, "invalid_token");
+}
+
+on_both_engines! {
+    async fn revoked_tokens_grants_and_sessions_die_within_a_second(world: &World) {
+        let app = world.web();
+        let kept = app.tokens_of(world, "alice").await;
+
+        let tokens = app.tokens_of(world, "alice").await;
+        dies(world, "a revoked access token", &tokens.access, async { assert_eq!(app.revoke(&tokens.access).await.status, 200) }).await;
+
+        let tokens = app.tokens_of(world, "alice").await;
+        dies(world, "a revoked grant", &tokens.access, async { assert_eq!(app.revoke(tokens.refresh()).await.status, 200) }).await;
+
+        let granted = app.code_from(&Browser::new(world), "alice").await;
+        let tokens = app.redeem(&granted).await.tokens();
+        dies(world, "a replayed code", &tokens.access, async { app.redeem(&granted).await.oauth_error(400, "invalid_grant") }).await;
+
+        let first = app.tokens_of(world, "alice").await;
+        let second = app.refresh(first.refresh()).await.tokens();
+        let third = app.refresh(second.refresh()).await.tokens();
+        dies(world, "a reused refresh token", &third.access, async { app.refresh(first.refresh()).await.oauth_error(400, "invalid_grant") }).await;
+
+        let browser = Browser::new(world);
+        let tokens = app.tokens_from(&browser, "alice").await;
+        dies(world, "a log-out", &tokens.access, async {
+            let page = browser.open("/logout").await.page();
+            assert!(browser.submit(&page.click("logout-confirm")).await.page().has("logged-out"));
+        })
+        .await;
+
+        assert_eq!(Caller::with(world, kept.access).chat("t-echo").await.status, 200, "others live on");
+    }
+}
+
+#[tokio::test]
+async fn locked_people_and_disabled_clients_die_within_a_second_and_over_a_restart() {
+    let world = World::start(Engine::Sqlite).await;
+    let app = victim(&world);
+    let bob = app.tokens_of(&world, "bob").await;
+    let carol = app.tokens_of(&world, "carol").await;
+    let machine = world.http().client_credentials("victim", "ai:chat").await;
+    dies(&world, "a locked person", &bob.access, async {
+        world.auth_cli(&["user", "lock", "bob"]);
+    })
+    .await;
+    assert_eq!(
+        Caller::with(&world, carol.access.clone()).chat("t-echo").await.status,
+        200
+    );
+    dies(&world, "a disabled client", &machine.access, async {
+        world.auth_cli(&["client", "disable", "victim"]);
+    })
+    .await;
+    assert_eq!(
+        Caller::with(&world, carol.access.clone()).chat("t-echo").await.status,
+        401
+    );
+
+    // A gateway that was away learns it before it says that it is ready.
+    world.kill_gateway();
+    world.start_gateway().await;
+    for token in [&bob.access, &carol.access, &machine.access] {
+        Caller::with(&world, token.clone())
+            .chat("t-echo")
+            .await
+            .bearer_error(401, "invalid_token");
+    }
+    // So does one that starts while the provider restarts.
+    world.kill_auth();
+    world.start_auth().await;
+    let service = Caller::service(&world).await;
+    assert_eq!(service.chat("t-echo").await.status, 200);
+    eventually("the feed is followed again", Duration::from_secs(20), async || {
+        let tokens = world.http().client_credentials("service", "ai:chat").await;
+        let caller = Caller::with(&world, tokens.access.clone());
+        assert_eq!(caller.chat("t-echo").await.status, 200);
+        let auth = crate::oauth::Auth::Basic("service", crate::world::SECRET);
+        world
+            .http()
+            .post("/oauth2/revoke", auth, &[("token", &tokens.access)])
+            .await;
+        let started = Instant::now();
+        while started.elapsed() < LIMIT {
+            if caller.chat("t-echo").await.status == 401 {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_feed_is_for_those_who_hold_its_credential() {
+    let world = World::shared(Engine::Sqlite).await;
+    let http = world.http();
+    let poll = |request: reqwest::RequestBuilder| async move {
+        request
+            .json(&serde_json::json!({"returnImmediately": true, "maxEvents": 1}))
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    let request = || http.request(reqwest::Method::POST, "/events/poll?stream=e2e");
+    assert_eq!(poll(request()).await, 401);
+    assert_eq!(poll(request().bearer_auth("garbage")).await, 401);
+    let token = http.client_credentials("service", "ai:chat").await.access;
+    assert_eq!(poll(request().bearer_auth(token)).await, 401);
+    let refused = poll(request().header("authorization", crate::oauth::basic("service", crate::world::SECRET))).await;
+    assert!(matches!(refused, 401 | 403), "{refused}");
+}
