@@ -147,7 +147,7 @@ curl -sN $gateway/v1/chat/completions -H "Authorization: Bearer \$TOKEN" -H 'Con
 
 2. The same by the official OpenAI SDK (pip install openai), in the same shell:
 
-TOKEN=\$TOKEN python3 -c "import openai, os; print(openai.OpenAI(base_url='$gateway/v1', api_key=os.environ['TOKEN']).chat.completions.create(model='chat', messages=[{'role': 'user', 'content': 'Hello!'}]).choices[0].message.content)"
+TOKEN="\$TOKEN" python3 -c "import openai, os; print(openai.OpenAI(base_url='$gateway/v1', api_key=os.environ['TOKEN']).chat.completions.create(model='chat', messages=[{'role': 'user', 'content': 'Hello!'}]).choices[0].message.content)"
 
 3. In a browser: sign in as  alice  with  $ALICE_PASSWORD
 
