@@ -1,3 +1,5 @@
 //! Everything that knows a technology: HTTP in front, SQL and cryptography behind.
 
+pub mod crypto;
 pub mod http;
+pub mod oxide;

@@ -1,4 +1,5 @@
 //! What the application needs from outside, as narrow traits.
 
 pub mod crypto;
+pub mod rules;
 pub mod store;

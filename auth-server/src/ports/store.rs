@@ -14,7 +14,7 @@ use crate::domain::{
     client::{Client, ClientStatus},
     directory::{Dictionary, Menu, Org, Role, Tenant},
     grant::{CodeGrant, RefreshFamily},
-    ids::{ClientId, CodeDigest, GrantId, KeyId, SessionId, TenantId, UserId, Username},
+    ids::{ClientId, CodeDigest, GrantId, KeyId, RoleName, SessionId, TenantId, UserId, Username},
     session::{Consent, Session},
     signing_key::{KeyStage, SigningKey},
     throttle::{Attempt, ThrottleKey, ThrottlePolicy},
@@ -77,6 +77,14 @@ pub trait Sessions: Send + Sync {
     async fn find_live_session(&self, sid: &SessionId, now: Timestamp) -> StoreResult<Option<Session>>;
     /// Live sessions of a person, latest sign-in first, at most 100.
     async fn live_sessions_of(&self, user: &UserId, now: Timestamp) -> StoreResult<Vec<Session>>;
+    /// Notes that the person proved who they are again: sets `auth_time`, `last_seen_at` and `expires_at`. `false` when the session is
+    /// gone or ended.
+    async fn renew_session(
+        &self,
+        sid: &SessionId,
+        auth_time: Timestamp,
+        expires_at: Timestamp,
+    ) -> StoreResult<bool>;
     /// Notes that the session was used.
     async fn touch_session(&self, sid: &SessionId, at: Timestamp) -> StoreResult<()>;
 }
@@ -228,8 +236,9 @@ pub trait GrantWrites: Send {
     ) -> StoreResult<Vec<SessionId>>;
     /// Forgets what the person allowed the client; `false` when there was nothing.
     async fn delete_consent(&mut self, user: &UserId, client: &ClientId) -> StoreResult<bool>;
-    /// Deletes the person's unredeemed codes for a client, or for all clients.
-    async fn delete_codes_of(&mut self, user: &UserId, client: Option<&ClientId>) -> StoreResult<()>;
+    /// Deletes the person's codes for a client, or for all clients, redeemed ones included as far as they are still kept, and
+    /// returns their grants.
+    async fn take_codes_of(&mut self, user: &UserId, client: Option<&ClientId>) -> StoreResult<Vec<GrantId>>;
     /// Records a revocation for this node's index and the feed.
     async fn record_revocation(&mut self, revocation: &RecordedRevocation) -> StoreResult<()>;
 }
@@ -249,6 +258,8 @@ pub trait DirectoryWrites: Send {
     async fn upsert_org(&mut self, org: &Org, at: Timestamp) -> StoreResult<Upserted>;
     async fn upsert_menu(&mut self, menu: &Menu, at: Timestamp) -> StoreResult<Upserted>;
     async fn upsert_role(&mut self, role: &Role, at: Timestamp) -> StoreResult<Upserted>;
+    /// Names of the tenant's roles, those written in this transaction included.
+    async fn role_names(&mut self, tenant: &TenantId) -> StoreResult<BTreeSet<RoleName>>;
     async fn upsert_dictionary(&mut self, dictionary: &Dictionary, at: Timestamp) -> StoreResult<Upserted>;
     /// Creates or replaces the client (`created_at` stays).
     async fn upsert_client(&mut self, client: &Client, at: Timestamp) -> StoreResult<Upserted>;

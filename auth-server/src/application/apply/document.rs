@@ -1,0 +1,185 @@
+//! The document's shape. Names are those of RFC 7591 and OpenID Connect where they have one; unknown keys are errors.
+
+use std::collections::BTreeSet;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use service_kit::config::Problem;
+
+use crate::domain::{directory::DEFAULT_TENANT, user::Address};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Document {
+    pub(super) tenant: Vec<TenantDoc>,
+    pub(super) org: Vec<OrgDoc>,
+    pub(super) menu: Vec<MenuDoc>,
+    pub(super) role: Vec<RoleDoc>,
+    pub(super) dictionary: Vec<DictionaryDoc>,
+    pub(super) client: Vec<ClientDoc>,
+    pub(super) user: Vec<UserDoc>,
+}
+
+fn default_tenant() -> String {
+    DEFAULT_TENANT.to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TenantDoc {
+    pub(super) id: String,
+    pub(super) name: String,
+    #[serde(default = "yes")]
+    pub(super) enabled: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OrgDoc {
+    pub(super) id: String,
+    #[serde(default = "default_tenant")]
+    pub(super) tenant: String,
+    pub(super) name: String,
+    pub(super) parent: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MenuDoc {
+    pub(super) id: String,
+    #[serde(default = "default_tenant")]
+    pub(super) tenant: String,
+    pub(super) title: String,
+    pub(super) parent: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) permission: Option<String>,
+    #[serde(default)]
+    pub(super) position: i64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RoleDoc {
+    pub(super) name: String,
+    #[serde(default = "default_tenant")]
+    pub(super) tenant: String,
+    #[serde(default)]
+    pub(super) description: String,
+    #[serde(default)]
+    pub(super) permissions: BTreeSet<String>,
+    #[serde(default)]
+    pub(super) menus: BTreeSet<String>,
+    pub(super) data_permission: Option<String>,
+    #[serde(default)]
+    pub(super) data_orgs: BTreeSet<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DictionaryDoc {
+    pub(super) name: String,
+    #[serde(default = "default_tenant")]
+    pub(super) tenant: String,
+    #[serde(default)]
+    pub(super) description: String,
+    #[serde(default)]
+    pub(super) items: Vec<DictionaryItemDoc>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DictionaryItemDoc {
+    pub(super) key: String,
+    pub(super) label: String,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "a registration document has that many switches")]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientDoc {
+    pub(super) client_id: String,
+    pub(super) client_secret: Option<SecretString>,
+    pub(super) client_name: Option<String>,
+    #[serde(default)]
+    pub(super) redirect_uris: Vec<String>,
+    #[serde(default)]
+    pub(super) post_logout_redirect_uris: Vec<String>,
+    pub(super) grant_types: Option<Vec<String>>,
+    pub(super) response_types: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) scope: String,
+    pub(super) token_endpoint_auth_method: Option<String>,
+    pub(super) id_token_signed_response_alg: Option<String>,
+    pub(super) access_token_signing_alg: Option<String>,
+    pub(super) client_uri: Option<String>,
+    pub(super) logo_uri: Option<String>,
+    pub(super) policy_uri: Option<String>,
+    pub(super) tos_uri: Option<String>,
+    #[serde(default = "default_tenant")]
+    pub(super) tenant: String,
+    #[serde(default)]
+    pub(super) first_party: bool,
+    #[serde(default)]
+    pub(super) auto_approve: bool,
+    #[serde(default = "yes")]
+    pub(super) require_pkce: bool,
+    /// Seconds.
+    pub(super) access_token_ttl: Option<u64>,
+    /// Seconds.
+    pub(super) refresh_token_ttl: Option<u64>,
+    pub(super) ai_interfaces: Option<BTreeSet<String>>,
+    #[serde(default)]
+    pub(super) permissions: BTreeSet<String>,
+    #[serde(default = "yes")]
+    pub(super) enabled: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UserDoc {
+    pub(super) sub: Option<String>,
+    pub(super) username: String,
+    pub(super) password: Option<SecretString>,
+    #[serde(default)]
+    pub(super) roles: BTreeSet<String>,
+    pub(super) org: Option<String>,
+    #[serde(default = "default_tenant")]
+    pub(super) tenant: String,
+    #[serde(default)]
+    pub(super) locked: bool,
+    pub(super) name: Option<String>,
+    pub(super) given_name: Option<String>,
+    pub(super) family_name: Option<String>,
+    pub(super) middle_name: Option<String>,
+    pub(super) nickname: Option<String>,
+    pub(super) preferred_username: Option<String>,
+    pub(super) profile: Option<String>,
+    pub(super) picture: Option<String>,
+    pub(super) website: Option<String>,
+    pub(super) gender: Option<String>,
+    pub(super) birthdate: Option<String>,
+    pub(super) zoneinfo: Option<String>,
+    pub(super) locale: Option<String>,
+    pub(super) email: Option<String>,
+    pub(super) email_verified: Option<bool>,
+    pub(super) phone_number: Option<String>,
+    pub(super) phone_number_verified: Option<bool>,
+    pub(super) address: Option<Address>,
+}
+
+/// Parses a document; the error names the path of the bad key.
+pub(super) fn parse(text: &str) -> Result<Document, Problem> {
+    let reading = toml::Deserializer::parse(text).map_err(|error| Problem::new("document", one_line(error.message())))?;
+    serde_path_to_error::deserialize(reading).map_err(|error| {
+        let path = error.path().to_string();
+        Problem::new(path, one_line(error.inner().message()))
+    })
+}
+
+fn one_line(text: &str) -> String {
+    text.replace('\n', " ")
+}

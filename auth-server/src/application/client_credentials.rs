@@ -1,0 +1,46 @@
+//! `grant_type=client_credentials` (RFC 6749 §4.4).
+
+use oauth_wire::{GrantType, Scope};
+
+use crate::{
+    application::{
+        issue::{Issued, Subject, TokenIssuer},
+        policy::{OFFLINE_ACCESS, OPENID},
+        token_error::TokenError,
+    },
+    domain::client::Client,
+};
+
+/// Issues tokens to machines.
+#[derive(Debug, Clone)]
+pub struct ClientCredentials {
+    pub issuer: TokenIssuer,
+}
+
+impl ClientCredentials {
+    /// A token for the client itself, without a refresh token (§4.4.3). Without `scope` it carries all that the client may have.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn issue(&self, client: &Client, asked: Option<Scope>) -> Result<Issued, TokenError> {
+        if !client.may_use(GrantType::ClientCredentials) || client.is_public() {
+            return Err(TokenError::UnauthorizedClient("the client may not use client_credentials"));
+        }
+        let (scope, told) = match asked {
+            Some(asked) if !asked.is_empty() => (asked, None),
+            Some(_) | None => {
+                let all = client.scope.clone().without(OPENID).without(OFFLINE_ACCESS);
+                (all.clone(), Some(all))
+            }
+        };
+        // There is no person in this grant.
+        if scope.contains(OPENID) || scope.contains(OFFLINE_ACCESS) {
+            return Err(TokenError::InvalidScope("openid and offline_access need a person"));
+        }
+        if !scope.is_subset(&client.scope) {
+            return Err(TokenError::InvalidScope("scope holds a value that the client is not registered for"));
+        }
+        let (access_token, expires_in) = self.issuer.access_token(client, &scope, Subject::Client).await?;
+        Ok(Issued { access_token, expires_in, refresh_token: None, id_token: None, scope: told })
+    }
+}

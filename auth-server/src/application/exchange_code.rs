@@ -1,0 +1,164 @@
+//! `grant_type=authorization_code` (RFC 6749 §4.1.3).
+
+use std::sync::Arc;
+
+use oauth_wire::{CodeVerifier, GrantType, Revoked};
+use service_kit::Clock;
+
+use crate::{
+    application::{
+        authorize::digest,
+        issue::{Issued, Subject, TokenIssuer},
+        policy::Policy,
+        refresh_secret::RefreshSecrets,
+        revocations::RevocationLog,
+        token_error::TokenError,
+    },
+    domain::{
+        client::Client,
+        grant::{CodeGrant, Grant, RefreshFamily},
+        ids::GrantId,
+    },
+    ports::{
+        rules::{CodeRules, PresentedCode},
+        store::{Codes, Sessions, Transactions, Users},
+    },
+};
+
+/// Exchanges codes for tokens.
+#[derive(Clone)]
+pub struct ExchangeCode {
+    pub policy: Arc<Policy>,
+    pub codes: Arc<dyn Codes>,
+    pub users: Arc<dyn Users>,
+    pub sessions: Arc<dyn Sessions>,
+    pub transactions: Arc<dyn Transactions>,
+    pub rules: Arc<dyn CodeRules>,
+    pub issuer: TokenIssuer,
+    pub refresh: RefreshSecrets,
+    pub revocations: Arc<RevocationLog>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for ExchangeCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExchangeCode").finish_non_exhaustive()
+    }
+}
+
+/// What the client sends.
+#[derive(Debug)]
+pub struct CodeExchange {
+    pub code: String,
+    pub redirect_uri: Option<String>,
+    pub code_verifier: Option<String>,
+}
+
+impl ExchangeCode {
+    /// Exchanges a code. It works once; a second use ends everything that came from the first.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn exchange(&self, client: &Client, request: CodeExchange) -> Result<Issued, TokenError> {
+        if !client.may_use(GrantType::AuthorizationCode) {
+            return Err(TokenError::UnauthorizedClient("the client may not use authorization_code"));
+        }
+        let code = self.judge(client, &request).await?;
+        let user = self.users.find_user(&code.grant.user).await?.filter(crate::domain::user::User::is_active);
+        let user = user.ok_or(TokenError::InvalidGrant("the account is not active"))?;
+        if let Some(sid) = &code.grant.sid {
+            let live = self.sessions.find_live_session(sid, self.clock.now()).await?;
+            live.ok_or(TokenError::InvalidGrant("the person has signed out"))?;
+        }
+        let refresh_token = self.redeem(client, &code).await?;
+        let subject = Subject::Person { user: &user, grant: &code.grant, sid: code.grant.sid.as_ref() };
+        let (access_token, expires_in) = self.issuer.access_token(client, &code.grant.scope, subject).await?;
+        let id_token = self.issuer.id_token(client, &code.grant, code.nonce.as_deref(), &access_token)?;
+        Ok(Issued { access_token, expires_in, refresh_token, id_token, scope: None })
+    }
+
+    async fn judge(&self, client: &Client, request: &CodeExchange) -> Result<CodeGrant, TokenError> {
+        let code = self.codes.find_code(&digest(&request.code)).await?;
+        let code = code.ok_or(TokenError::InvalidGrant("the code is unknown or has expired"))?;
+        if code.redeemed_at.is_some() && code.grant.client == client.client_id {
+            return Err(self.replayed(&code.grant.grant_id).await?);
+        }
+        if self.clock.now() >= code.expires_at {
+            return Err(TokenError::InvalidGrant("the code is unknown or has expired"));
+        }
+        let code_verifier = request.code_verifier.as_deref().map(CodeVerifier::parse).transpose();
+        let code_verifier = code_verifier
+            .map_err(|_| TokenError::InvalidGrant("code_verifier must have 43 to 128 unreserved characters"))?;
+        self.rules.check(
+            &code,
+            &PresentedCode {
+                client: &client.client_id,
+                code: &request.code,
+                redirect_uri: request.redirect_uri.as_deref(),
+                code_verifier: code_verifier.as_ref(),
+            },
+        )?;
+        Ok(code)
+    }
+
+    /// The one conditional statement that decides who wins, with the refresh family in the same transaction.
+    async fn redeem(&self, client: &Client, code: &CodeGrant) -> Result<Option<String>, TokenError> {
+        let now = self.clock.now();
+        if !client.may_use(GrantType::RefreshToken) {
+            return match self.codes.redeem_code(&code.digest, now).await? {
+                true => Ok(None),
+                false => Err(self.replayed(&code.grant.grant_id).await?),
+            };
+        }
+        let family = new_family(&self.policy, client, code.grant.clone(), now);
+        let mut tx = self.transactions.begin().await?;
+        if !tx.redeem_code(&code.digest, now).await? {
+            drop(tx);
+            return Err(self.replayed(&code.grant.grant_id).await?);
+        }
+        tx.insert_family(&family).await?;
+        tx.commit().await?;
+        self.refresh.token(&code.grant.grant_id, family.generation).map(Some)
+    }
+
+    /// RFC 6749 §4.1.2: deny, and revoke what the code has produced. The revocation is committed before the error is answered.
+    async fn replayed(&self, grant: &GrantId) -> Result<TokenError, TokenError> {
+        end_grant(self.transactions.as_ref(), &self.revocations, self.clock.as_ref(), grant).await?;
+        Ok(TokenError::InvalidGrant("the code was used before"))
+    }
+}
+
+/// A family at its first generation.
+pub(super) fn new_family(
+    policy: &Policy,
+    client: &Client,
+    grant: Grant,
+    now: service_kit::Timestamp,
+) -> RefreshFamily {
+    let absolute_expires_at = now + policy.lifetimes.refresh_absolute;
+    RefreshFamily {
+        grant,
+        generation: 1,
+        issued_at: now,
+        rotated_at: now,
+        idle_expires_at: (now + policy.refresh_idle(client)).min(absolute_expires_at),
+        absolute_expires_at,
+        revoked_at: None,
+    }
+}
+
+/// Ends a grant: its refresh family, and every access token that came from it.
+pub(super) async fn end_grant(
+    transactions: &dyn Transactions,
+    revocations: &RevocationLog,
+    clock: &dyn Clock,
+    grant: &GrantId,
+) -> Result<(), TokenError> {
+    let revocation = revocations.revocation(Revoked::Grant { grant: grant.as_str().to_owned() });
+    let mut tx = transactions.begin().await?;
+    tx.revoke_family(grant, clock.now()).await?;
+    tx.record_revocation(&revocation).await?;
+    tx.commit().await?;
+    revocations.announce([revocation]);
+    Ok(())
+}

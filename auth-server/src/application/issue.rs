@@ -1,0 +1,240 @@
+//! Access tokens (RFC 9068) and ID tokens (OpenID Connect Core §2).
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use oauth_wire::Scope;
+use serde::Serialize;
+use service_kit::{Clock, Entropy, Timestamp};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    application::{
+        keyring::Keyring,
+        policy::{ADMIN, OPENID, Policy},
+        token_error::TokenError,
+    },
+    domain::{
+        client::Client,
+        grant::Grant,
+        ids::{RoleName, SessionId},
+        user::User,
+    },
+    ports::store::Users,
+};
+
+/// `typ` of access tokens (RFC 9068 §2.1).
+pub const ACCESS_TOKEN_TYP: &str = "at+jwt";
+/// `acr` of a password sign-in: level of assurance 1 of ISO/IEC 29115.
+pub const ACR_PASSWORD: &str = "1";
+/// `amr` of a password sign-in (RFC 8176 §2).
+pub const AMR_PASSWORD: &str = "pwd";
+
+/// Makes tokens.
+#[derive(Clone)]
+pub struct TokenIssuer {
+    pub policy: Arc<Policy>,
+    pub keyring: Arc<Keyring>,
+    pub users: Arc<dyn Users>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for TokenIssuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenIssuer").finish_non_exhaustive()
+    }
+}
+
+/// What the token endpoint answers.
+#[derive(Debug)]
+pub struct Issued {
+    pub access_token: String,
+    pub expires_in: Duration,
+    pub refresh_token: Option<String>,
+    pub id_token: Option<String>,
+    /// Present when it differs from what was asked for.
+    pub scope: Option<Scope>,
+}
+
+/// For whom an access token speaks.
+#[derive(Debug, Clone, Copy)]
+pub enum Subject<'a> {
+    /// The client itself.
+    Client,
+    /// A person, through a grant; `sid` names the browser session if it is still live.
+    Person { user: &'a User, grant: &'a Grant, sid: Option<&'a SessionId> },
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Audience<'a> {
+    One(&'a str),
+    Many(Vec<&'a str>),
+}
+
+#[derive(Serialize)]
+struct AccessClaims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: Audience<'a>,
+    client_id: &'a str,
+    #[serde(skip_serializing_if = "Scope::is_empty")]
+    scope: &'a Scope,
+    iat: i64,
+    exp: i64,
+    jti: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amr: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<&'a SessionId>,
+    tenant: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roles: Option<&'a BTreeSet<RoleName>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<BTreeSet<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ai_interfaces: Option<&'a BTreeSet<String>>,
+}
+
+#[derive(Serialize)]
+struct IdClaims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    iat: i64,
+    exp: i64,
+    auth_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<&'a str>,
+    at_hash: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<&'a SessionId>,
+    acr: &'static str,
+    amr: &'a [String],
+}
+
+impl TokenIssuer {
+    /// An access token with its lifetime.
+    ///
+    /// # Errors
+    /// When the store or a signature fails.
+    pub async fn access_token(
+        &self,
+        client: &Client,
+        scope: &Scope,
+        subject: Subject<'_>,
+    ) -> Result<(String, Duration), TokenError> {
+        let lifetime = self.policy.access_token_ttl(client);
+        let now = self.clock.now();
+        let (person, grant, sid) = match subject {
+            Subject::Client => (None, None, None),
+            Subject::Person { user, grant, sid } => (Some(user), Some(grant), sid),
+        };
+        // Roles and permissions go out only to applications that administer: the least that a token needs to say.
+        let admin = person.filter(|_| scope.contains(ADMIN));
+        let permissions = match admin {
+            Some(user) => Some(self.users.permissions_of(&user.sub).await?),
+            None => None,
+        };
+        let unique = self.entropy.id();
+        let claims = AccessClaims {
+            iss: &self.policy.issuer,
+            sub: person.map_or(client.client_id.as_str(), |user| user.sub.as_str()),
+            aud: audience(self.policy.audience(scope)),
+            client_id: client.client_id.as_str(),
+            scope,
+            iat: now.as_seconds(),
+            exp: (now + lifetime).as_seconds(),
+            // The grant's id comes first, so that a whole grant can be revoked by prefix.
+            jti: grant.map_or_else(|| unique.clone(), |grant| format!("{}.{unique}", grant.grant_id)),
+            auth_time: grant.map(|grant| grant.auth_time.as_seconds()),
+            acr: grant.map(|_| ACR_PASSWORD),
+            amr: grant.map(|grant| grant.amr.as_slice()),
+            sid,
+            tenant: client.tenant.as_str(),
+            org: person.and_then(|user| user.org.as_ref()).map(|org| org.as_str()),
+            roles: admin.map(|user| &user.roles),
+            permissions,
+            ai_interfaces: client.ai_interfaces.as_ref(),
+        };
+        let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
+        let token = self.keyring.sign(client.access_token_signing_alg, ACCESS_TOKEN_TYP, &bytes)?;
+        Ok((token, lifetime))
+    }
+
+    /// The ID token that goes with an access token; `None` without the scope `openid`.
+    ///
+    /// # Errors
+    /// When the signature fails.
+    pub fn id_token(
+        &self,
+        client: &Client,
+        grant: &Grant,
+        nonce: Option<&str>,
+        access_token: &str,
+    ) -> Result<Option<String>, TokenError> {
+        if !grant.scope.contains(OPENID) {
+            return Ok(None);
+        }
+        let now: Timestamp = self.clock.now();
+        let claims = IdClaims {
+            iss: &self.policy.issuer,
+            sub: grant.user.as_str(),
+            aud: client.client_id.as_str(),
+            iat: now.as_seconds(),
+            exp: (now + self.policy.lifetimes.id_token).as_seconds(),
+            auth_time: grant.auth_time.as_seconds(),
+            nonce,
+            at_hash: at_hash(access_token),
+            sid: grant.sid.as_ref(),
+            acr: ACR_PASSWORD,
+            amr: &grant.amr,
+        };
+        let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
+        Ok(Some(self.keyring.sign(client.id_token_signed_response_alg, "JWT", &bytes)?))
+    }
+}
+
+fn audience(mut names: Vec<&str>) -> Audience<'_> {
+    match (names.pop(), names.is_empty()) {
+        (Some(only), true) => Audience::One(only),
+        (last, _) => Audience::Many(names.into_iter().chain(last).collect()),
+    }
+}
+
+/// OpenID Connect Core §3.1.3.6: the left half of the hash that belongs to the ID token's algorithm. RS256 and ES256 both hash with
+/// SHA-256.
+fn at_hash(access_token: &str) -> String {
+    let digest = Sha256::digest(access_token.as_bytes());
+    let (left, _) = digest.split_at(digest.len() / 2);
+    URL_SAFE_NO_PAD.encode(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_hash_is_the_left_half_of_sha_256() {
+        // Example of OpenID Connect Core appendix A.3.
+        assert_eq!(at_hash("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"), "77QmUPtjPfzWtF2AnpK9RQ");
+    }
+
+    #[test]
+    fn a_single_audience_is_a_string_and_several_are_an_array() {
+        let json = |names| serde_json::to_string(&audience(names)).unwrap();
+        assert_eq!(json(vec!["a"]), "\"a\"");
+        assert_eq!(json(vec!["a", "b"]), "[\"a\",\"b\"]");
+    }
+}

@@ -1,0 +1,143 @@
+//! Whether an access token of ours is good right now.
+
+use std::sync::Arc;
+
+use oauth_wire::TokenFacts;
+use serde_json::{Map, Value};
+use service_kit::Clock;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    application::{authenticate_client::ClientDirectory, issue::ACCESS_TOKEN_TYP, keyring::Keyring, policy::Policy, revocations::RevocationLog},
+    domain::{client::Client, ids::ClientId},
+    ports::store::StoreResult,
+};
+
+/// Verified tokens kept in memory at most: a token is verified once, not once a request.
+const CACHED_TOKENS: u64 = 20_000;
+
+/// An access token whose signature and fixed claims hold. Whether it has expired or was revoked is asked anew each time.
+#[derive(Debug)]
+pub struct AccessToken {
+    pub claims: Map<String, Value>,
+    pub client_id: ClientId,
+    jti: String,
+    sub: String,
+    sid: Option<String>,
+    iat: i64,
+    /// Seconds since the epoch.
+    pub exp: i64,
+}
+
+impl AccessToken {
+    pub fn sub(&self) -> &str {
+        &self.sub
+    }
+
+    pub fn jti(&self) -> &str {
+        &self.jti
+    }
+
+    /// Tells whether `name` is in `aud`.
+    pub fn is_for(&self, name: &str) -> bool {
+        match self.claims.get("aud") {
+            Some(Value::String(one)) => one == name,
+            Some(Value::Array(several)) => several.iter().any(|one| one == name),
+            _ => false,
+        }
+    }
+
+    pub fn has_scope(&self, wanted: &str) -> bool {
+        let scope = self.claims.get("scope").and_then(Value::as_str).unwrap_or_default();
+        scope.split(' ').any(|token| token == wanted)
+    }
+
+    fn facts(&self) -> TokenFacts<'_> {
+        TokenFacts {
+            jti: &self.jti,
+            sid: self.sid.as_deref(),
+            sub: &self.sub,
+            client_id: self.client_id.as_str(),
+            iat: self.iat,
+        }
+    }
+}
+
+/// Checks access tokens.
+#[derive(Clone)]
+pub struct LiveTokens {
+    policy: Arc<Policy>,
+    keyring: Arc<Keyring>,
+    clients: ClientDirectory,
+    revocations: Arc<RevocationLog>,
+    clock: Arc<dyn Clock>,
+    verified: moka::sync::Cache<[u8; 32], Arc<AccessToken>>,
+}
+
+impl std::fmt::Debug for LiveTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveTokens").finish_non_exhaustive()
+    }
+}
+
+impl LiveTokens {
+    pub fn new(
+        policy: Arc<Policy>,
+        keyring: Arc<Keyring>,
+        clients: ClientDirectory,
+        revocations: Arc<RevocationLog>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let verified = moka::sync::Cache::builder()
+            .max_capacity(CACHED_TOKENS)
+            .time_to_live(policy.lifetimes.max_access_token)
+            .build();
+        Self { policy, keyring, clients, revocations, clock, verified }
+    }
+
+    /// The token and its client, if the token is ours, has not expired, was not revoked, and its client is active.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(&self, token: &str) -> StoreResult<Option<(Arc<AccessToken>, Arc<Client>)>> {
+        let Some(token) = self.verified(token) else { return Ok(None) };
+        if token.exp <= self.clock.now().as_seconds() || self.revocations.covers(token.facts()) {
+            return Ok(None);
+        }
+        let client = self.clients.find(&token.client_id).await?.filter(|client| client.is_active());
+        Ok(client.map(|client| (token, client)))
+    }
+
+    /// A token of ours, expired or revoked or not.
+    pub fn verified(&self, token: &str) -> Option<Arc<AccessToken>> {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        if let Some(known) = self.verified.get(&digest) {
+            return Some(known);
+        }
+        let fresh = Arc::new(self.verify(token)?);
+        self.verified.insert(digest, Arc::clone(&fresh));
+        Some(fresh)
+    }
+
+    fn verify(&self, token: &str) -> Option<AccessToken> {
+        let jwt = self.keyring.verify(token).ok()?;
+        // RFC 9068 §4: an ID token or a logout token signed by the same key is not an access token.
+        if !jwt.is_typ(ACCESS_TOKEN_TYP) {
+            return None;
+        }
+        let text = |name: &str| jwt.claims.get(name).and_then(Value::as_str).map(str::to_owned);
+        let number = |name: &str| jwt.claims.get(name).and_then(Value::as_i64);
+        if text("iss")? != self.policy.issuer {
+            return None;
+        }
+        Some(AccessToken {
+            client_id: ClientId::new(text("client_id")?),
+            jti: text("jti")?,
+            sub: text("sub")?,
+            sid: text("sid"),
+            iat: number("iat")?,
+            exp: number("exp")?,
+            claims: jwt.claims,
+        })
+    }
+}

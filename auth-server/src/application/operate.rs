@@ -1,0 +1,214 @@
+//! What an operator does from the command line: lock people, disable clients, set passwords, rotate secrets, keep house.
+
+use std::sync::Arc;
+
+use oauth_wire::Revoked;
+use secrecy::SecretString;
+use service_kit::{Clock, Entropy, Timestamp};
+
+use crate::{
+    application::{
+        authenticate_client::ClientSecrets,
+        revocations::RevocationLog,
+        token_error::TokenError,
+    },
+    domain::{
+        client::{Client, ClientStatus},
+        ids::{ClientId, TenantId, UserId, Username},
+        user::{User, UserStatus},
+    },
+    ports::{
+        crypto::{PasswordError, PasswordHasher},
+        store::{Clients, PageRequest, RecordedRevocation, StoreError, StoreResult, StoreTx, Transactions, Users},
+    },
+};
+
+/// Prefix of client secrets that we make, for secret scanners.
+const SECRET_PREFIX: &str = "hgcs_";
+/// Rows read at a time when everything is listed.
+const PAGE: u32 = 200;
+
+/// Why an operation was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    #[error("there is no user named {0}")]
+    NoSuchUser(String),
+    #[error("there is no client {0}")]
+    NoSuchClient(String),
+    #[error("client {0} is public: it has no secret")]
+    PublicClient(String),
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error("{0}")]
+    Secret(#[from] TokenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The operator's use cases.
+#[derive(Clone)]
+pub struct Operate {
+    pub users: Arc<dyn Users>,
+    pub clients: Arc<dyn Clients>,
+    pub transactions: Arc<dyn Transactions>,
+    pub hasher: Arc<dyn PasswordHasher>,
+    pub secrets: ClientSecrets,
+    pub revocations: Arc<RevocationLog>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for Operate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operate").finish_non_exhaustive()
+    }
+}
+
+impl Operate {
+    /// A person by user name.
+    ///
+    /// # Errors
+    /// [`OperateError::NoSuchUser`].
+    pub async fn user(&self, tenant: &TenantId, name: &str) -> Result<User, OperateError> {
+        let unknown = || OperateError::NoSuchUser(name.to_owned());
+        let folded = Username::parse(name).map_err(|_| unknown())?;
+        self.users.find_user_by_name(tenant, &folded).await?.ok_or_else(unknown)
+    }
+
+    /// Every person of a tenant, by user name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn all_users(&self, tenant: &TenantId) -> StoreResult<Vec<User>> {
+        let mut all: Vec<User> = Vec::new();
+        loop {
+            let after = all.last().map(|user| user.username.as_str().to_owned());
+            let page = self.users.list_users(tenant, PageRequest { after, limit: PAGE }).await?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
+        }
+    }
+
+    /// Every client, by id.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn all_clients(&self) -> StoreResult<Vec<Client>> {
+        let mut all: Vec<Client> = Vec::new();
+        loop {
+            let after = all.last().map(|client| client.client_id.as_str().to_owned());
+            let page = self.clients.list_clients(PageRequest { after, limit: PAGE }).await?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
+        }
+    }
+
+    /// Locks, unlocks or deletes an account. Unless it becomes active, everything that it holds ends.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub async fn set_user_status(&self, user: &User, status: UserStatus) -> Result<(), OperateError> {
+        let now = self.clock.now();
+        let mut tx = self.transactions.begin().await?;
+        tx.set_user_status(&user.sub, status, now).await?;
+        let revocation = match status {
+            UserStatus::Active => None,
+            UserStatus::Locked | UserStatus::Deleted => Some(end_everything_of(tx.as_mut(), &self.revocations, &user.sub, now).await?),
+        };
+        tx.bump_revision().await?;
+        tx.commit().await?;
+        self.revocations.announce(revocation);
+        Ok(())
+    }
+
+    /// Sets a password; every session and token of the person ends (they may have been somebody else's).
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub async fn set_password(&self, user: &User, password: SecretString) -> Result<(), OperateError> {
+        let hash = self.hasher.hash(password).await?;
+        let now = self.clock.now();
+        let mut tx = self.transactions.begin().await?;
+        tx.set_password(&user.sub, &hash, now).await?;
+        let revocation = end_everything_of(tx.as_mut(), &self.revocations, &user.sub, now).await?;
+        tx.bump_revision().await?;
+        tx.commit().await?;
+        self.revocations.announce([revocation]);
+        Ok(())
+    }
+
+    /// Enables or disables a client. A disabled one loses every token.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub async fn set_client_status(&self, id: &ClientId, status: ClientStatus) -> Result<(), OperateError> {
+        let now = self.clock.now();
+        let mut tx = self.transactions.begin().await?;
+        if !tx.set_client_status(id, status, now).await? {
+            return Err(OperateError::NoSuchClient(id.to_string()));
+        }
+        let revocation = match status {
+            ClientStatus::Active => None,
+            ClientStatus::Disabled => {
+                tx.revoke_families_of_client(id, now).await?;
+                let revoked = Revoked::Client { client_id: id.as_str().to_owned(), before: now.as_seconds() };
+                let revocation = self.revocations.revocation(revoked);
+                tx.record_revocation(&revocation).await?;
+                Some(revocation)
+            }
+        };
+        tx.bump_revision().await?;
+        tx.commit().await?;
+        self.revocations.announce(revocation);
+        Ok(())
+    }
+
+    /// Gives a client a new secret and returns it, once. The one before works for `overlap` longer, so that the client can be changed over.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub async fn rotate_secret(
+        &self,
+        id: &ClientId,
+        overlap: std::time::Duration,
+    ) -> Result<SecretString, OperateError> {
+        let client = self.clients.find_client(id).await?.ok_or_else(|| OperateError::NoSuchClient(id.to_string()))?;
+        if client.is_public() {
+            return Err(OperateError::PublicClient(id.to_string()));
+        }
+        let secret = SecretString::from(format!("{SECRET_PREFIX}{}", self.entropy.secret()));
+        let now = self.clock.now();
+        let mut secrets = vec![self.secrets.seal(&secret, None)?];
+        // The one before only: at most two work at once.
+        let before = client.secrets.iter().find(|one| one.expires_at.is_none_or(|at| at > now)).cloned();
+        secrets.extend(before.map(|before| crate::domain::client::ClientSecret {
+            expires_at: Some(before.expires_at.map_or(now + overlap, |at| at.min(now + overlap))),
+            ..before
+        }));
+        let mut tx = self.transactions.begin().await?;
+        tx.upsert_client(&Client { secrets, ..client }, now).await?;
+        tx.bump_revision().await?;
+        tx.commit().await?;
+        Ok(secret)
+    }
+}
+
+/// Ends all that a person holds: sessions, refresh tokens, codes, and with the revocation, once announced, access tokens.
+pub(super) async fn end_everything_of(
+    tx: &mut dyn StoreTx,
+    revocations: &RevocationLog,
+    sub: &UserId,
+    now: Timestamp,
+) -> StoreResult<RecordedRevocation> {
+    tx.end_sessions_of(sub, None, now).await?;
+    tx.revoke_families_of_user(sub, None, now).await?;
+    tx.take_codes_of(sub, None).await?;
+    let revoked = Revoked::Subject { sub: sub.as_str().to_owned(), before: now.as_seconds() };
+    let revocation = revocations.revocation(revoked);
+    tx.record_revocation(&revocation).await?;
+    Ok(revocation)
+}

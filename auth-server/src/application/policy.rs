@@ -1,0 +1,110 @@
+//! The provider's own settings, as the use cases need them.
+
+use std::time::Duration;
+
+use oauth_wire::Scope;
+
+use crate::domain::{client::Client, throttle::ThrottlePolicy};
+
+/// Everything that is the same for every request.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The issuer identifier, without a trailing slash; compared byte for byte everywhere.
+    pub issuer: String,
+    /// `aud` of tokens for the gateway.
+    pub gateway_audience: String,
+    pub lifetimes: Lifetimes,
+    pub login: LoginPolicy,
+}
+
+/// How long things live.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetimes {
+    pub code: Duration,
+    pub access_token: Duration,
+    /// No client's access tokens live longer; revocations are remembered for as long.
+    pub max_access_token: Duration,
+    pub id_token: Duration,
+    pub refresh_idle: Duration,
+    pub refresh_absolute: Duration,
+    /// How long the reply to a refresh may be asked for again.
+    pub lost_reply_window: Duration,
+    pub session: Duration,
+    /// How long a key stays in the JWKS after it has signed its last token.
+    pub key_retirement: Duration,
+}
+
+/// Guessing limits.
+#[derive(Debug, Clone)]
+pub struct LoginPolicy {
+    pub throttle: ThrottlePolicy,
+    /// User names that are never throttled, for conformance suites and load tests.
+    pub throttle_exempt: Vec<String>,
+}
+
+/// Scopes that have a meaning to the provider itself.
+pub const OPENID: &str = "openid";
+pub const OFFLINE_ACCESS: &str = "offline_access";
+pub const ADMIN: &str = "admin";
+const AI_PREFIX: &str = "ai:";
+
+impl Policy {
+    pub fn access_token_ttl(&self, client: &Client) -> Duration {
+        client.access_token_ttl.unwrap_or(self.lifetimes.access_token).min(self.lifetimes.max_access_token)
+    }
+
+    pub fn refresh_idle(&self, client: &Client) -> Duration {
+        client.refresh_token_ttl.unwrap_or(self.lifetimes.refresh_idle).min(self.lifetimes.refresh_absolute)
+    }
+
+    /// Whom a token with this scope is for: the gateway when it opens an AI capability, the provider itself (userinfo, admin
+    /// API) when it opens those or nothing else.
+    pub fn audience(&self, scope: &Scope) -> Vec<&str> {
+        let mut audience = Vec::with_capacity(2);
+        if scope.iter().any(|token| token.starts_with(AI_PREFIX)) {
+            audience.push(self.gateway_audience.as_str());
+        }
+        if audience.is_empty() || scope.contains(OPENID) || scope.contains(ADMIN) {
+            audience.push(self.issuer.as_str());
+        }
+        audience
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn policy() -> Policy {
+        let minutes = |n| Duration::from_secs(n * 60);
+        Policy {
+            issuer: "https://op.example".into(),
+            gateway_audience: "https://gateway.example".into(),
+            lifetimes: Lifetimes {
+                code: minutes(1),
+                access_token: minutes(10),
+                max_access_token: minutes(60),
+                id_token: minutes(10),
+                refresh_idle: minutes(30),
+                refresh_absolute: minutes(90),
+                lost_reply_window: Duration::from_secs(10),
+                session: minutes(60),
+                key_retirement: minutes(120),
+            },
+            login: LoginPolicy {
+                throttle: ThrottlePolicy { limit: 10, window: minutes(15) },
+                throttle_exempt: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn the_audience_follows_from_the_scope() {
+        let policy = policy();
+        let audience = |scope: &str| policy.audience(&scope.parse().unwrap());
+        assert_eq!(audience("ai:chat"), ["https://gateway.example"]);
+        assert_eq!(audience("openid ai:chat:support"), ["https://gateway.example", "https://op.example"]);
+        assert_eq!(audience("openid profile"), ["https://op.example"]);
+        assert_eq!(audience("reports:read"), ["https://op.example"]);
+    }
+}

@@ -1,0 +1,128 @@
+//! `grant_type=refresh_token` (RFC 6749 §6) with rotation (RFC 9700 §4.14.2).
+
+use std::sync::Arc;
+
+use oauth_wire::{GrantType, Scope};
+use service_kit::Clock;
+
+use crate::{
+    application::{
+        exchange_code::end_grant,
+        issue::{Issued, Subject, TokenIssuer},
+        policy::{OFFLINE_ACCESS, Policy},
+        refresh_secret::RefreshSecrets,
+        revocations::RevocationLog,
+        token_error::TokenError,
+    },
+    domain::{
+        client::Client,
+        grant::{Grant, RefreshFamily, RefreshUse},
+        ids::GrantId,
+        session::Session,
+        user::User,
+    },
+    ports::store::{RefreshFamilies, Sessions, Transactions, Users},
+};
+
+const DEAD: TokenError = TokenError::InvalidGrant("the refresh token is unknown, expired or revoked");
+
+/// Rotates refresh tokens.
+#[derive(Clone)]
+pub struct RotateRefresh {
+    pub policy: Arc<Policy>,
+    pub families: Arc<dyn RefreshFamilies>,
+    pub users: Arc<dyn Users>,
+    pub sessions: Arc<dyn Sessions>,
+    pub transactions: Arc<dyn Transactions>,
+    pub issuer: TokenIssuer,
+    pub refresh: RefreshSecrets,
+    pub revocations: Arc<RevocationLog>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for RotateRefresh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RotateRefresh").finish_non_exhaustive()
+    }
+}
+
+impl RotateRefresh {
+    /// Answers with a new access token and the family's next refresh token.
+    ///
+    /// The token before the current one is answered again, with the same current one, as long as that has not been used and the lost-reply window is
+    /// open: a client whose connection broke keeps its person signed in, and there is never more than one live token. Any other
+    /// use of a rotated token ends the family.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn rotate(&self, client: &Client, token: &str, asked: Option<Scope>) -> Result<Issued, TokenError> {
+        if !client.may_use(GrantType::RefreshToken) {
+            return Err(TokenError::UnauthorizedClient("the client may not use refresh_token"));
+        }
+        let (grant_id, presented) = self.refresh.read(token)?.ok_or(DEAD)?;
+        let family = self.families.find_family(&grant_id).await?.ok_or(DEAD)?;
+        if family.grant.client != client.client_id {
+            return Err(TokenError::InvalidGrant("the refresh token was issued to another client"));
+        }
+        // RFC 6749 §6: never more than what was granted; asking for less leaves the grant as it is.
+        let scope = match asked {
+            Some(asked) if !asked.is_subset(&family.grant.scope) => {
+                return Err(TokenError::InvalidScope("scope exceeds what was granted"));
+            }
+            Some(asked) if !asked.is_empty() => asked,
+            Some(_) | None => family.grant.scope.clone(),
+        };
+        let (user, session) = self.person(&family.grant).await?;
+        let generation = self.advance(client, &grant_id, family.clone(), presented).await?;
+        let grant = Grant { scope, ..family.grant };
+        let sid = session.as_ref().map(|session| &session.sid);
+        let subject = Subject::Person { user: &user, grant: &grant, sid };
+        let (access_token, expires_in) = self.issuer.access_token(client, &grant.scope, subject).await?;
+        let id_token = self.issuer.id_token(client, &grant, None, &access_token)?;
+        let refresh_token = Some(self.refresh.token(&grant_id, generation)?);
+        Ok(Issued { access_token, expires_in, refresh_token, id_token, scope: None })
+    }
+
+    /// The person, if still active, and the browser session, if still live. A family without `offline_access` lives by its session.
+    async fn person(&self, grant: &Grant) -> Result<(User, Option<Session>), TokenError> {
+        let user = self.users.find_user(&grant.user).await?.filter(User::is_active).ok_or(DEAD)?;
+        let session = match &grant.sid {
+            Some(sid) => self.sessions.find_live_session(sid, self.clock.now()).await?,
+            None => None,
+        };
+        if grant.sid.is_some() && session.is_none() && !grant.scope.contains(OFFLINE_ACCESS) {
+            return Err(TokenError::InvalidGrant("the person has signed out"));
+        }
+        Ok((user, session))
+    }
+
+    /// Moves the family on if the presented generation is the current one, and tells which generation to answer with.
+    async fn advance(
+        &self,
+        client: &Client,
+        grant_id: &GrantId,
+        mut family: RefreshFamily,
+        presented: i64,
+    ) -> Result<i64, TokenError> {
+        // A lost race is judged once more, on what the winner left behind.
+        for _ in 0..2 {
+            let now = self.clock.now();
+            match family.judge(presented, now, self.policy.lifetimes.lost_reply_window) {
+                RefreshUse::Current => {
+                    let idle = (now + self.policy.refresh_idle(client)).min(family.absolute_expires_at);
+                    if self.families.rotate_family(grant_id, presented, now, idle).await? {
+                        return Ok(presented + 1);
+                    }
+                    family = self.families.find_family(grant_id).await?.ok_or(DEAD)?;
+                }
+                RefreshUse::LostReply => return Ok(family.generation),
+                RefreshUse::Reused => {
+                    end_grant(self.transactions.as_ref(), &self.revocations, self.clock.as_ref(), grant_id).await?;
+                    return Err(TokenError::InvalidGrant("the refresh token was used before"));
+                }
+                RefreshUse::Dead => return Err(DEAD),
+            }
+        }
+        Err(DEAD)
+    }
+}

@@ -1,0 +1,68 @@
+//! What can go wrong at the token endpoint and its neighbours, in domain words.
+
+use service_kit::Timestamp;
+
+use crate::ports::{crypto::PasswordError, rules::CodeRefusal, store::StoreError};
+
+/// A request for tokens (or about tokens) that is not answered with success.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    #[error("{0}")]
+    InvalidRequest(String),
+    #[error("client authentication failed")]
+    InvalidClient,
+    #[error("{0}")]
+    InvalidGrant(&'static str),
+    #[error("{0}")]
+    UnauthorizedClient(&'static str),
+    #[error("grant_type is not supported")]
+    UnsupportedGrantType,
+    #[error("{0}")]
+    InvalidScope(&'static str),
+    /// Guessed too often; may be tried again then.
+    #[error("too many attempts")]
+    Throttled { until: Timestamp },
+    /// Too much work waits already.
+    #[error("the service is busy")]
+    Busy,
+    #[error("storage failed")]
+    Store(#[from] StoreError),
+    #[error("signing failed")]
+    Signing(#[from] token_keys::KeyError),
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl TokenError {
+    pub(crate) fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
+
+impl From<CodeRefusal> for TokenError {
+    fn from(refusal: CodeRefusal) -> Self {
+        // RFC 6749 §5.2, RFC 7636 §4.6: all of them are invalid_grant.
+        Self::InvalidGrant(match refusal {
+            CodeRefusal::OtherClient => "the code was issued to another client",
+            CodeRefusal::OtherRedirectUri => "redirect_uri is not the one of the authorization request",
+            CodeRefusal::VerifierMissing => "code_verifier is missing",
+            CodeRefusal::VerifierMismatch => "code_verifier does not match the code_challenge",
+            CodeRefusal::VerifierUnexpected => "code_verifier was sent, but the authorization request had no code_challenge",
+            CodeRefusal::Refused => "the code cannot be exchanged",
+        })
+    }
+}
+
+impl From<PasswordError> for TokenError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::Busy,
+            // Nobody has a password that long, so it is as wrong as any other.
+            PasswordError::TooLong => Self::InvalidGrant(WRONG_CREDENTIALS),
+            PasswordError::CorruptHash | PasswordError::Failed => Self::internal(error),
+        }
+    }
+}
+
+/// One sentence for an unknown user, a wrong password and a locked account: it must not tell which.
+pub const WRONG_CREDENTIALS: &str = "username or password is wrong";
