@@ -17,7 +17,7 @@ pub struct Db(Arc<Engine>);
 
 #[derive(Debug)]
 enum Engine {
-    Sqlite(Sqlite),
+    Sqlite(Box<Sqlite>),
     Postgres(Postgres),
 }
 
@@ -79,7 +79,7 @@ impl Db {
     /// An unknown scheme; a database that cannot be reached. The text never holds the URL, which may hold a password.
     pub async fn connect(url: &str, options: &Options) -> Result<Self, SqlError> {
         let engine = match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("sqlite") => Engine::Sqlite(Sqlite::connect(url, options).await?),
+            Some("sqlite") => Engine::Sqlite(Box::new(Sqlite::connect(url, options).await?)),
             Some("postgres" | "postgresql") => Engine::Postgres(Postgres::connect(url, options).await?),
             _ => {
                 return Err(SqlError::Other(

@@ -37,8 +37,8 @@ impl Postgres {
         let pool = PgPoolOptions::new()
             .max_connections(options.postgres_connections.max(1))
             .acquire_timeout(options.acquire_timeout)
-            .idle_timeout(Some(Duration::from_secs(10 * 60)))
-            .max_lifetime(Some(Duration::from_secs(60 * 60)))
+            .idle_timeout(Some(Duration::from_mins(10)))
+            .max_lifetime(Some(Duration::from_hours(1)))
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
                 Box::pin(async move { Ok(meta.idle_for < FRESH || connection.ping().await.is_ok()) })

@@ -22,6 +22,9 @@ pub struct TestDatabase {
 
 impl TestDatabase {
     /// A file in a temporary directory, not yet created.
+    ///
+    /// # Panics
+    /// Without a directory for temporary files.
     pub fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let url = format!("sqlite://{}", directory.path().join("test.db").display());

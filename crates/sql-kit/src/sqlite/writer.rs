@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
@@ -536,7 +537,7 @@ fn is_constraint(error: &sqlx::Error) -> bool {
     // SQLITE_CONSTRAINT, 19, and its extended codes.
     let code = error
         .as_database_error()
-        .and_then(|fault| fault.code())
+        .and_then(DatabaseError::code)
         .and_then(|code| code.parse::<i32>().ok());
     code.is_some_and(|code| code & 0xff == 19)
 }

@@ -17,7 +17,7 @@ use crate::suite::{INSERT, MIGRATIONS};
 const IDS: Sql = sql!("SELECT id FROM item ORDER BY id");
 const COUNT: Sql = sql!("SELECT COUNT(*) FROM item");
 const BY_ID: Sql = sql!("SELECT amount FROM item WHERE id = ?");
-const HANG: Duration = Duration::from_secs(60);
+const HANG: Duration = Duration::from_mins(1);
 
 async fn open(options: Options) -> (TestDatabase, Db) {
     let database = TestDatabase::sqlite();
@@ -94,9 +94,9 @@ async fn failures_of_members_stay_their_own() {
 /// not sent to commit is not, and the writer goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn committed_rows_stay_and_others_vanish_under_random_cancellation() {
-    for round in 0..6_u64 {
+    for group_limit in [1, 2, 3, 8, 64, 1000] {
         let (database, db) = open(Options {
-            group_limit: [1, 2, 3, 8, 64, 1000][round as usize % 6],
+            group_limit,
             ..Options::default()
         })
         .await;
