@@ -5,12 +5,12 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "${HEXGATE_HOME:-$root}"
 
-# stop PIDFILE WORD: only a process whose command line holds WORD, for numbers are used again.
+# stop PIDFILE WORD: the process of that number, if its command line holds WORD.
 stop() {
   local pid
   [[ -s $1 ]] || return 1
   pid=$(<"$1")
-  if ! tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q -- "$2"; then
+  if ! runs "$pid" "$2"; then
     rm -f "$1"
     return 1
   fi

@@ -78,5 +78,8 @@ http_status() {
   ) 2>/dev/null || true
 }
 
+# runs PID WORD: whether that process lives and is what it should be, for numbers are used again.
+runs() { tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | grep -q -- "$2"; }
+
 # Secrets of letters, digits, `-` and `_` only: raw and form-encoded HTTP Basic then coincide.
 random_secret() { head -c 24 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n'; }

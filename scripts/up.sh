@@ -26,9 +26,11 @@ mkdir -p "$home"/{data,keys,.run}
 chmod 700 "$home"/{data,keys,.run}
 cd "$home"
 
-if [[ -s .run/up.pid ]] && kill -0 "$(<.run/up.pid)" 2>/dev/null; then
+if [[ -s .run/up.pid ]] && runs "$(<.run/up.pid)" up.sh; then
   die "already running here as process $(<.run/up.pid); stop it with 'make down'"
 fi
+# A run that was killed may have left its services behind.
+"$root/scripts/down.sh" 2>/dev/null
 for address in "$AUTH__LISTEN" "$AUTH__MANAGEMENT_LISTEN" "$GATEWAY__LISTEN" "$GATEWAY__MANAGEMENT_LISTEN"; do
   if port_in_use "${address%:*}" "${address##*:}"; then
     die "something already listens on $address. Stop it, or choose other ports with AUTH__LISTEN, AUTH__MANAGEMENT_LISTEN, GATEWAY__LISTEN, GATEWAY__MANAGEMENT_LISTEN"
