@@ -16,7 +16,8 @@ stop() {
   fi
   kill -TERM "$pid" 2>/dev/null || true
   for ((i = 0; i < 300; i++)); do
-    kill -0 "$pid" 2>/dev/null || {
+    # Not kill -0: that also finds a process that has ended and that nobody has waited for.
+    runs "$pid" "$2" || {
       rm -f "$1"
       return 0
     }
