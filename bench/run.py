@@ -35,7 +35,16 @@ client_name = "Bench machine"
 grant_types = ["client_credentials"]
 response_types = []
 scope = "ai:chat"
-access_token_ttl = 86400
+access_token_ttl = 3600
+
+[[client]]
+client_id = "machine-rs"
+client_secret = "{SECRET}"
+client_name = "Bench machine, RS256"
+grant_types = ["client_credentials"]
+response_types = []
+scope = "ai:chat"
+access_token_signing_alg = "RS256"
 
 [[client]]
 client_id = "reader"
@@ -103,7 +112,7 @@ class Bench:
         self.services, self.kit = pathlib.Path(services), pathlib.Path(kit)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="hexgate-bench-"))
         self.children, self.rows, self.notes = [], [], []
-        names = ["auth", "auth_status", "rsa", "rsa_status", "gateway", "gateway_status", "hello", "proxy", "upstream"]
+        names = ["auth", "auth_status", "gateway", "gateway_status", "hello", "proxy", "upstream"]
         self.port = {name: free_port() for name in names}
         self.pid = {}
 
@@ -143,13 +152,10 @@ class Bench:
 
     def configure(self):
         p = self.port
-        def auth(port, status, database, extra=""):
-            return (
-                f'issuer = "http://127.0.0.1:{port}"\nlisten = "127.0.0.1:{port}"\nmanagement_listen = "127.0.0.1:{status}"\n'
-                f'ai_audience = "http://127.0.0.1:{p["gateway"]}"\n{extra}\n[database]\nurl = "sqlite://{self.dir}/{database}"\n[keys]\ndir = "{self.dir}/keys"\n'
-            )
-        (self.dir / "auth.toml").write_text(auth(p["auth"], p["auth_status"], "auth.db"))
-        (self.dir / "rsa.toml").write_text(auth(p["rsa"], p["rsa_status"], "rsa.db", '[tokens]\naccess_token_alg = "RS256"'))
+        (self.dir / "auth.toml").write_text(
+            f'issuer = "http://127.0.0.1:{p["auth"]}"\nlisten = "127.0.0.1:{p["auth"]}"\nmanagement_listen = "127.0.0.1:{p["auth_status"]}"\n'
+            f'ai_audience = "http://127.0.0.1:{p["gateway"]}"\n[database]\nurl = "sqlite://{self.dir}/auth.db"\n[keys]\ndir = "{self.dir}/keys"\n'
+        )
         (self.dir / "gateway.toml").write_text(
             f'listen = "127.0.0.1:{p["gateway"]}"\nmanagement_listen = "127.0.0.1:{p["gateway_status"]}"\n'
             f'[database]\nurl = "sqlite://{self.dir}/gateway.db"\n[keys]\ndir = "{self.dir}/keys"\n'
@@ -160,9 +166,8 @@ class Bench:
             f'[[vendor]]\nname = "mock"\nstrategy = "openai"\nbase_url = "http://127.0.0.1:{p["upstream"]}/v1"\nsecret_key = "bench"\n'
             '[[interface]]\nname = "bench"\ncapability = "chat"\nroutes = [{ vendor = "mock", model = "mock" }]\n'
         )
-        for config in ("auth", "rsa"):
-            self.cli("auth-server", "migrate", "--config", f"{config}.toml")
-            self.cli("auth-server", "apply", "documents.toml", "--config", f"{config}.toml")
+        self.cli("auth-server", "migrate", "--config", "auth.toml")
+        self.cli("auth-server", "apply", "documents.toml", "--config", "auth.toml")
         self.cli("resource-gateway", "migrate", "--config", "gateway.toml")
         self.cli("resource-gateway", "apply", "interfaces.toml", "--config", "gateway.toml")
 
@@ -171,7 +176,6 @@ class Bench:
 
     def start(self):
         self.wait_port(self.port["auth"], self.serve("auth-server", "auth"))
-        self.wait_port(self.port["rsa"], self.serve("auth-server", "rsa"))
         self.wait_port(self.port["gateway"], self.serve("resource-gateway", "gateway"))
         at = lambda name: f"127.0.0.1:{self.port[name]}"
         self.wait_port(self.port["upstream"], self.spawn("upstream", [self.kit / "mock-upstream", at("upstream")], LOAD_CORE))
@@ -296,13 +300,15 @@ class Bench:
     def measure_tokens(self):
         sign = {"ES256": self.crypto("aws-lc-rs ES256 sign"), "RS256": self.crypto("aws-lc-rs RS256 sign")}
         body = "grant_type=client_credentials&scope=ai%3Achat"
-        headers = [self.FORM, f"authorization: {self.basic('machine')}"]
+        by = lambda client: lambda: self.post(
+            self.port["auth"], "/oauth2/token", body, [self.FORM, f"authorization: {self.basic(client)}"], self.pid["auth"]
+        )
         reader = [self.FORM, f"authorization: {self.basic('reader')}"]
         token = self.token()
         results = self.rounds({
             "hello": self.hello,
-            "ES256": lambda: self.post(self.port["auth"], "/oauth2/token", body, headers, self.pid["auth"]),
-            "RS256": lambda: self.post(self.port["rsa"], "/oauth2/token", body, headers, self.pid["rsa"]),
+            "ES256": by("machine"),
+            "RS256": by("machine-rs"),
             "introspection": lambda: self.post(self.port["auth"], "/oauth2/introspect", f"token={token}", reader, self.pid["auth"], "--must", '"active":true'),
         })
         for name, aim in (("ES256", 0.35), ("RS256", 0.8)):

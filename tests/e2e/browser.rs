@@ -455,3 +455,29 @@ fn unescape(text: &str) -> String {
     plain.push_str(rest);
     plain
 }
+
+#[test]
+fn a_form_is_read_as_a_browser_reads_it() {
+    let html = "<!-- <form> --><form method=post action='/go?a=1&amp;b=2'><input type=\"hidden\" name=\"csrf\" value=\"a&#34;b\">\
+                <input id=username name=username required><input type=checkbox name=no><button type=\"submit\" id=\"go\" name=\"action\" value=\"yes\">Go</button>\
+                </form><button type=submit id=other>x</button><p id=text>one <b>two</b>\n &lt;three&gt;</p><script>'<form>'</script>";
+    let reply = Reply {
+        status: 200,
+        headers: reqwest::header::HeaderMap::new(),
+        body: html.to_owned(),
+    };
+    let page = Page::parse("http://127.0.0.1:1/x/y".parse().unwrap(), reply);
+    let form = page.click("go");
+    assert_eq!(
+        (form.method.as_str(), form.action.as_str()),
+        ("POST", "http://127.0.0.1:1/go?a=1&b=2")
+    );
+    let fields: Vec<_> = form
+        .fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(fields, [("csrf", "a\"b"), ("username", ""), ("action", "yes")]);
+    assert_eq!(page.find("other").unwrap().form, None);
+    assert_eq!(page.text_of("text"), "one two <three>");
+}
