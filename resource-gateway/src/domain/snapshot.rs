@@ -1,0 +1,291 @@
+//! The configuration as one immutable value: validated whole, then published whole.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use super::{
+    ids::{InterfaceName, StrategyName, VendorName},
+    interface::{Capability, FieldAction, Interface},
+    vendor::{PoolStrategy, SecretKey, Vendor},
+};
+
+/// Counts the changes of the configuration. 0 is an installation to which nothing was ever applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub i64);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What this version can do. The registry of strategies answers, so that validation and factory cannot disagree.
+pub trait StrategyCatalog: Send + Sync + fmt::Debug {
+    /// The facts of a strategy; `None` when there is none of that name.
+    fn find_strategy(&self, name: &StrategyName) -> Option<StrategyFacts>;
+    /// Every name, for error texts.
+    fn strategy_names(&self) -> Vec<&str>;
+    /// The ways of picking an address that this version really has.
+    fn pool_strategies(&self) -> &[PoolStrategy];
+}
+
+/// What a strategy does and wants.
+#[derive(Debug, Clone)]
+pub struct StrategyFacts {
+    pub capabilities: Vec<Capability>,
+    pub base_url: Need,
+    /// `Unused` for strategies that send nothing anywhere.
+    pub pool: Need,
+    pub app_id: Need,
+    pub secret_id: Need,
+    pub secret_key: Need,
+}
+
+/// Whether a strategy wants a setting. One that it would ignore is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    Required,
+    Optional,
+    Unused,
+}
+
+/// The configuration at one revision. A request holds the `Arc` with which it began until its reply ended.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    revision: Revision,
+    interfaces: BTreeMap<InterfaceName, Arc<Interface>>,
+    vendors: BTreeMap<VendorName, Arc<Vendor>>,
+}
+
+impl Snapshot {
+    /// Nothing configured: every interface is unknown.
+    pub fn empty() -> Self {
+        Self {
+            revision: Revision(0),
+            interfaces: BTreeMap::new(),
+            vendors: BTreeMap::new(),
+        }
+    }
+
+    /// Puts rows together if they make sense together.
+    ///
+    /// # Errors
+    /// Every fault, not the first alone.
+    pub fn build(
+        revision: Revision,
+        vendors: Vec<Vendor>,
+        interfaces: Vec<Interface>,
+        catalog: &dyn StrategyCatalog,
+    ) -> Result<Self, Vec<ConfigFault>> {
+        let vendors: BTreeMap<_, _> = vendors.into_iter().map(|v| (v.name.clone(), Arc::new(v))).collect();
+        let interfaces: BTreeMap<_, _> = interfaces.into_iter().map(|i| (i.name.clone(), Arc::new(i))).collect();
+        let mut faults = Vec::new();
+        for vendor in vendors.values() {
+            check_vendor(vendor, catalog, &mut faults);
+        }
+        for interface in interfaces.values() {
+            check_interface(interface, &vendors, catalog, &mut faults);
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self {
+            revision,
+            interfaces,
+            vendors,
+        })
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The interface of that name, disabled ones included.
+    pub fn find_interface(&self, name: &str) -> Option<&Arc<Interface>> {
+        self.interfaces.get(name)
+    }
+
+    /// The vendor of a route: there always is one.
+    pub fn find_vendor(&self, name: &VendorName) -> Option<&Arc<Vendor>> {
+        self.vendors.get(name)
+    }
+
+    /// By name.
+    pub fn interfaces(&self) -> impl Iterator<Item = &Arc<Interface>> {
+        self.interfaces.values()
+    }
+
+    /// By name.
+    pub fn vendors(&self) -> impl Iterator<Item = &Arc<Vendor>> {
+        self.vendors.values()
+    }
+}
+
+/// One thing that is wrong with the configuration. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFault {
+    pub subject: FaultSubject,
+    /// The place inside the subject, such as `routes[0].vendor`; empty for the whole.
+    pub path: String,
+    pub reason: String,
+}
+
+/// The row that a fault is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FaultSubject {
+    Vendor(VendorName),
+    Interface(InterfaceName),
+}
+
+impl fmt::Display for FaultSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vendor(name) => write!(f, "vendor {:?}", name.as_str()),
+            Self::Interface(name) => write!(f, "interface {:?}", name.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for ConfigFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        write!(f, "{}{dot}{}: {}", self.subject, self.path, self.reason)
+    }
+}
+
+fn check_vendor(vendor: &Vendor, catalog: &dyn StrategyCatalog, faults: &mut Vec<ConfigFault>) {
+    let mut fault = |path: &str, reason: String| {
+        faults.push(ConfigFault {
+            subject: FaultSubject::Vendor(vendor.name.clone()),
+            path: path.to_owned(),
+            reason,
+        });
+    };
+    if matches!(vendor.credential.secret_key, SecretKey::Unreadable) {
+        fault(
+            "secret_key",
+            "does not open with this master key; apply it again, or bring back the key it was sealed with".to_owned(),
+        );
+    }
+    if let Some(strategy) = vendor.pool.strategy
+        && !catalog.pool_strategies().contains(&strategy)
+    {
+        let known: Vec<_> = catalog.pool_strategies().iter().map(|s| s.as_str()).collect();
+        let reason = format!(
+            "{:?} is not in this version, which has {}",
+            strategy.as_str(),
+            known.join(", ")
+        );
+        fault("pool.strategy", reason);
+    }
+    let Some(facts) = catalog.find_strategy(&vendor.strategy) else {
+        let known = catalog.strategy_names().join(", ");
+        let reason = format!(
+            "unknown strategy {:?}; this version has {known}",
+            vendor.strategy.as_str()
+        );
+        return fault("strategy", reason);
+    };
+    let key = !matches!(vendor.credential.secret_key, SecretKey::Absent);
+    // The pool's addresses stand in for a base URL.
+    let base = vendor.base_url.is_some() || (facts.base_url == Need::Required && !vendor.pool.addresses.is_empty());
+    for (path, need, given) in [
+        ("base_url", facts.base_url, base),
+        ("pool.addresses", facts.pool, !vendor.pool.addresses.is_empty()),
+        ("app_id", facts.app_id, vendor.credential.app_id.is_some()),
+        ("secret_id", facts.secret_id, vendor.credential.secret_id.is_some()),
+        ("secret_key", facts.secret_key, key),
+    ] {
+        match (need, given) {
+            (Need::Required, false) => fault(path, format!("strategy {:?} needs it", vendor.strategy.as_str())),
+            (Need::Unused, true) => fault(
+                path,
+                format!("strategy {:?} has no use for it", vendor.strategy.as_str()),
+            ),
+            (Need::Required, true) | (Need::Optional, _) | (Need::Unused, false) => {}
+        }
+    }
+    if !vendor.pool.addresses.is_empty() && vendor.pool.addresses.iter().all(|address| address.weight == 0) {
+        fault(
+            "pool.addresses",
+            "all weights are 0; disable the vendor instead".to_owned(),
+        );
+    }
+}
+
+fn check_interface(
+    interface: &Interface,
+    vendors: &BTreeMap<VendorName, Arc<Vendor>>,
+    catalog: &dyn StrategyCatalog,
+    faults: &mut Vec<ConfigFault>,
+) {
+    let mut fault = |path: String, reason: String| {
+        faults.push(ConfigFault {
+            subject: FaultSubject::Interface(interface.name.clone()),
+            path,
+            reason,
+        });
+    };
+    if interface.routes.is_empty() {
+        fault("routes".to_owned(), "at least one route is needed".to_owned());
+    } else if interface.routes.iter().all(|route| route.weight == 0) {
+        fault(
+            "routes".to_owned(),
+            "all weights are 0; disable the interface instead".to_owned(),
+        );
+    }
+    for (at, route) in interface.routes.iter().enumerate() {
+        let Some(vendor) = vendors.get(&route.vendor) else {
+            let reason = format!("unknown vendor {:?}", route.vendor.as_str());
+            fault(format!("routes[{at}].vendor"), reason);
+            continue;
+        };
+        // An unknown strategy is reported at its vendor.
+        let facts = catalog.find_strategy(&vendor.strategy);
+        if facts.is_some_and(|facts| !facts.capabilities.contains(&interface.capability)) {
+            let reason = format!(
+                "vendor {:?} of strategy {:?} does not do {:?}",
+                vendor.name.as_str(),
+                vendor.strategy.as_str(),
+                interface.capability.as_str()
+            );
+            fault(format!("routes[{at}].vendor"), reason);
+        }
+        let earlier = interface.routes.iter().take(at);
+        if earlier
+            .into_iter()
+            .any(|other| other.vendor == route.vendor && other.model == route.model)
+        {
+            fault(
+                format!("routes[{at}]"),
+                "repeats the vendor and model of an earlier route".to_owned(),
+            );
+        }
+    }
+    for (at, rule) in interface.fields.iter().enumerate() {
+        if let Some(reason) = reserved(rule.pointer.as_str(), &rule.action) {
+            fault(format!("fields[{at}].name"), reason.to_owned());
+        }
+        if interface
+            .fields
+            .iter()
+            .take(at)
+            .any(|other| other.pointer == rule.pointer)
+        {
+            fault(
+                format!("fields[{at}].name"),
+                format!("{:?} has a rule already", rule.pointer.as_str()),
+            );
+        }
+    }
+}
+
+/// Fields that a rule may not touch, because other settings decide them.
+fn reserved(pointer: &str, action: &FieldAction) -> Option<&'static str> {
+    match (pointer, action) {
+        ("/model", _) => Some("the model is decided by the routes"),
+        ("/stream", FieldAction::Fill(_) | FieldAction::Force(_)) => {
+            Some("the caller decides whether it gets a stream; a rule may only forbid it")
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,235 @@
+//! Server-sent events, cut out of bytes that arrive in any split (WHATWG HTML §9.2.6).
+//!
+//! Lines end in LF, CRLF or a bare CR; a blank line ends an event. Events are handed on as the bytes that came, so that
+//! nothing a vendor sends is lost on the way.
+
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+use memchr::{memchr2, memrchr2};
+
+/// An event that is not complete after this many bytes is not waited for: memory is bounded per stream.
+pub const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
+
+/// The event is longer than [`MAX_EVENT_BYTES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an event of the stream is too long")]
+pub struct EventTooLong;
+
+/// Collects bytes until events are complete.
+#[derive(Debug, Default)]
+pub struct SseSplitter {
+    /// The beginning of an event whose end has not come yet.
+    carry: BytesMut,
+}
+
+impl SseSplitter {
+    /// Takes bytes as they came; answers whole events, as many as there are by now. What arrives whole leaves as it is,
+    /// without a copy.
+    ///
+    /// # Errors
+    /// [`EventTooLong`].
+    pub fn push(&mut self, mut bytes: Bytes) -> Result<Bytes, EventTooLong> {
+        if self.carry.is_empty() {
+            let end = last_boundary(&bytes, 0).unwrap_or(0);
+            let whole = bytes.split_to(end);
+            self.keep(&bytes)?;
+            return Ok(whole);
+        }
+        let old = self.carry.len();
+        self.keep(&bytes)?;
+        Ok(match last_boundary(&self.carry, old) {
+            Some(end) => self.carry.split_to(end).freeze(),
+            None => Bytes::new(),
+        })
+    }
+
+    /// What is left when the stream has ended: an event without its blank line. Some vendors leave the last one out.
+    pub fn finish(&mut self) -> Bytes {
+        self.carry.split().freeze()
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), EventTooLong> {
+        if self.carry.len() + bytes.len() > MAX_EVENT_BYTES {
+            return Err(EventTooLong);
+        }
+        self.carry.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Where the last blank line ends, if it ends after `from`. The bytes up to `from` hold none, so they are not searched again.
+fn last_boundary(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut end = bytes.len();
+    while end > from {
+        let before = bytes.get(..end)?;
+        end = memrchr2(b'\n', b'\r', before)? + 1;
+        if end <= from {
+            return None;
+        }
+        let line_end = match bytes.get(..end)? {
+            [.., b'\r', b'\n'] => end - 2,
+            _ => end - 1,
+        };
+        // Blank: the terminator follows another one, or nothing at all.
+        if line_end == 0 || matches!(bytes.get(line_end - 1), Some(b'\n' | b'\r')) {
+            return Some(end);
+        }
+        end = line_end;
+    }
+    None
+}
+
+/// One event of a piece that holds whole events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// Where the event, blank line included, begins and ends in the piece.
+    pub start: usize,
+    pub end: usize,
+    /// Its `data` lines, joined by LF. `None`: a comment, a keep-alive, an event without data.
+    pub data: Option<Cow<'a, [u8]>>,
+}
+
+/// Walks through the events of a piece.
+#[derive(Debug)]
+pub struct Events<'a> {
+    piece: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Events<'a> {
+    pub fn of(piece: &'a [u8]) -> Self {
+        Self { piece, at: 0 }
+    }
+
+    /// The next line without its terminator.
+    fn line(&mut self) -> Option<&'a [u8]> {
+        let rest = self.piece.get(self.at..).filter(|rest| !rest.is_empty())?;
+        let Some(length) = memchr2(b'\n', b'\r', rest) else {
+            self.at = self.piece.len();
+            return Some(rest);
+        };
+        let crlf = rest.get(length..length + 2) == Some(b"\r\n");
+        self.at += length + if crlf { 2 } else { 1 };
+        rest.get(..length)
+    }
+}
+
+impl<'a> Iterator for Events<'a> {
+    type Item = Event<'a>;
+
+    fn next(&mut self) -> Option<Event<'a>> {
+        let start = self.at;
+        let mut data: Option<Cow<'a, [u8]>> = None;
+        while let Some(line) = self.line() {
+            if line.is_empty() {
+                break;
+            }
+            let Some(value) = line.strip_prefix(b"data") else { continue };
+            let value = match value {
+                [b':', b' ', value @ ..] | [b':', value @ ..] => value,
+                [] => value,
+                // Another field whose name begins alike.
+                _ => continue,
+            };
+            match &mut data {
+                None => data = Some(Cow::Borrowed(value)),
+                Some(joined) => {
+                    let joined = joined.to_mut();
+                    joined.push(b'\n');
+                    joined.extend_from_slice(value);
+                }
+            }
+        }
+        (self.at > start).then_some(Event { start, end: self.at, data })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn data_of(pieces: &[Bytes]) -> Vec<Vec<u8>> {
+        let mut splitter = SseSplitter::default();
+        let mut found = Vec::new();
+        let mut collect = |piece: &Bytes| {
+            found.extend(Events::of(piece).filter_map(|event| event.data.map(Cow::into_owned)));
+        };
+        for piece in pieces {
+            collect(&splitter.push(piece.clone()).unwrap());
+        }
+        collect(&splitter.finish());
+        found
+    }
+
+    fn split_at(text: &[u8], cuts: &[usize]) -> Vec<Bytes> {
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for cut in cuts.iter().copied().chain([text.len()]) {
+            pieces.push(Bytes::copy_from_slice(&text[from..cut]));
+            from = cut;
+        }
+        pieces
+    }
+
+    const SAMPLES: &[(&str, &[&str])] = &[
+        ("data: a\n\ndata: b\n\n", &["a", "b"]),
+        ("data: a\r\n\r\ndata:b\r\n\r\n", &["a", "b"]),
+        ("data: a\r\rdata: b\r\r", &["a", "b"]),
+        (": keep-alive\n\nevent: x\ndata: one\ndata: two\nid: 7\n\n", &["one\ntwo"]),
+        ("data: thr\u{e9}\u{e9}\n\ndata\n\n", &["thr\u{e9}\u{e9}", ""]),
+        ("data:  two spaces\n\ndatabase: no\n\n", &[" two spaces"]),
+        ("\n\n\ndata: a\n\n\n\ndata: no blank line", &["a", "no blank line"]),
+        ("data: mixed\r\n\ndata: ends\n\r\n", &["mixed", "ends"]),
+    ];
+
+    #[test]
+    fn every_sample_gives_the_same_events_however_it_is_cut_in_two_or_three() {
+        for (text, wanted) in SAMPLES {
+            let text = text.as_bytes();
+            for first in 0..=text.len() {
+                for second in first..=text.len() {
+                    let got = data_of(&split_at(text, &[first, second]));
+                    let got: Vec<_> = got.iter().map(|data| std::str::from_utf8(data).unwrap()).collect();
+                    assert_eq!(&got, wanted, "{text:?} cut at {first} and {second}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_leave_as_they_came_and_whole_events_are_not_copied() {
+        let piece = Bytes::from_static(b"data: a\n\ndata: b\n\n");
+        let out = SseSplitter::default().push(piece.clone()).unwrap();
+        assert_eq!(out.as_ptr(), piece.as_ptr());
+        assert_eq!(out, piece);
+    }
+
+    #[test]
+    fn an_event_without_end_is_given_up() {
+        let mut splitter = SseSplitter::default();
+        let part = Bytes::from(vec![b'x'; MAX_EVENT_BYTES / 2]);
+        splitter.push(part.clone()).unwrap();
+        splitter.push(part.clone()).unwrap();
+        assert_eq!(splitter.push(Bytes::from_static(b"x")), Err(EventTooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_out_whole_and_in_order(
+            text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'd'), any::<u8>()], 0..120),
+            cuts in proptest::collection::vec(0usize..120, 0..6),
+        ) {
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+            cuts.sort_unstable();
+            let mut splitter = SseSplitter::default();
+            let mut out = Vec::new();
+            for piece in split_at(&text, &cuts) {
+                out.extend_from_slice(&splitter.push(piece).unwrap());
+            }
+            out.extend_from_slice(&splitter.finish());
+            prop_assert_eq!(out, text);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Vendors and interfaces at rest.
+
+use std::{fmt, path::Path};
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use crate::domain::{interface::Interface, snapshot::Revision, vendor::Vendor};
+
+/// Why storage failed. Never holds a value that was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached or is too busy: trying again may help.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A row does not read back as what was written.
+    #[error("row {row:?} of {table} is corrupt in {column}")]
+    Corrupt {
+        table: &'static str,
+        column: &'static str,
+        row: String,
+    },
+    #[error("the database refused a statement")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// All rows as they stood at one revision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfigRows {
+    pub revision: Revision,
+    /// By name.
+    pub vendors: Vec<Vendor>,
+    /// By name.
+    pub interfaces: Vec<Interface>,
+}
+
+/// Reads the configuration.
+#[async_trait]
+pub trait ConfigSource: Send + Sync + fmt::Debug {
+    /// The revision alone: cheap enough to ask several times a second.
+    async fn current_revision(&self) -> StoreResult<Revision>;
+    /// All rows, and the revision that they make up: from one read transaction.
+    async fn load_rows(&self) -> StoreResult<ConfigRows>;
+}
+
+/// Changes the configuration.
+#[async_trait]
+pub trait ConfigStore: ConfigSource {
+    /// Begins a change. Of several at once one goes on, the others wait.
+    async fn begin_change(&self) -> StoreResult<Box<dyn ConfigChange>>;
+}
+
+/// A change: nothing of it is visible before `commit`, dropping it undoes it.
+#[async_trait]
+pub trait ConfigChange: Send {
+    /// All rows as this change sees them.
+    async fn load_rows(&mut self) -> StoreResult<ConfigRows>;
+    /// Creates or replaces a vendor. A secret that cannot be read is left as it is stored.
+    async fn put_vendor(&mut self, vendor: &Vendor) -> StoreResult<()>;
+    /// Creates or replaces an interface.
+    async fn put_interface(&mut self, interface: &Interface) -> StoreResult<()>;
+    /// Counts the revision up and makes all of it visible at once.
+    async fn commit(self: Box<Self>) -> StoreResult<Revision>;
+}
+
+/// Where documents may take secrets from.
+pub trait SecretSource: Send + Sync + fmt::Debug {
+    /// The environment variable of that name.
+    fn find_variable(&self, name: &str) -> Option<SecretString>;
+    /// The file's text without line breaks at its end.
+    ///
+    /// # Errors
+    /// The file cannot be read; the text says why and holds nothing of it.
+    fn read_file(&self, path: &Path) -> Result<SecretString, String>;
+}
