@@ -1,7 +1,5 @@
 //! Why a statement failed, in words that hold on every engine and never with the value of a parameter in them.
 
-use std::borrow::Cow;
-
 use sqlx::error::DatabaseError;
 
 use crate::Sql;
@@ -23,10 +21,7 @@ pub enum SqlError {
     Unavailable(String),
     /// A stored value is not what its reader expects.
     #[error("the value in {table}.{column} cannot be read")]
-    Corrupt {
-        table: Cow<'static, str>,
-        column: Cow<'static, str>,
-    },
+    Corrupt { table: &'static str, column: &'static str },
     /// A row that must exist does not.
     #[error("no such row in {0}")]
     NoRow(&'static str),
@@ -49,10 +44,9 @@ impl SqlError {
         match error {
             sqlx::Error::ColumnDecode { index, .. } => {
                 // The driver quotes names of columns in its index.
-                let column = index.trim_matches('"').to_owned();
                 Self::Corrupt {
-                    table: sql.table().into(),
-                    column: column.into(),
+                    table: sql.table(),
+                    column: sql.column(index.trim_matches('"')),
                 }
             }
             sqlx::Error::RowNotFound => Self::NoRow(sql.table()),

@@ -47,6 +47,14 @@ impl Sql {
         }
         ""
     }
+
+    /// The name of a result column as it stands in the text.
+    pub(crate) fn column(self, name: &str) -> &'static str {
+        let text = self.0.plain;
+        text.find(name)
+            .and_then(|start| text.get(start..start + name.len()))
+            .unwrap_or("a column")
+    }
 }
 
 impl fmt::Debug for Sql {

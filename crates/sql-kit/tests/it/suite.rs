@@ -179,8 +179,8 @@ async fn errors_name_places_and_never_values() {
         assert_eq!(
             corrupt,
             SqlError::Corrupt {
-                table: "item".into(),
-                column: "amount".into()
+                table: "item",
+                column: "amount"
             }
         );
         let broken = db.all::<(String,)>(BROKEN, args![]).await.unwrap_err();
