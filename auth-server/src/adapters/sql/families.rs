@@ -1,0 +1,187 @@
+//! Refresh families, and the transaction's writes about grants and sessions.
+
+use async_trait::async_trait;
+use service_kit::Timestamp;
+use sql_kit::{Sql, args, sql};
+
+use super::codes::{GrantRow, REDEEM, TAKE_OF_USER, TAKE_OF_USER_AND_CLIENT, grant_values, redeem_args};
+use super::sessions::{DELETE_CONSENT, END, END_ALL_OF};
+use super::{SqlStore, SqlTx, revocations, stored};
+use crate::domain::grant::RefreshFamily;
+use crate::domain::ids::{ClientId, CodeDigest, GrantId, SessionId, UserId};
+use crate::ports::store::{GrantWrites, RecordedRevocation, RefreshFamilies, StoreError, StoreResult};
+
+const INSERT: Sql = sql!(
+    "INSERT INTO refresh_token (grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, generation, issued_at, \
+     rotated_at, idle_expires_at, absolute_expires_at, revoked_at, ends_at) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+);
+const BY_GRANT: Sql = sql!(
+    "SELECT grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, generation, issued_at, rotated_at, \
+     idle_expires_at, absolute_expires_at, revoked_at FROM refresh_token WHERE grant_id = ?"
+);
+/// The old generation is in the condition, so that of N rotations one counts a row (RFC 9700 §4.14.2).
+const ROTATE: Sql = sql!(
+    "UPDATE refresh_token SET generation = generation + 1, rotated_at = ?, idle_expires_at = ?, \
+     ends_at = CASE WHEN absolute_expires_at < ? THEN absolute_expires_at ELSE ? END \
+     WHERE grant_id = ? AND generation = ? AND revoked_at IS NULL AND ends_at > ?"
+);
+
+/// What every revocation sets; takes the moment three times.
+macro_rules! revoke {
+    () => {
+        "UPDATE refresh_token SET revoked_at = ?, ends_at = CASE WHEN ends_at < ? THEN ends_at ELSE ? END \
+         WHERE revoked_at IS NULL AND "
+    };
+}
+
+const REVOKE: Sql = sql!(concat!(revoke!(), "grant_id = ?"));
+const REVOKE_OF_USER: Sql = sql!(concat!(revoke!(), "user_sub = ? RETURNING grant_id"));
+const REVOKE_OF_USER_AND_CLIENT: Sql = sql!(concat!(revoke!(), "user_sub = ? AND client_id = ? RETURNING grant_id"));
+/// Without an index: clients are disabled seldom, families are written with every sign-in.
+const REVOKE_OF_CLIENT: Sql = sql!(concat!(revoke!(), "client_id = ?"));
+/// OpenID Connect Core §11: offline access outlives the session. Scopes are stored with single blanks between them.
+const REVOKE_OF_SESSION: Sql = sql!(concat!(
+    revoke!(),
+    "sid = ? AND ' ' || scope || ' ' NOT LIKE '% offline!_access %' ESCAPE '!' RETURNING grant_id"
+));
+
+#[derive(sqlx::FromRow)]
+struct FamilyRow {
+    #[sqlx(flatten)]
+    grant: GrantRow,
+    generation: i64,
+    issued_at: i64,
+    rotated_at: i64,
+    idle_expires_at: i64,
+    absolute_expires_at: i64,
+    revoked_at: Option<i64>,
+}
+
+#[async_trait]
+impl RefreshFamilies for SqlStore {
+    async fn find_family(&self, grant: &GrantId) -> StoreResult<Option<RefreshFamily>> {
+        let row: Option<FamilyRow> = self.db.optional(BY_GRANT, args![grant.as_str()]).await?;
+        row.map(RefreshFamily::try_from).transpose()
+    }
+
+    async fn rotate_family(
+        &self,
+        grant: &GrantId,
+        from: i64,
+        at: Timestamp,
+        idle_expires_at: Timestamp,
+    ) -> StoreResult<bool> {
+        let (at, idle) = (at.as_micros(), idle_expires_at.as_micros());
+        Ok(self.db.execute(ROTATE, args![at, idle, idle, idle, grant.as_str(), from, at]).await? == 1)
+    }
+}
+
+#[async_trait]
+impl GrantWrites for SqlTx {
+    async fn redeem_code(&mut self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool> {
+        Ok(self.tx.execute(REDEEM, redeem_args(digest, at)).await? == 1)
+    }
+
+    async fn insert_family(&mut self, family: &RefreshFamily) -> StoreResult<()> {
+        let revoked_at = family.revoked_at.map(Timestamp::as_micros);
+        let (idle, absolute) = (family.idle_expires_at.as_micros(), family.absolute_expires_at.as_micros());
+        let own = args![
+            family.generation,
+            family.issued_at.as_micros(),
+            family.rotated_at.as_micros(),
+            idle,
+            absolute,
+            revoked_at,
+            idle.min(absolute).min(revoked_at.unwrap_or(i64::MAX)),
+        ];
+        self.tx.execute(INSERT, grant_values(&family.grant)?.into_iter().chain(own)).await?;
+        Ok(())
+    }
+
+    async fn revoke_family(&mut self, grant: &GrantId, at: Timestamp) -> StoreResult<bool> {
+        let at = at.as_micros();
+        Ok(self.tx.execute(REVOKE, args![at, at, at, grant.as_str()]).await? == 1)
+    }
+
+    async fn revoke_families_of_user(
+        &mut self,
+        user: &UserId,
+        client: Option<&ClientId>,
+        at: Timestamp,
+    ) -> StoreResult<Vec<GrantId>> {
+        let at = at.as_micros();
+        let rows: Vec<(String,)> = match client {
+            None => self.tx.all(REVOKE_OF_USER, args![at, at, at, user.as_str()]).await?,
+            Some(client) => {
+                let args = args![at, at, at, user.as_str(), client.as_str()];
+                self.tx.all(REVOKE_OF_USER_AND_CLIENT, args).await?
+            }
+        };
+        Ok(grants(rows))
+    }
+
+    async fn revoke_families_of_client(&mut self, client: &ClientId, at: Timestamp) -> StoreResult<u64> {
+        let at = at.as_micros();
+        Ok(self.tx.execute(REVOKE_OF_CLIENT, args![at, at, at, client.as_str()]).await?)
+    }
+
+    async fn revoke_families_of_session(&mut self, sid: &SessionId, at: Timestamp) -> StoreResult<Vec<GrantId>> {
+        let at = at.as_micros();
+        Ok(grants(self.tx.all(REVOKE_OF_SESSION, args![at, at, at, sid.as_str()]).await?))
+    }
+
+    async fn end_session(&mut self, sid: &SessionId, at: Timestamp) -> StoreResult<bool> {
+        let at = at.as_micros();
+        Ok(self.tx.execute(END, args![at, at, at, sid.as_str()]).await? == 1)
+    }
+
+    async fn end_sessions_of(
+        &mut self,
+        user: &UserId,
+        keep: Option<&SessionId>,
+        at: Timestamp,
+    ) -> StoreResult<Vec<SessionId>> {
+        let at = at.as_micros();
+        let keep = keep.map_or("", SessionId::as_str);
+        let rows: Vec<(String,)> = self.tx.all(END_ALL_OF, args![at, at, user.as_str(), at, keep]).await?;
+        Ok(rows.into_iter().map(|(sid,)| SessionId::new(sid)).collect())
+    }
+
+    async fn delete_consent(&mut self, user: &UserId, client: &ClientId) -> StoreResult<bool> {
+        Ok(self.tx.execute(DELETE_CONSENT, args![user.as_str(), client.as_str()]).await? == 1)
+    }
+
+    async fn take_codes_of(&mut self, user: &UserId, client: Option<&ClientId>) -> StoreResult<Vec<GrantId>> {
+        let rows: Vec<(String,)> = match client {
+            None => self.tx.all(TAKE_OF_USER, args![user.as_str()]).await?,
+            Some(client) => self.tx.all(TAKE_OF_USER_AND_CLIENT, args![user.as_str(), client.as_str()]).await?,
+        };
+        Ok(grants(rows))
+    }
+
+    async fn record_revocation(&mut self, revocation: &RecordedRevocation) -> StoreResult<()> {
+        self.tx.execute(revocations::INSERT, revocations::values(revocation)?).await?;
+        Ok(())
+    }
+}
+
+fn grants(rows: Vec<(String,)>) -> Vec<GrantId> {
+    rows.into_iter().map(|(grant,)| GrantId::new(grant)).collect()
+}
+
+impl TryFrom<FamilyRow> for RefreshFamily {
+    type Error = StoreError;
+
+    fn try_from(row: FamilyRow) -> StoreResult<Self> {
+        Ok(Self {
+            grant: row.grant.into_grant("refresh_token")?,
+            generation: row.generation,
+            issued_at: Timestamp::from_micros(row.issued_at),
+            rotated_at: Timestamp::from_micros(row.rotated_at),
+            idle_expires_at: Timestamp::from_micros(row.idle_expires_at),
+            absolute_expires_at: Timestamp::from_micros(row.absolute_expires_at),
+            revoked_at: stored::optional_time(row.revoked_at),
+        })
+    }
+}

@@ -1,0 +1,28 @@
+-- Registered applications and machines. Names are those of RFC 7591 where it has one. client_id sorts by bytes,
+-- as on the other engines.
+CREATE TABLE client (
+    client_id                       TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    tenant                          TEXT    NOT NULL REFERENCES tenant (id),
+    client_name                     TEXT    NOT NULL,
+    secrets                         TEXT    NOT NULL,
+    token_endpoint_auth_method      TEXT    NOT NULL,
+    redirect_uris                   TEXT    NOT NULL,
+    post_logout_redirect_uris       TEXT    NOT NULL,
+    grant_types                     TEXT    NOT NULL,
+    response_types                  TEXT    NOT NULL,
+    scope                           TEXT    NOT NULL,
+    links                           TEXT    NOT NULL,
+    first_party                     BOOLEAN NOT NULL,
+    auto_approve                    BOOLEAN NOT NULL,
+    require_pkce                    BOOLEAN NOT NULL,
+    access_token_ttl                BIGINT,
+    refresh_token_ttl               BIGINT,
+    id_token_signed_response_alg    TEXT    NOT NULL,
+    access_token_signing_alg        TEXT    NOT NULL,
+    ai_interfaces                   TEXT,
+    permissions                     TEXT    NOT NULL,
+    status                          TEXT    NOT NULL,
+    created_at                      BIGINT  NOT NULL,
+    updated_at                      BIGINT  NOT NULL,
+    deleted_at                      BIGINT
+);
