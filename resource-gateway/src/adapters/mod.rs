@@ -1,1 +1,2 @@
 //! Inbound and outbound technology behind the ports.
+pub mod sql;

@@ -124,9 +124,9 @@ impl Snapshot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFault {
     pub subject: FaultSubject,
-    /// The place inside the subject, such as `routes[0].vendor`; empty for the whole.
+    /// The place inside the subject, such as `routes[0].vendor`.
     pub path: String,
-    pub reason: String,
+    pub reason: FaultReason,
 }
 
 /// The row that a fault is about.
@@ -134,6 +134,39 @@ pub struct ConfigFault {
 pub enum FaultSubject {
     Vendor(VendorName),
     Interface(InterfaceName),
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FaultReason {
+    #[error("unknown strategy {name:?}; this version has {known}")]
+    UnknownStrategy { name: String, known: String },
+    #[error("{name:?} is not in this version, which has {known}")]
+    UnknownPoolStrategy { name: &'static str, known: String },
+    #[error("strategy {0:?} needs it")]
+    Needed(String),
+    #[error("strategy {0:?} has no use for it")]
+    Unneeded(String),
+    #[error("does not open with this master key; apply it again, or bring back the key by which it was sealed")]
+    UnreadableSecret,
+    #[error("all weights are 0; disable the whole instead")]
+    NoWeight,
+    #[error("at least one route is needed")]
+    NoRoute,
+    #[error("unknown vendor {0:?}")]
+    UnknownVendor(String),
+    #[error("vendor {vendor:?} of strategy {strategy:?} does not do {capability:?}")]
+    Unpaired {
+        vendor: String,
+        strategy: String,
+        capability: &'static str,
+    },
+    #[error("repeats the vendor and model of an earlier route")]
+    RepeatedRoute,
+    #[error("{0:?} has a rule already")]
+    RepeatedField(String),
+    #[error("{0}")]
+    ReservedField(&'static str),
 }
 
 impl fmt::Display for FaultSubject {
@@ -147,13 +180,12 @@ impl fmt::Display for FaultSubject {
 
 impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dot = if self.path.is_empty() { "" } else { "." };
-        write!(f, "{}{dot}{}: {}", self.subject, self.path, self.reason)
+        write!(f, "{} {}: {}", self.subject, self.path, self.reason)
     }
 }
 
 fn check_vendor(vendor: &Vendor, catalog: &dyn StrategyCatalog, faults: &mut Vec<ConfigFault>) {
-    let mut fault = |path: &str, reason: String| {
+    let mut fault = |path: &str, reason: FaultReason| {
         faults.push(ConfigFault {
             subject: FaultSubject::Vendor(vendor.name.clone()),
             path: path.to_owned(),
@@ -161,54 +193,39 @@ fn check_vendor(vendor: &Vendor, catalog: &dyn StrategyCatalog, faults: &mut Vec
         });
     };
     if matches!(vendor.credential.secret_key, SecretKey::Unreadable) {
-        fault(
-            "secret_key",
-            "does not open with this master key; apply it again, or bring back the key it was sealed with".to_owned(),
-        );
+        fault("secret_key", FaultReason::UnreadableSecret);
     }
     if let Some(strategy) = vendor.pool.strategy
         && !catalog.pool_strategies().contains(&strategy)
     {
         let known: Vec<_> = catalog.pool_strategies().iter().map(|s| s.as_str()).collect();
-        let reason = format!(
-            "{:?} is not in this version, which has {}",
-            strategy.as_str(),
-            known.join(", ")
-        );
-        fault("pool.strategy", reason);
+        let (name, known) = (strategy.as_str(), known.join(", "));
+        fault("pool.strategy", FaultReason::UnknownPoolStrategy { name, known });
     }
+    let addresses = &vendor.pool.addresses;
+    if !addresses.is_empty() && addresses.iter().all(|address| address.weight == 0) {
+        fault("pool.addresses", FaultReason::NoWeight);
+    }
+    let strategy = vendor.strategy.as_str().to_owned();
     let Some(facts) = catalog.find_strategy(&vendor.strategy) else {
         let known = catalog.strategy_names().join(", ");
-        let reason = format!(
-            "unknown strategy {:?}; this version has {known}",
-            vendor.strategy.as_str()
-        );
-        return fault("strategy", reason);
+        return fault("strategy", FaultReason::UnknownStrategy { name: strategy, known });
     };
     let key = !matches!(vendor.credential.secret_key, SecretKey::Absent);
     // The pool's addresses stand in for a base URL.
-    let base = vendor.base_url.is_some() || (facts.base_url == Need::Required && !vendor.pool.addresses.is_empty());
+    let base = vendor.base_url.is_some() || (facts.base_url == Need::Required && !addresses.is_empty());
     for (path, need, given) in [
         ("base_url", facts.base_url, base),
-        ("pool.addresses", facts.pool, !vendor.pool.addresses.is_empty()),
+        ("pool.addresses", facts.pool, !addresses.is_empty()),
         ("app_id", facts.app_id, vendor.credential.app_id.is_some()),
         ("secret_id", facts.secret_id, vendor.credential.secret_id.is_some()),
         ("secret_key", facts.secret_key, key),
     ] {
         match (need, given) {
-            (Need::Required, false) => fault(path, format!("strategy {:?} needs it", vendor.strategy.as_str())),
-            (Need::Unused, true) => fault(
-                path,
-                format!("strategy {:?} has no use for it", vendor.strategy.as_str()),
-            ),
+            (Need::Required, false) => fault(path, FaultReason::Needed(strategy.clone())),
+            (Need::Unused, true) => fault(path, FaultReason::Unneeded(strategy.clone())),
             (Need::Required, true) | (Need::Optional, _) | (Need::Unused, false) => {}
         }
-    }
-    if !vendor.pool.addresses.is_empty() && vendor.pool.addresses.iter().all(|address| address.weight == 0) {
-        fault(
-            "pool.addresses",
-            "all weights are 0; disable the vendor instead".to_owned(),
-        );
     }
 }
 
@@ -218,7 +235,7 @@ fn check_interface(
     catalog: &dyn StrategyCatalog,
     faults: &mut Vec<ConfigFault>,
 ) {
-    let mut fault = |path: String, reason: String| {
+    let mut fault = |path: String, reason: FaultReason| {
         faults.push(ConfigFault {
             subject: FaultSubject::Interface(interface.name.clone()),
             path,
@@ -226,55 +243,42 @@ fn check_interface(
         });
     };
     if interface.routes.is_empty() {
-        fault("routes".to_owned(), "at least one route is needed".to_owned());
+        fault("routes".to_owned(), FaultReason::NoRoute);
     } else if interface.routes.iter().all(|route| route.weight == 0) {
-        fault(
-            "routes".to_owned(),
-            "all weights are 0; disable the interface instead".to_owned(),
-        );
+        fault("routes".to_owned(), FaultReason::NoWeight);
     }
     for (at, route) in interface.routes.iter().enumerate() {
+        let mut earlier = interface.routes.iter().take(at);
+        if earlier.any(|other| other.vendor == route.vendor && other.model == route.model) {
+            fault(format!("routes[{at}]"), FaultReason::RepeatedRoute);
+        }
+        let path = format!("routes[{at}].vendor");
         let Some(vendor) = vendors.get(&route.vendor) else {
-            let reason = format!("unknown vendor {:?}", route.vendor.as_str());
-            fault(format!("routes[{at}].vendor"), reason);
+            fault(path, FaultReason::UnknownVendor(route.vendor.to_string()));
             continue;
         };
         // An unknown strategy is reported at its vendor.
         let facts = catalog.find_strategy(&vendor.strategy);
         if facts.is_some_and(|facts| !facts.capabilities.contains(&interface.capability)) {
-            let reason = format!(
-                "vendor {:?} of strategy {:?} does not do {:?}",
-                vendor.name.as_str(),
-                vendor.strategy.as_str(),
-                interface.capability.as_str()
-            );
-            fault(format!("routes[{at}].vendor"), reason);
-        }
-        let earlier = interface.routes.iter().take(at);
-        if earlier
-            .into_iter()
-            .any(|other| other.vendor == route.vendor && other.model == route.model)
-        {
-            fault(
-                format!("routes[{at}]"),
-                "repeats the vendor and model of an earlier route".to_owned(),
-            );
+            let reason = FaultReason::Unpaired {
+                vendor: vendor.name.to_string(),
+                strategy: vendor.strategy.to_string(),
+                capability: interface.capability.as_str(),
+            };
+            fault(path, reason);
         }
     }
     for (at, rule) in interface.fields.iter().enumerate() {
-        if let Some(reason) = reserved(rule.pointer.as_str(), &rule.action) {
-            fault(format!("fields[{at}].name"), reason.to_owned());
-        }
+        let path = format!("fields[{at}].name");
         if interface
             .fields
             .iter()
             .take(at)
             .any(|other| other.pointer == rule.pointer)
         {
-            fault(
-                format!("fields[{at}].name"),
-                format!("{:?} has a rule already", rule.pointer.as_str()),
-            );
+            fault(path, FaultReason::RepeatedField(rule.pointer.as_str().to_owned()));
+        } else if let Some(reason) = reserved(rule.pointer.as_str(), &rule.action) {
+            fault(path, FaultReason::ReservedField(reason));
         }
     }
 }

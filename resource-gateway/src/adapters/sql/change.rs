@@ -1,0 +1,149 @@
+//! Writing vendors and interfaces.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use secrecy::ExposeSecret as _;
+use sql_kit::{Tx, args};
+use token_keys::MasterKey;
+
+use super::{
+    config::{Reader, load},
+    convert::{field_columns, millis, seal_place},
+    statements,
+};
+use crate::{
+    domain::{
+        interface::Interface,
+        snapshot::Revision,
+        vendor::{SecretKey, Vendor},
+    },
+    ports::config_source::{ConfigChange, ConfigRows, StoreError, StoreResult},
+};
+
+/// One transaction over the configuration tables.
+#[derive(Debug)]
+pub(super) struct SqlChange {
+    tx: Tx,
+    keys: Arc<MasterKey>,
+}
+
+impl SqlChange {
+    pub(super) fn new(tx: Tx, keys: Arc<MasterKey>) -> Self {
+        Self { tx, keys }
+    }
+
+    async fn put_vendor_row(&mut self, vendor: &Vendor) -> StoreResult<()> {
+        let name = vendor.name.as_str();
+        let base_url = vendor.base_url.as_ref().map(|url| url.as_str().to_owned());
+        let sealed = match &vendor.credential.secret_key {
+            SecretKey::Absent => None,
+            SecretKey::Present(secret) => {
+                let sealed = self
+                    .keys
+                    .seal(&seal_place(&vendor.name), secret.expose_secret().as_bytes());
+                Some(sealed.map_err(|error| StoreError::Failed(Box::new(error)))?)
+            }
+            SecretKey::Unreadable => {
+                let args = args![
+                    vendor.strategy.as_str(),
+                    vendor.enabled.is_on(),
+                    base_url,
+                    vendor.credential.app_id.clone(),
+                    vendor.credential.secret_id.clone(),
+                    name
+                ];
+                self.tx.execute(statements::UPDATE_VENDOR_KEEPING_SECRET, args).await?;
+                return Ok(());
+            }
+        };
+        let args = args![
+            vendor.strategy.as_str(),
+            vendor.enabled.is_on(),
+            base_url,
+            vendor.credential.app_id.clone(),
+            vendor.credential.secret_id.clone(),
+            sealed,
+            name
+        ];
+        // The revision's lock keeps other writers out between the two statements.
+        if self.tx.execute(statements::UPDATE_VENDOR, args.clone()).await? == 0 {
+            self.tx.execute(statements::INSERT_VENDOR, args).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A position for its column.
+fn position(at: usize) -> i64 {
+    i64::try_from(at).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl ConfigChange for SqlChange {
+    async fn load_rows(&mut self) -> StoreResult<ConfigRows> {
+        load(&mut Reader::Tx(&mut self.tx), &self.keys).await
+    }
+
+    async fn put_vendor(&mut self, vendor: &Vendor) -> StoreResult<()> {
+        self.put_vendor_row(vendor).await?;
+        let name = vendor.name.as_str();
+        self.tx.execute(statements::DELETE_POOL, args![name]).await?;
+        self.tx.execute(statements::DELETE_ADDRESSES, args![name]).await?;
+        if let Some(strategy) = vendor.pool.strategy {
+            self.tx
+                .execute(statements::INSERT_POOL, args![name, strategy.as_str()])
+                .await?;
+        }
+        for (at, address) in vendor.pool.addresses.iter().enumerate() {
+            let args = args![name, position(at), address.url.as_str(), address.weight];
+            self.tx.execute(statements::INSERT_ADDRESS, args).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_interface(&mut self, interface: &Interface) -> StoreResult<()> {
+        let name = interface.name.as_str();
+        let args = args![
+            interface.capability.as_str(),
+            interface.enabled.is_on(),
+            millis(interface.timeouts.connect),
+            millis(interface.timeouts.first_byte),
+            millis(interface.timeouts.idle),
+            millis(interface.timeouts.total),
+            interface.log.metadata.is_on(),
+            name
+        ];
+        if self.tx.execute(statements::UPDATE_INTERFACE, args.clone()).await? == 0 {
+            self.tx.execute(statements::INSERT_INTERFACE, args).await?;
+        }
+        self.tx.execute(statements::DELETE_ROUTES, args![name]).await?;
+        for (at, route) in interface.routes.iter().enumerate() {
+            let args = args![
+                name,
+                position(at),
+                route.vendor.as_str(),
+                route.model.as_str(),
+                route.weight,
+                route.priority
+            ];
+            self.tx.execute(statements::INSERT_ROUTE, args).await?;
+        }
+        self.tx.execute(statements::DELETE_FIELDS, args![name]).await?;
+        for (at, rule) in interface.fields.iter().enumerate() {
+            let (value, allow_override, forbidden) = field_columns(&rule.action);
+            let enabled = rule.enabled.is_on();
+            let pointer = rule.pointer.as_str();
+            let args = args![name, position(at), pointer, value, enabled, allow_override, forbidden];
+            self.tx.execute(statements::INSERT_FIELD, args).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>) -> StoreResult<Revision> {
+        self.tx.execute(statements::BUMP_REVISION, args![]).await?;
+        let (revision,): (i64,) = self.tx.one(statements::REVISION, args![]).await?;
+        self.tx.commit().await?;
+        Ok(Revision(revision))
+    }
+}

@@ -1,0 +1,96 @@
+//! Reading vendors and interfaces.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sql_kit::{Arg, Db, Record, Sql, SqlError, Tx, args};
+use token_keys::MasterKey;
+
+use super::{
+    change::SqlChange,
+    convert::{AddressRow, FieldRow, InterfaceRow, RouteRow, VendorRow, interfaces, vendors},
+    statements,
+};
+use crate::{
+    domain::snapshot::Revision,
+    ports::config_source::{ConfigChange, ConfigRows, ConfigSource, ConfigStore, StoreError, StoreResult},
+};
+
+/// How often a load begins anew because somebody changed rows meanwhile.
+const LOAD_ATTEMPTS: usize = 8;
+
+/// The configuration tables. Secrets are sealed on the way in and unsealed on the way out.
+#[derive(Debug, Clone)]
+pub struct SqlConfig {
+    db: Db,
+    keys: Arc<MasterKey>,
+}
+
+impl SqlConfig {
+    pub fn new(db: Db, keys: Arc<MasterKey>) -> Self {
+        Self { db, keys }
+    }
+}
+
+#[async_trait]
+impl ConfigSource for SqlConfig {
+    async fn current_revision(&self) -> StoreResult<Revision> {
+        let (revision,): (i64,) = self.db.one(statements::REVISION, args![]).await?;
+        Ok(Revision(revision))
+    }
+
+    async fn load_rows(&self) -> StoreResult<ConfigRows> {
+        // Every change counts the revision up in its own transaction, so rows read between two equal revisions belong together.
+        // That needs no transaction here, which on SQLite would be the only writer's.
+        for _ in 0..LOAD_ATTEMPTS {
+            let before = self.current_revision().await?;
+            let rows = load(&mut Reader::Db(&self.db), &self.keys).await?;
+            if rows.revision == before && self.current_revision().await? == before {
+                return Ok(rows);
+            }
+        }
+        let busy = SqlError::Busy("the configuration changes faster than it can be read".to_owned());
+        Err(StoreError::from(busy))
+    }
+}
+
+#[async_trait]
+impl ConfigStore for SqlConfig {
+    async fn begin_change(&self) -> StoreResult<Box<dyn ConfigChange>> {
+        let mut tx = self.db.begin().await?;
+        tx.execute(statements::LOCK_REVISION, args![]).await?;
+        Ok(Box::new(SqlChange::new(tx, Arc::clone(&self.keys))))
+    }
+}
+
+/// Reads inside or outside a transaction.
+pub(super) enum Reader<'a> {
+    Db(&'a Db),
+    Tx(&'a mut Tx),
+}
+
+impl Reader<'_> {
+    async fn all<R: Record>(&mut self, sql: Sql) -> Result<Vec<R>, SqlError> {
+        let none: [Arg; 0] = args![];
+        match self {
+            Self::Db(db) => db.all(sql, none).await,
+            Self::Tx(tx) => tx.all(sql, none).await,
+        }
+    }
+}
+
+/// All rows. Each table is read whole: a configuration has hundreds of rows, not millions.
+pub(super) async fn load(reader: &mut Reader<'_>, keys: &MasterKey) -> StoreResult<ConfigRows> {
+    let revision: Vec<(i64,)> = reader.all(statements::REVISION).await?;
+    let vendor_rows: Vec<VendorRow> = reader.all(statements::VENDORS).await?;
+    let addresses: Vec<AddressRow> = reader.all(statements::ADDRESSES).await?;
+    let interface_rows: Vec<InterfaceRow> = reader.all(statements::INTERFACES).await?;
+    let routes: Vec<RouteRow> = reader.all(statements::ROUTES).await?;
+    let fields: Vec<FieldRow> = reader.all(statements::FIELDS).await?;
+    let (revision,) = revision.first().ok_or(SqlError::NoRow("config_revision"))?;
+    Ok(ConfigRows {
+        revision: Revision(*revision),
+        vendors: vendors(vendor_rows, addresses, keys)?,
+        interfaces: interfaces(interface_rows, routes, fields)?,
+    })
+}

@@ -1,0 +1,226 @@
+//! Rows to domain values and back.
+
+use std::{collections::HashMap, time::Duration};
+
+use secrecy::SecretString;
+use sqlx::FromRow;
+use token_keys::MasterKey;
+
+use crate::{
+    domain::{
+        ids::{InterfaceName, ModelName, StrategyName, VendorName},
+        interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Route, Timeouts},
+        vendor::{Address, BaseUrl, Credential, Pool, PoolStrategy, SecretKey, Vendor},
+    },
+    ports::config_source::{StoreError, StoreResult},
+};
+
+#[derive(FromRow)]
+pub(super) struct VendorRow {
+    name: String,
+    strategy: String,
+    enabled: bool,
+    base_url: Option<String>,
+    app_id: Option<String>,
+    secret_id: Option<String>,
+    secret_key: Option<Vec<u8>>,
+    pool_strategy: Option<String>,
+}
+
+#[derive(FromRow)]
+pub(super) struct AddressRow {
+    vendor: String,
+    url: String,
+    weight: i64,
+}
+
+#[derive(FromRow)]
+pub(super) struct InterfaceRow {
+    name: String,
+    capability: String,
+    enabled: bool,
+    connect_ms: i64,
+    first_byte_ms: i64,
+    idle_ms: i64,
+    total_ms: i64,
+    log_metadata: bool,
+}
+
+#[derive(FromRow)]
+pub(super) struct RouteRow {
+    interface: String,
+    vendor: String,
+    model: String,
+    weight: i64,
+    priority: i64,
+}
+
+#[derive(FromRow)]
+pub(super) struct FieldRow {
+    interface: String,
+    name: String,
+    value: Option<String>,
+    enabled: bool,
+    allow_override: bool,
+    forbidden: bool,
+}
+
+/// What a vendor's secret is sealed for, so that it opens in no other row.
+pub(super) fn seal_place(vendor: &VendorName) -> String {
+    format!("vendor/secret_key/{vendor}")
+}
+
+/// A row that does not read back: which and where, not what stands there.
+fn corrupt<'a>(table: &'static str, column: &'static str, row: &'a str) -> impl FnOnce() -> StoreError + use<'a> {
+    move || StoreError::Corrupt {
+        table,
+        column,
+        row: row.to_owned(),
+    }
+}
+
+fn count(value: i64, table: &'static str, column: &'static str, row: &str) -> StoreResult<u32> {
+    u32::try_from(value).ok().ok_or_else(corrupt(table, column, row))
+}
+
+pub(super) fn vendors(rows: Vec<VendorRow>, addresses: Vec<AddressRow>, keys: &MasterKey) -> StoreResult<Vec<Vendor>> {
+    let mut pools: HashMap<String, Vec<Address>> = HashMap::new();
+    for row in addresses {
+        let bad = corrupt("pool_address", "url", &row.vendor);
+        let url = BaseUrl::parse(&row.url).ok().ok_or_else(bad)?;
+        let weight = count(row.weight, "pool_address", "weight", &row.vendor)?;
+        pools.entry(row.vendor).or_default().push(Address { url, weight });
+    }
+    rows.into_iter()
+        .map(|row| {
+            let addresses = pools.remove(&row.name).unwrap_or_default();
+            vendor(row, addresses, keys)
+        })
+        .collect()
+}
+
+fn vendor(row: VendorRow, addresses: Vec<Address>, keys: &MasterKey) -> StoreResult<Vendor> {
+    let name = VendorName::new(row.name.as_str());
+    let base_url = match row.base_url {
+        None => None,
+        Some(url) => {
+            let bad = corrupt("vendor", "base_url", &row.name);
+            Some(BaseUrl::parse(&url).ok().ok_or_else(bad)?)
+        }
+    };
+    let strategy = match row.pool_strategy {
+        None => None,
+        Some(word) => Some(PoolStrategy::parse(&word).ok_or_else(corrupt("pool", "strategy", &row.name))?),
+    };
+    let secret_key = row
+        .secret_key
+        .map_or(SecretKey::Absent, |sealed| unseal(&name, &sealed, keys));
+    Ok(Vendor {
+        strategy: StrategyName::new(row.strategy),
+        enabled: row.enabled.into(),
+        base_url,
+        credential: Credential {
+            app_id: row.app_id,
+            secret_id: row.secret_id,
+            secret_key,
+        },
+        pool: Pool { strategy, addresses },
+        name,
+    })
+}
+
+fn unseal(name: &VendorName, sealed: &[u8], keys: &MasterKey) -> SecretKey {
+    let Ok(plain) = keys.unseal(&seal_place(name), sealed) else {
+        return SecretKey::Unreadable;
+    };
+    match std::str::from_utf8(&plain) {
+        Ok(text) => SecretKey::Present(SecretString::from(text.to_owned())),
+        Err(_) => SecretKey::Unreadable,
+    }
+}
+
+pub(super) fn interfaces(
+    rows: Vec<InterfaceRow>,
+    routes: Vec<RouteRow>,
+    fields: Vec<FieldRow>,
+) -> StoreResult<Vec<Interface>> {
+    let mut routes_of: HashMap<String, Vec<Route>> = HashMap::new();
+    for row in routes {
+        let route = Route {
+            vendor: VendorName::new(row.vendor),
+            model: ModelName::new(row.model),
+            weight: count(row.weight, "interface_route", "weight", &row.interface)?,
+            priority: count(row.priority, "interface_route", "priority", &row.interface)?,
+        };
+        routes_of.entry(row.interface).or_default().push(route);
+    }
+    let mut fields_of: HashMap<String, Vec<FieldRule>> = HashMap::new();
+    for row in fields {
+        let rule = field(&row)?;
+        fields_of.entry(row.interface).or_default().push(rule);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let routes = routes_of.remove(&row.name).unwrap_or_default();
+            let fields = fields_of.remove(&row.name).unwrap_or_default();
+            interface(&row, routes, fields)
+        })
+        .collect()
+}
+
+fn interface(row: &InterfaceRow, routes: Vec<Route>, fields: Vec<FieldRule>) -> StoreResult<Interface> {
+    let ms = |value: i64, column| {
+        let millis = u64::try_from(value)
+            .ok()
+            .ok_or_else(corrupt("interface", column, &row.name))?;
+        Ok::<_, StoreError>(Duration::from_millis(millis))
+    };
+    let bad = corrupt("interface", "capability", &row.name);
+    Ok(Interface {
+        name: InterfaceName::new(row.name.as_str()),
+        capability: Capability::parse(&row.capability).ok_or_else(bad)?,
+        enabled: row.enabled.into(),
+        routes,
+        fields,
+        timeouts: Timeouts {
+            connect: ms(row.connect_ms, "connect_ms")?,
+            first_byte: ms(row.first_byte_ms, "first_byte_ms")?,
+            idle: ms(row.idle_ms, "idle_ms")?,
+            total: ms(row.total_ms, "total_ms")?,
+        },
+        log: LogPolicy {
+            metadata: row.log_metadata.into(),
+        },
+    })
+}
+
+fn field(row: &FieldRow) -> StoreResult<FieldRule> {
+    let bad_name = corrupt("interface_field", "name", &row.interface);
+    let bad_value = corrupt("interface_field", "value", &row.interface);
+    let value = row.value.as_deref().map(serde_json::from_str);
+    let action = match (row.forbidden, value.transpose(), row.allow_override) {
+        (true, Ok(None), _) => FieldAction::Forbid,
+        (false, Ok(Some(value)), true) => FieldAction::Fill(value),
+        (false, Ok(Some(value)), false) => FieldAction::Force(value),
+        (true, Ok(Some(_)), _) | (false, Ok(None), _) | (_, Err(_), _) => return Err(bad_value()),
+    };
+    Ok(FieldRule {
+        pointer: JsonPointer::parse(&row.name).ok().ok_or_else(bad_name)?,
+        action,
+        enabled: row.enabled.into(),
+    })
+}
+
+/// Columns `value`, `allow_override` and `forbidden` of a rule.
+pub(super) fn field_columns(action: &FieldAction) -> (Option<String>, bool, bool) {
+    match action {
+        FieldAction::Fill(value) => (Some(value.to_string()), true, false),
+        FieldAction::Force(value) => (Some(value.to_string()), false, false),
+        FieldAction::Forbid => (None, false, true),
+    }
+}
+
+/// A time for its column; document times are far below the limit.
+pub(super) fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,28 @@
+//! SQLite and PostgreSQL behind the storage ports.
+
+mod change;
+mod config;
+mod convert;
+mod statements;
+mod usage;
+
+pub use config::SqlConfig;
+pub use usage::SqlUsage;
+
+use sql_kit::{Migrations, SqlError};
+
+use crate::ports::config_source::StoreError;
+
+/// The gateway's schema.
+pub static MIGRATIONS: Migrations =
+    sql_kit::migrations!("gateway_migrations", "/../migrations/gateway", ["0001_create_gateway"]);
+
+impl From<SqlError> for StoreError {
+    fn from(error: SqlError) -> Self {
+        if error.is_unavailable() {
+            Self::Unavailable(Box::new(error))
+        } else {
+            Self::Failed(Box::new(error))
+        }
+    }
+}

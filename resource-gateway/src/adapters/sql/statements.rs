@@ -1,0 +1,87 @@
+//! Every statement.
+
+use sql_kit::{Sql, sql};
+
+pub(super) const REVISION: Sql = sql!("SELECT revision FROM config_revision WHERE name = 'gateway'");
+/// Changes nothing but holds the row: of several changes at once one goes on.
+pub(super) const LOCK_REVISION: Sql = sql!("UPDATE config_revision SET revision = revision WHERE name = 'gateway'");
+pub(super) const BUMP_REVISION: Sql = sql!("UPDATE config_revision SET revision = revision + 1 WHERE name = 'gateway'");
+
+pub(super) const VENDORS: Sql = sql!(
+    "SELECT vendor.name, vendor.strategy, vendor.enabled, vendor.base_url, vendor.app_id, vendor.secret_id, \
+     vendor.secret_key, pool.strategy AS pool_strategy FROM vendor LEFT JOIN pool ON pool.vendor = vendor.name \
+     ORDER BY vendor.name"
+);
+pub(super) const ADDRESSES: Sql = sql!("SELECT vendor, url, weight FROM pool_address ORDER BY vendor, position");
+pub(super) const INTERFACES: Sql = sql!(
+    "SELECT name, capability, enabled, connect_ms, first_byte_ms, idle_ms, total_ms, log_metadata FROM interface \
+     ORDER BY name"
+);
+pub(super) const ROUTES: Sql =
+    sql!("SELECT interface, vendor, model, weight, priority FROM interface_route ORDER BY interface, position");
+pub(super) const FIELDS: Sql = sql!(
+    "SELECT interface, name, value, enabled, allow_override, forbidden FROM interface_field \
+     ORDER BY interface, position"
+);
+
+pub(super) const INSERT_VENDOR: Sql = sql!(
+    "INSERT INTO vendor (strategy, enabled, base_url, app_id, secret_id, secret_key, name) \
+     VALUES (?, ?, ?, ?, ?, ?, ?)"
+);
+pub(super) const UPDATE_VENDOR: Sql = sql!(
+    "UPDATE vendor SET strategy = ?, enabled = ?, base_url = ?, app_id = ?, secret_id = ?, secret_key = ? \
+     WHERE name = ?"
+);
+/// For a secret that cannot be read and so cannot be sealed again.
+pub(super) const UPDATE_VENDOR_KEEPING_SECRET: Sql =
+    sql!("UPDATE vendor SET strategy = ?, enabled = ?, base_url = ?, app_id = ?, secret_id = ? WHERE name = ?");
+pub(super) const DELETE_POOL: Sql = sql!("DELETE FROM pool WHERE vendor = ?");
+pub(super) const INSERT_POOL: Sql = sql!("INSERT INTO pool (vendor, strategy) VALUES (?, ?)");
+pub(super) const DELETE_ADDRESSES: Sql = sql!("DELETE FROM pool_address WHERE vendor = ?");
+pub(super) const INSERT_ADDRESS: Sql =
+    sql!("INSERT INTO pool_address (vendor, position, url, weight) VALUES (?, ?, ?, ?)");
+
+pub(super) const INSERT_INTERFACE: Sql = sql!(
+    "INSERT INTO interface (capability, enabled, connect_ms, first_byte_ms, idle_ms, total_ms, log_metadata, name) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+);
+pub(super) const UPDATE_INTERFACE: Sql = sql!(
+    "UPDATE interface SET capability = ?, enabled = ?, connect_ms = ?, first_byte_ms = ?, idle_ms = ?, total_ms = ?, \
+     log_metadata = ? WHERE name = ?"
+);
+pub(super) const DELETE_ROUTES: Sql = sql!("DELETE FROM interface_route WHERE interface = ?");
+pub(super) const INSERT_ROUTE: Sql = sql!(
+    "INSERT INTO interface_route (interface, position, vendor, model, weight, priority) VALUES (?, ?, ?, ?, ?, ?)"
+);
+pub(super) const DELETE_FIELDS: Sql = sql!("DELETE FROM interface_field WHERE interface = ?");
+pub(super) const INSERT_FIELD: Sql = sql!(
+    "INSERT INTO interface_field (interface, position, name, value, enabled, allow_override, forbidden) \
+     VALUES (?, ?, ?, ?, ?, ?, ?)"
+);
+
+macro_rules! usage_columns {
+    () => {
+        "request_id, time, tenant, client_id, sub, interface, capability, vendor, model, state, stream, input_tokens, \
+         output_tokens, cached_input_tokens, reasoning_tokens, estimated, attempts, duration_ms, first_byte_ms"
+    };
+}
+
+/// A whole batch in one statement, in the order of the key, so that two gateways that replay the same records cannot block each
+/// other. "WHERE true" tells SQLite's parser that ON CONFLICT is no join condition.
+pub(super) const INSERT_USAGE: Sql = sql!(
+    sqlite: concat!(
+        "INSERT INTO usage_record (", usage_columns!(), ") \
+         SELECT value->>'request_id', value->>'time', value->>'tenant', value->>'client_id', value->>'sub', \
+         value->>'interface', value->>'capability', value->>'vendor', value->>'model', value->>'state', \
+         value->>'stream', value->>'input_tokens', value->>'output_tokens', value->>'cached_input_tokens', \
+         value->>'reasoning_tokens', value->>'estimated', value->>'attempts', value->>'duration_ms', \
+         value->>'first_byte_ms' FROM json_each(?) WHERE true ON CONFLICT (request_id) DO NOTHING"
+    ),
+    postgres: concat!(
+        "INSERT INTO usage_record (", usage_columns!(), ") SELECT ", usage_columns!(), " FROM json_to_recordset(CAST(? AS json)) \
+         AS batch (request_id text, time bigint, tenant text, client_id text, sub text, interface text, capability text, \
+         vendor text, model text, state text, stream boolean, input_tokens bigint, output_tokens bigint, \
+         cached_input_tokens bigint, reasoning_tokens bigint, estimated boolean, attempts bigint, duration_ms bigint, \
+         first_byte_ms bigint) ORDER BY request_id ON CONFLICT (request_id) DO NOTHING"
+    ),
+);
