@@ -3,3 +3,4 @@
 pub mod crypto;
 pub mod http;
 pub mod oxide;
+pub mod sql;

@@ -122,6 +122,17 @@ impl Authorize {
             Some(Some(mode)) => mode,
             Some(None) => return Err(refuse(OAuthErrorCode::InvalidRequest, "response_mode is not supported")),
         };
+        // A form can be posted to a web address only.
+        if response_mode == ResponseMode::FormPost && !redirect_uri.starts_with("http") {
+            let description = "response_mode=form_post needs an http or https redirect_uri";
+            return Err(AuthorizeError::Redirect(Box::new(ErrorResponse {
+                redirect_uri,
+                response_mode: ResponseMode::Query,
+                error: OAuthErrorCode::InvalidRequest,
+                description,
+                state,
+            })));
+        }
         let checked = self.parameters(&mut form, &client).map_err(|(error, description)| refuse(error, description))?;
         let request = AuthorizationRequest {
             client_id: client.client_id.clone(),

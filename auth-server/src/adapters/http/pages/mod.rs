@@ -1,5 +1,36 @@
 //! Pages for browsers: what they show, in which words, and how they look.
 
+mod account;
 pub(crate) mod assets;
+mod browser;
+mod consent;
+mod error;
+pub(crate) mod flow;
+mod home;
+mod html;
+mod login;
+mod logout;
 pub(crate) mod texts;
 pub(crate) mod views;
+
+use axum::{Router, routing::get};
+
+pub(crate) use browser::{BROWSER_SESSION, Browser, SESSION_COOKIE};
+pub(crate) use error::{PageError, method_not_allowed, not_found, render_errors};
+pub(crate) use html::see_other;
+
+use super::App;
+
+/// The pages' own addresses; every step has one.
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/", get(home::get))
+        .route("/login", get(login::get).post(login::post))
+        .route("/consent", get(consent::get).post(consent::post))
+        .route("/logout", get(logout::get).post(logout::post))
+        .route("/logged-out", get(logout::logged_out))
+        .route("/account", get(account::get).post(account::post))
+        .route("/account/", get(account::get).post(account::post))
+        .route("/error", get(error::page))
+        .route("/connect/logout", get(logout::end_session).post(logout::end_session))
+}

@@ -1,0 +1,142 @@
+//! Errors of the token endpoint and its neighbours as JSON (RFC 6749 §5.2).
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use oauth_wire::{OAuthErrorCode, error::legal_description};
+use serde_json::json;
+
+use crate::{
+    adapters::http::wire::no_store_json,
+    application::token_error::TokenError,
+    ports::store::StoreError,
+};
+
+const BASIC_CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"hexgate\", charset=\"UTF-8\"");
+
+/// What the client is told, apart from what the log is told.
+#[derive(Debug)]
+pub(crate) struct OAuthError {
+    status: StatusCode,
+    code: OAuthErrorCode,
+    description: String,
+    /// Seconds, for `Retry-After`.
+    retry_after: Option<u64>,
+}
+
+impl OAuthError {
+    fn new(status: StatusCode, code: OAuthErrorCode, description: impl Into<String>) -> Self {
+        Self { status, code, description: description.into(), retry_after: None }
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, OAuthErrorCode::InvalidRequest, "the body is too large")
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, OAuthErrorCode::InvalidRequest, "the method is not allowed here")
+    }
+
+    fn unavailable(description: &str) -> Self {
+        let code = OAuthErrorCode::TemporarilyUnavailable;
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, description) }
+    }
+
+    fn failed() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, OAuthErrorCode::ServerError, "something went wrong on our side")
+    }
+}
+
+impl From<TokenError> for OAuthError {
+    fn from(error: TokenError) -> Self {
+        use OAuthErrorCode as Code;
+        let bad = |code, description: &str| Self::new(StatusCode::BAD_REQUEST, code, description);
+        match error {
+            TokenError::InvalidRequest(reason) => bad(Code::InvalidRequest, &reason),
+            TokenError::InvalidClient => {
+                Self::new(StatusCode::UNAUTHORIZED, Code::InvalidClient, "client authentication failed")
+            }
+            TokenError::InvalidGrant(reason) => bad(Code::InvalidGrant, reason),
+            TokenError::UnauthorizedClient(reason) => bad(Code::UnauthorizedClient, reason),
+            TokenError::UnsupportedGrantType => bad(Code::UnsupportedGrantType, "grant_type is not supported"),
+            TokenError::InvalidScope(reason) => bad(Code::InvalidScope, reason),
+            TokenError::Throttled { .. } => {
+                let description = "too many attempts, try again later";
+                Self { retry_after: Some(60), ..Self::new(StatusCode::TOO_MANY_REQUESTS, Code::SlowDown, description) }
+            }
+            TokenError::Busy => Self::unavailable("too many log-ins at once"),
+            TokenError::Store(error) => error.into(),
+            TokenError::Signing(error) => {
+                tracing::error!(%error, "a token could not be signed");
+                Self::failed()
+            }
+            TokenError::Internal(error) => {
+                tracing::error!(%error, "a request failed");
+                Self::failed()
+            }
+        }
+    }
+}
+
+impl From<StoreError> for OAuthError {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Unavailable(cause) => {
+                tracing::warn!(%error, %cause, "storage is unavailable");
+                Self::unavailable("storage is unavailable, try again")
+            }
+            StoreError::Failed(cause) => {
+                tracing::error!(%error, %cause, "storage failed");
+                Self::failed()
+            }
+            StoreError::Conflict(_) | StoreError::Corrupt { .. } => {
+                tracing::error!(%error, "storage failed");
+                Self::failed()
+            }
+        }
+    }
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "error": self.code.as_str(),
+            "error_description": legal_description(&self.description),
+        });
+        let mut response = no_store_json(self.status, &body);
+        // RFC 6749 §5.2: the challenge is due when the client tried Basic; sent always, it tells others how to.
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, BASIC_CHALLENGE);
+        }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use service_kit::Timestamp;
+
+    #[test]
+    fn every_error_has_the_status_that_its_rfc_gives_it() {
+        let unavailable = || StoreError::Unavailable("gone".into());
+        let table: Vec<(TokenError, u16, &str)> = vec![
+            (TokenError::InvalidRequest("x".into()), 400, "invalid_request"),
+            (TokenError::InvalidClient, 401, "invalid_client"),
+            (TokenError::InvalidGrant("x"), 400, "invalid_grant"),
+            (TokenError::UnauthorizedClient("x"), 400, "unauthorized_client"),
+            (TokenError::UnsupportedGrantType, 400, "unsupported_grant_type"),
+            (TokenError::InvalidScope("x"), 400, "invalid_scope"),
+            (TokenError::Throttled { until: Timestamp::from_seconds(0) }, 429, "slow_down"),
+            (TokenError::Busy, 503, "temporarily_unavailable"),
+            (TokenError::Store(unavailable()), 503, "temporarily_unavailable"),
+            (TokenError::Store(StoreError::Conflict("x")), 500, "server_error"),
+        ];
+        for (error, status, code) in table {
+            let answered = OAuthError::from(error);
+            assert_eq!((answered.status.as_u16(), answered.code.as_str()), (status, code));
+        }
+    }
+}

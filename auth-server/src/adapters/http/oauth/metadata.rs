@@ -1,0 +1,71 @@
+//! Metadata (OpenID Connect Discovery §3, RFC 8414 §2) and JWKS.
+
+use std::{future::ready, sync::Arc};
+
+use axum::{body::Bytes, extract::State, response::Response};
+use oauth_wire::{ClientAuthMethod, Display, GrantType, Prompt, ProviderMetadata, ResponseMode, ResponseType, SigningAlg};
+
+use crate::{
+    adapters::http::{App, wire::cached_json},
+    application::issue::ACR_PASSWORD,
+    domain::user::claim_names,
+};
+
+/// Long enough to spare requests, short enough for a new key to be known before it signs.
+const FIVE_MINUTES: &str = "public, max-age=300";
+
+pub(crate) fn get(State(app): State<App>) -> impl Future<Output = Response> {
+    ready(cached_json(app.metadata.clone(), FIVE_MINUTES))
+}
+
+pub(crate) fn jwks(State(app): State<App>) -> impl Future<Output = Response> {
+    ready(cached_json(Bytes::from_owner(OwnedDocument(app.keyring.document())), FIVE_MINUTES))
+}
+
+struct OwnedDocument(Arc<[u8]>);
+
+impl AsRef<[u8]> for OwnedDocument {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The document for an issuer. What it lists is what the provider does, no more and no less.
+pub(crate) fn document(issuer: &str) -> ProviderMetadata {
+    let url = |path: &str| format!("{issuer}{path}");
+    let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let secret_methods = || texts(&[ClientAuthMethod::ClientSecretBasic.as_str(), ClientAuthMethod::ClientSecretPost.as_str()]);
+    let all_methods: Vec<&str> = ClientAuthMethod::ALL.iter().map(|method| method.as_str()).collect();
+    let protocol_claims = ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"];
+    ProviderMetadata {
+        issuer: issuer.to_owned(),
+        authorization_endpoint: url("/oauth2/authorize"),
+        token_endpoint: url("/oauth2/token"),
+        userinfo_endpoint: url("/userinfo"),
+        jwks_uri: url("/oauth2/jwks"),
+        introspection_endpoint: url("/oauth2/introspect"),
+        revocation_endpoint: url("/oauth2/revoke"),
+        end_session_endpoint: url("/connect/logout"),
+        scopes_supported: texts(&["openid", "profile", "email", "phone", "address", "offline_access", "ai:chat", "ai:embeddings", "admin"]),
+        response_types_supported: ResponseType::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
+        response_modes_supported: ResponseMode::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
+        grant_types_supported: GrantType::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
+        subject_types_supported: texts(&["public"]),
+        id_token_signing_alg_values_supported: SigningAlg::ISSUED.iter().map(|one| one.as_str().to_owned()).collect(),
+        token_endpoint_auth_methods_supported: texts(&all_methods),
+        introspection_endpoint_auth_methods_supported: secret_methods(),
+        revocation_endpoint_auth_methods_supported: texts(&all_methods),
+        code_challenge_methods_supported: texts(&["S256"]),
+        claims_supported: protocol_claims.into_iter().chain(claim_names()).map(str::to_owned).collect(),
+        claim_types_supported: texts(&["normal"]),
+        prompt_values_supported: Prompt::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
+        display_values_supported: Display::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
+        ui_locales_supported: texts(&["en", "zh"]),
+        acr_values_supported: texts(&[ACR_PASSWORD]),
+        authorization_response_iss_parameter_supported: true,
+        claims_parameter_supported: false,
+        request_parameter_supported: false,
+        request_uri_parameter_supported: false,
+        service_documentation: None,
+    }
+}

@@ -1,0 +1,14 @@
+//! The protocol's endpoints.
+
+pub(super) mod authorize;
+mod client_request;
+mod error;
+pub(super) mod events;
+pub(super) mod introspect;
+pub(super) mod metadata;
+pub(super) mod revoke;
+pub(super) mod token;
+pub(super) mod userinfo;
+
+pub(super) use error::OAuthError;
+pub(crate) use metadata::document as metadata_document;

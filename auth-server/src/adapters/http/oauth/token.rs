@@ -1,0 +1,65 @@
+//! Token endpoint (RFC 6749 §3.2).
+
+use axum::{extract::State, response::Response};
+use http::StatusCode;
+use oauth_wire::{Form, GrantType, Scope, TokenReply, token::TokenType};
+
+use super::{OAuthError, client_request::ClientRequest};
+use crate::{
+    adapters::http::{App, wire::no_store_json},
+    application::{exchange_code::CodeExchange, issue::Issued, password_grant::PasswordRequest, token_error::TokenError},
+};
+
+/// Issues tokens for one of the grants.
+pub(crate) async fn post(State(app): State<App>, request: ClientRequest) -> Result<Response, OAuthError> {
+    let ClientRequest { client, mut form } = request;
+    let issued = match grant_type(&mut form)? {
+        GrantType::AuthorizationCode => {
+            let exchange = CodeExchange {
+                code: required(&mut form, "code")?,
+                redirect_uri: form.take("redirect_uri"),
+                code_verifier: form.take("code_verifier"),
+            };
+            app.exchange_code.exchange(&client, exchange).await?
+        }
+        GrantType::RefreshToken => {
+            let token = required(&mut form, "refresh_token")?;
+            app.rotate_refresh.rotate(&client, &token, scope(&mut form)?).await?
+        }
+        GrantType::ClientCredentials => app.client_credentials.issue(&client, scope(&mut form)?).await?,
+        GrantType::Password => {
+            let request = PasswordRequest {
+                username: required(&mut form, "username")?,
+                password: required(&mut form, "password")?.into(),
+                scope: scope(&mut form)?,
+            };
+            app.password_grant.issue(&client, request).await?
+        }
+    };
+    Ok(no_store_json(StatusCode::OK, &reply(issued)))
+}
+
+fn reply(issued: Issued) -> TokenReply {
+    TokenReply {
+        access_token: issued.access_token,
+        token_type: TokenType::Bearer,
+        expires_in: issued.expires_in.as_secs(),
+        refresh_token: issued.refresh_token,
+        scope: issued.scope,
+        id_token: issued.id_token,
+    }
+}
+
+fn grant_type(form: &mut Form) -> Result<GrantType, TokenError> {
+    let asked = required(form, "grant_type")?;
+    GrantType::from_wire(&asked).ok_or(TokenError::UnsupportedGrantType)
+}
+
+fn required(form: &mut Form, name: &str) -> Result<String, TokenError> {
+    form.take(name).ok_or_else(|| TokenError::InvalidRequest(format!("{name} is missing")))
+}
+
+fn scope(form: &mut Form) -> Result<Option<Scope>, TokenError> {
+    let asked = form.take("scope").map(|text| text.parse()).transpose();
+    asked.map_err(|_| TokenError::InvalidScope("scope holds a character that is not allowed"))
+}

@@ -1,0 +1,121 @@
+//! `/account`: my sessions, my connected applications.
+
+use axum::{
+    extract::{Query, Request, State},
+    response::Response,
+};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::{
+    Browser, PageError, flow,
+    html::{PagePolicy, html, page, see_other},
+    login::posted,
+    texts::Texts,
+    views::{AccountPage, ConnectedApp, Contact, Device, Flash, Moment, Person, Profile, ScopeLine, SessionRow},
+};
+use crate::{
+    adapters::http::App,
+    application::account::Overview,
+    domain::{
+        ids::{ClientId, SessionId},
+        session::Session,
+        user::User,
+    },
+};
+
+/// What the action before did, as a word of ours in the address.
+#[derive(Debug, Deserialize)]
+pub(super) struct Done {
+    done: Option<String>,
+}
+
+const DONE: &[(&str, Flash)] = &[
+    ("session-ended", Flash::SessionEnded),
+    ("others-ended", Flash::OthersEnded),
+    ("app-removed", Flash::AppRemoved),
+    ("expired", Flash::FormExpired),
+];
+
+pub(super) async fn get(
+    State(app): State<App>,
+    browser: Browser,
+    Query(Done { done }): Query<Done>,
+) -> Result<Response, PageError> {
+    let Some(session) = browser.session(&app).await? else { return Ok(see_other(&app.path("/login"))) };
+    let Some(overview) = app.account.overview(&session).await? else { return Ok(see_other(&app.path("/login"))) };
+    let shown = page(&app, &browser, None);
+    let flash = DONE.iter().find(|(word, _)| done.as_deref() == Some(word)).map(|(_, flash)| *flash);
+    let now = app.clock.now().as_seconds();
+    let shown = AccountPage {
+        user: Person::new(overview.user.claims.name.as_deref(), overview.user.username.as_str()),
+        profile: profile(&overview.user),
+        sessions: sessions(&shown.t, &overview, &session, now),
+        apps: apps(&shown.t, &overview),
+        flash,
+        csrf: browser.csrf(&app).await?,
+        page: shown,
+    };
+    html(&app, StatusCode::OK, &shown, &PagePolicy::default())
+}
+
+fn profile(user: &User) -> Profile {
+    let contact = |value: &Option<String>, verified: Option<bool>| {
+        value.clone().map(|value| Contact { value, verified: verified == Some(true) })
+    };
+    Profile {
+        email: contact(&user.claims.email, user.claims.email_verified),
+        phone: contact(&user.claims.phone_number, user.claims.phone_number_verified),
+    }
+}
+
+fn sessions(texts: &Texts, overview: &Overview, own: &Session, now: i64) -> Vec<SessionRow> {
+    let row = |session: &Session| SessionRow {
+        id: session.sid.to_string(),
+        device: Device::from_user_agent(texts, Some(session.user_agent.as_str()).filter(|agent| !agent.is_empty())),
+        address: Some(session.address.clone()).filter(|address| !address.is_empty()),
+        signed_in: Moment::on(texts, session.auth_time.as_seconds()),
+        last_seen: Moment::ago(texts, session.last_seen_at.as_seconds(), now),
+        current: session.sid == own.sid,
+    };
+    let mut rows: Vec<SessionRow> = overview.sessions.iter().map(row).collect();
+    rows.sort_by_key(|row| !row.current);
+    rows
+}
+
+fn apps(texts: &Texts, overview: &Overview) -> Vec<ConnectedApp> {
+    let app = |(client, consent): &(std::sync::Arc<crate::domain::client::Client>, crate::domain::session::Consent)| ConnectedApp {
+        client_id: client.client_id.to_string(),
+        // Logos of other sites are not loaded on a page that lists them all.
+        app: flow::view(client).logo(None),
+        scopes: consent.scope.iter().map(|scope| ScopeLine::new(texts, scope)).collect(),
+        granted: Moment::on(texts, consent.granted_at.as_seconds()),
+    };
+    overview.apps.iter().map(app).collect()
+}
+
+pub(super) async fn post(State(app): State<App>, browser: Browser, request: Request) -> Result<Response, PageError> {
+    let mut form = posted(request).await?;
+    let Some(session) = browser.session(&app).await? else { return Ok(see_other(&app.path("/login"))) };
+    let back = |done: &str| see_other(&app.path(&format!("/account?done={done}")));
+    if !browser.is_genuine(&form).await? {
+        return Ok(back("expired"));
+    }
+    match form.take("action").as_deref() {
+        Some("end-session") => {
+            let sid = SessionId::new(form.take("session").unwrap_or_default());
+            app.account.end_session(&session, &sid).await?;
+            Ok(if sid == session.sid { see_other(&app.path("/logged-out")) } else { back("session-ended") })
+        }
+        Some("end-others") => {
+            app.account.end_other_sessions(&session).await?;
+            Ok(back("others-ended"))
+        }
+        Some("remove-app") => {
+            let client = ClientId::new(form.take("client_id").unwrap_or_default());
+            app.account.remove_app(&session, &client).await?;
+            Ok(back("app-removed"))
+        }
+        _ => Err(PageError::invalid_request("The action is unknown.")),
+    }
+}

@@ -1,0 +1,97 @@
+//! `/consent`: what an application may do.
+
+use axum::{
+    extract::{Query, Request, State},
+    response::Response,
+};
+use http::StatusCode;
+use oauth_wire::Prompt;
+
+use super::{
+    Browser, PageError,
+    browser::Pending,
+    flow,
+    html::{PagePolicy, html, page, see_other},
+    login::{Which, posted},
+    views::{ConsentPage, Person, ScopeLine},
+};
+use crate::{
+    adapters::http::App,
+    application::authorize::Step,
+    domain::session::Session,
+};
+
+fn expired() -> PageError {
+    PageError::invalid_request("The request has expired. Please start again at the application.")
+}
+
+pub(super) async fn get(
+    State(app): State<App>,
+    browser: Browser,
+    Query(which): Query<Which>,
+) -> Result<Response, PageError> {
+    let pending = browser.pending(&app, which.request.as_deref()).await?.ok_or_else(expired)?;
+    let session = browser.session(&app).await?;
+    match (app.authorize.advance(&pending.request, session.as_ref()).await?, session) {
+        (Step::Consent { client, known }, Some(session)) => {
+            let user = app.account.users.find_user(&session.user).await?.ok_or_else(expired)?;
+            let shown = page(&app, &browser, pending.request.ui_locales.as_deref());
+            let scopes = pending.request.scope.iter().map(|scope| {
+                let line = ScopeLine::new(&shown.t, scope);
+                if known.is_empty() || known.contains(scope) { line } else { line.marked_new() }
+            });
+            let shown = ConsentPage {
+                scopes: scopes.collect(),
+                page: shown,
+                app: flow::view(&client),
+                user: Person::new(user.claims.name.as_deref(), user.username.as_str()),
+                redirect_host: flow::host(&pending.request.redirect_uri),
+                request: Some(pending.id.clone()),
+                csrf: browser.csrf(&app).await?,
+            };
+            let policy = PagePolicy::default()
+                .with_logo(client.links.logo_uri.as_deref())
+                .leading_to(&pending.request.redirect_uri);
+            html(&app, StatusCode::OK, &shown, &policy)
+        }
+        // Signed out meanwhile, or agreed in another tab: the flow knows where to go.
+        _ => flow::resume(&app, &browser, &pending).await,
+    }
+}
+
+pub(super) async fn post(State(app): State<App>, browser: Browser, request: Request) -> Result<Response, PageError> {
+    let form = posted(request).await?;
+    let pending = browser.pending(&app, form.get("request")).await?.ok_or_else(expired)?;
+    if !browser.is_genuine(&form).await? {
+        return Err(PageError::invalid_request("The form is not one that this browser was given. Please try again."));
+    }
+    let session = browser.session(&app).await?;
+    match (form.get("action"), session) {
+        (Some("allow"), Some(session)) => allow(&app, &browser, &pending, &session).await,
+        (Some("deny"), _) => {
+            browser.forget(&app, &pending.id).await?;
+            flow::error_response(&app, &browser, &app.authorize.denied(&pending.request))
+        }
+        (Some("switch"), Some(session)) => switch(&app, &browser, pending, &session).await,
+        (Some("allow" | "switch"), None) => flow::resume(&app, &browser, &pending).await,
+        _ => Err(PageError::invalid_request("The action is neither allow nor deny.")),
+    }
+}
+
+async fn allow(app: &App, browser: &Browser, pending: &Pending, session: &Session) -> Result<Response, PageError> {
+    // Only somebody whose sign-in satisfies the request may agree to it.
+    if pending.request.is_signed_in_by(session, app.clock.now()) {
+        app.authorize.consent(&pending.request, &session.user).await?;
+    }
+    flow::resume(app, browser, pending).await
+}
+
+/// Signs the person out of this browser and asks who they are, for the same request.
+async fn switch(app: &App, browser: &Browser, pending: Pending, session: &Session) -> Result<Response, PageError> {
+    app.sign_out.end_session(&session.sid).await?;
+    let mut request = pending.request;
+    request.prompt.remove(&Prompt::None);
+    browser.clear().await?;
+    let id = browser.keep(app, request).await?;
+    Ok(see_other(&app.path(&format!("/login?request={id}"))))
+}

@@ -1,0 +1,132 @@
+//! The way from an authorization request to its response, over as many pages as it takes.
+
+use axum::response::Response;
+use http::StatusCode;
+use oauth_wire::ResponseMode;
+
+use super::{
+    Browser, PageError,
+    browser::Pending,
+    html::{PagePolicy, html, page, see_other},
+    views::{App as AppView, FormPostPage},
+};
+use crate::{
+    adapters::http::App,
+    application::authorize::{CodeResponse, ErrorResponse, Step},
+    domain::{authorization::AuthorizationRequest, client::Client},
+};
+
+/// Starts with a valid request. When nothing is missing the browser's session is not written at all.
+pub(crate) async fn begin(app: &App, browser: &Browser, request: AuthorizationRequest) -> Result<Response, PageError> {
+    let session = browser.session(app).await?;
+    match app.authorize.advance(&request, session.as_ref()).await? {
+        Step::SignIn(_) => {
+            let id = browser.keep(app, request).await?;
+            Ok(see_other(&app.path(&format!("/login?request={id}"))))
+        }
+        Step::Consent { .. } => {
+            let id = browser.keep(app, request).await?;
+            Ok(see_other(&app.path(&format!("/consent?request={id}"))))
+        }
+        Step::Respond(response) => code_response(app, browser, &response),
+        Step::Refuse(error) => error_response(app, browser, &error),
+    }
+}
+
+/// Goes on with a request that was kept.
+pub(super) async fn resume(app: &App, browser: &Browser, pending: &Pending) -> Result<Response, PageError> {
+    let session = browser.session_after_sign_in(app).await?;
+    match app.authorize.advance(&pending.request, session.as_ref()).await? {
+        Step::SignIn(_) => Ok(see_other(&app.path(&format!("/login?request={}", pending.id)))),
+        Step::Consent { .. } => Ok(see_other(&app.path(&format!("/consent?request={}", pending.id)))),
+        Step::Respond(response) => {
+            browser.forget(app, &pending.id).await?;
+            code_response(app, browser, &response)
+        }
+        Step::Refuse(error) => {
+            browser.forget(app, &pending.id).await?;
+            error_response(app, browser, &error)
+        }
+    }
+}
+
+fn code_response(app: &App, browser: &Browser, response: &CodeResponse) -> Result<Response, PageError> {
+    let fields = [("code", Some(response.code.as_str())), ("state", response.state.as_deref())];
+    respond(app, browser, &response.redirect_uri, response.response_mode, &fields)
+}
+
+/// Tells the client by its redirect URI why it gets no code (RFC 6749 §4.1.2.1).
+pub(crate) fn error_response(app: &App, browser: &Browser, error: &ErrorResponse) -> Result<Response, PageError> {
+    let fields = [
+        ("error", Some(error.error.as_str())),
+        ("error_description", Some(error.description)),
+        ("state", error.state.as_deref()),
+    ];
+    respond(app, browser, &error.redirect_uri, error.response_mode, &fields)
+}
+
+/// Every authorization response leaves through here: to a URI that the request's validation has found registered, with `iss` (RFC 9207).
+fn respond(
+    app: &App,
+    browser: &Browser,
+    redirect_uri: &str,
+    mode: ResponseMode,
+    fields: &[(&str, Option<&str>)],
+) -> Result<Response, PageError> {
+    let sent = fields.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+    let all = sent.chain([("iss", app.policy.issuer.as_str())]);
+    match mode {
+        ResponseMode::Query => Ok(see_other(&with_query(redirect_uri, all))),
+        ResponseMode::FormPost => {
+            let nonce = app.entropy.id();
+            let shown = FormPostPage {
+                page: page(app, browser, None),
+                action: redirect_uri.to_owned(),
+                fields: all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+                redirect_host: host(redirect_uri),
+                nonce: nonce.clone(),
+            };
+            let policy = PagePolicy { script_nonce: Some(nonce), ..PagePolicy::default().leading_to(redirect_uri) };
+            html(app, StatusCode::OK, &shown, &policy)
+        }
+    }
+}
+
+/// Adds parameters to a URI and keeps the query that it has (RFC 6749 §3.1.2).
+pub(super) fn with_query<'a>(uri: &str, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let separator = match uri.split_once('?') {
+        None => "?",
+        Some((_, "")) => "",
+        Some(_) => "&",
+    };
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    format!("{uri}{separator}{query}")
+}
+
+/// The host of a redirect URI for people to read; the scheme when there is none.
+pub(super) fn host(uri: &str) -> String {
+    let Ok(url) = url::Url::parse(uri) else { return String::new() };
+    url.host_str().map_or_else(|| url.scheme().to_owned(), str::to_owned)
+}
+
+/// A client as the pages show it.
+pub(super) fn view(client: &Client) -> AppView {
+    AppView::new(&client.client_name)
+        .logo(client.links.logo_uri.as_deref())
+        .website(client.links.client_uri.as_deref())
+        .policy(client.links.policy_uri.as_deref())
+        .terms(client.links.tos_uri.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_join_whatever_query_the_uri_has() {
+        let add = |uri: &str| with_query(uri, [("a", "1 2"), ("b", "é")].into_iter());
+        assert_eq!(add("https://x.example/cb"), "https://x.example/cb?a=1+2&b=%C3%A9");
+        assert_eq!(add("https://x.example/cb?t=1"), "https://x.example/cb?t=1&a=1+2&b=%C3%A9");
+        assert_eq!(add("https://x.example/cb?"), "https://x.example/cb?a=1+2&b=%C3%A9");
+    }
+}

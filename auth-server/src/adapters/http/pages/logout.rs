@@ -1,0 +1,122 @@
+//! Signing out: by the person, or by a relying party that sends the person (OpenID Connect RP-Initiated Logout).
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use http::{Method, StatusCode};
+use oauth_wire::Form;
+
+use super::{
+    Browser, PageError,
+    browser::PendingLogout,
+    flow::with_query,
+    html::{PagePolicy, html, page, see_other},
+    login::posted,
+    views::{LoggedOutPage, LogoutPage, Person},
+};
+use crate::{
+    adapters::http::App,
+    application::sign_out::{LogoutError, LogoutRequest},
+    domain::session::Session,
+};
+
+/// `/connect/logout`, GET and POST (§2). Whoever is signed in is asked first.
+pub(super) async fn end_session(
+    State(app): State<App>,
+    browser: Browser,
+    request: Request,
+) -> Result<Response, PageError> {
+    let is_post = request.method() == Method::POST;
+    let mut form = match is_post {
+        true => posted(request).await?,
+        false => Form::parse(request.uri().query().unwrap_or_default().as_bytes())
+            .map_err(|error| PageError::invalid_request(format!("The request is not valid: {error}.")))?,
+    };
+    // A cross-site POST comes without our SameSite=Lax cookie; as a top-level GET it brings it along.
+    if is_post && !browser.sent_cookie() {
+        return Ok(see_other(&app.path(&format!("/connect/logout?{}", form.encode()))));
+    }
+    let asked = LogoutRequest {
+        id_token_hint: form.take("id_token_hint"),
+        client_id: form.take("client_id"),
+        post_logout_redirect_uri: form.take("post_logout_redirect_uri"),
+        state: form.take("state"),
+    };
+    let valid = app.sign_out.validate(asked).await.map_err(|error| match error {
+        LogoutError::Invalid(sentence) => PageError::invalid_request(sentence),
+        LogoutError::Store(error) => error.into(),
+    })?;
+    let logout = PendingLogout {
+        client: valid.client.map(|client| client.client_id.clone()),
+        redirect: valid.redirect.map(|uri| uri.as_str().to_owned()),
+        state: valid.state,
+    };
+    if browser.session(&app).await?.is_none() {
+        return Ok(afterwards(&app, Some(&logout)));
+    }
+    browser.keep_logout(&logout).await?;
+    Ok(see_other(&app.path("/logout")))
+}
+
+/// `/logout`: the question.
+pub(super) async fn get(State(app): State<App>, browser: Browser) -> Result<Response, PageError> {
+    let Some(session) = browser.session(&app).await? else { return Ok(see_other(&app.path("/logged-out"))) };
+    let logout = browser.pending_logout().await?;
+    let user = app.account.users.find_user(&session.user).await?;
+    let client = match logout.as_ref().and_then(|logout| logout.client.as_ref()) {
+        Some(id) => app.sign_out.clients.find(id).await?,
+        None => None,
+    };
+    let shown = LogoutPage {
+        page: page(&app, &browser, None),
+        user: user.map(|user| Person::new(user.claims.name.as_deref(), user.username.as_str())),
+        app_name: client.map(|client| client.client_name.clone()),
+        request: None,
+        csrf: browser.csrf(&app).await?,
+    };
+    let mut policy = PagePolicy::default();
+    if let Some(redirect) = logout.and_then(|logout| logout.redirect) {
+        policy = policy.leading_to(&redirect);
+    }
+    html(&app, StatusCode::OK, &shown, &policy)
+}
+
+/// `/logout`: the answer.
+pub(super) async fn post(State(app): State<App>, browser: Browser, request: Request) -> Result<Response, PageError> {
+    let form = posted(request).await?;
+    let Some(session) = browser.session(&app).await? else { return Ok(see_other(&app.path("/logged-out"))) };
+    if !browser.is_genuine(&form).await? {
+        return Err(PageError::invalid_request("The form is not one that this browser was given. Please try again."));
+    }
+    match form.get("action") {
+        Some("logout") => confirm(&app, &browser, &session).await,
+        Some("cancel") => {
+            browser.forget_logout().await?;
+            Ok(see_other(&app.path("/")))
+        }
+        _ => Err(PageError::invalid_request("The action is neither logout nor cancel.")),
+    }
+}
+
+async fn confirm(app: &App, browser: &Browser, session: &Session) -> Result<Response, PageError> {
+    let logout = browser.pending_logout().await?;
+    app.sign_out.end_session(&session.sid).await?;
+    browser.clear().await?;
+    Ok(afterwards(app, logout.as_ref()))
+}
+
+/// Back to the relying party when it named a registered URI, with its `state` (§3); else a page that says so.
+fn afterwards(app: &App, logout: Option<&PendingLogout>) -> Response {
+    match logout.and_then(|logout| Some((logout.redirect.as_ref()?, logout.state.as_deref()))) {
+        Some((uri, Some(state))) => see_other(&with_query(uri, [("state", state)].into_iter())),
+        Some((uri, None)) => see_other(uri),
+        None => see_other(&app.path("/logged-out")),
+    }
+}
+
+/// `/logged-out`.
+pub(super) async fn logged_out(State(app): State<App>, browser: Browser) -> Result<Response, PageError> {
+    let shown = LoggedOutPage { page: page(&app, &browser, None), back: None };
+    std::future::ready(html(&app, StatusCode::OK, &shown, &PagePolicy::default())).await
+}

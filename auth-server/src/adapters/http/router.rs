@@ -1,0 +1,80 @@
+//! Every address of the provider.
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{get, post},
+};
+use service_kit::RequestContextLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_sessions::{Expiry, SessionManagerLayer, cookie::SameSite};
+
+use super::{
+    App, cors, oauth,
+    pages::{self, BROWSER_SESSION, assets},
+    session_store::PortSessionStore,
+    wire::MAX_FORM_BYTES,
+};
+
+/// The router of the public listener.
+pub(crate) fn router(app: App) -> Router {
+    // Applications in browsers call these from other origins, without cookies.
+    let open = Router::new()
+        .route("/.well-known/openid-configuration", get(oauth::metadata::get))
+        .route("/.well-known/oauth-authorization-server", get(oauth::metadata::get))
+        .route("/oauth2/jwks", get(oauth::metadata::jwks))
+        .route("/oauth2/token", post(oauth::token::post))
+        .route("/oauth2/revoke", post(oauth::revoke::post))
+        .route("/userinfo", get(oauth::userinfo::any).post(oauth::userinfo::any))
+        .method_not_allowed_fallback(pages::method_not_allowed)
+        .layer(from_fn(cors::allow_any_origin));
+    // Resource servers call these; browsers have no business here.
+    let back_channel = Router::new()
+        .route("/oauth2/introspect", post(oauth::introspect::post))
+        .route("/events/poll", post(oauth::events::post))
+        .method_not_allowed_fallback(pages::method_not_allowed);
+    let browser = Router::new()
+        .route("/oauth2/authorize", get(oauth::authorize::any).post(oauth::authorize::any))
+        .merge(pages::router())
+        .method_not_allowed_fallback(pages::method_not_allowed)
+        // Errors of the handlers above become pages in the reader's language.
+        .layer(from_fn_with_state(app.clone(), pages::render_errors))
+        // The cookie and what the server keeps under it.
+        .layer(sessions(&app));
+    let all = open.merge(back_channel).merge(browser).merge(assets::router());
+    let mounted = match app.base_path.as_str() {
+        "" => all,
+        path => insertion_forms(path).merge(Router::new().nest(path, all)),
+    };
+    mounted
+        .fallback(pages::not_found)
+        // Forms are small; more is refused before it is read.
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+        // One request that panics must not take its connection's others with it.
+        .layer(CatchPanicLayer::new())
+        // Outermost, so that every reply carries its id, panics and rejections included.
+        .layer(RequestContextLayer::new(app.entropy.clone()))
+        .with_state(app)
+}
+
+/// RFC 8414 §3.1: for an issuer with a path the well-known name comes before the path.
+fn insertion_forms(path: &str) -> Router<App> {
+    Router::new()
+        .route(&format!("/.well-known/oauth-authorization-server{path}"), get(oauth::metadata::get))
+        .route(&format!("/.well-known/openid-configuration{path}"), get(oauth::metadata::get))
+        .layer(from_fn(cors::allow_any_origin))
+}
+
+fn sessions(app: &App) -> SessionManagerLayer<PortSessionStore> {
+    let store = PortSessionStore { sessions: app.browser_sessions.clone(), clock: app.clock.clone() };
+    let path = if app.secure || app.base_path.is_empty() { "/".to_owned() } else { app.base_path.clone() };
+    let idle = i64::try_from(BROWSER_SESSION.as_secs()).unwrap_or(i64::MAX);
+    SessionManagerLayer::new(store)
+        .with_name(app.cookie_name(pages::SESSION_COOKIE))
+        .with_secure(app.secure)
+        // Lax: sent when a relying party's redirect arrives, withheld from cross-site posts and frames.
+        .with_same_site(SameSite::Lax)
+        .with_path(path)
+        .with_expiry(Expiry::OnInactivity(tower_sessions::cookie::time::Duration::seconds(idle)))
+}

@@ -1,0 +1,440 @@
+//! The composition root: the only place that picks adapters.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::Router;
+use serde_json::json;
+use service_kit::{
+    BoundListener, Clock, Entropy, SystemClock, SystemEntropy, Tasks,
+    config::{ConfigError, Settings as _},
+    health::Management,
+    tasks::termination_signal,
+    telemetry,
+};
+use sql_kit::Options;
+use token_keys::MasterKey;
+use url::Url;
+
+use crate::{
+    adapters::{
+        crypto::Argon2Hasher,
+        http::{self, Services},
+        oxide::OxideCodeRules,
+        sql::SqlStore,
+    },
+    application::{
+        account::Account,
+        apply::Apply,
+        authenticate_client::{AuthenticateClient, ClientDirectory, ClientSecrets},
+        authorize::Authorize,
+        client_credentials::ClientCredentials,
+        exchange_code::ExchangeCode,
+        introspect::Introspect,
+        issue::TokenIssuer,
+        keyring::{KeyFactory, Keyring},
+        live_tokens::LiveTokens,
+        operate::Operate,
+        password_grant::PasswordGrant,
+        policy::Policy,
+        poll_events::PollEvents,
+        refresh_secret::RefreshSecrets,
+        revocations::RevocationLog,
+        revoke_token::RevokeToken,
+        rotate_refresh::RotateRefresh,
+        sign_in::{DeviceCookies, SignIn},
+        sign_out::SignOut,
+        userinfo::Userinfo,
+    },
+    config::Config,
+    ports::{
+        crypto::PasswordHasher,
+        store::{Housekeeping as _, Revisions as _, Transactions as _},
+    },
+};
+
+/// How often a node looks for what other nodes and commands have changed. Revocations reach the gateways within a second, so this is a
+/// fraction of one.
+pub const SYNC_INTERVAL: Duration = Duration::from_millis(200);
+/// How often ended rows are removed, and how many of each kind at a time.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60);
+const HOUSEKEEPING_BATCH: u32 = 1000;
+
+/// Where time and randomness come from.
+#[derive(Debug, Clone)]
+pub struct Ambient {
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Default for Ambient {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+    }
+}
+
+/// What every command needs: the store, the master key, the policy.
+pub struct Foundation {
+    pub store: Arc<SqlStore>,
+    pub policy: Arc<Policy>,
+    pub hasher: Arc<dyn PasswordHasher>,
+    pub secrets: ClientSecrets,
+    pub revocations: Arc<RevocationLog>,
+    pub key_factory: KeyFactory,
+    pub ambient: Ambient,
+    master: MasterKey,
+}
+
+impl std::fmt::Debug for Foundation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Foundation").finish_non_exhaustive()
+    }
+}
+
+impl Foundation {
+    /// Connects, migrates, and loads the master key.
+    ///
+    /// # Errors
+    /// When the database or the master key cannot be used.
+    pub async fn lay(config: &Config, ambient: Ambient) -> anyhow::Result<Self> {
+        let master = MasterKey::load_or_create(&config.keys.dir)?;
+        let options = Options {
+            postgres_connections: config.database.max_connections,
+            application_name: "hexgate auth-server".into(),
+            ..Options::default()
+        };
+        let store = SqlStore::connect(&config.database.url, &options).await.context("database.url")?;
+        store.migrate().await.context("the schema could not be migrated")?;
+        let store = Arc::new(store);
+        let policy = Arc::new(policy(config));
+        let hasher = Arc::new(Argon2Hasher::start(&config.password_hashing, Arc::clone(&ambient.entropy))?);
+        let revocations = Arc::new(RevocationLog::new(
+            store.clone(),
+            ambient.clock.clone(),
+            ambient.entropy.clone(),
+            &policy.lifetimes,
+        ));
+        let key_factory = KeyFactory {
+            keys: store.clone(),
+            transactions: store.clone(),
+            clock: ambient.clock.clone(),
+            master: master.clone(),
+        };
+        let secrets = ClientSecrets::new(master.derive("client-secret")?);
+        Ok(Self { store, policy, hasher, secrets, revocations, key_factory, ambient, master })
+    }
+
+    /// Opens every signing key with the master key and tells how many are published.
+    ///
+    /// # Errors
+    /// When one does not open.
+    pub async fn check_keys(&self) -> anyhow::Result<usize> {
+        let clock = self.ambient.clock.clone();
+        Keyring::load(self.store.clone(), clock, self.master.clone()).await?;
+        Ok(self.key_factory.list().await?.len())
+    }
+
+    /// The use case behind `apply`.
+    pub fn apply(&self) -> Apply {
+        Apply {
+            policy: self.policy.clone(),
+            users: self.store.clone(),
+            clients: self.store.clone(),
+            transactions: self.store.clone(),
+            hasher: self.hasher.clone(),
+            secrets: self.secrets.clone(),
+            revocations: self.revocations.clone(),
+            clock: self.ambient.clock.clone(),
+            entropy: self.ambient.entropy.clone(),
+        }
+    }
+
+    /// The use cases behind `user` and `client`.
+    pub fn operate(&self) -> Operate {
+        Operate {
+            users: self.store.clone(),
+            clients: self.store.clone(),
+            transactions: self.store.clone(),
+            hasher: self.hasher.clone(),
+            secrets: self.secrets.clone(),
+            revocations: self.revocations.clone(),
+            clock: self.ambient.clock.clone(),
+            entropy: self.ambient.entropy.clone(),
+        }
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        issuer: config.issuer.clone(),
+        gateway_audience: config.tokens.gateway_audience.clone(),
+        lifetimes: config.tokens.lifetimes(config.keys.retirement_s),
+        login: config.login.policy(),
+    }
+}
+
+/// The provider, ready to be served: by listeners, or by a test without sockets.
+pub struct Provider {
+    pub router: Router,
+    pub foundation: Foundation,
+    keyring: Arc<Keyring>,
+    clients: ClientDirectory,
+}
+
+impl std::fmt::Debug for Provider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Provider").finish_non_exhaustive()
+    }
+}
+
+impl Provider {
+    /// Wires everything.
+    ///
+    /// # Errors
+    /// When the database, the master key or the signing keys cannot be used.
+    pub async fn build(config: &Config, ambient: Ambient) -> anyhow::Result<Self> {
+        if let problems @ [_, ..] = config.problems().as_slice() {
+            return Err(ConfigError::Invalid(problems.to_vec()).into());
+        }
+        let foundation = Foundation::lay(config, ambient).await?;
+        foundation.key_factory.ensure().await?;
+        let clock = foundation.ambient.clock.clone();
+        let keyring = Keyring::load(foundation.store.clone(), clock, foundation.master.clone()).await?;
+        let keyring = Arc::new(keyring);
+        foundation.revocations.refresh().await?;
+        let clients = ClientDirectory::new(foundation.store.clone());
+        let services = services(&foundation, &keyring, &clients)?;
+        Ok(Self { router: http::router(Arc::new(services)), foundation, keyring, clients })
+    }
+
+    /// Notices what other nodes and commands have changed.
+    ///
+    /// # Errors
+    /// When the store fails; what is known stays in use.
+    async fn sync(&self, seen: &mut i64) -> anyhow::Result<()> {
+        self.foundation.revocations.refresh().await?;
+        let revision = self.foundation.store.current_revision().await?;
+        if revision != *seen {
+            self.clients.invalidate();
+            self.keyring.reload().await?;
+            *seen = revision;
+        }
+        Ok(())
+    }
+
+    async fn keep_in_sync(self: Arc<Self>, tasks: Tasks) {
+        let mut seen = 0;
+        let mut failing = false;
+        loop {
+            match self.sync(&mut seen).await {
+                Ok(()) => failing = false,
+                // Once per outage: the line would come five times a second.
+                Err(error) if !failing => {
+                    tracing::warn!(%error, "changes by other nodes cannot be read; what is known stays in use");
+                    failing = true;
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(SYNC_INTERVAL) => {}
+                () = tasks.stopping() => return,
+            }
+        }
+    }
+
+    async fn keep_house(self: Arc<Self>, tasks: Tasks) {
+        let keep = self.foundation.policy.lifetimes.max_access_token;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(HOUSEKEEPING_INTERVAL) => {}
+                () = tasks.stopping() => return,
+            }
+            let now = self.foundation.ambient.clock.now();
+            match self.foundation.store.delete_expired(now, keep, HOUSEKEEPING_BATCH).await {
+                Ok(0) => {}
+                Ok(rows) => tracing::debug!(rows, "ended rows were removed"),
+                Err(error) => tracing::warn!(%error, "ended rows could not be removed"),
+            }
+        }
+    }
+}
+
+fn services(foundation: &Foundation, keyring: &Arc<Keyring>, clients: &ClientDirectory) -> anyhow::Result<Services> {
+    let Foundation { store, policy, hasher, secrets, revocations, ambient, master, .. } = foundation;
+    let Ambient { clock, entropy } = ambient;
+    let refresh = RefreshSecrets::new(master.derive("refresh-token")?);
+    let issuer = TokenIssuer {
+        policy: policy.clone(),
+        keyring: keyring.clone(),
+        users: store.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+    };
+    let tokens =
+        LiveTokens::new(policy.clone(), keyring.clone(), clients.clone(), revocations.clone(), clock.clone());
+    let sign_out = SignOut {
+        policy: policy.clone(),
+        clients: clients.clone(),
+        keyring: keyring.clone(),
+        transactions: store.clone(),
+        revocations: revocations.clone(),
+        clock: clock.clone(),
+    };
+    let sign_in = SignIn {
+        policy: policy.clone(),
+        users: store.clone(),
+        sessions: store.clone(),
+        throttle: store.clone(),
+        hasher: hasher.clone(),
+        devices: DeviceCookies::new(master.derive("device-cookie")?),
+        sign_out: sign_out.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+    };
+    let url = Url::parse(&policy.issuer).context("issuer")?;
+    Ok(Services {
+        authenticate_client: AuthenticateClient {
+            clients: clients.clone(),
+            secrets: secrets.clone(),
+            clock: clock.clone(),
+        },
+        authorize: Authorize {
+            policy: policy.clone(),
+            clients: clients.clone(),
+            codes: store.clone(),
+            consents: store.clone(),
+            keyring: keyring.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        },
+        exchange_code: ExchangeCode {
+            policy: policy.clone(),
+            codes: store.clone(),
+            users: store.clone(),
+            sessions: store.clone(),
+            transactions: store.clone(),
+            rules: Arc::new(OxideCodeRules),
+            issuer: issuer.clone(),
+            refresh: refresh.clone(),
+            revocations: revocations.clone(),
+            clock: clock.clone(),
+        },
+        rotate_refresh: RotateRefresh {
+            policy: policy.clone(),
+            families: store.clone(),
+            users: store.clone(),
+            sessions: store.clone(),
+            transactions: store.clone(),
+            issuer: issuer.clone(),
+            refresh: refresh.clone(),
+            revocations: revocations.clone(),
+            clock: clock.clone(),
+        },
+        client_credentials: ClientCredentials { issuer: issuer.clone() },
+        password_grant: PasswordGrant {
+            policy: policy.clone(),
+            sign_in: sign_in.clone(),
+            transactions: store.clone(),
+            issuer,
+            refresh: refresh.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        },
+        introspect: Introspect {
+            policy: policy.clone(),
+            tokens: tokens.clone(),
+            families: store.clone(),
+            users: store.clone(),
+            refresh: refresh.clone(),
+            clock: clock.clone(),
+        },
+        revoke_token: RevokeToken {
+            tokens: tokens.clone(),
+            families: store.clone(),
+            transactions: store.clone(),
+            refresh,
+            revocations: revocations.clone(),
+            clock: clock.clone(),
+        },
+        userinfo: Userinfo { tokens, users: store.clone() },
+        poll_events: PollEvents::new(policy.clone(), keyring.clone(), revocations.clone(), clock.clone()),
+        account: Account {
+            users: store.clone(),
+            sessions: store.clone(),
+            consents: store.clone(),
+            clients: clients.clone(),
+            transactions: store.clone(),
+            revocations: revocations.clone(),
+            sign_out: sign_out.clone(),
+            clock: clock.clone(),
+        },
+        sign_in,
+        sign_out,
+        keyring: keyring.clone(),
+        sessions: store.clone(),
+        browser_sessions: store.clone(),
+        catalogue: http::catalogue()?,
+        metadata: http::metadata(&policy.issuer)?,
+        events_credential: master.service_credential("events-poll")?,
+        base_path: url.path().trim_end_matches('/').to_owned(),
+        secure: url.scheme() == "https",
+        policy: policy.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+    })
+}
+
+/// Serves until SIGINT or SIGTERM. `ready_file` gets the bound addresses as JSON once both listeners accept connections.
+///
+/// # Errors
+/// When the provider cannot start.
+pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<()> {
+    let metrics = telemetry::start_metrics()?;
+    let provider = Arc::new(Provider::build(&config, Ambient::default()).await?);
+    let public = BoundListener::bind(config.listen, &config.tls).await?;
+    let management = BoundListener::bind(config.management_listen, &Default::default()).await?;
+    let (public_address, management_address) = (public.address(), management.address());
+    let tasks = Tasks::default();
+    let grace = Duration::from_secs(config.shutdown_grace_s);
+    let health = health(&provider, metrics);
+    let router = provider.router.clone();
+    tasks.spawn(provider.clone().keep_in_sync(tasks.clone()));
+    tasks.spawn(provider.clone().keep_house(tasks.clone()));
+    tasks.spawn(public.serve(router, tasks.clone(), grace));
+    tasks.spawn(management.serve(health.router(), tasks.clone(), grace));
+    if let Some(path) = ready_file {
+        let addresses = json!({"listen": public_address.to_string(), "management": management_address.to_string()});
+        std::fs::write(path, addresses.to_string()).with_context(|| format!("ready file {}", path.display()))?;
+    }
+    tracing::info!(listen = %public_address, management = %management_address, issuer = %config.issuer, "auth-server is ready");
+    termination_signal().await?;
+    tracing::info!("stopping");
+    if !tasks.drain(grace + Duration::from_secs(1)).await {
+        tracing::warn!("some work was still under way when the grace period ended");
+    }
+    provider.foundation.store.close().await;
+    Ok(())
+}
+
+fn health(provider: &Arc<Provider>, metrics: telemetry::PrometheusHandle) -> Management {
+    let (ready, status) = (provider.clone(), provider.clone());
+    Management::new(
+        metrics,
+        move || {
+            let provider = ready.clone();
+            async move { provider.foundation.store.ping().await.map_err(|error| error.to_string()) }
+        },
+        move || {
+            let provider = status.clone();
+            async move {
+                let revision = provider.foundation.store.current_revision().await;
+                json!({
+                    "version": env!("CARGO_PKG_VERSION"),
+                    "issuer": provider.foundation.policy.issuer,
+                    "revision": revision.ok(),
+                    "revocations": provider.foundation.revocations.feed().len(),
+                })
+            }
+        },
+    )
+}

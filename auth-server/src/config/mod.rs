@@ -1,0 +1,175 @@
+//! Configuration: one file per section. Every key has a working default.
+
+mod login;
+mod storage;
+mod tokens;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use service_kit::{
+    TlsConfig,
+    config::{Problem, Settings},
+    telemetry::LogConfig,
+};
+use url::Url;
+
+pub use login::LoginConfig;
+pub use storage::{DatabaseConfig, EtcdConfig, RedisConfig};
+pub use tokens::TokensConfig;
+
+use crate::adapters::crypto::HasherConfig;
+
+/// The provider's configuration.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The issuer identifier: scheme, host, optional port and path, no trailing slash. Clients compare it byte for byte.
+    pub issuer: String,
+    /// Address of the public listener. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Address of the management listener (`/healthz`, `/readyz`, `/metrics`, `/status`). Keep it off the internet.
+    pub management_listen: SocketAddr,
+    /// Lets the issuer be plain http on a host that is not loopback. For laboratories only: tokens and passwords travel in the open.
+    pub dev_mode: bool,
+    /// Seconds that requests in flight have to finish when the process is asked to stop.
+    pub shutdown_grace_s: u64,
+    pub database: DatabaseConfig,
+    pub redis: RedisConfig,
+    pub etcd: EtcdConfig,
+    pub tls: TlsConfig,
+    pub keys: KeysConfig,
+    pub outbound: OutboundConfig,
+    pub tokens: TokensConfig,
+    pub login: LoginConfig,
+    pub password_hashing: HasherConfig,
+    pub log: LogConfig,
+}
+
+/// Where the master key is, and how signing keys retire.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeysConfig {
+    /// Directory of `master.key`, which is created on the first start. All nodes and both services share it.
+    pub dir: PathBuf,
+    /// Seconds that a signing key stays published after its last signature.
+    pub retirement_s: u64,
+}
+
+/// Limits for requests that the provider itself makes. This version makes none, so nothing can be reached through it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutboundConfig {
+    /// PEM file with further certificate authorities to trust.
+    pub extra_ca: Option<PathBuf>,
+    /// Hosts that may be reached although their address is private.
+    pub allow_hosts: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            issuer: "http://127.0.0.1:9000".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
+            management_listen: SocketAddr::from(([127, 0, 0, 1], 9001)),
+            dev_mode: false,
+            shutdown_grace_s: 10,
+            database: DatabaseConfig::default(),
+            redis: RedisConfig::default(),
+            etcd: EtcdConfig::default(),
+            tls: TlsConfig::default(),
+            keys: KeysConfig::default(),
+            outbound: OutboundConfig::default(),
+            tokens: TokensConfig::default(),
+            login: LoginConfig::default(),
+            password_hashing: HasherConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for KeysConfig {
+    fn default() -> Self {
+        Self { dir: "keys".into(), retirement_s: 86_400 }
+    }
+}
+
+impl Settings for Config {
+    const ENV_PREFIX: &'static str = "AUTH";
+    const LISTS: &'static [&'static str] = &["outbound.allow_hosts", "login.throttle_exempt"];
+
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        self.issuer_problems(&mut problems);
+        self.database.problems(&mut problems);
+        self.redis.problems(&mut problems);
+        self.etcd.problems(&mut problems);
+        self.tokens.problems(&mut problems);
+        self.login.problems(&mut problems);
+        if self.tls.cert.is_some() != self.tls.key.is_some() {
+            problems.push(Problem::new("tls", "cert and key belong together"));
+        }
+        if self.keys.retirement_s < self.tokens.max_access_token_ttl_s {
+            problems.push(Problem::new("keys.retirement_s", "must not be shorter than tokens.max_access_token_ttl_s"));
+        }
+        problems
+    }
+}
+
+impl Config {
+    fn issuer_problems(&self, problems: &mut Vec<Problem>) {
+        let mut wrong = |reason: &str| problems.push(Problem::new("issuer", reason));
+        let Ok(url) = Url::parse(&self.issuer) else { return wrong("must be a URL") };
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return wrong("must be an http or https URL");
+        }
+        // OpenID Connect Discovery §3, RFC 8414 §2.
+        if url.query().is_some() || url.fragment().is_some() {
+            wrong("must have neither query nor fragment");
+        }
+        if self.issuer.ends_with('/') {
+            wrong("must not end with a slash");
+        }
+        if url.scheme() == "http" && !self.dev_mode && !is_loopback(&url) {
+            wrong("must be https unless its host is loopback (or dev_mode is on)");
+        }
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_right() {
+        assert_eq!(Config::default().problems(), Vec::new());
+    }
+
+    #[test]
+    fn an_issuer_that_clients_would_trip_over_is_refused() {
+        for (issuer, good) in [
+            ("https://op.example", true),
+            ("https://op.example/tenant", true),
+            ("http://localhost:9000", true),
+            ("http://op.example", false),
+            ("https://op.example/", false),
+            ("https://op.example?x=1", false),
+            ("https://op.example#x", false),
+            ("ftp://op.example", false),
+            ("op.example", false),
+        ] {
+            let config = Config { issuer: issuer.into(), ..Config::default() };
+            assert_eq!(config.problems().is_empty(), good, "{issuer}");
+        }
+    }
+}
