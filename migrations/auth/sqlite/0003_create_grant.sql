@@ -19,8 +19,8 @@ CREATE TABLE authorization_code (
     expires_at      BIGINT  NOT NULL,
     redeemed_at     BIGINT
 );
-CREATE INDEX authorization_code_user ON authorization_code (user_sub, client_id);
-CREATE INDEX authorization_code_expiry ON authorization_code (expires_at);
+CREATE INDEX authorization_code_by_user ON authorization_code (user_sub, client_id);
+CREATE INDEX authorization_code_by_expiry ON authorization_code (expires_at);
 
 -- One row per family; its tokens are (grant, generation) under a MAC and stand nowhere.
 -- ends_at is the earliest of both limits and the revocation: one index finds whatever is over.
@@ -41,9 +41,9 @@ CREATE TABLE refresh_token (
     revoked_at          BIGINT,
     ends_at             BIGINT  NOT NULL
 );
-CREATE INDEX refresh_token_user ON refresh_token (user_sub, client_id);
-CREATE INDEX refresh_token_session ON refresh_token (sid);
-CREATE INDEX refresh_token_end ON refresh_token (ends_at);
+CREATE INDEX refresh_token_by_user ON refresh_token (user_sub, client_id);
+CREATE INDEX refresh_token_by_session ON refresh_token (sid);
+CREATE INDEX refresh_token_by_end ON refresh_token (ends_at);
 
 CREATE TABLE consent (
     user_sub    TEXT    NOT NULL,
@@ -66,8 +66,8 @@ CREATE TABLE session (
     ended_at        BIGINT,
     ends_at         BIGINT  NOT NULL
 );
-CREATE INDEX session_user ON session (user_sub, auth_time);
-CREATE INDEX session_end ON session (ends_at);
+CREATE INDEX session_by_user ON session (user_sub, auth_time);
+CREATE INDEX session_by_end ON session (ends_at);
 
 -- What ends tokens before they expire; matters until the last of them has expired.
 CREATE TABLE revocation (
@@ -76,5 +76,5 @@ CREATE TABLE revocation (
     matters_until   BIGINT  NOT NULL,
     recorded_at     BIGINT  NOT NULL
 );
-CREATE INDEX revocation_recorded ON revocation (recorded_at);
-CREATE INDEX revocation_end ON revocation (matters_until);
+CREATE INDEX revocation_by_recorded ON revocation (recorded_at);
+CREATE INDEX revocation_by_end ON revocation (matters_until);

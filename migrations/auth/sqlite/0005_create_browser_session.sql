@@ -4,7 +4,7 @@ CREATE TABLE browser_session (
     contents    TEXT    NOT NULL,
     expires_at  BIGINT  NOT NULL
 );
-CREATE INDEX browser_session_expiry ON browser_session (expires_at);
+CREATE INDEX browser_session_by_expiry ON browser_session (expires_at);
 
 -- Password attempts in the window that ends at ends_at.
 CREATE TABLE login_throttle (
@@ -12,4 +12,4 @@ CREATE TABLE login_throttle (
     attempts    BIGINT  NOT NULL,
     ends_at     BIGINT  NOT NULL
 );
-CREATE INDEX login_throttle_end ON login_throttle (ends_at);
+CREATE INDEX login_throttle_by_end ON login_throttle (ends_at);

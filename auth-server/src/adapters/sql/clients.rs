@@ -18,7 +18,11 @@ macro_rules! columns {
     };
 }
 
-const BY_ID: Sql = sql!(concat!("SELECT ", columns!(), " FROM client WHERE client_id = ? AND deleted_at IS NULL"));
+const BY_ID: Sql = sql!(concat!(
+    "SELECT ",
+    columns!(),
+    " FROM client WHERE client_id = ? AND deleted_at IS NULL"
+));
 const AFTER: Sql = sql!(concat!(
     "SELECT ",
     columns!(),

@@ -23,9 +23,8 @@ const BY_DIGEST: Sql = sql!(
 
 /// Takes the moment, the digest and the moment. One statement, so that of N redemptions one counts a row (RFC 6749 §4.1.2:
 /// a code is used once).
-pub(super) const REDEEM: Sql = sql!(
-    "UPDATE authorization_code SET redeemed_at = ? WHERE digest = ? AND redeemed_at IS NULL AND expires_at > ?"
-);
+pub(super) const REDEEM: Sql =
+    sql!("UPDATE authorization_code SET redeemed_at = ? WHERE digest = ? AND redeemed_at IS NULL AND expires_at > ?");
 pub(super) const TAKE_OF_USER: Sql = sql!("DELETE FROM authorization_code WHERE user_sub = ? RETURNING grant_id");
 pub(super) const TAKE_OF_USER_AND_CLIENT: Sql =
     sql!("DELETE FROM authorization_code WHERE user_sub = ? AND client_id = ? RETURNING grant_id");
@@ -63,12 +62,14 @@ impl Codes for SqlStore {
             code.digest.0,
             code.redirect_uri.as_str(),
             code.code_challenge.as_ref().map(CodeChallenge::as_str),
-            code.nonce.as_ref().map(String::as_str),
+            code.nonce.as_deref(),
             code.issued_at.as_micros(),
             code.expires_at.as_micros(),
             code.redeemed_at.map(Timestamp::as_micros),
         ];
-        self.db.execute(INSERT, grant_values(&code.grant)?.into_iter().chain(own)).await?;
+        self.db
+            .execute(INSERT, grant_values(&code.grant)?.into_iter().chain(own))
+            .await?;
         Ok(())
     }
 

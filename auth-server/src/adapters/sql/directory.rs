@@ -88,7 +88,11 @@ impl SqlTx {
         }
         let args = values.clone().into_iter().chain([at]).chain(key).chain(values);
         let changed = self.tx.execute(update, args).await?;
-        Ok(if changed == 1 { Upserted::Updated } else { Upserted::Unchanged })
+        Ok(if changed == 1 {
+            Upserted::Updated
+        } else {
+            Upserted::Unchanged
+        })
     }
 
     /// What became of a row together with `parts` changed rows that belong to it; notes the change if only they changed.
@@ -110,7 +114,8 @@ impl SqlTx {
 impl DirectoryWrites for SqlTx {
     async fn upsert_tenant(&mut self, tenant: &Tenant, at: Timestamp) -> StoreResult<Upserted> {
         let values = args![tenant.name.as_str(), tenant.enabled];
-        self.upsert((INSERT_TENANT, UPDATE_TENANT), args![tenant.id.as_str()], values, at).await
+        self.upsert((INSERT_TENANT, UPDATE_TENANT), args![tenant.id.as_str()], values, at)
+            .await
     }
 
     async fn upsert_org(&mut self, org: &Org, at: Timestamp) -> StoreResult<Upserted> {
@@ -141,10 +146,17 @@ impl DirectoryWrites for SqlTx {
         ];
         let row = self.upsert((INSERT_ROLE, UPDATE_ROLE), key.clone(), values, at).await?;
         let wanted = [Arg::from(stored::json(&role.menus)?)];
-        let parts = self.tx.execute(KEEP_ROLE_MENUS, key.clone().into_iter().chain(wanted.clone())).await?
-            + self.tx.execute(ADD_ROLE_MENUS, key.clone().into_iter().chain(wanted)).await?;
+        let parts = self
+            .tx
+            .execute(KEEP_ROLE_MENUS, key.clone().into_iter().chain(wanted.clone()))
+            .await?
+            + self
+                .tx
+                .execute(ADD_ROLE_MENUS, key.clone().into_iter().chain(wanted))
+                .await?;
         let [tenant, name] = key;
-        self.with_parts(row, parts, (TOUCH_ROLE, [Arg::from(at.as_micros()), tenant, name])).await
+        self.with_parts(row, parts, (TOUCH_ROLE, [Arg::from(at.as_micros()), tenant, name]))
+            .await
     }
 
     async fn role_names(&mut self, tenant: &TenantId) -> StoreResult<BTreeSet<RoleName>> {
@@ -155,35 +167,58 @@ impl DirectoryWrites for SqlTx {
     async fn upsert_dictionary(&mut self, dictionary: &Dictionary, at: Timestamp) -> StoreResult<Upserted> {
         let key = args![dictionary.tenant.as_str(), dictionary.name.as_str()];
         let values = args![dictionary.description.as_str()];
-        let row = self.upsert((INSERT_DICTIONARY, UPDATE_DICTIONARY), key.clone(), values, at).await?;
+        let row = self
+            .upsert((INSERT_DICTIONARY, UPDATE_DICTIONARY), key.clone(), values, at)
+            .await?;
         let wanted: Vec<&str> = dictionary.items.iter().map(|item| item.key.as_str()).collect();
         let wanted = [Arg::from(stored::json(&wanted)?)];
-        let mut parts = self.tx.execute(KEEP_ITEMS, key.clone().into_iter().chain(wanted)).await?;
+        let mut parts = self
+            .tx
+            .execute(KEEP_ITEMS, key.clone().into_iter().chain(wanted))
+            .await?;
         for item in &dictionary.items {
             let key = key.clone().into_iter().chain(args![item.key.as_str()]);
             let values = args![item.label.as_str(), item.position];
             let created = self.tx.execute(INSERT_ITEM, key.clone().chain(values.clone())).await?;
             if created == 0 {
-                parts += self.tx.execute(UPDATE_ITEM, values.clone().into_iter().chain(key).chain(values)).await?;
+                parts += self
+                    .tx
+                    .execute(UPDATE_ITEM, values.clone().into_iter().chain(key).chain(values))
+                    .await?;
             }
             parts += created;
         }
         let [tenant, name] = key;
-        self.with_parts(row, parts, (TOUCH_DICTIONARY, [Arg::from(at.as_micros()), tenant, name])).await
+        self.with_parts(
+            row,
+            parts,
+            (TOUCH_DICTIONARY, [Arg::from(at.as_micros()), tenant, name]),
+        )
+        .await
     }
 
     async fn upsert_client(&mut self, client: &Client, at: Timestamp) -> StoreResult<Upserted> {
         let key = args![client.client_id.as_str()];
-        self.upsert((clients::INSERT, clients::UPDATE), key, clients::values(client)?, at).await
+        self.upsert((clients::INSERT, clients::UPDATE), key, clients::values(client)?, at)
+            .await
     }
 
     async fn upsert_user(&mut self, user: &User, at: Timestamp) -> StoreResult<Upserted> {
         let key = args![user.sub.as_str()];
-        let row = self.upsert((users::INSERT, users::UPDATE), key, users::values(user)?, at).await?;
+        let row = self
+            .upsert((users::INSERT, users::UPDATE), key, users::values(user)?, at)
+            .await?;
         let wanted = stored::json(&user.roles)?;
-        let parts = self.tx.execute(KEEP_USER_ROLES, args![user.sub.as_str(), wanted.as_str()]).await?
-            + self.tx.execute(ADD_USER_ROLES, args![user.sub.as_str(), user.tenant.as_str(), wanted]).await?;
-        self.with_parts(row, parts, (users::TOUCH, args![at.as_micros(), user.sub.as_str()])).await
+        let parts = self
+            .tx
+            .execute(KEEP_USER_ROLES, args![user.sub.as_str(), wanted.as_str()])
+            .await?
+            + self
+                .tx
+                .execute(ADD_USER_ROLES, args![user.sub.as_str(), user.tenant.as_str(), wanted])
+                .await?;
+        self.with_parts(row, parts, (users::TOUCH, args![at.as_micros(), user.sub.as_str()]))
+            .await
     }
 
     async fn set_client_status(&mut self, id: &ClientId, status: ClientStatus, at: Timestamp) -> StoreResult<bool> {

@@ -73,7 +73,11 @@ impl RefreshFamilies for SqlStore {
         idle_expires_at: Timestamp,
     ) -> StoreResult<bool> {
         let (at, idle) = (at.as_micros(), idle_expires_at.as_micros());
-        Ok(self.db.execute(ROTATE, args![at, idle, idle, idle, grant.as_str(), from, at]).await? == 1)
+        Ok(self
+            .db
+            .execute(ROTATE, args![at, idle, idle, idle, grant.as_str(), from, at])
+            .await?
+            == 1)
     }
 }
 
@@ -85,7 +89,10 @@ impl GrantWrites for SqlTx {
 
     async fn insert_family(&mut self, family: &RefreshFamily) -> StoreResult<()> {
         let revoked_at = family.revoked_at.map(Timestamp::as_micros);
-        let (idle, absolute) = (family.idle_expires_at.as_micros(), family.absolute_expires_at.as_micros());
+        let (idle, absolute) = (
+            family.idle_expires_at.as_micros(),
+            family.absolute_expires_at.as_micros(),
+        );
         let own = args![
             family.generation,
             family.issued_at.as_micros(),
@@ -95,7 +102,9 @@ impl GrantWrites for SqlTx {
             revoked_at,
             idle.min(absolute).min(revoked_at.unwrap_or(i64::MAX)),
         ];
-        self.tx.execute(INSERT, grant_values(&family.grant)?.into_iter().chain(own)).await?;
+        self.tx
+            .execute(INSERT, grant_values(&family.grant)?.into_iter().chain(own))
+            .await?;
         Ok(())
     }
 
@@ -123,12 +132,17 @@ impl GrantWrites for SqlTx {
 
     async fn revoke_families_of_client(&mut self, client: &ClientId, at: Timestamp) -> StoreResult<u64> {
         let at = at.as_micros();
-        Ok(self.tx.execute(REVOKE_OF_CLIENT, args![at, at, at, client.as_str()]).await?)
+        Ok(self
+            .tx
+            .execute(REVOKE_OF_CLIENT, args![at, at, at, client.as_str()])
+            .await?)
     }
 
     async fn revoke_families_of_session(&mut self, sid: &SessionId, at: Timestamp) -> StoreResult<Vec<GrantId>> {
         let at = at.as_micros();
-        Ok(grants(self.tx.all(REVOKE_OF_SESSION, args![at, at, at, sid.as_str()]).await?))
+        Ok(grants(
+            self.tx.all(REVOKE_OF_SESSION, args![at, at, at, sid.as_str()]).await?,
+        ))
     }
 
     async fn end_session(&mut self, sid: &SessionId, at: Timestamp) -> StoreResult<bool> {
@@ -149,19 +163,29 @@ impl GrantWrites for SqlTx {
     }
 
     async fn delete_consent(&mut self, user: &UserId, client: &ClientId) -> StoreResult<bool> {
-        Ok(self.tx.execute(DELETE_CONSENT, args![user.as_str(), client.as_str()]).await? == 1)
+        Ok(self
+            .tx
+            .execute(DELETE_CONSENT, args![user.as_str(), client.as_str()])
+            .await?
+            == 1)
     }
 
     async fn take_codes_of(&mut self, user: &UserId, client: Option<&ClientId>) -> StoreResult<Vec<GrantId>> {
         let rows: Vec<(String,)> = match client {
             None => self.tx.all(TAKE_OF_USER, args![user.as_str()]).await?,
-            Some(client) => self.tx.all(TAKE_OF_USER_AND_CLIENT, args![user.as_str(), client.as_str()]).await?,
+            Some(client) => {
+                self.tx
+                    .all(TAKE_OF_USER_AND_CLIENT, args![user.as_str(), client.as_str()])
+                    .await?
+            }
         };
         Ok(grants(rows))
     }
 
     async fn record_revocation(&mut self, revocation: &RecordedRevocation) -> StoreResult<()> {
-        self.tx.execute(revocations::INSERT, revocations::values(revocation)?).await?;
+        self.tx
+            .execute(revocations::INSERT, revocations::values(revocation)?)
+            .await?;
         Ok(())
     }
 }

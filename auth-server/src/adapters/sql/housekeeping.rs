@@ -13,7 +13,17 @@ use crate::ports::store::{Housekeeping, StoreResult};
 macro_rules! delete_ended {
     ($table:literal, $key:literal, $end:literal) => {
         sql!(concat!(
-            "DELETE FROM ", $table, " WHERE ", $key, " IN (SELECT ", $key, " FROM ", $table, " WHERE ", $end, " < ? LIMIT ?)"
+            "DELETE FROM ",
+            $table,
+            " WHERE ",
+            $key,
+            " IN (SELECT ",
+            $key,
+            " FROM ",
+            $table,
+            " WHERE ",
+            $end,
+            " < ? LIMIT ?)"
         ))
     };
 }

@@ -52,7 +52,9 @@ impl SqlStore {
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot be reached.
     pub async fn connect(url: &str, options: &Options) -> StoreResult<Self> {
-        Ok(Self { db: Db::connect(url, options).await? })
+        Ok(Self {
+            db: Db::connect(url, options).await?,
+        })
     }
 
     /// Brings the schema up to this version.
@@ -74,7 +76,9 @@ impl Store for SqlStore {}
 #[async_trait]
 impl Transactions for SqlStore {
     async fn begin(&self) -> StoreResult<Box<dyn StoreTx>> {
-        Ok(Box::new(SqlTx { tx: self.db.begin().await? }))
+        Ok(Box::new(SqlTx {
+            tx: self.db.begin().await?,
+        }))
     }
 
     async fn ping(&self) -> StoreResult<()> {
@@ -125,10 +129,17 @@ mod tests {
 
     #[test]
     fn a_busy_database_is_unavailable_and_a_taken_key_a_conflict() {
-        assert!(matches!(SqlError::Busy(String::new()).into(), StoreError::Unavailable(_)));
-        let taken = SqlError::Unique { constraint: "session(sid)".into() };
+        assert!(matches!(
+            SqlError::Busy(String::new()).into(),
+            StoreError::Unavailable(_)
+        ));
+        let taken = SqlError::Unique {
+            constraint: "session(sid)".into(),
+        };
         assert!(matches!(taken.into(), StoreError::Conflict("the session")));
-        let unforeseen = SqlError::Unique { constraint: "menu(id)".into() };
+        let unforeseen = SqlError::Unique {
+            constraint: "menu(id)".into(),
+        };
         assert!(matches!(unforeseen.into(), StoreError::Failed(_)));
     }
 }

@@ -9,7 +9,8 @@ use super::SqlStore;
 use super::stored::{self, Place};
 use crate::ports::store::{RecordedRevocation, Revocations, StoreError, StoreResult};
 
-pub(super) const INSERT: Sql = sql!("INSERT INTO revocation (id, event, matters_until, recorded_at) VALUES (?, ?, ?, ?)");
+pub(super) const INSERT: Sql =
+    sql!("INSERT INTO revocation (id, event, matters_until, recorded_at) VALUES (?, ?, ?, ?)");
 const SINCE: Sql = sql!(
     "SELECT id, event, matters_until, recorded_at FROM revocation WHERE recorded_at >= ? AND matters_until > ? \
      ORDER BY recorded_at, id"

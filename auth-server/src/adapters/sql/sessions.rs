@@ -44,10 +44,10 @@ pub(super) const END_ALL_OF: Sql = sql!(
      WHERE user_sub = ? AND ended_at IS NULL AND ends_at > ? AND sid <> ? RETURNING sid"
 );
 
-const CONSENT: Sql = sql!("SELECT user_sub, client_id, scope, granted_at FROM consent WHERE user_sub = ? AND client_id = ?");
-const CONSENTS: Sql = sql!(
-    "SELECT user_sub, client_id, scope, granted_at FROM consent WHERE user_sub = ? ORDER BY client_id LIMIT 200"
-);
+const CONSENT: Sql =
+    sql!("SELECT user_sub, client_id, scope, granted_at FROM consent WHERE user_sub = ? AND client_id = ?");
+const CONSENTS: Sql =
+    sql!("SELECT user_sub, client_id, scope, granted_at FROM consent WHERE user_sub = ? ORDER BY client_id LIMIT 200");
 const SAVE_CONSENT: Sql = sql!(
     "INSERT INTO consent (user_sub, client_id, scope, granted_at) VALUES (?, ?, ?, ?) \
      ON CONFLICT (user_sub, client_id) DO UPDATE SET scope = excluded.scope, granted_at = excluded.granted_at"
@@ -112,14 +112,13 @@ impl Sessions for SqlStore {
         Ok(rows.into_iter().map(Session::from).collect())
     }
 
-    async fn renew_session(
-        &self,
-        sid: &SessionId,
-        auth_time: Timestamp,
-        expires_at: Timestamp,
-    ) -> StoreResult<bool> {
+    async fn renew_session(&self, sid: &SessionId, auth_time: Timestamp, expires_at: Timestamp) -> StoreResult<bool> {
         let (at, end) = (auth_time.as_micros(), expires_at.as_micros());
-        Ok(self.db.execute(RENEW, args![at, at, end, end, sid.as_str(), at]).await? == 1)
+        Ok(self
+            .db
+            .execute(RENEW, args![at, at, end, end, sid.as_str(), at])
+            .await?
+            == 1)
     }
 
     async fn touch_session(&self, sid: &SessionId, at: Timestamp) -> StoreResult<()> {
@@ -156,11 +155,17 @@ impl Consents for SqlStore {
 #[async_trait]
 impl BrowserSessions for SqlStore {
     async fn create_browser_session(&self, key: &str, contents: &str, expires_at: Timestamp) -> StoreResult<bool> {
-        Ok(self.db.execute(CREATE_BROWSER, args![key, contents, expires_at.as_micros()]).await? == 1)
+        Ok(self
+            .db
+            .execute(CREATE_BROWSER, args![key, contents, expires_at.as_micros()])
+            .await?
+            == 1)
     }
 
     async fn save_browser_session(&self, key: &str, contents: &str, expires_at: Timestamp) -> StoreResult<()> {
-        self.db.execute(SAVE_BROWSER, args![key, contents, expires_at.as_micros()]).await?;
+        self.db
+            .execute(SAVE_BROWSER, args![key, contents, expires_at.as_micros()])
+            .await?;
         Ok(())
     }
 

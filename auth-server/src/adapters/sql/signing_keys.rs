@@ -19,8 +19,7 @@ const INSERT: Sql = sql!(
      VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 );
 /// Null appended to a text is null: a retiring key takes no slot.
-const MOVE: Sql =
-    sql!("UPDATE signing_key SET stage = ?, slot = alg || ?, retire_at = ? WHERE kid = ? AND stage = ?");
+const MOVE: Sql = sql!("UPDATE signing_key SET stage = ?, slot = alg || ?, retire_at = ? WHERE kid = ? AND stage = ?");
 
 #[derive(sqlx::FromRow)]
 struct KeyRow {

@@ -15,7 +15,10 @@ pub(super) struct Place(pub(super) &'static str, pub(super) &'static str);
 
 impl Place {
     pub(super) fn corrupt(self) -> StoreError {
-        StoreError::Corrupt { table: self.0, column: self.1 }
+        StoreError::Corrupt {
+            table: self.0,
+            column: self.1,
+        }
     }
 
     pub(super) fn json<T: DeserializeOwned>(self, text: &str) -> StoreResult<T> {
@@ -36,7 +39,11 @@ impl Place {
     }
 
     pub(super) fn seconds(self, seconds: Option<i64>) -> StoreResult<Option<Duration>> {
-        let convert = |seconds| u64::try_from(seconds).map(Duration::from_secs).map_err(|_| self.corrupt());
+        let convert = |seconds| {
+            u64::try_from(seconds)
+                .map(Duration::from_secs)
+                .map_err(|_| self.corrupt())
+        };
         seconds.map(convert).transpose()
     }
 }

@@ -65,7 +65,10 @@ impl Users for SqlStore {
     }
 
     async fn find_user_by_name(&self, tenant: &TenantId, name: &Username) -> StoreResult<Option<User>> {
-        let row: Option<UserRow> = self.db.optional(USER_BY_NAME, args![tenant.as_str(), name.as_str()]).await?;
+        let row: Option<UserRow> = self
+            .db
+            .optional(USER_BY_NAME, args![tenant.as_str(), name.as_str()])
+            .await?;
         row.map(User::try_from).transpose()
     }
 
@@ -84,7 +87,10 @@ impl Users for SqlStore {
 
     async fn list_users(&self, tenant: &TenantId, page: PageRequest) -> StoreResult<Vec<User>> {
         let after = page.after.unwrap_or_default();
-        let rows: Vec<UserRow> = self.db.all(USERS_AFTER, args![tenant.as_str(), after, page.limit]).await?;
+        let rows: Vec<UserRow> = self
+            .db
+            .all(USERS_AFTER, args![tenant.as_str(), after, page.limit])
+            .await?;
         rows.into_iter().map(User::try_from).collect()
     }
 }

@@ -1,0 +1,187 @@
+//! A store that is away or holds nonsense says so, and never answers as if all were well.
+
+use std::time::Duration;
+
+use auth_server::adapters::sql::SqlStore;
+use auth_server::domain::ids::{ClientId, CodeDigest, GrantId, KeyId, SessionId, UserId, Username};
+use auth_server::domain::signing_key::KeyStage;
+use auth_server::domain::throttle::{ThrottleKey, ThrottlePolicy};
+use auth_server::ports::store::{Clients, Codes, PageRequest, SigningKeys, StoreError, StoreResult};
+use sql_kit::{Db, Options, Sql, args, sql};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Executor};
+
+use super::{NOON, World, client, code, family, grant, on_every_engine, session, tenant, user};
+
+on_every_engine!(
+    every_call_on_a_store_that_is_away_says_so,
+    what_cannot_be_read_back_is_named,
+    migrating_again_changes_nothing,
+);
+
+fn unavailable<T: std::fmt::Debug>(call: &str, outcome: StoreResult<T>) {
+    assert!(
+        matches!(outcome, Err(StoreError::Unavailable(_))),
+        "{call}: {outcome:?}"
+    );
+}
+
+async fn every_call_on_a_store_that_is_away_says_so(world: World) {
+    let mut tx = world.begin().await;
+    tx.redeem_code(&CodeDigest([1; 32]), NOON).await.unwrap();
+    drop(tx);
+    world.sql.close().await;
+    let store = &world.store;
+    let (user, web, sid, digest) = (
+        UserId::new("u"),
+        ClientId::new("web"),
+        SessionId::new("s"),
+        CodeDigest([1; 32]),
+    );
+    let name = Username::parse("alice").unwrap();
+    let throttle = ThrottleKey::Account(tenant(), name.clone());
+    let page = PageRequest { after: None, limit: 1 };
+    unavailable("ping", store.ping().await);
+    unavailable("begin", store.begin().await.map(|_| ()));
+    unavailable("find_client", store.find_client(&web).await);
+    unavailable("list_clients", store.list_clients(page.clone()).await);
+    unavailable("find_user", store.find_user(&user).await);
+    unavailable("find_user_by_name", store.find_user_by_name(&tenant(), &name).await);
+    unavailable("permissions_of", store.permissions_of(&user).await);
+    unavailable("list_users", store.list_users(&tenant(), page).await);
+    unavailable("insert_session", store.insert_session(&session("s", "u")).await);
+    unavailable("find_live_session", store.find_live_session(&sid, NOON).await);
+    unavailable("live_sessions_of", store.live_sessions_of(&user, NOON).await);
+    unavailable("renew_session", store.renew_session(&sid, NOON, NOON).await);
+    unavailable("touch_session", store.touch_session(&sid, NOON).await);
+    unavailable("find_consent", store.find_consent(&user, &web).await);
+    unavailable("consents_of", store.consents_of(&user).await);
+    unavailable("insert_code", store.insert_code(&code(1, grant("g", "u", "web"))).await);
+    unavailable("find_code", store.find_code(&digest).await);
+    unavailable("redeem_code", store.redeem_code(&digest, NOON).await);
+    unavailable("find_family", store.find_family(&GrantId::new("g")).await);
+    unavailable(
+        "rotate_family",
+        store.rotate_family(&GrantId::new("g"), 1, NOON, NOON).await,
+    );
+    unavailable("revocations_since", store.revocations_since(NOON, NOON).await);
+    unavailable("list_keys", store.list_keys().await);
+    let policy = ThrottlePolicy {
+        limit: 1,
+        window: Duration::from_mins(1),
+    };
+    unavailable("count_attempt", store.count_attempt(&throttle, policy, NOON).await);
+    unavailable("clear_attempts", store.clear_attempts(&throttle).await);
+    unavailable(
+        "create_browser_session",
+        store.create_browser_session("k", "", NOON).await,
+    );
+    unavailable("save_browser_session", store.save_browser_session("k", "", NOON).await);
+    unavailable("load_browser_session", store.load_browser_session("k", NOON).await);
+    unavailable("delete_browser_session", store.delete_browser_session("k").await);
+    unavailable("current_revision", store.current_revision().await);
+    unavailable("delete_expired", store.delete_expired(NOON, Duration::ZERO, 1).await);
+    unavailable("migrate", world.sql.migrate().await);
+}
+
+async fn what_cannot_be_read_back_is_named(world: World) {
+    let mut tx = world.begin().await;
+    tx.upsert_client(&client("web"), NOON).await.unwrap();
+    tx.upsert_user(&user("u", "alice"), NOON).await.unwrap();
+    tx.insert_family(&family(grant("g", "u", "web"))).await.unwrap();
+    tx.commit().await.unwrap();
+    world.store.insert_code(&code(1, grant("g", "u", "web"))).await.unwrap();
+    let db = Db::connect(&world.database.url, &Options::default()).await.unwrap();
+    let spoil = async |sql: Sql| assert_eq!(db.execute(sql, args![]).await.unwrap(), 1);
+    let (web, sub, grant, digest) = (
+        ClientId::new("web"),
+        UserId::new("u"),
+        GrantId::new("g"),
+        CodeDigest([1; 32]),
+    );
+
+    spoil(sql!("UPDATE client SET grant_types = 'secret'")).await;
+    corrupt(world.store.find_client(&web).await, "client", "grant_types");
+    spoil(sql!("UPDATE users SET status = 'secret'")).await;
+    corrupt(world.store.find_user(&sub).await, "users", "status");
+    spoil(sql!("UPDATE refresh_token SET scope = 'se\"cret'")).await;
+    corrupt(world.store.find_family(&grant).await, "refresh_token", "scope");
+    spoil(sql!("UPDATE authorization_code SET code_challenge = 'secret'")).await;
+    corrupt(
+        world.store.find_code(&digest).await,
+        "authorization_code",
+        "code_challenge",
+    );
+    db.close().await;
+}
+
+fn corrupt<T: std::fmt::Debug>(outcome: StoreResult<T>, wanted_table: &str, wanted_column: &str) {
+    let error = outcome.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("cret"), "{error:?}");
+    let StoreError::Corrupt { table, column } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((table, column), (wanted_table, wanted_column));
+}
+
+async fn migrating_again_changes_nothing(world: World) {
+    let mut tx = world.begin().await;
+    tx.upsert_client(&client("web"), NOON).await.unwrap();
+    tx.commit().await.unwrap();
+    let second = SqlStore::connect(&world.database.url, &Options::default())
+        .await
+        .unwrap();
+    second.migrate().await.unwrap();
+    world.sql.migrate().await.unwrap();
+    assert_eq!(
+        second.find_client(&ClientId::new("web")).await.unwrap(),
+        Some(client("web"))
+    );
+    second.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_another_process_keeps_locked_is_unavailable_for_writes_and_readable() {
+    let world = World::sqlite().await;
+    let options = Options {
+        busy_timeout: Duration::from_millis(20),
+        ..Options::default()
+    };
+    let store = SqlStore::connect(&world.database.url, &options).await.unwrap();
+    let path = world.database.directory().unwrap().join("test.db");
+    let mut other = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let code = code(1, grant("g", "u", "web"));
+    unavailable("insert_code", store.insert_code(&code).await);
+    assert_eq!(store.list_keys().await.unwrap(), []);
+    other.execute("COMMIT").await.unwrap();
+    store.insert_code(&code).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_answer_is_unavailable_and_its_password_is_not_told() {
+    let options = Options {
+        acquire_timeout: Duration::from_millis(300),
+        ..Options::default()
+    };
+    let error = SqlStore::connect("postgres://hexgate:hunter2@127.0.0.1:1/none", &options)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_failed_statement_ends_its_transaction() {
+    let world = World::sqlite().await;
+    let mut tx = world.begin().await;
+    tx.insert_family(&family(grant("g", "u", "web"))).await.unwrap();
+    tx.insert_family(&family(grant("g", "u", "web"))).await.unwrap_err();
+    let after = tx
+        .move_key(&KeyId::new("k"), KeyStage::Next, KeyStage::Current, None)
+        .await;
+    assert!(matches!(after, Err(StoreError::Failed(_))));
+    assert!(tx.commit().await.is_err());
+    assert!(world.store.find_family(&GrantId::new("g")).await.unwrap().is_none());
+}

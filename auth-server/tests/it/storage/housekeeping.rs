@@ -1,0 +1,154 @@
+use auth_server::domain::client::SigningAlg;
+use auth_server::domain::ids::{CodeDigest, GrantId, KeyId, SessionId, Username};
+use auth_server::domain::signing_key::{KeyStage, SigningKey};
+use auth_server::domain::throttle::{ThrottleKey, ThrottlePolicy};
+use auth_server::ports::store::RecordedRevocation;
+use oauth_wire::{RevocationEvent, Revoked};
+
+use super::{Duration, MICRO, NOON, World, code, family, grant, minutes, on_every_engine, session, tenant, user};
+
+on_every_engine!(
+    rows_of_every_kind_go_when_they_have_been_over_for_long_enough,
+    what_ended_early_goes_early_and_what_is_alive_stays,
+    one_round_deletes_no_more_than_its_limit_of_each_kind,
+);
+
+/// One row of every kind, each ending at [`NOON`].
+async fn fill(world: &World) {
+    let store = &world.store;
+    let mut ending = code(1, grant("g1", "alice", "web"));
+    ending.expires_at = NOON;
+    store.insert_code(&ending).await.unwrap();
+    let mut ending = session("s1", "alice");
+    ending.expires_at = NOON;
+    store.insert_session(&ending).await.unwrap();
+    store.save_browser_session("b", "{}", NOON).await.unwrap();
+    let key = ThrottleKey::Account(tenant(), Username::parse("alice").unwrap());
+    let policy = ThrottlePolicy {
+        limit: 1,
+        window: minutes(1),
+    };
+    store.count_attempt(&key, policy, NOON - minutes(1)).await.unwrap();
+    let mut tx = world.begin().await;
+    let mut ending = family(grant("g1", "alice", "web"));
+    ending.idle_expires_at = NOON;
+    tx.insert_family(&ending).await.unwrap();
+    let event = RevocationEvent {
+        revoked: Revoked::Grant { grant: "g".into() },
+        until: NOON.as_seconds(),
+    };
+    tx.record_revocation(&RecordedRevocation {
+        id: "r".into(),
+        event,
+        recorded_at: NOON,
+    })
+    .await
+    .unwrap();
+    tx.insert_key(&retiring("k")).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+fn retiring(kid: &str) -> SigningKey {
+    SigningKey {
+        kid: KeyId::new(kid),
+        alg: SigningAlg::Es256,
+        stage: KeyStage::Retiring,
+        public_jwk: serde_json::Map::new(),
+        sealed_private: vec![1],
+        created_at: NOON,
+        retire_at: Some(NOON),
+    }
+}
+
+async fn rows_of_every_kind_go_when_they_have_been_over_for_long_enough(world: World) {
+    fill(&world).await;
+    let keep = minutes(15);
+    // Until the edge everything stays; past it all seven go.
+    assert_eq!(world.store.delete_expired(NOON + keep, keep, 100).await.unwrap(), 0);
+    assert_eq!(
+        world
+            .store
+            .delete_expired(NOON + keep + MICRO, keep, 100)
+            .await
+            .unwrap(),
+        7
+    );
+    assert_eq!(world.store.find_code(&CodeDigest([1; 32])).await.unwrap(), None);
+    assert_eq!(world.store.find_family(&GrantId::new("g1")).await.unwrap(), None);
+    assert_eq!(world.store.list_keys().await.unwrap(), []);
+    assert_eq!(
+        world
+            .store
+            .delete_expired(NOON + keep + MICRO, keep, 100)
+            .await
+            .unwrap(),
+        0
+    );
+}
+
+async fn what_ended_early_goes_early_and_what_is_alive_stays(world: World) {
+    let mut tx = world.begin().await;
+    tx.upsert_user(&user("alice", "alice"), NOON).await.unwrap();
+    for id in ["revoked", "alive", "absolute"] {
+        let mut family = family(grant(id, "alice", "web"));
+        if id == "absolute" {
+            family.absolute_expires_at = NOON + minutes(1);
+        }
+        tx.insert_family(&family).await.unwrap();
+    }
+    tx.revoke_family(&GrantId::new("revoked"), NOON).await.unwrap();
+    let current = SigningKey {
+        stage: KeyStage::Current,
+        retire_at: None,
+        ..retiring("k")
+    };
+    tx.insert_key(&current).await.unwrap();
+    tx.commit().await.unwrap();
+    for sid in ["ended", "live"] {
+        world.store.insert_session(&session(sid, "alice")).await.unwrap();
+    }
+    let mut tx = world.begin().await;
+    assert!(tx.end_session(&SessionId::new("ended"), NOON).await.unwrap());
+    tx.commit().await.unwrap();
+
+    let now = NOON + minutes(1) + MICRO;
+    assert_eq!(world.store.delete_expired(now, Duration::ZERO, 100).await.unwrap(), 3);
+    assert!(world.store.find_family(&GrantId::new("alive")).await.unwrap().is_some());
+    assert!(
+        world
+            .store
+            .find_family(&GrantId::new("revoked"))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        world
+            .store
+            .find_live_session(&SessionId::new("live"), now)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(world.store.list_keys().await.unwrap(), [current]);
+}
+
+async fn one_round_deletes_no_more_than_its_limit_of_each_kind(world: World) {
+    for n in 0..5 {
+        world
+            .store
+            .save_browser_session(&format!("b{n}"), "{}", NOON)
+            .await
+            .unwrap();
+    }
+    for deleted in [2, 2, 1, 0] {
+        assert_eq!(
+            world
+                .store
+                .delete_expired(NOON + MICRO, Duration::ZERO, 2)
+                .await
+                .unwrap(),
+            deleted
+        );
+    }
+}
