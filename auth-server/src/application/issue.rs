@@ -21,7 +21,7 @@ use crate::{
     domain::{
         client::Client,
         grant::Grant,
-        ids::{RoleName, SessionId},
+        ids::{OrgId, RoleName, SessionId},
         user::User,
     },
     ports::store::Users,
@@ -163,7 +163,7 @@ impl TokenIssuer {
             amr: grant.map(|grant| grant.amr.as_slice()),
             sid,
             tenant: client.tenant.as_str(),
-            org: person.and_then(|user| user.org.as_ref()).map(|org| org.as_str()),
+            org: person.and_then(|user| user.org.as_ref()).map(OrgId::as_str),
             roles: admin.map(|user| &user.roles),
             permissions,
             ai_interfaces: client.ai_interfaces.as_ref(),

@@ -82,15 +82,14 @@ impl PasswordGrant {
             auth_time: now,
             amr: vec![AMR_PASSWORD.to_owned()],
         };
-        let refresh_token = match client.may_use(GrantType::RefreshToken) {
-            false => None,
-            true => {
-                let family = new_family(&self.policy, client, grant.clone(), now);
-                let mut tx = self.transactions.begin().await?;
-                tx.insert_family(&family).await?;
-                tx.commit().await?;
-                Some(self.refresh.token(&grant.grant_id, family.generation)?)
-            }
+        let refresh_token = if client.may_use(GrantType::RefreshToken) {
+            let family = new_family(&self.policy, client, grant.clone(), now);
+            let mut tx = self.transactions.begin().await?;
+            tx.insert_family(&family).await?;
+            tx.commit().await?;
+            Some(self.refresh.token(&grant.grant_id, family.generation)?)
+        } else {
+            None
         };
         let subject = Subject::Person { user: &user, grant: &grant, sid: None };
         let (access_token, expires_in) = self.issuer.access_token(client, &grant.scope, subject).await?;

@@ -82,15 +82,12 @@ impl PollEvents {
         let mut news = self.revocations.subscribe();
         news.borrow_and_update();
         self.acknowledge(poll);
-        let pending = self.pending(&poll.stream);
-        let pending = match pending.is_empty() && !poll.return_immediately && poll.max_events > 0 {
-            false => pending,
-            true => {
-                // A time-out or a closed channel means: no news.
-                let _ = tokio::time::timeout(LONGEST_POLL, news.changed()).await;
-                self.pending(&poll.stream)
-            }
-        };
+        let mut pending = self.pending(&poll.stream);
+        if pending.is_empty() && !poll.return_immediately && poll.max_events > 0 {
+            // A time-out or a closed channel means: no news.
+            let _ = tokio::time::timeout(LONGEST_POLL, news.changed()).await;
+            pending = self.pending(&poll.stream);
+        }
         let limit = poll.max_events.min(MAX_EVENTS);
         let sets = pending.iter().take(limit).map(|one| Ok((one.id.clone(), self.sign(one)?)));
         Ok(Events { sets: sets.collect::<Result<_, KeyError>>()?, more_available: pending.len() > limit })

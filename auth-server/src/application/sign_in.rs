@@ -126,15 +126,12 @@ impl SignIn {
         let user = self.check(credentials).await?;
         let now = self.clock.now();
         let expires_at = now + self.policy.lifetimes.session;
-        match before {
-            Some(before) if before.user == user.sub => {
-                if self.sessions.renew_session(&before.sid, now, expires_at).await? {
-                    let session = Session { auth_time: now, last_seen_at: now, expires_at, ..before };
-                    return Ok((session, user));
-                }
+        if let Some(before) = before {
+            if before.user != user.sub {
+                self.sign_out.end_session(&before.sid).await?;
+            } else if self.sessions.renew_session(&before.sid, now, expires_at).await? {
+                return Ok((Session { auth_time: now, last_seen_at: now, expires_at, ..before }, user));
             }
-            Some(before) => self.sign_out.end_session(&before.sid).await?,
-            None => {}
         }
         let session = Session {
             sid: SessionId::new(self.entropy.id()),

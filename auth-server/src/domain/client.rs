@@ -98,12 +98,17 @@ impl Client {
         self.permissions.contains(permission)
     }
 
-    /// The registered URI that `asked` is, compared as RFC 9700 §2.1 asks.
+    /// The registered URI that `asked` is, compared as RFC 9700 §2.1 asks: as strings, but for the loopback port of an app that runs on the
+    /// person's own device (RFC 8252 §7.3). Such an app cannot keep a secret, so only a public client is one.
     pub fn redirect_uri(&self, asked: &str) -> Option<&RedirectUri> {
-        self.redirect_uris.iter().find(|registered| registered.matches(asked))
+        let same = |registered: &&RedirectUri| match self.is_public() {
+            true => registered.matches(asked),
+            false => registered.as_str() == asked,
+        };
+        self.redirect_uris.iter().find(same)
     }
 
     pub fn post_logout_redirect_uri(&self, asked: &str) -> Option<&RedirectUri> {
-        self.post_logout_redirect_uris.iter().find(|registered| registered.matches(asked))
+        self.post_logout_redirect_uris.iter().find(|registered| registered.as_str() == asked)
     }
 }

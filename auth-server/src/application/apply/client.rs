@@ -70,13 +70,10 @@ impl Faults<'_> {
 
     fn alg(&mut self, key: &str, text: Option<&String>, default: SigningAlg) -> SigningAlg {
         let Some(text) = text else { return default };
-        match SigningAlg::from_wire(text).filter(|alg| SigningAlg::ISSUED.contains(alg)) {
-            Some(alg) => alg,
-            None => {
-                self.add(key, "must be RS256 or ES256");
-                default
-            }
-        }
+        SigningAlg::from_wire(text).filter(|alg| SigningAlg::ISSUED.contains(alg)).unwrap_or_else(|| {
+            self.add(key, "must be RS256 or ES256");
+            default
+        })
     }
 
     fn lifetime(&mut self, key: &str, seconds: Option<u64>, longest: Duration) -> Option<Duration> {

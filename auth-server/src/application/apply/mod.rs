@@ -17,7 +17,7 @@ use crate::{
         revocations::RevocationLog,
         token_error::TokenError,
     },
-    domain::client::ClientStatus,
+    domain::client::{Client, ClientStatus},
     ports::{
         crypto::{PasswordError, PasswordHasher},
         store::{Clients, StoreError, StoreTx, Transactions, Upserted, Users},
@@ -124,7 +124,7 @@ impl Apply {
                 false => Upserted::Unchanged,
             };
             report.count("client", upserted);
-            let was_active = planned.before.as_ref().is_some_and(|before| before.is_active());
+            let was_active = planned.before.as_ref().is_some_and(Client::is_active);
             if was_active && planned.client.status == ClientStatus::Disabled {
                 let id = &planned.client.client_id;
                 tx.revoke_families_of_client(id, now).await?;

@@ -14,7 +14,7 @@ use super::{
     views::{ErrorKind, ErrorPage},
 };
 use crate::{
-    adapters::http::{App, oauth::OAuthError},
+    adapters::http::{App, oauth::OAuthError, wire::no_store_json},
     application::sign_in::SignInError,
     ports::store::StoreError,
 };
@@ -82,8 +82,13 @@ impl From<SignInError> for PageError {
             SignInError::Store(error) => error.into(),
             SignInError::Password(error) => Self::internal(&error),
             SignInError::OpenSsl(error) => Self::internal(error.as_ref()),
+            SignInError::Throttled { .. } => Self {
+                kind: ErrorKind::TooManyRequests,
+                code: OAuthErrorCode::SlowDown.as_str().to_owned(),
+                sentence: "There were too many attempts. Please try again later.".into(),
+            },
             // The sign-in page shows these itself.
-            SignInError::WrongCredentials | SignInError::Throttled { .. } | SignInError::Busy => Self::unavailable(),
+            SignInError::WrongCredentials | SignInError::Busy => Self::unavailable(),
         }
     }
 }
@@ -132,14 +137,11 @@ pub(super) async fn page() -> PageError {
 /// An address that does not exist: a page for browsers, JSON for programs.
 pub(crate) async fn not_found(State(app): State<App>, browser: Browser, headers: HeaderMap) -> Response {
     let error = PageError { kind: ErrorKind::NotFound, code: "not_found".into(), sentence: "There is nothing at this address.".into() };
-    match wants_html(&headers) {
-        true => show(&app, &browser, error),
-        false => {
-            let body = serde_json::json!({"error": error.code, "error_description": error.sentence});
-            let response = crate::adapters::http::wire::no_store_json(StatusCode::NOT_FOUND, &body);
-            std::future::ready(response).await
-        }
+    if wants_html(&headers) {
+        return std::future::ready(show(&app, &browser, error)).await;
     }
+    let body = serde_json::json!({"error": error.code, "error_description": error.sentence});
+    no_store_json(StatusCode::NOT_FOUND, &body)
 }
 
 /// An address that does not take this method.

@@ -1,11 +1,12 @@
 //! Signing out: by the person, or by a relying party that sends the person (OpenID Connect RP-Initiated Logout).
 
 use axum::{
-    extract::{Request, State},
+    extract::{Query, Request, State},
     response::Response,
 };
 use http::{Method, StatusCode};
 use oauth_wire::Form;
+use serde::Deserialize;
 
 use super::{
     Browser, PageError,
@@ -13,12 +14,12 @@ use super::{
     flow::with_query,
     html::{PagePolicy, html, page, see_other},
     login::posted,
-    views::{LoggedOutPage, LogoutPage, Person},
+    views::{BackLink, LoggedOutPage, LogoutPage, Person},
 };
 use crate::{
     adapters::http::App,
     application::sign_out::{LogoutError, LogoutRequest},
-    domain::session::Session,
+    domain::{ids::ClientId, session::Session},
 };
 
 /// `/connect/logout`, GET and POST (§2). Whoever is signed in is asked first.
@@ -111,12 +112,31 @@ fn afterwards(app: &App, logout: Option<&PendingLogout>) -> Response {
     match logout.and_then(|logout| Some((logout.redirect.as_ref()?, logout.state.as_deref()))) {
         Some((uri, Some(state))) => see_other(&with_query(uri, [("state", state)].into_iter())),
         Some((uri, None)) => see_other(uri),
-        None => see_other(&app.path("/logged-out")),
+        None => match logout.and_then(|logout| logout.client.as_ref()) {
+            // Ids have no character that a query would have to encode.
+            Some(client) => see_other(&app.path(&format!("/logged-out?client_id={client}"))),
+            None => see_other(&app.path("/logged-out")),
+        },
     }
 }
 
-/// `/logged-out`.
-pub(super) async fn logged_out(State(app): State<App>, browser: Browser) -> Result<Response, PageError> {
-    let shown = LoggedOutPage { page: page(&app, &browser, None), back: None };
-    std::future::ready(html(&app, StatusCode::OK, &shown, &PagePolicy::default())).await
+/// The application that the person came from.
+#[derive(Debug, Deserialize)]
+pub(super) struct From {
+    client_id: Option<ClientId>,
+}
+
+/// `/logged-out`, with a way back to the application's own site when it has registered one.
+pub(super) async fn logged_out(
+    State(app): State<App>,
+    browser: Browser,
+    Query(From { client_id }): Query<From>,
+) -> Result<Response, PageError> {
+    let client = match &client_id {
+        Some(id) => app.sign_out.clients.find(id).await?,
+        None => None,
+    };
+    let back = client.and_then(|client| BackLink::new(&client.client_name, client.links.client_uri.as_deref()?));
+    let shown = LoggedOutPage { page: page(&app, &browser, None), back };
+    html(&app, StatusCode::OK, &shown, &PagePolicy::default())
 }

@@ -29,7 +29,7 @@ pub(crate) use home::HomePage;
 pub(crate) use login::{LoginPage, LoginProblem, LoginPurpose};
 pub(crate) use logout::{BackLink, LoggedOutPage, LogoutPage};
 pub(crate) use parts::{App, Person, ScopeLine};
-pub(crate) use words::{Device, DeviceKind, Moment};
+pub(crate) use words::{Device, Moment};
 
 use super::{
     assets,

@@ -6,7 +6,7 @@ mod samples;
 
 use std::collections::BTreeSet;
 
-use super::*;
+use super::{words::DeviceKind, *};
 use samples::{Sample, all};
 
 /// The hash of the style sheet changes with every touch of it; the snapshots shall not.
