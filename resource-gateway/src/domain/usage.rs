@@ -1,6 +1,6 @@
 //! Usage: one record per request in every terminal state.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use service_kit::Timestamp;
 
 use super::{
@@ -67,19 +67,38 @@ pub struct UsageRecord {
     pub model: Option<ModelName>,
     pub state: UsageState,
     pub stream: bool,
+    #[serde(serialize_with = "column")]
     pub input_tokens: u64,
+    #[serde(serialize_with = "column")]
     pub output_tokens: u64,
     /// The part of `input_tokens` that the vendor read from its cache.
+    #[serde(serialize_with = "optional_column")]
     pub cached_input_tokens: Option<u64>,
     /// The part of `output_tokens` that was reasoning.
+    #[serde(serialize_with = "optional_column")]
     pub reasoning_tokens: Option<u64>,
     /// Whether the token counts are the gateway's own estimate, because the vendor sent none.
     pub estimated: bool,
     /// Calls that were sent to vendors.
     pub attempts: u32,
+    #[serde(serialize_with = "column")]
     pub duration_ms: u64,
     /// None when the caller got no byte of an answer.
+    #[serde(serialize_with = "optional_column")]
     pub first_byte_ms: Option<u64>,
+}
+
+/// The largest number that a BIGINT holds. A vendor that claims more is not believed, and must not make the row unstorable.
+const LARGEST: u64 = i64::MAX.unsigned_abs();
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn column<S: Serializer>(count: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64((*count).min(LARGEST))
+}
+
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
+fn optional_column<S: Serializer>(count: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    count.map(|count| count.min(LARGEST)).serialize(serializer)
 }
 
 #[cfg(test)]

@@ -43,8 +43,6 @@ pub enum UsageUnavailable {
     Full { bytes: u64, cap: u64 },
     #[error("the usage journal cannot be written: {0}")]
     Disk(String),
-    #[error("the usage journal is closed")]
-    Closed,
 }
 
 /// How it stands with records that the database has not taken yet.
@@ -61,6 +59,8 @@ pub struct UsageStatus {
     pub store_error: Option<String>,
     /// Records that the database refused for good; they stand in the journal's `refused.jsonl`.
     pub refused_records: u64,
+    /// Records that neither the disk nor memory had room for.
+    pub lost_records: u64,
     /// Damaged bytes that were skipped when journals of dead processes were read (power loss, disk fault).
     pub damaged_bytes: u64,
 }
@@ -68,7 +68,8 @@ pub struct UsageStatus {
 /// Usage records at rest.
 #[async_trait]
 pub trait UsageStore: Send + Sync {
-    /// Inserts a batch in one transaction; records whose `request_id` is there already are left as they are.
+    /// Inserts a batch in one transaction; records whose `request_id` is there already are left as they are. An empty batch
+    /// changes nothing and MUST fail if no batch could succeed.
     async fn insert_usage(&self, batch: &UsageBatch) -> StoreResult<()>;
 }
 
