@@ -154,7 +154,7 @@ class Bench:
         p = self.port
         (self.dir / "auth.toml").write_text(
             f'issuer = "http://127.0.0.1:{p["auth"]}"\nlisten = "127.0.0.1:{p["auth"]}"\nmanagement_listen = "127.0.0.1:{p["auth_status"]}"\n'
-            f'ai_audience = "http://127.0.0.1:{p["gateway"]}"\n[database]\nurl = "sqlite://{self.dir}/auth.db"\n[keys]\ndir = "{self.dir}/keys"\n'
+            f'tokens.gateway_audience = "http://127.0.0.1:{p["gateway"]}"\n[database]\nurl = "sqlite://{self.dir}/auth.db"\n[keys]\ndir = "{self.dir}/keys"\n'
         )
         (self.dir / "gateway.toml").write_text(
             f'listen = "127.0.0.1:{p["gateway"]}"\nmanagement_listen = "127.0.0.1:{p["gateway_status"]}"\n'

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::{
     browser::{Browser, Landing},
-    oauth::{App, Asked, answer_of, claims, header},
+    oauth::{App, Asked, Reply, answer_of, claims, header},
     world::{Engine, World, on_both_engines, unix_now},
 };
 
@@ -475,7 +475,8 @@ async fn a_client_excused_from_pkce_may_go_without_it_and_may_choose_es256() {
 async fn the_metadata_documents_say_what_is_true() {
     let world = World::shared(Engine::Sqlite).await;
     let http = world.http();
-    let openid = http.get("/.well-known/openid-configuration").await;
+    let request = http.request(Method::GET, "/.well-known/openid-configuration");
+    let openid = Reply::read(request.header("origin", "https://app.example").send().await.unwrap()).await;
     assert_eq!(openid.header("access-control-allow-origin"), "*");
     let openid = openid.ok();
     let oauth = http.get("/.well-known/oauth-authorization-server").await.ok();

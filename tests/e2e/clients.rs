@@ -1,6 +1,6 @@
 //! Client libraries that nobody here wrote. The scripts know nothing but a file like `.run/demo.json`.
 
-use std::{path::Path, process::Command};
+use std::{path::PathBuf, process::Command};
 
 use openidconnect::{
     AccessTokenHash, AuthenticationFlow, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest,
@@ -15,22 +15,25 @@ use crate::{
     world::{Engine, SECRET, World, required_environment, root},
 };
 
-/// Runs a script with the world's `demo.json` as its argument; its output is shown when it fails.
-pub(crate) fn run_script(program: &str, script: &str, demo: &Path) {
+/// Runs a script with the path of a `demo.json`; its output is shown when it fails.
+pub(crate) async fn run_with(program: String, script: &str, demo: PathBuf) {
     let path = root().join("tests").join(script);
-    let mut command = Command::new(program);
-    if program == "node" {
-        command.arg("--test-reporter=spec");
-    }
-    let output = command
-        .arg(&path)
-        .env("HEXGATE_DEMO", demo)
-        .env("HEXGATE_CHROMIUM", required_environment("HEXGATE_CHROMIUM"))
-        .env("NO_PROXY", "127.0.0.1,localhost")
-        .env("no_proxy", "127.0.0.1,localhost")
-        .current_dir(path.parent().unwrap())
-        .output()
-        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    // On a thread that may wait, so that the test's runtime goes on.
+    let output = tokio::task::spawn_blocking(move || {
+        let mut command = Command::new(&program);
+        if program == "node" {
+            command.arg("--test-reporter=spec");
+        }
+        command
+            .arg(&path)
+            .env("HEXGATE_DEMO", demo)
+            .env("HEXGATE_CHROMIUM", required_environment("HEXGATE_CHROMIUM"))
+            .env("NO_PROXY", "127.0.0.1,localhost")
+            .env("no_proxy", "127.0.0.1,localhost")
+            .current_dir(path.parent().unwrap())
+            .output()
+    });
+    let output = output.await.unwrap().unwrap();
     let text = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -39,12 +42,8 @@ pub(crate) fn run_script(program: &str, script: &str, demo: &Path) {
     assert!(output.status.success(), "{script} failed:\n{text}");
 }
 
-/// The script on a thread that may wait, so that the test's runtime goes on.
-pub(crate) async fn run(program: String, script: &'static str, world: &World) {
-    let demo = world.dir.join("demo.json");
-    tokio::task::spawn_blocking(move || run_script(&program, script, &demo))
-        .await
-        .unwrap();
+pub(crate) async fn run(program: String, script: &str, world: &World) {
+    run_with(program, script, world.dir.join("demo.json")).await;
 }
 
 #[tokio::test]

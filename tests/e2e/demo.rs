@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    clients::run_script,
+    clients::run_with,
     oauth::{Auth, Http},
     world::{bin_dir, eventually, free_port, required_environment, root},
 };
@@ -166,10 +166,7 @@ async fn make_up_ends_in_a_system_that_stock_clients_can_use_and_finds_its_data_
         ("node".to_owned(), "node/openid_client.mjs"),
     ];
     for (program, script) in scripts {
-        let file = file.clone();
-        tokio::task::spawn_blocking(move || run_script(&program, script, &file))
-            .await
-            .unwrap();
+        run_with(program, script, file.clone()).await;
     }
 
     // What was issued before a restart is good after it; the secrets are the same.

@@ -318,7 +318,7 @@ async fn requests_of_a_wrong_form_are_answered_as_an_openai_sdk_expects() {
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_with_413_however_it_is_sent() {
     let settings = crate::world::Settings {
-        gateway: "[limits]\nmax_body_bytes = 65536\n".into(),
+        gateway: "limits.max_body_bytes = 65536".into(),
         ..Default::default()
     };
     let world = World::start_with(Engine::Sqlite, settings).await;

@@ -71,7 +71,10 @@ async fn redirect_uris_that_only_look_registered_end_on_a_page() {
         "https://127.0.0.1:8091/callback",
     ] {
         let asked = trusted(world).ask(&[("redirect_uri", uri)]);
-        let page = browser.open(&asked.url).await.page();
+        let page = match browser.open(&asked.url).await {
+            Landing::Page(page) => page,
+            Landing::Away(url) => panic!("{uri:?} was accepted: {url}"),
+        };
         assert_eq!((page.reply.status, page.has("oauth-error")), (400, true), "{uri:?}");
         assert!(!page.reply.headers.contains_key("location"), "{uri:?}");
     }
@@ -372,14 +375,14 @@ async fn long_and_odd_passwords_and_names_are_refused_without_work() {
         ("carol'--", PASSWORD),
     ] {
         let reply = http.password(name, password).await;
-        assert_eq!(reply.status, 400, "{}", reply.body);
+        assert!(matches!(reply.status, 400 | 413), "{}", reply.body);
     }
     assert!(started.elapsed().as_secs() < 5);
     let browser = Browser::new(world);
     let page = browser.open("/account").await.page();
     let page = browser.submit(&page.login_form("carol", &long)).await.page();
     assert!(
-        page.has("login-submit") || page.reply.status == 413,
+        page.has("login-submit") || matches!(page.reply.status, 400 | 413),
         "{}",
         page.reply.status
     );

@@ -195,6 +195,7 @@ async fn a_document_is_taken_whole_or_not_at_all() {
         ("[[usr]]\nusername = \"y\"\n", "usr"),
     ] {
         world.write("bad.toml", &format!("{good}{bad}"));
+        println!("{bad}");
         let output = world.auth_cli_fails(&["apply", "bad.toml"]);
         assert!(output.contains(naming), "{naming} is not in: {output}");
     }

@@ -86,9 +86,9 @@ struct Databases {
 /// What differs from world to world.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
-    /// Lines of TOML for the provider, such as `[tokens]` sections.
+    /// Lines of TOML for the provider, as dotted keys.
     pub(crate) auth: String,
-    /// Lines of TOML for the gateway.
+    /// The same for the gateway.
     pub(crate) gateway: String,
 }
 
@@ -213,7 +213,7 @@ impl World {
         let keys = dir.join("keys");
         let auth_config = format!(
             "issuer = \"{issuer}\"\nlisten = \"127.0.0.1:{auth_port}\"\nmanagement_listen = \"127.0.0.1:{auth_status}\"\n\
-             ai_audience = \"{gateway}\"\n{}\n[database]\nurl = \"{}\"\n[keys]\ndir = \"{}\"\n",
+             tokens.gateway_audience = \"{gateway}\"\n{}\n[database]\nurl = \"{}\"\n[keys]\ndir = \"{}\"\n",
             settings.auth,
             databases.auth,
             keys.display(),
@@ -341,7 +341,7 @@ impl World {
 
     /// Runs a command of the provider's that must fail; answers what it printed.
     pub(crate) fn auth_cli_fails(&self, args: &[&str]) -> String {
-        self.auth.run(args).expect_err("the command succeeded")
+        self.auth.run(args).expect_err("auth-server succeeded")
     }
 
     pub(crate) fn gateway_cli(&self, args: &[&str]) -> String {
@@ -351,7 +351,7 @@ impl World {
     }
 
     pub(crate) fn gateway_cli_fails(&self, args: &[&str]) -> String {
-        self.resource_gateway.run(args).expect_err("the command succeeded")
+        self.resource_gateway.run(args).expect_err("resource-gateway succeeded")
     }
 
     pub(crate) async fn start_auth(&self) {
