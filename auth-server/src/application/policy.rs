@@ -76,7 +76,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn policy() -> Policy {
-        let minutes = |n| Duration::from_secs(n * 60);
+        let minutes = |n: u64| Duration::from_secs(n * 60);
         Policy {
             issuer: "https://op.example".into(),
             gateway_audience: "https://gateway.example".into(),

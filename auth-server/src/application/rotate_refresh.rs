@@ -64,13 +64,16 @@ impl RotateRefresh {
         if family.grant.client != client.client_id {
             return Err(TokenError::InvalidGrant("the refresh token was issued to another client"));
         }
-        // RFC 6749 §6: never more than what was granted; asking for less leaves the grant as it is.
-        let scope = match asked {
-            Some(asked) if !asked.is_subset(&family.grant.scope) => {
+        // RFC 6749 §6: never more than what was granted, nor than what the client may have by now.
+        let granted = family.grant.scope.intersection(&client.scope);
+        let (scope, told) = match asked {
+            Some(asked) if !asked.is_subset(&granted) => {
                 return Err(TokenError::InvalidScope("scope exceeds what was granted"));
             }
-            Some(asked) if !asked.is_empty() => asked,
-            Some(_) | None => family.grant.scope.clone(),
+            Some(asked) if !asked.is_empty() => (asked, None),
+            Some(_) | None if granted.is_empty() => return Err(DEAD),
+            // RFC 6749 §5.1: the client is told when it gets less than it knows of.
+            Some(_) | None => (granted.clone(), (granted != family.grant.scope).then_some(granted)),
         };
         let (user, session) = self.person(&family.grant).await?;
         let generation = self.advance(client, &grant_id, family.clone(), presented).await?;
@@ -80,7 +83,7 @@ impl RotateRefresh {
         let (access_token, expires_in) = self.issuer.access_token(client, &grant.scope, subject).await?;
         let id_token = self.issuer.id_token(client, &grant, None, &access_token)?;
         let refresh_token = Some(self.refresh.token(&grant_id, generation)?);
-        Ok(Issued { access_token, expires_in, refresh_token, id_token, scope: None })
+        Ok(Issued { access_token, expires_in, refresh_token, id_token, scope: told })
     }
 
     /// The person, if still active, and the browser session, if still live. A family without `offline_access` lives by its session.

@@ -11,7 +11,9 @@ mod faults;
 mod housekeeping;
 mod keys;
 mod limits;
+mod people;
 mod revocations;
+mod schema;
 mod sessions;
 
 use std::collections::BTreeSet;

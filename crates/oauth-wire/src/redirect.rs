@@ -27,6 +27,8 @@ pub enum RedirectUriError {
     Scheme,
     #[error("holds a character that is not allowed in a URI")]
     Character,
+    #[error("* is not a host: there are no wildcards")]
+    Wildcard,
     #[error("has dot segments or path parameters that parsers read differently")]
     Ambiguous,
 }
@@ -79,6 +81,10 @@ impl RedirectUri {
         let authority = authority_and_rest.split(['/', '?']).next().unwrap_or_default();
         if authority.contains('@') || !url.username().is_empty() || url.password().is_some() {
             return Err(RedirectUriError::UserInfo);
+        }
+        // An operator would take it for a pattern; it is none.
+        if authority.contains('*') {
+            return Err(RedirectUriError::Wildcard);
         }
         if url.scheme() == "http" && loopback_authority(text).is_none() {
             return Err(RedirectUriError::PlainHttp);
@@ -135,7 +141,8 @@ fn loopback_authority(text: &str) -> Option<(&str, &str)> {
         Some(at) if !authority.ends_with(']') => (authority.get(..at)?, authority.get(at + 1..)?),
         _ => (authority, "80"),
     };
-    let port_is_sane = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let canonical = |number: u16| number.to_string() == port;
+    let port_is_sane = port.parse::<u16>().is_ok_and(canonical);
     let is_loopback = match Host::parse(host).ok()? {
         Host::Ipv4(address) => address.is_loopback() && host.bytes().all(|b| b.is_ascii_digit() || b == b'.'),
         Host::Ipv6(address) => address.is_loopback(),
@@ -185,6 +192,7 @@ mod tests {
             ("https://user@app.example/cb", E::UserInfo),
             ("https://app.example@@evil.example/cb", E::UserInfo),
             ("http://app.example/cb", E::PlainHttp),
+            ("https://*.example/cb", E::Wildcard),
             ("http://127.0.0.1.evil.example/cb", E::PlainHttp),
             ("http://localhost.evil.example/cb", E::PlainHttp),
             ("JaVaScRiPt:alert(1)", E::Scheme),
@@ -225,6 +233,8 @@ mod tests {
             "http://localhost:51234/cb?x=1",
             "http://127.0.0.1:99999/cb?x=1",
             "http://127.0.0.1:/cb?x=1",
+            "http://127.0.0.1:08080/cb?x=1",
+            "http://127.0.0.1:+8080/cb?x=1",
             "https://127.0.0.1:51234/cb?x=1",
             "http://127.0.0.1:51234@evil.example/cb?x=1",
             "http://2130706433:51234/cb?x=1",

@@ -146,7 +146,7 @@ fn thumbprint(jwk: &Map<String, Value>) -> Option<String> {
         .iter()
         .map(|name| Some(((*name).to_owned(), Value::from(text(name)?))))
         .collect();
-    // serde_json keeps maps in lexical order and prints no white space.
+    // The list above is in lexical order, which a map keeps whether it sorts or preserves; no white space is printed.
     let canonical = serde_json::to_vec(&required?).ok()?;
     Some(URL_SAFE_NO_PAD.encode(Sha256::digest(canonical)))
 }

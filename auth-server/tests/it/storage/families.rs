@@ -119,7 +119,7 @@ async fn rotation_and_revocation_leave_a_revoked_family(world: World) {
     let turn = std::sync::atomic::AtomicUsize::new(0);
     let winners = race(|| {
         let store = Arc::clone(&world.store);
-        let revokes = turn.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 2 == 0;
+        let revokes = turn.fetch_add(1, std::sync::atomic::Ordering::SeqCst).is_multiple_of(2);
         async move {
             let id = GrantId::new("g1");
             if !revokes {

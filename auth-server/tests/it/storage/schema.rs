@@ -1,0 +1,32 @@
+//! The migrations on disk and those in the binary are the same, for every dialect.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use auth_server::adapters::sql::MIGRATIONS;
+
+#[test]
+fn every_dialect_has_every_step_and_every_step_is_embedded() {
+    let embedded: BTreeSet<String> = MIGRATIONS
+        .steps
+        .iter()
+        .map(|step| format!("{}.sql", step.name))
+        .collect();
+    for dialect in ["sqlite", "postgres"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../migrations/auth")
+            .join(dialect);
+        let files = std::fs::read_dir(folder).unwrap();
+        let found: BTreeSet<String> = files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(found, embedded, "{dialect}");
+    }
+}
+
+#[test]
+fn steps_are_numbered_from_one_without_gaps() {
+    for (number, step) in (1..).zip(MIGRATIONS.steps) {
+        assert!(step.name.starts_with(&format!("{number:04}_")), "{}", step.name);
+    }
+}
