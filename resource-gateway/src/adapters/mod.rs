@@ -2,4 +2,9 @@
 pub mod auth_schemes;
 pub mod dialects;
 pub mod journal;
+pub mod jwks;
+pub mod revocation_feed;
+pub mod secrets;
 pub mod sql;
+pub mod upstream;
+pub mod sandbox;

@@ -1,3 +1,10 @@
 //! Use cases: one file per verb.
 
+pub mod apply;
+pub mod invoke;
+pub mod list_models;
+pub mod meters;
+pub mod registry;
+pub mod revocations;
 pub mod snapshots;
+pub mod verify_token;

@@ -194,9 +194,10 @@ impl Snapshots {
         if self.progress().source_error == error {
             return;
         }
-        match &error {
-            Some(error) => tracing::warn!(error, "configuration cannot be read, the last good one stays"),
-            None => tracing::info!("configuration can be read again"),
+        if let Some(error) = &error {
+            tracing::warn!(error, "configuration cannot be read, the last good one stays");
+        } else {
+            tracing::info!("configuration can be read again");
         }
         self.change_progress(|progress| progress.source_error = error);
     }

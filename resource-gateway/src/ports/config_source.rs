@@ -57,7 +57,7 @@ pub trait ConfigStore: ConfigSource {
 pub trait ConfigChange: Send {
     /// All rows as this change sees them.
     async fn load_rows(&mut self) -> StoreResult<ConfigRows>;
-    /// Creates or replaces a vendor. A secret that cannot be read is left as it is stored.
+    /// Creates or replaces a vendor. A secret that cannot be read cannot be written either: `Corrupt`.
     async fn put_vendor(&mut self, vendor: &Vendor) -> StoreResult<()>;
     /// Creates or replaces an interface.
     async fn put_interface(&mut self, interface: &Interface) -> StoreResult<()>;

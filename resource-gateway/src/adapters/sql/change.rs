@@ -45,16 +45,11 @@ impl SqlChange {
                 Some(sealed.map_err(|error| StoreError::Failed(Box::new(error)))?)
             }
             SecretKey::Unreadable => {
-                let args = args![
-                    vendor.strategy.as_str(),
-                    vendor.enabled.is_on(),
-                    base_url,
-                    vendor.credential.app_id.clone(),
-                    vendor.credential.secret_id.clone(),
-                    name
-                ];
-                self.tx.execute(statements::UPDATE_VENDOR_KEEPING_SECRET, args).await?;
-                return Ok(());
+                return Err(StoreError::Corrupt {
+                    table: "vendor",
+                    column: "secret_key",
+                    row: name.to_owned(),
+                });
             }
         };
         let args = args![

@@ -32,9 +32,6 @@ pub(super) const UPDATE_VENDOR: Sql = sql!(
     "UPDATE vendor SET strategy = ?, enabled = ?, base_url = ?, app_id = ?, secret_id = ?, secret_key = ? \
      WHERE name = ?"
 );
-/// For a secret that cannot be read and so cannot be sealed again.
-pub(super) const UPDATE_VENDOR_KEEPING_SECRET: Sql =
-    sql!("UPDATE vendor SET strategy = ?, enabled = ?, base_url = ?, app_id = ?, secret_id = ? WHERE name = ?");
 pub(super) const DELETE_POOL: Sql = sql!("DELETE FROM pool WHERE vendor = ?");
 pub(super) const INSERT_POOL: Sql = sql!("INSERT INTO pool (vendor, strategy) VALUES (?, ?)");
 pub(super) const DELETE_ADDRESSES: Sql = sql!("DELETE FROM pool_address WHERE vendor = ?");
