@@ -396,6 +396,30 @@ async fn who_waits_too_long_for_the_writer_is_told_so_and_the_group_goes_on() {
     assert_eq!(ids(&db).await.len(), 2);
 }
 
+#[tokio::test]
+async fn the_writer_is_durable_and_readers_cannot_write() {
+    let (database, db) = open(Options::default()).await;
+    // 2 is FULL: the log is synced at every COMMIT, so an answered commit survives a power cut.
+    let synchronous = db.one::<(i64,)>(sql!("PRAGMA synchronous"), args![]).await.unwrap().0;
+    assert_eq!(synchronous, 2);
+    assert_eq!(
+        db.one::<(String,)>(sql!("PRAGMA journal_mode"), args![])
+            .await
+            .unwrap()
+            .0,
+        "wal"
+    );
+    // Taken for a read by its first word, run by a connection that refuses to write.
+    let sly = db
+        .execute(
+            sql!("WITH x AS (SELECT 1) REPLACE INTO thing (id) SELECT * FROM x"),
+            args![],
+        )
+        .await;
+    assert!(sly.is_err());
+    drop(database);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn files_are_for_their_owner_alone() {
