@@ -79,11 +79,17 @@ impl<'a> JsonObject<'a> {
     /// [`JsonError::Duplicate`].
     pub fn set(&self, name: &str, value: &str) -> Result<Edit, JsonError> {
         if let Some(member) = self.get(name)? {
-            return Ok(Edit { range: member.range.clone(), with: value.to_owned() });
+            return Ok(Edit {
+                range: member.range.clone(),
+                with: value.to_owned(),
+            });
         }
         let at = self.opening();
         let comma = if self.members.is_empty() { "" } else { "," };
-        Ok(Edit { range: at..at, with: format!("{}:{value}{comma}", quoted(name)) })
+        Ok(Edit {
+            range: at..at,
+            with: format!("{}:{value}{comma}", quoted(name)),
+        })
     }
 }
 
@@ -103,7 +109,10 @@ impl Edit {
     /// The same edit of a text that begins `by` bytes earlier.
     #[must_use]
     pub fn shifted(self, by: usize) -> Self {
-        Self { range: self.range.start + by..self.range.end + by, with: self.with }
+        Self {
+            range: self.range.start + by..self.range.end + by,
+            with: self.with,
+        }
     }
 }
 
@@ -113,7 +122,9 @@ impl Edit {
 /// [`JsonError::Malformed`] when the text is not an array.
 pub fn elements(text: &str) -> Result<Vec<&str>, JsonError> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    reader.deserialize_seq(Elements).map_err(|error| JsonError::Malformed(error.to_string()))
+    reader
+        .deserialize_seq(Elements)
+        .map_err(|error| JsonError::Malformed(error.to_string()))
 }
 
 struct Members<'a> {
@@ -135,7 +146,11 @@ impl<'a> Visitor<'a> for Members<'a> {
             // The value is borrowed from the text, so the difference of their addresses is its place.
             let start = value.as_ptr().addr().checked_sub(self.text.as_ptr().addr());
             let start = start.ok_or_else(|| A::Error::custom("a value is not part of its text"))?;
-            members.push(Member { name, value, range: start..start + value.len() });
+            members.push(Member {
+                name,
+                value,
+                range: start..start + value.len(),
+            });
         }
         Ok(members)
     }
@@ -211,7 +226,10 @@ mod tests {
     fn only_what_is_touched_changes() {
         let text = "{ \"a\" : 1.50e1,\n\t\"model\":\"x\" , \"big\":12345678901234567890123, \"u\":\"\\u00e9\" }";
         let object = JsonObject::parse(text.as_bytes()).unwrap();
-        let edits = vec![object.set("model", "\"longer name\"").unwrap(), object.set("new", "true").unwrap()];
+        let edits = vec![
+            object.set("model", "\"longer name\"").unwrap(),
+            object.set("new", "true").unwrap(),
+        ];
         assert_eq!(
             apply(text, edits),
             "{\"new\":true, \"a\" : 1.50e1,\n\t\"model\":\"longer name\" , \"big\":12345678901234567890123, \"u\":\"\\u00e9\" }"
@@ -228,7 +246,17 @@ mod tests {
 
     #[test]
     fn what_is_not_an_object_is_refused_and_depth_is_no_danger() {
-        for bad in ["", "{", "[]", "null", "\"x\"", "{\"a\":1}x", "{\"a\":}", "{a:1}", "{\"a\":1,}"] {
+        for bad in [
+            "",
+            "{",
+            "[]",
+            "null",
+            "\"x\"",
+            "{\"a\":1}x",
+            "{\"a\":}",
+            "{a:1}",
+            "{\"a\":1,}",
+        ] {
             assert!(JsonObject::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(JsonObject::parse(b"{\"a\":\"\xff\"}").is_err());
@@ -239,7 +267,10 @@ mod tests {
     #[test]
     fn an_empty_object_takes_a_member() {
         let object = JsonObject::parse(b" { } ").unwrap();
-        assert_eq!(apply(object.text(), vec![object.set("a", "1").unwrap()]), " {\"a\":1 } ");
+        assert_eq!(
+            apply(object.text(), vec![object.set("a", "1").unwrap()]),
+            " {\"a\":1 } "
+        );
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
@@ -283,7 +314,10 @@ mod tests {
 
     #[test]
     fn elements_are_given_as_written() {
-        assert_eq!(elements("[1, {\"a\": 2} ,\"x\"]").unwrap(), ["1", "{\"a\": 2}", "\"x\""]);
+        assert_eq!(
+            elements("[1, {\"a\": 2} ,\"x\"]").unwrap(),
+            ["1", "{\"a\": 2}", "\"x\""]
+        );
         assert!(elements("{}").is_err());
         let _ = json!(null);
     }

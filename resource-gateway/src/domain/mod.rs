@@ -1,7 +1,15 @@
 //! Entities, value types and pure rules.
 
+pub mod call;
+pub mod caller;
+pub mod estimate;
+pub mod fault;
+pub mod field_rules;
 pub mod ids;
 pub mod interface;
+pub mod json_object;
+pub mod plan;
 pub mod snapshot;
+pub mod sse;
 pub mod usage;
 pub mod vendor;

@@ -125,7 +125,9 @@ impl<'a> Iterator for Events<'a> {
             if line.is_empty() {
                 break;
             }
-            let Some(value) = line.strip_prefix(b"data") else { continue };
+            let Some(value) = line.strip_prefix(b"data") else {
+                continue;
+            };
             let value = match value {
                 [b':', b' ', value @ ..] | [b':', value @ ..] => value,
                 [] => value,
@@ -141,7 +143,11 @@ impl<'a> Iterator for Events<'a> {
                 }
             }
         }
-        (self.at > start).then_some(Event { start, end: self.at, data })
+        (self.at > start).then_some(Event {
+            start,
+            end: self.at,
+            data,
+        })
     }
 }
 
@@ -177,7 +183,10 @@ mod tests {
         ("data: a\n\ndata: b\n\n", &["a", "b"]),
         ("data: a\r\n\r\ndata:b\r\n\r\n", &["a", "b"]),
         ("data: a\r\rdata: b\r\r", &["a", "b"]),
-        (": keep-alive\n\nevent: x\ndata: one\ndata: two\nid: 7\n\n", &["one\ntwo"]),
+        (
+            ": keep-alive\n\nevent: x\ndata: one\ndata: two\nid: 7\n\n",
+            &["one\ntwo"],
+        ),
         ("data: thr\u{e9}\u{e9}\n\ndata\n\n", &["thr\u{e9}\u{e9}", ""]),
         ("data:  two spaces\n\ndatabase: no\n\n", &[" two spaces"]),
         ("\n\n\ndata: a\n\n\n\ndata: no blank line", &["a", "no blank line"]),

@@ -1,4 +1,7 @@
 //! What the application needs from outside, as narrow traits.
 
+pub mod codec;
 pub mod config_source;
+pub mod provider;
+pub mod transport;
 pub mod usage;

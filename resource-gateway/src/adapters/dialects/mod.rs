@@ -1,0 +1,3 @@
+//! Wire formats of vendors: pure codecs, one folder each.
+
+pub mod openai;

@@ -1,0 +1,113 @@
+//! OpenAI-shaped errors, and what servers and proxies in between send instead of them.
+
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
+
+/// A vendor's message is passed on up to here.
+const MAX_MESSAGE_CHARS: usize = 1000;
+
+#[derive(Deserialize)]
+struct Envelope {
+    error: Value,
+}
+
+/// Reads an answer with a status of failure.
+pub(super) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+    let error = serde_json::from_slice::<Envelope>(body)
+        .map(|envelope| envelope.error)
+        .unwrap_or_default();
+    let words = words_of(&error);
+    let class = class_of(status, text(&error, "type"), words.code.as_deref());
+    Fault {
+        class,
+        status: Some(status),
+        words,
+        hints: hints_of(headers),
+    }
+}
+
+/// Reads an error object that came under a status of success, or in the middle of a stream.
+pub(super) fn in_band(error: &str) -> Fault {
+    let error: Value = serde_json::from_str(error).unwrap_or_default();
+    let words = words_of(&error);
+    // Some servers repeat the status in `code`.
+    let number = error
+        .get("code")
+        .and_then(Value::as_u64)
+        .and_then(|code| u16::try_from(code).ok());
+    let status = number.filter(|status| (400..600).contains(status));
+    let by_status = status.map_or(FaultClass::ServerError, FaultClass::of_status);
+    let class = class_of_words(text(&error, "type"), words.code.as_deref()).unwrap_or(by_status);
+    Fault {
+        class,
+        status,
+        words,
+        hints: RetryHints::default(),
+    }
+}
+
+fn text<'a>(error: &'a Value, member: &str) -> Option<&'a str> {
+    error.get(member).and_then(Value::as_str)
+}
+
+fn words_of(error: &Value) -> VendorWords {
+    let message = text(error, "message")
+        .or(error.as_str())
+        .filter(|message| !message.trim().is_empty());
+    VendorWords {
+        message: message.map(|message| message.chars().take(MAX_MESSAGE_CHARS).collect()),
+        param: text(error, "param").map(str::to_owned),
+        code: text(error, "code").filter(|code| is_code(code)).map(str::to_owned),
+    }
+}
+
+/// Codes are words, not sentences.
+fn is_code(code: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !code.is_empty() && code.len() <= 64 && code.chars().all(legal)
+}
+
+fn class_of(status: u16, kind: Option<&str>, code: Option<&str>) -> FaultClass {
+    let by_status = FaultClass::of_status(status);
+    match (status, class_of_words(kind, code)) {
+        (400, Some(FaultClass::ContentFilter)) => FaultClass::ContentFilter,
+        // OpenAI says 429 for "too fast" and for "no money left" alike.
+        (429, Some(class @ (FaultClass::QuotaExceeded | FaultClass::Overloaded))) => class,
+        _ => by_status,
+    }
+}
+
+fn class_of_words(kind: Option<&str>, code: Option<&str>) -> Option<FaultClass> {
+    [code, kind].into_iter().flatten().find_map(|word| {
+        Some(match word {
+            "content_filter" | "content_policy_violation" => FaultClass::ContentFilter,
+            "insufficient_quota" | "exceeded_current_quota_error" | "billing_hard_limit_reached" => {
+                FaultClass::QuotaExceeded
+            }
+            "rate_limit_exceeded" | "rate_limit_reached_error" => FaultClass::RateLimit,
+            "engine_overloaded_error" | "overloaded_error" | "overloaded" => FaultClass::Overloaded,
+            "invalid_api_key" | "authentication_error" => FaultClass::Authentication,
+            "model_not_found" => FaultClass::NotFound,
+            "context_length_exceeded" | "invalid_request_error" => FaultClass::InvalidRequest,
+            "server_error" | "internal_error" | "api_error" => FaultClass::ServerError,
+            _ => return None,
+        })
+    })
+}
+
+fn hints_of(headers: &HeaderMap) -> RetryHints {
+    let header = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    RetryHints {
+        retry_after: header("retry-after"),
+        retry_after_ms: header("retry-after-ms"),
+        should_retry: header("x-should-retry"),
+    }
+}

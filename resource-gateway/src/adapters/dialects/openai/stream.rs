@@ -1,0 +1,182 @@
+//! A streamed chat answer on its way through.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{fault, wire};
+use crate::{
+    domain::{
+        fault::{Fault, FaultClass},
+        sse::{Events, SseSplitter},
+    },
+    ports::codec::{Progress, Pushed, StreamDecoder, StreamEnd},
+};
+
+const DONE: &[u8] = b"[DONE]";
+/// Appended when a vendor ended without saying so: callers get one kind of end.
+const DONE_EVENT: &[u8] = b"data: [DONE]\n\n";
+
+/// Passes events on as the bytes that came, in whole events, and reads them on the way.
+pub(super) struct ChatStream {
+    splitter: SseSplitter,
+    /// The caller wants the usage chunk.
+    include_usage: bool,
+    finished: bool,
+    progress: Progress,
+}
+
+/// What one event is to the stream.
+enum Verdict {
+    Pass,
+    Withhold,
+    Done,
+    Failed(Fault),
+}
+
+impl ChatStream {
+    pub(super) fn new(include_usage: bool) -> Self {
+        Self {
+            splitter: SseSplitter::default(),
+            include_usage,
+            finished: false,
+            progress: Progress::default(),
+        }
+    }
+
+    /// Reads whole events; answers what of them may pass.
+    fn read(&mut self, piece: Bytes) -> Pushed {
+        let mut kept = Kept::all_of(piece.clone());
+        for event in Events::of(&piece) {
+            let Some(data) = event.data else { continue };
+            match self.judge(&data) {
+                Verdict::Pass => {}
+                Verdict::Withhold => kept.leave_out(event.start, event.end),
+                Verdict::Done => {
+                    return Pushed {
+                        out: kept.up_to(event.end),
+                        end: Some(StreamEnd::Complete),
+                    };
+                }
+                Verdict::Failed(fault) => {
+                    return Pushed {
+                        out: kept.up_to(event.start),
+                        end: Some(StreamEnd::Failed(fault)),
+                    };
+                }
+            }
+        }
+        Pushed {
+            out: kept.up_to(piece.len()),
+            end: None,
+        }
+    }
+
+    fn judge(&mut self, data: &[u8]) -> Verdict {
+        let data = data.trim_ascii();
+        if data == DONE {
+            return Verdict::Done;
+        }
+        if data.is_empty() {
+            return Verdict::Pass;
+        }
+        let Ok(chunk) = serde_json::from_slice::<wire::Reply<'_>>(data) else {
+            return Verdict::Failed(Fault::of(FaultClass::InvalidReply));
+        };
+        if let Some(error) = chunk.error {
+            return Verdict::Failed(fault::in_band(error.get()));
+        }
+        let usage = chunk.token_usage();
+        let choices = chunk.choices.unwrap_or_default();
+        self.finished |= choices.finished;
+        self.progress.weight += choices.weight;
+        let usage = usage.or(choices.usage);
+        if let Some(usage) = usage {
+            self.progress.usage = Some(self.progress.usage.unwrap_or_default().merged(usage));
+        }
+        // The chunk that nobody but the gateway asked for: usage and nothing else.
+        if usage.is_some() && choices.count == 0 && !self.include_usage {
+            return Verdict::Withhold;
+        }
+        Verdict::Pass
+    }
+}
+
+impl StreamDecoder for ChatStream {
+    fn push(&mut self, bytes: Bytes) -> Pushed {
+        match self.splitter.push(bytes) {
+            Ok(piece) if piece.is_empty() => Pushed { out: piece, end: None },
+            Ok(piece) => self.read(piece),
+            Err(_) => {
+                let fault = Fault::of(FaultClass::InvalidReply);
+                Pushed {
+                    out: Bytes::new(),
+                    end: Some(StreamEnd::Failed(fault)),
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Pushed {
+        // An event whose blank line is missing was cut off, unless it reads as one.
+        let rest = self.splitter.finish();
+        let mut pushed = match rest.trim_ascii() {
+            [] => Pushed {
+                out: Bytes::new(),
+                end: None,
+            },
+            _ => self.read(rest),
+        };
+        if pushed.end.is_none() {
+            // Without `[DONE]` a finish reason is the end; without either the answer was cut off.
+            pushed.end = Some(if self.finished {
+                let mut out = BytesMut::from(pushed.out.as_ref());
+                if !out.is_empty() && !out.ends_with(b"\n\n") {
+                    out.extend_from_slice(b"\n\n");
+                }
+                out.extend_from_slice(DONE_EVENT);
+                pushed.out = out.freeze();
+                StreamEnd::Complete
+            } else {
+                StreamEnd::Failed(Fault::of(FaultClass::Transport))
+            });
+        }
+        pushed
+    }
+
+    fn progress(&self) -> Progress {
+        self.progress
+    }
+}
+
+/// A piece less what is left out. Nothing is copied as long as nothing is left out.
+struct Kept {
+    piece: Bytes,
+    from: usize,
+    copied: Option<BytesMut>,
+}
+
+impl Kept {
+    fn all_of(piece: Bytes) -> Self {
+        Self {
+            piece,
+            from: 0,
+            copied: None,
+        }
+    }
+
+    fn leave_out(&mut self, start: usize, end: usize) {
+        let before = self.piece.slice(self.from..start);
+        self.copied.get_or_insert_default().extend_from_slice(&before);
+        self.from = end;
+    }
+
+    fn up_to(self, end: usize) -> Bytes {
+        let rest = self.piece.slice(self.from..end);
+        match self.copied {
+            None => rest,
+            Some(mut copied) => {
+                copied.extend_from_slice(&rest);
+                copied.freeze()
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The vendor that needs no account: a simulator that answers OpenAI's calls by itself, always the same, with real token
+//! counts. Every answer says `"sandbox": true`.
+//!
+//! It stands behind the transport port, so its calls take the same way as any vendor's: codec, deadlines, stream, usage.
+
+mod chat;
+mod embeddings;
+mod tokens;
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body::{Body, Frame};
+use serde_json::{Value, json};
+use service_kit::Clock;
+
+use self::tokens::Tokenizer;
+use crate::ports::transport::{Transport, TransportError, UpstreamReply, UpstreamRequest};
+
+/// The simulated vendor.
+#[derive(Debug)]
+pub struct Sandbox {
+    clock: Arc<dyn Clock>,
+    tokenizer: Tokenizer,
+}
+
+/// A request that the simulator refuses, as OpenAI would.
+#[derive(Debug)]
+struct Refusal {
+    param: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    fn new(param: &'static str, message: impl Into<String>) -> Self {
+        Self { param, message: message.into() }
+    }
+}
+
+/// What goes back.
+enum Answer {
+    Whole(Value),
+    Events(Vec<Value>),
+}
+
+impl Sandbox {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, tokenizer: Tokenizer::default() }
+    }
+
+    async fn answer(&self, path: &str, body: Vec<u8>) -> Result<Answer, Refusal> {
+        let created = self.clock.now().as_seconds();
+        let tokenizer = self.tokenizer.clone();
+        let embeddings = path.ends_with("/embeddings");
+        // Loading the vocabulary and counting tokens are work for a thread that may take its time.
+        let work = tokio::task::spawn_blocking(move || {
+            if embeddings { embeddings::answer(&body, &tokenizer) } else { chat::answer(&body, &tokenizer, created) }
+        });
+        work.await.unwrap_or_else(|_| Err(Refusal::new("messages", "The simulator could not take this request.")))
+    }
+}
+
+#[async_trait]
+impl Transport for Sandbox {
+    async fn send(&self, request: UpstreamRequest) -> Result<UpstreamReply, TransportError> {
+        let answer = tokio::time::timeout(request.deadlines.head, self.answer(request.uri.path(), request.body.concat()));
+        let answer = answer.await.map_err(|_| TransportError::HeadTimeout)?;
+        let (status, content_type, pieces) = match answer {
+            Ok(Answer::Whole(value)) => (StatusCode::OK, "application/json", VecDeque::from([value.to_string().into()])),
+            Ok(Answer::Events(events)) => {
+                let mut pieces: VecDeque<Bytes> =
+                    events.into_iter().map(|event| format!("data: {event}\n\n").into()).collect();
+                pieces.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
+                (StatusCode::OK, "text/event-stream", pieces)
+            }
+            Err(refusal) => {
+                let error = json!({"error": {"message": refusal.message, "type": "invalid_request_error",
+                    "param": refusal.param, "code": "invalid_value"}});
+                (StatusCode::BAD_REQUEST, "application/json", VecDeque::from([error.to_string().into()]))
+            }
+        };
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+        Ok(UpstreamReply { status, headers, body: Box::pin(Pieces(pieces)) })
+    }
+}
+
+/// A body that is there already.
+struct Pieces(VecDeque<Bytes>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = TransportError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+}

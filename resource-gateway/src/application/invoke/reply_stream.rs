@@ -1,0 +1,170 @@
+//! A streamed reply: the vendor's bytes on their way to the caller, read as they pass.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http_body::{Body, Frame};
+
+use super::{ErrorEvent, paced::Paced, settlement::Settlement};
+use crate::{
+    domain::{fault::Fault, usage::UsageState},
+    ports::codec::{Pushed, StreamDecoder, StreamEnd},
+};
+
+/// After the end of the answer the vendor has this long to end its body, so that the connection can be used again.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// The body of a streamed reply. Dropping it cancels the call at the vendor and settles its usage.
+pub struct ReplyStream {
+    // Declared before the settlement: the vendor's call ends first.
+    upstream: Option<Paced>,
+    decoder: Box<dyn StreamDecoder>,
+    /// What was read before the reply began.
+    first: Bytes,
+    phase: Phase,
+    settlement: Settlement,
+    error_event: ErrorEvent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Answering,
+    /// The answer is complete and settled; the vendor's body is not at its end yet.
+    Lingering,
+    Ended,
+}
+
+impl std::fmt::Debug for ReplyStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplyStream")
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReplyStream {
+    pub(super) fn new(
+        upstream: Paced,
+        decoder: Box<dyn StreamDecoder>,
+        first: Pushed,
+        settlement: Settlement,
+        error_event: ErrorEvent,
+    ) -> Self {
+        let mut stream = Self {
+            upstream: Some(upstream),
+            decoder,
+            first: Bytes::new(),
+            phase: Phase::Answering,
+            settlement,
+            error_event,
+        };
+        stream.first = stream.take(first);
+        stream
+    }
+
+    /// Settles if this was the end; answers the bytes to release afterwards.
+    fn take(&mut self, pushed: Pushed) -> Bytes {
+        match pushed.end {
+            None => pushed.out,
+            Some(StreamEnd::Complete) => {
+                self.settlement.note(self.decoder.progress());
+                self.settlement.first_byte();
+                self.settlement.settle(UsageState::Completed);
+                self.phase = Phase::Lingering;
+                if let Some(upstream) = &mut self.upstream {
+                    upstream.hurry(LINGER);
+                }
+                pushed.out
+            }
+            Some(StreamEnd::Failed(fault)) => self.fail(pushed.out, &fault),
+        }
+    }
+
+    /// The headers are out, so the error goes in-band.
+    fn fail(&mut self, out: Bytes, fault: &Fault) -> Bytes {
+        self.upstream = None;
+        self.phase = Phase::Ended;
+        self.settlement.note(self.decoder.progress());
+        self.settlement.fault(fault);
+        if !out.is_empty() {
+            self.settlement.first_byte();
+        }
+        let begun = self.settlement.has_first_byte();
+        self.settlement.settle(if begun {
+            UsageState::Incomplete
+        } else {
+            UsageState::UpstreamError
+        });
+        let event = (self.error_event)(&fault.to_public());
+        if out.is_empty() {
+            return event;
+        }
+        let mut both = BytesMut::with_capacity(out.len() + event.len());
+        both.put(out);
+        both.put(event);
+        both.freeze()
+    }
+
+    /// The next bytes for the caller; empty when the answer has ended.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        while self.phase == Phase::Answering {
+            let Some(upstream) = &mut self.upstream else { break };
+            let out = match ready!(upstream.poll_next(cx)) {
+                Some(Ok(bytes)) => {
+                    let pushed = self.decoder.push(bytes);
+                    self.take(pushed)
+                }
+                Some(Err(fault)) => self.fail(Bytes::new(), &fault),
+                None => {
+                    let pushed = self.decoder.finish();
+                    self.upstream = None;
+                    self.take(pushed)
+                }
+            };
+            if !out.is_empty() {
+                return Poll::Ready(out);
+            }
+        }
+        Poll::Ready(Bytes::new())
+    }
+}
+
+impl Body for ReplyStream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        let mut out = std::mem::take(&mut this.first);
+        if out.is_empty() && this.phase == Phase::Answering {
+            out = ready!(this.poll_answer(cx));
+        }
+        if !out.is_empty() {
+            if !this.settlement.has_first_byte() {
+                this.settlement.first_byte();
+            }
+            // Dropped from here on, the call is accounted for with what has been let through.
+            if this.phase == Phase::Answering {
+                this.settlement.note(this.decoder.progress());
+            }
+            return Poll::Ready(Some(Ok(Frame::data(out))));
+        }
+        if this.phase == Phase::Lingering
+            && let Some(upstream) = &mut this.upstream
+        {
+            while let Some(Ok(_)) = ready!(upstream.poll_next(cx)) {}
+        }
+        this.phase = Phase::Ended;
+        this.upstream = None;
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.phase == Phase::Ended && self.first.is_empty()
+    }
+}

@@ -1,0 +1,142 @@
+//! The one owner of a request's usage record.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    application::meters::Meters,
+    domain::{
+        fault::Fault,
+        ids::{ModelName, VendorName},
+        usage::{UsageRecord, UsageState},
+    },
+    ports::{codec::Progress, usage::UsageSink},
+};
+
+/// Sees to it that a request leaves exactly one usage record, however it ends. It travels from the use case into the body of the
+/// reply; dropped on the way, it settles as "the caller has left", because nothing else drops it unsettled.
+#[derive(Debug)]
+pub(super) struct Settlement {
+    record: UsageRecord,
+    /// Tokens of the input, roughly.
+    estimated_input: u64,
+    progress: Progress,
+    began: Instant,
+    first_byte: Option<Duration>,
+    settled: bool,
+    sink: Arc<dyn UsageSink>,
+    meters: Arc<Meters>,
+}
+
+impl Settlement {
+    pub(super) fn open(
+        record: UsageRecord,
+        estimated_input: u64,
+        began: Instant,
+        sink: Arc<dyn UsageSink>,
+        meters: Arc<Meters>,
+    ) -> Self {
+        Self {
+            record,
+            estimated_input,
+            progress: Progress::default(),
+            began,
+            first_byte: None,
+            settled: false,
+            sink,
+            meters,
+        }
+    }
+
+    /// Another call is sent to a vendor.
+    pub(super) fn attempt(&mut self, vendor: &VendorName, model: &ModelName) {
+        self.record.vendor = Some(vendor.clone());
+        self.record.model = Some(model.clone());
+        self.record.attempts += 1;
+        self.progress = Progress::default();
+    }
+
+    /// What the vendor has told so far.
+    pub(super) fn note(&mut self, progress: Progress) {
+        self.progress = progress;
+    }
+
+    /// An attempt failed: counted, and told to operators. Callers get less, see `Fault::to_public`.
+    pub(super) fn fault(&self, fault: &Fault) {
+        self.meters.vendor_failed(fault.class);
+        let record = &self.record;
+        tracing::warn!(
+            request.id = %record.request_id,
+            interface.name = %record.interface,
+            vendor.name = record.vendor.as_ref().map(VendorName::as_str),
+            vendor.status = fault.status,
+            fault.class = fault.class.label(),
+            attempt = record.attempts,
+            "a vendor failed"
+        );
+    }
+
+    /// The first byte of the answer goes to the caller.
+    pub(super) fn first_byte(&mut self) {
+        self.first_byte.get_or_insert_with(|| self.began.elapsed());
+    }
+
+    pub(super) fn has_first_byte(&self) -> bool {
+        self.first_byte.is_some()
+    }
+
+    /// Writes the record. Called before the last byte of the reply is released.
+    pub(super) fn settle(&mut self, state: UsageState) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let duration = self.began.elapsed();
+        self.record.state = state;
+        self.count_tokens(state);
+        self.record.duration_ms = millis(duration);
+        self.record.first_byte_ms = self.first_byte.map(millis);
+        self.meters.call_ended(&self.record, duration, self.first_byte);
+        if let Err(error) = self.sink.record(&self.record) {
+            // The sink keeps it in memory and tries again; nobody else can do more.
+            tracing::error!(request.id = %self.record.request_id, %error, "a usage record is not safe yet");
+        }
+    }
+
+    fn count_tokens(&mut self, state: UsageState) {
+        // The vendor's count goes before ours. It is taken even from a call that failed: what was counted was spent.
+        if let Some(usage) = self.progress.usage {
+            self.record.input_tokens = usage.input;
+            self.record.output_tokens = usage.output;
+            self.record.cached_input_tokens = usage.cached_input;
+            self.record.reasoning_tokens = usage.reasoning;
+            return;
+        }
+        let (input, output) = match state {
+            // What the caller got, and what it took to make it.
+            UsageState::Completed | UsageState::Incomplete | UsageState::ClientGoneAfterFirstByte => {
+                (self.estimated_input, self.progress.weight.tokens())
+            }
+            // The vendor had begun to read the prompt when the caller left; nothing was delivered.
+            UsageState::ClientGoneBeforeFirstByte if self.record.attempts > 0 => (self.estimated_input, 0),
+            UsageState::ClientGoneBeforeFirstByte | UsageState::UpstreamError | UsageState::Rejected => return,
+        };
+        self.record.input_tokens = input;
+        self.record.output_tokens = output;
+        self.record.estimated = true;
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        self.settle(match self.first_byte {
+            None => UsageState::ClientGoneBeforeFirstByte,
+            Some(_) => UsageState::ClientGoneAfterFirstByte,
+        });
+    }
+}

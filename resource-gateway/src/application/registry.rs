@@ -1,0 +1,203 @@
+//! The factory of strategies: what a vendor's `strategy` stands for. Nothing else looks at strategy names.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderValue, Uri, header};
+
+use crate::{
+    domain::{
+        ids::{StrategyName, VendorName},
+        interface::Capability,
+        plan::pick,
+        snapshot::{Snapshot, StrategyCatalog, StrategyFacts},
+        vendor::{Address, BaseUrl, PoolStrategy, Vendor},
+    },
+    ports::{
+        codec::{AuthScheme, Codec, Signer},
+        transport::Transport,
+    },
+};
+
+const USER_AGENT: &str = concat!("hexgate/", env!("CARGO_PKG_VERSION"));
+
+/// A strategy: wire format, auth scheme and transport, and what its vendors must be configured with.
+#[derive(Debug)]
+pub struct Profile {
+    pub name: &'static str,
+    /// What it can do. A capability that is not here does not exist; there are no entries that refuse.
+    pub codecs: Vec<(Capability, Arc<dyn Codec>)>,
+    pub scheme: Arc<dyn AuthScheme>,
+    pub transport: Arc<dyn Transport>,
+    /// Used when a vendor names no address.
+    pub default_base_url: Option<BaseUrl>,
+    pub facts: StrategyFacts,
+}
+
+/// All strategies of this version.
+pub struct Registry {
+    profiles: HashMap<&'static str, Arc<Profile>>,
+    /// The vendors of the newest snapshot that was asked for, made ready once and not for every request.
+    bound: ArcSwap<BoundVendors>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.profiles.keys()).finish()
+    }
+}
+
+/// The vendors of one snapshot, ready to be called.
+#[derive(Debug, Default)]
+pub struct BoundVendors {
+    /// Whose vendors these are.
+    snapshot: Option<Arc<Snapshot>>,
+    vendors: HashMap<VendorName, Arc<BoundVendor>>,
+}
+
+impl BoundVendors {
+    /// The vendor, unless it is disabled or cannot be used.
+    pub fn find(&self, name: &VendorName) -> Option<&Arc<BoundVendor>> {
+        self.vendors.get(name)
+    }
+}
+
+/// A vendor with its strategy: everything that is the same for all calls.
+#[derive(Debug)]
+pub struct BoundVendor {
+    pub name: VendorName,
+    pub transport: Arc<dyn Transport>,
+    pub signer: Box<dyn Signer>,
+    headers: HeaderMap,
+    endpoints: Vec<Endpoint>,
+    codecs: Vec<(Capability, Arc<dyn Codec>)>,
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    weight: u32,
+    uris: Vec<(Capability, Uri)>,
+}
+
+impl BoundVendor {
+    pub fn codec(&self, capability: Capability) -> Option<&Arc<dyn Codec>> {
+        self.codecs
+            .iter()
+            .find(|(known, _)| *known == capability)
+            .map(|(_, codec)| codec)
+    }
+
+    /// Picks one of the vendor's addresses.
+    pub fn pick_uri(&self, capability: Capability, random: impl FnMut() -> u64) -> Option<Uri> {
+        let place = pick(self.endpoints.iter().map(|endpoint| endpoint.weight), random)?;
+        let uris = &self.endpoints.get(place)?.uris;
+        uris.iter()
+            .find(|(known, _)| *known == capability)
+            .map(|(_, uri)| uri.clone())
+    }
+
+    /// Headers that every call carries.
+    pub fn headers(&self) -> HeaderMap {
+        self.headers.clone()
+    }
+}
+
+impl Registry {
+    pub fn new(profiles: Vec<Profile>) -> Self {
+        let profiles = profiles
+            .into_iter()
+            .map(|profile| (profile.name, Arc::new(profile)))
+            .collect();
+        Self {
+            profiles,
+            bound: ArcSwap::default(),
+        }
+    }
+
+    /// The snapshot's vendors, ready to be called.
+    pub fn bind(&self, snapshot: &Arc<Snapshot>) -> Arc<BoundVendors> {
+        let bound = self.bound.load();
+        if bound
+            .snapshot
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, snapshot))
+        {
+            return Arc::clone(&bound);
+        }
+        let fresh = Arc::new(self.bind_all(snapshot));
+        self.bound.store(Arc::clone(&fresh));
+        fresh
+    }
+
+    fn bind_all(&self, snapshot: &Arc<Snapshot>) -> BoundVendors {
+        let mut vendors = HashMap::new();
+        for vendor in snapshot.vendors().filter(|vendor| vendor.enabled.is_on()) {
+            match self.bind_one(vendor) {
+                Ok(bound) => {
+                    vendors.insert(vendor.name.clone(), Arc::new(bound));
+                }
+                Err(reason) => tracing::error!(vendor.name = %vendor.name, reason, "a vendor cannot be used"),
+            }
+        }
+        BoundVendors {
+            snapshot: Some(Arc::clone(snapshot)),
+            vendors,
+        }
+    }
+
+    fn bind_one(&self, vendor: &Vendor) -> Result<BoundVendor, String> {
+        let profile = self
+            .profiles
+            .get(vendor.strategy.as_str())
+            .ok_or("its strategy is unknown")?;
+        let mut addresses = vendor.endpoints();
+        if addresses.is_empty() {
+            let default = profile.default_base_url.clone().ok_or("it has no address")?;
+            addresses.push(Address {
+                url: default,
+                weight: 1,
+            });
+        }
+        let endpoint = |address: &Address| {
+            let uri = |(capability, codec): &(Capability, Arc<dyn Codec>)| {
+                let uri: Uri = format!("{}{}", address.url.as_str(), codec.path()).parse().ok()?;
+                Some((*capability, uri))
+            };
+            let uris = profile.codecs.iter().map(uri).collect::<Option<Vec<_>>>();
+            uris.map(|uris| Endpoint {
+                weight: address.weight,
+                uris,
+            })
+        };
+        let endpoints = addresses.iter().map(endpoint).collect::<Option<Vec<_>>>();
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        // Answers are read on the way through, so they must not come compressed.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        Ok(BoundVendor {
+            name: vendor.name.clone(),
+            transport: Arc::clone(&profile.transport),
+            signer: profile.scheme.signer(vendor.credential.secret_key.present())?,
+            headers,
+            endpoints: endpoints.ok_or("one of its addresses cannot be used")?,
+            codecs: profile.codecs.clone(),
+        })
+    }
+}
+
+impl StrategyCatalog for Registry {
+    fn find_strategy(&self, name: &StrategyName) -> Option<StrategyFacts> {
+        self.profiles.get(name.as_str()).map(|profile| profile.facts.clone())
+    }
+
+    fn strategy_names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.profiles.keys().copied().collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn pool_strategies(&self) -> &[PoolStrategy] {
+        &[PoolStrategy::Random]
+    }
+}

@@ -1,0 +1,294 @@
+//! The caller: what a verified access token says, and what it permits.
+
+use std::collections::BTreeSet;
+
+use oauth_wire::{Scope, TokenFacts};
+use serde_json::{Map, Value};
+
+use super::{
+    ids::{ClientId, Subject, TenantId},
+    interface::{Capability, Interface},
+};
+
+/// Prefix of the scopes that permit AI calls.
+const AI_SCOPE: &str = "ai:";
+
+/// Whom tokens must come from and be meant for.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    pub issuer: String,
+    pub audience: String,
+    /// Seconds by which the two clocks may differ.
+    pub leeway: i64,
+}
+
+/// A caller, known by its access token (RFC 9068).
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub client_id: ClientId,
+    pub sub: Subject,
+    pub tenant: Option<TenantId>,
+    scope: Scope,
+    /// Interfaces that the client may use; `None`: all that the scopes allow.
+    interfaces: Option<BTreeSet<String>>,
+    jti: String,
+    sid: Option<String>,
+    issued_at: i64,
+    expires_at: i64,
+}
+
+/// Why a token with a good signature is no good here. The texts go to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenFault {
+    #[error("the token is not an access token")]
+    WrongType,
+    #[error("the token is from another issuer")]
+    WrongIssuer,
+    #[error("the token is for another audience")]
+    WrongAudience,
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token is not valid yet")]
+    NotYet,
+    #[error("the token lacks a claim that access tokens have")]
+    Incomplete,
+}
+
+/// Why a caller may not do something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denied {
+    /// This scope would do.
+    Scope(String),
+    /// No scope helps: the client was not granted the interface.
+    Interface,
+}
+
+impl Caller {
+    /// Reads and checks the claims of an access token at `now` (seconds).
+    ///
+    /// # Errors
+    /// [`TokenFault`].
+    pub fn from_claims(claims: &Map<String, Value>, expected: &Expected, now: i64) -> Result<Self, TokenFault> {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        let time = |name: &str| claims.get(name).and_then(seconds);
+        // RFC 9068 §4: the issuer must be exactly the one that was configured …
+        if text("iss") != Some(expected.issuer.as_str()) {
+            return Err(TokenFault::WrongIssuer);
+        }
+        // … and we must be among the audience. RFC 7519 §4.1.3: an array, or one string.
+        let meant_for_us = match claims.get("aud") {
+            Some(Value::String(one)) => *one == expected.audience,
+            Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(&expected.audience)),
+            _ => false,
+        };
+        if !meant_for_us {
+            return Err(TokenFault::WrongAudience);
+        }
+        // RFC 9068 §2.2: these claims are required.
+        let (Some(expires_at), Some(issued_at)) = (time("exp"), time("iat")) else {
+            return Err(TokenFault::Incomplete);
+        };
+        let (Some(sub), Some(client_id), Some(jti)) = (text("sub"), text("client_id"), text("jti")) else {
+            return Err(TokenFault::Incomplete);
+        };
+        let not_before = time("nbf").unwrap_or(issued_at).max(issued_at);
+        // RFC 7519 §4.1.5.
+        if not_before > now.saturating_add(expected.leeway) {
+            return Err(TokenFault::NotYet);
+        }
+        let interfaces = match claims.get("ai_interfaces") {
+            None => None,
+            Some(Value::Array(names)) => {
+                let names: Option<_> = names.iter().map(|name| name.as_str().map(str::to_owned)).collect();
+                Some(names.ok_or(TokenFault::Incomplete)?)
+            }
+            // Anything else is no grant of all.
+            Some(_) => return Err(TokenFault::Incomplete),
+        };
+        let caller = Self {
+            client_id: ClientId::new(client_id),
+            sub: Subject::new(sub),
+            tenant: text("tenant").map(TenantId::new),
+            scope: text("scope")
+                .unwrap_or_default()
+                .parse()
+                .map_err(|_| TokenFault::Incomplete)?,
+            interfaces,
+            jti: jti.to_owned(),
+            sid: text("sid").map(str::to_owned),
+            issued_at,
+            expires_at,
+        };
+        if caller.has_expired(expected, now) {
+            return Err(TokenFault::Expired);
+        }
+        Ok(caller)
+    }
+
+    /// RFC 7519 §4.1.4: on or after `exp` a token is not accepted, give or take the leeway.
+    pub fn has_expired(&self, expected: &Expected, now: i64) -> bool {
+        now >= self.expires_at.saturating_add(expected.leeway)
+    }
+
+    /// What revocations are matched with.
+    pub fn facts(&self) -> TokenFacts<'_> {
+        TokenFacts {
+            jti: &self.jti,
+            sid: self.sid.as_deref(),
+            sub: self.sub.as_str(),
+            client_id: self.client_id.as_str(),
+            iat: self.issued_at,
+        }
+    }
+
+    /// Whether some interface of the capability may be permitted: asked before the body is read, so that nobody without a
+    /// scope learns which interfaces exist.
+    ///
+    /// # Errors
+    /// [`Denied::Scope`].
+    pub fn check_capability(&self, capability: Capability) -> Result<(), Denied> {
+        let any = self.scopes_for(capability).next().is_some();
+        any.then_some(())
+            .ok_or_else(|| Denied::Scope(format!("{AI_SCOPE}{}", capability.as_str())))
+    }
+
+    /// Whether the caller may use an interface.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub fn check_interface(&self, interface: &Interface) -> Result<(), Denied> {
+        self.check_capability(interface.capability)?;
+        let name = interface.name.as_str();
+        let in_scope = self
+            .scopes_for(interface.capability)
+            .any(|narrowed| narrowed.is_none_or(|only| only == name));
+        if !in_scope {
+            return Err(Denied::Scope(format!(
+                "{AI_SCOPE}{}:{name}",
+                interface.capability.as_str()
+            )));
+        }
+        let granted = self.interfaces.as_ref().is_none_or(|names| names.contains(name));
+        granted.then_some(()).ok_or(Denied::Interface)
+    }
+
+    /// The caller's scopes for a capability: `ai:<capability>` (`None`) and `ai:<capability>:<interface>`.
+    fn scopes_for(&self, capability: Capability) -> impl Iterator<Item = Option<&str>> {
+        self.scope.iter().filter_map(move |scope| {
+            match scope.strip_prefix(AI_SCOPE)?.strip_prefix(capability.as_str())? {
+                "" => Some(None),
+                rest => rest.strip_prefix(':').map(Some),
+            }
+        })
+    }
+}
+
+/// `NumericDate` may have a fraction (RFC 7519 §2).
+fn seconds(value: &Value) -> Option<i64> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a cast from f64 saturates, and fractions are cut on purpose"
+    )]
+    value
+        .as_i64()
+        .or_else(|| value.as_f64().map(|fraction| fraction as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: i64 = 1_000_000;
+
+    fn expected() -> Expected {
+        Expected {
+            issuer: "https://op.test".into(),
+            audience: "https://gw.test".into(),
+            leeway: 5,
+        }
+    }
+
+    fn claims() -> Value {
+        json!({"iss": "https://op.test", "aud": ["https://gw.test", "x"], "sub": "u", "client_id": "c", "jti": "g.j",
+            "iat": NOW - 10, "exp": NOW + 600, "scope": "openid ai:chat"})
+    }
+
+    fn read(change: &Value) -> Result<Caller, TokenFault> {
+        let mut claims = claims();
+        for (name, value) in change.as_object().unwrap() {
+            if value.is_null() {
+                claims.as_object_mut().unwrap().remove(name);
+            } else {
+                claims[name] = value.clone();
+            }
+        }
+        Caller::from_claims(claims.as_object().unwrap(), &expected(), NOW)
+    }
+
+    #[test]
+    fn each_claim_is_checked() {
+        for (change, wanted) in [
+            (json!({}), None),
+            (json!({"aud": "https://gw.test"}), None),
+            (json!({"exp": 1_000_000.5}), None),
+            (json!({"iss": "https://op.test/"}), Some(TokenFault::WrongIssuer)),
+            (json!({"iss": null}), Some(TokenFault::WrongIssuer)),
+            (json!({"aud": "https://gw.test.evil"}), Some(TokenFault::WrongAudience)),
+            (json!({"aud": ["x"]}), Some(TokenFault::WrongAudience)),
+            (json!({"aud": null}), Some(TokenFault::WrongAudience)),
+            (json!({"exp": null}), Some(TokenFault::Incomplete)),
+            (json!({"exp": "soon"}), Some(TokenFault::Incomplete)),
+            (json!({"exp": NOW - 4}), None),
+            (json!({"exp": NOW - 5}), Some(TokenFault::Expired)),
+            (json!({"iat": NOW + 6}), Some(TokenFault::NotYet)),
+            (json!({"nbf": NOW + 5}), None),
+            (json!({"nbf": NOW + 6}), Some(TokenFault::NotYet)),
+            (json!({"sub": null}), Some(TokenFault::Incomplete)),
+            (json!({"client_id": null}), Some(TokenFault::Incomplete)),
+            (json!({"jti": null}), Some(TokenFault::Incomplete)),
+            (json!({"ai_interfaces": "all"}), Some(TokenFault::Incomplete)),
+            (json!({"ai_interfaces": [1]}), Some(TokenFault::Incomplete)),
+        ] {
+            assert_eq!(read(&change).err(), wanted, "{change}");
+        }
+    }
+
+    fn interface(name: &str, capability: Capability) -> Interface {
+        Interface {
+            name: name.to_owned().into(),
+            capability,
+            enabled: true.into(),
+            routes: Vec::new(),
+            fields: Vec::new(),
+            timeouts: super::super::interface::Timeouts::default(),
+            log: super::super::interface::LogPolicy::default(),
+        }
+    }
+
+    #[test]
+    fn scopes_and_the_clients_set_decide_together() {
+        let scope = |scope: &str| Some(Denied::Scope(scope.into()));
+        for (scopes, set, name, capability, wanted) in [
+            ("ai:chat", json!(null), "a", Capability::Chat, None),
+            ("ai:chat:a", json!(null), "a", Capability::Chat, None),
+            ("ai:chat:a", json!(null), "b", Capability::Chat, scope("ai:chat:b")),
+            (
+                "ai:chat",
+                json!(null),
+                "a",
+                Capability::Embeddings,
+                scope("ai:embeddings"),
+            ),
+            ("openid", json!(null), "a", Capability::Chat, scope("ai:chat")),
+            ("ai:chats", json!(null), "a", Capability::Chat, scope("ai:chat")),
+            ("ai:chat", json!(["a"]), "a", Capability::Chat, None),
+            ("ai:chat", json!(["a"]), "b", Capability::Chat, Some(Denied::Interface)),
+            ("ai:chat", json!([]), "b", Capability::Chat, Some(Denied::Interface)),
+        ] {
+            let caller = read(&json!({"scope": scopes, "ai_interfaces": set})).unwrap();
+            let got = caller.check_interface(&interface(name, capability)).err();
+            assert_eq!(got, wanted, "{scopes} {set} {name}");
+        }
+    }
+}

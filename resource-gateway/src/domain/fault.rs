@@ -1,0 +1,338 @@
+//! What went wrong with a vendor, in neutral words, and what the caller is told about it.
+
+/// The kind of a vendor's failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultClass {
+    InvalidRequest,
+    Authentication,
+    Permission,
+    NotFound,
+    RateLimit,
+    /// Waiting does not help: no balance, or a quota used up.
+    QuotaExceeded,
+    ContentFilter,
+    Overloaded,
+    ServerError,
+    Timeout,
+    /// The connection could not be made, or broke.
+    Transport,
+    /// The vendor said that all is well and sent something else than an answer.
+    InvalidReply,
+}
+
+impl FaultClass {
+    pub const ALL: [Self; 12] = [
+        Self::InvalidRequest,
+        Self::Authentication,
+        Self::Permission,
+        Self::NotFound,
+        Self::RateLimit,
+        Self::QuotaExceeded,
+        Self::ContentFilter,
+        Self::Overloaded,
+        Self::ServerError,
+        Self::Timeout,
+        Self::Transport,
+        Self::InvalidReply,
+    ];
+
+    /// What a status means when the body says nothing.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            401 => Self::Authentication,
+            402 => Self::QuotaExceeded,
+            403 => Self::Permission,
+            404 => Self::NotFound,
+            408 | 504 => Self::Timeout,
+            429 => Self::RateLimit,
+            503 | 529 => Self::Overloaded,
+            400..=499 => Self::InvalidRequest,
+            500..=599 => Self::ServerError,
+            // Neither success nor failure: a redirect, which is not followed because it would carry the key along.
+            _ => Self::InvalidReply,
+        }
+    }
+
+    /// For metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::Authentication => "authentication",
+            Self::Permission => "permission",
+            Self::NotFound => "not_found",
+            Self::RateLimit => "rate_limit",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::ContentFilter => "content_filter",
+            Self::Overloaded => "overloaded",
+            Self::ServerError => "server_error",
+            Self::Timeout => "timeout",
+            Self::Transport => "transport",
+            Self::InvalidReply => "invalid_reply",
+        }
+    }
+
+    /// Whether another attempt may have more luck.
+    pub fn is_retryable(self) -> bool {
+        match self {
+            Self::RateLimit
+            | Self::Overloaded
+            | Self::ServerError
+            | Self::Timeout
+            | Self::Transport
+            | Self::InvalidReply => true,
+            Self::InvalidRequest
+            | Self::Authentication
+            | Self::Permission
+            | Self::NotFound
+            | Self::QuotaExceeded
+            | Self::ContentFilter => false,
+        }
+    }
+}
+
+/// The vendor's own words, as far as a caller may see them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VendorWords {
+    pub message: Option<String>,
+    pub param: Option<String>,
+    pub code: Option<String>,
+}
+
+/// When to try again, as the vendor said it. Passed on as it came: without it callers come back in storms.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetryHints {
+    pub retry_after: Option<String>,
+    pub retry_after_ms: Option<String>,
+    pub should_retry: Option<String>,
+}
+
+/// A vendor's failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub class: FaultClass,
+    /// None when no answer came.
+    pub status: Option<u16>,
+    pub words: VendorWords,
+    pub hints: RetryHints,
+}
+
+impl Fault {
+    /// A failure about which nothing more is known.
+    pub fn of(class: FaultClass) -> Self {
+        Self {
+            class,
+            status: None,
+            words: VendorWords::default(),
+            hints: RetryHints::default(),
+        }
+    }
+
+    /// Whether another attempt may have more luck; the vendor's own word goes before the class.
+    pub fn is_retryable(&self) -> bool {
+        match self.hints.should_retry.as_deref() {
+            Some("true") => true,
+            Some("false") => false,
+            _ => self.class.is_retryable(),
+        }
+    }
+
+    /// What the caller is told. What the caller did wrong comes in the vendor's words; what went wrong at the vendor or with
+    /// our account there comes in ours, since the vendor's may name hosts, accounts and keys.
+    pub fn to_public(&self) -> PublicError {
+        let known = |code: &str| self.words.code.clone().unwrap_or_else(|| code.to_owned());
+        let said = |otherwise: &str| self.words.message.clone().unwrap_or_else(|| otherwise.to_owned());
+        let (status, kind, code, message) = match self.class {
+            FaultClass::InvalidRequest => (
+                self.status.filter(|status| (400..500).contains(status)).unwrap_or(400),
+                ErrorKind::InvalidRequest,
+                self.words.code.clone(),
+                said("The provider refused the request."),
+            ),
+            FaultClass::ContentFilter => (
+                400,
+                ErrorKind::InvalidRequest,
+                Some(known("content_filter")),
+                said("The provider's content filter refused the request."),
+            ),
+            FaultClass::NotFound => (
+                404,
+                ErrorKind::InvalidRequest,
+                Some(known("not_found")),
+                said("The provider does not know what was asked for."),
+            ),
+            FaultClass::Authentication | FaultClass::Permission => ours(
+                502,
+                "upstream_refused",
+                "The provider did not accept the gateway's credentials.",
+            ),
+            FaultClass::RateLimit => (
+                429,
+                ErrorKind::RateLimit,
+                Some("rate_limit_exceeded".to_owned()),
+                "The provider's rate limit is reached. Try again later.".to_owned(),
+            ),
+            FaultClass::QuotaExceeded => (
+                429,
+                ErrorKind::Quota,
+                Some("insufficient_quota".to_owned()),
+                "The gateway's quota at the provider is used up.".to_owned(),
+            ),
+            FaultClass::Overloaded => ours(
+                503,
+                "upstream_overloaded",
+                "The provider is overloaded. Try again later.",
+            ),
+            FaultClass::ServerError => ours(502, "upstream_error", "The provider failed."),
+            FaultClass::Timeout => ours(504, "upstream_timeout", "The provider did not answer in time."),
+            FaultClass::Transport => ours(
+                502,
+                "upstream_unreachable",
+                "The connection to the provider failed or was cut.",
+            ),
+            FaultClass::InvalidReply => ours(
+                502,
+                "upstream_invalid_reply",
+                "The provider's answer could not be understood.",
+            ),
+        };
+        let mut hints = self.hints.clone();
+        if matches!(self.class, FaultClass::Authentication | FaultClass::Permission) {
+            // The SDKs retry every 5xx; an operator has to act before this one goes away.
+            hints.should_retry = Some("false".to_owned());
+        }
+        PublicError {
+            status,
+            kind,
+            code,
+            message,
+            param: self.words.param.clone(),
+            hints,
+        }
+    }
+}
+
+fn ours(status: u16, code: &str, message: &str) -> (u16, ErrorKind, Option<String>, String) {
+    (status, ErrorKind::Upstream, Some(code.to_owned()), message.to_owned())
+}
+
+/// `type` of an error object: a fixed vocabulary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    InvalidRequest,
+    Authentication,
+    Permission,
+    RateLimit,
+    Quota,
+    Upstream,
+    /// The gateway itself.
+    Server,
+}
+
+impl ErrorKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request_error",
+            Self::Authentication => "authentication_error",
+            Self::Permission => "permission_error",
+            Self::RateLimit => "rate_limit_error",
+            Self::Quota => "insufficient_quota",
+            Self::Upstream => "upstream_error",
+            Self::Server => "server_error",
+        }
+    }
+}
+
+/// An error in words that any caller may read; the edge renders it in the caller's dialect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicError {
+    pub status: u16,
+    pub kind: ErrorKind,
+    pub code: Option<String>,
+    pub message: String,
+    pub param: Option<String>,
+    pub hints: RetryHints,
+}
+
+impl PublicError {
+    pub fn new(status: u16, kind: ErrorKind, code: &str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            kind,
+            code: Some(code.to_owned()),
+            message: message.into(),
+            param: None,
+            hints: RetryHints::default(),
+        }
+    }
+
+    /// 400 with the name of the field that is wrong.
+    pub fn invalid(param: Option<&str>, code: &str, message: impl Into<String>) -> Self {
+        let error = Self::new(400, ErrorKind::InvalidRequest, code, message);
+        Self {
+            param: param.map(str::to_owned),
+            ..error
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(status: u16) -> Fault {
+        let words = VendorWords {
+            message: Some("vendor's words".into()),
+            param: Some("temperature".into()),
+            code: Some("some_code".into()),
+        };
+        Fault {
+            status: Some(status),
+            words,
+            ..Fault::of(FaultClass::of_status(status))
+        }
+    }
+
+    #[test]
+    fn each_status_of_a_vendor_has_one_meaning_for_the_caller() {
+        for (upstream, status, code) in [
+            (302, 502, "upstream_invalid_reply"),
+            (400, 400, "some_code"),
+            (401, 502, "upstream_refused"),
+            (402, 429, "insufficient_quota"),
+            (403, 502, "upstream_refused"),
+            (404, 404, "some_code"),
+            (408, 504, "upstream_timeout"),
+            (409, 409, "some_code"),
+            (413, 413, "some_code"),
+            (422, 422, "some_code"),
+            (429, 429, "rate_limit_exceeded"),
+            (500, 502, "upstream_error"),
+            (502, 502, "upstream_error"),
+            (503, 503, "upstream_overloaded"),
+            (504, 504, "upstream_timeout"),
+            (529, 503, "upstream_overloaded"),
+        ] {
+            let public = fault(upstream).to_public();
+            assert_eq!(
+                (public.status, public.code.as_deref()),
+                (status, Some(code)),
+                "{upstream}"
+            );
+            let own_words = public.message == "vendor's words";
+            assert_eq!(own_words, matches!(upstream, 400 | 404 | 409 | 413 | 422), "{upstream}");
+        }
+    }
+
+    #[test]
+    fn a_vendors_word_on_retrying_goes_before_the_class() {
+        let mut fault = fault(500);
+        assert!(fault.is_retryable());
+        fault.hints.should_retry = Some("false".into());
+        assert!(!fault.is_retryable());
+    }
+
+    #[test]
+    fn nobody_is_told_to_retry_what_only_an_operator_can_mend() {
+        assert_eq!(fault(401).to_public().hints.should_retry.as_deref(), Some("false"));
+    }
+}

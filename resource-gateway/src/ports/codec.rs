@@ -1,0 +1,134 @@
+//! Wire formats and signatures of vendors: pure translation, no I/O.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use secrecy::SecretString;
+
+use crate::domain::{call::Call, estimate::Weight, fault::Fault};
+
+/// Token counts as a vendor gave them. Components are kept; totals are derived last, by whoever needs one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TokenUsage {
+    pub input: u64,
+    pub output: u64,
+    pub cached_input: Option<u64>,
+    pub reasoning: Option<u64>,
+}
+
+impl TokenUsage {
+    /// Puts two counts of the same call together: vendors send parts, or the same again and again, and counts only grow.
+    #[must_use]
+    pub fn merged(self, other: Self) -> Self {
+        Self {
+            input: self.input.max(other.input),
+            output: self.output.max(other.output),
+            cached_input: self.cached_input.max(other.cached_input),
+            reasoning: self.reasoning.max(other.reasoning),
+        }
+    }
+}
+
+/// A whole answer, translated.
+#[derive(Debug)]
+pub struct Decoded {
+    /// In the caller's format.
+    pub body: Bytes,
+    pub usage: Option<TokenUsage>,
+    /// How much text the answer holds.
+    pub weight: Weight,
+}
+
+/// One capability in one wire format.
+pub trait Codec: Send + Sync + fmt::Debug {
+    /// Behind the vendor's base URL, with a leading slash.
+    fn path(&self) -> &'static str;
+    /// The body for the vendor, in pieces: most of them the caller's own bytes.
+    fn encode(&self, call: &Call, model: &str) -> Vec<Bytes>;
+    /// Reads a whole answer that came with a status of success.
+    ///
+    /// # Errors
+    /// The body is an error all the same, or no answer.
+    fn decode(&self, body: Bytes) -> Result<Decoded, Fault>;
+    /// Reads an answer that came with another status; the body may be cut, empty, or not the vendor's at all.
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault;
+    /// A decoder for one streamed answer.
+    fn stream(&self, call: &Call) -> Box<dyn StreamDecoder>;
+}
+
+/// Reads one streamed answer. Any split of the bytes gives the same result.
+pub trait StreamDecoder: Send {
+    /// Takes bytes as they came.
+    fn push(&mut self, bytes: Bytes) -> Pushed;
+    /// The vendor's body has ended.
+    fn finish(&mut self) -> Pushed;
+    /// What is known so far.
+    fn progress(&self) -> Progress;
+}
+
+/// What some bytes of a stream came to.
+#[derive(Debug)]
+pub struct Pushed {
+    /// For the caller, in the caller's format; may be empty.
+    pub out: Bytes,
+    pub end: Option<StreamEnd>,
+}
+
+/// How a stream ended.
+#[derive(Debug)]
+pub enum StreamEnd {
+    /// The answer is whole.
+    Complete,
+    Failed(Fault),
+}
+
+/// What a stream has told so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    pub usage: Option<TokenUsage>,
+    pub weight: Weight,
+}
+
+/// Adds credentials to a call: an auth scheme. Runs last, on a request that nobody changes afterwards.
+pub trait Signer: Send + Sync + fmt::Debug {
+    /// Adds what proves who we are.
+    fn sign(&self, headers: &mut HeaderMap);
+}
+
+/// Makes a signer of a vendor's credential.
+pub trait AuthScheme: Send + Sync + fmt::Debug {
+    /// # Errors
+    /// The credential cannot be used; the text does not hold it.
+    fn signer(&self, secret_key: Option<&SecretString>) -> Result<Box<dyn Signer>, String>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_merge_by_field() {
+        let start = TokenUsage {
+            input: 25,
+            output: 1,
+            cached_input: Some(3),
+            reasoning: None,
+        };
+        let end = TokenUsage {
+            input: 0,
+            output: 40,
+            cached_input: None,
+            reasoning: Some(7),
+        };
+        let merged = TokenUsage {
+            input: 25,
+            output: 40,
+            cached_input: Some(3),
+            reasoning: Some(7),
+        };
+        assert_eq!(start.merged(end), merged);
+        assert_eq!(end.merged(start), merged);
+        assert_eq!(merged.merged(merged), merged);
+    }
+}

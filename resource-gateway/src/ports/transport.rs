@@ -1,0 +1,73 @@
+//! Calls to vendors: bytes out, bytes in. What they mean is the codec's business.
+
+use std::{fmt, pin::Pin, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use http_body::Body;
+
+/// The body of a vendor's answer. Dropping it ends the call.
+pub type UpstreamBody = Pin<Box<dyn Body<Data = Bytes, Error = TransportError> + Send>>;
+
+/// A call, ready to be sent.
+pub struct UpstreamRequest {
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    /// In pieces, so that a large body is not copied to change a name in it.
+    pub body: Vec<Bytes>,
+    pub deadlines: Deadlines,
+}
+
+impl fmt::Debug for UpstreamRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither address nor headers nor body: each may hold a secret.
+        f.debug_struct("UpstreamRequest")
+            .field("deadlines", &self.deadlines)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long the phases before an answer's body may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    pub connect: Duration,
+    /// From the beginning to the answer's head.
+    pub head: Duration,
+}
+
+/// The head of an answer, and its body to come.
+pub struct UpstreamReply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: UpstreamBody,
+}
+
+impl fmt::Debug for UpstreamReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamReply")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no answer, or no more of it. Holds no URL: URLs may hold secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    #[error("no connection could be made")]
+    Connect,
+    #[error("no connection was made in time")]
+    ConnectTimeout,
+    #[error("no answer came in time")]
+    HeadTimeout,
+    #[error("the connection broke")]
+    Broken,
+}
+
+/// Sends calls. Dropping the future or the body of the reply ends the call, so that nobody works for a caller who has left.
+#[async_trait]
+pub trait Transport: Send + Sync + fmt::Debug {
+    /// Sends a call and waits for the head of its answer.
+    async fn send(&self, request: UpstreamRequest) -> Result<UpstreamReply, TransportError>;
+}
