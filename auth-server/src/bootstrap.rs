@@ -196,7 +196,14 @@ impl Provider {
         if let problems @ [_, ..] = config.problems().as_slice() {
             return Err(ConfigError::Invalid(problems.to_vec()).into());
         }
-        let foundation = Foundation::lay(config, ambient).await?;
+        Self::assemble(Foundation::lay(config, ambient).await?).await
+    }
+
+    /// As [`Provider::build`], on a foundation that has been laid: a caller may have put keys and rows there first.
+    ///
+    /// # Errors
+    /// When the store or the signing keys cannot be used.
+    pub async fn assemble(foundation: Foundation) -> anyhow::Result<Self> {
         foundation.key_factory.ensure().await?;
         let clock = foundation.ambient.clock.clone();
         let keyring = Keyring::load(foundation.store.clone(), clock, foundation.master.clone()).await?;
@@ -211,7 +218,7 @@ impl Provider {
     ///
     /// # Errors
     /// When the store fails; what is known stays in use.
-    async fn sync(&self, seen: &mut i64) -> anyhow::Result<()> {
+    pub async fn sync(&self, seen: &mut i64) -> anyhow::Result<()> {
         self.foundation.revocations.refresh().await?;
         let revision = self.foundation.store.current_revision().await?;
         if revision != *seen {

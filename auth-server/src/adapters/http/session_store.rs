@@ -33,12 +33,15 @@ fn key(id: &Id) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(Sha256::digest(id.0.to_be_bytes()))
 }
 
-fn expiry(record: &Record) -> Timestamp {
-    Timestamp::from_seconds(record.expiry_date.unix_timestamp())
-}
-
 fn backend(error: impl fmt::Display) -> Error {
     Error::Backend(error.to_string())
+}
+
+impl PortSessionStore {
+    /// By our own clock: the record's date comes from the system's, which the rows are not read by.
+    fn expiry(&self) -> Timestamp {
+        self.clock.now() + super::pages::BROWSER_SESSION
+    }
 }
 
 #[async_trait]
@@ -46,7 +49,7 @@ impl SessionStore for PortSessionStore {
     async fn create(&self, record: &mut Record) -> Result<()> {
         let contents = serde_json::to_string(&record.data).map_err(|e| Error::Encode(e.to_string()))?;
         loop {
-            let created = self.sessions.create_browser_session(&key(&record.id), &contents, expiry(record)).await;
+            let created = self.sessions.create_browser_session(&key(&record.id), &contents, self.expiry()).await;
             if created.map_err(backend)? {
                 return Ok(());
             }
@@ -56,7 +59,7 @@ impl SessionStore for PortSessionStore {
 
     async fn save(&self, record: &Record) -> Result<()> {
         let contents = serde_json::to_string(&record.data).map_err(|e| Error::Encode(e.to_string()))?;
-        self.sessions.save_browser_session(&key(&record.id), &contents, expiry(record)).await.map_err(backend)
+        self.sessions.save_browser_session(&key(&record.id), &contents, self.expiry()).await.map_err(backend)
     }
 
     async fn load(&self, id: &Id) -> Result<Option<Record>> {
