@@ -108,6 +108,11 @@ impl Drain {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn own_segment(&self) -> std::path::PathBuf {
+        self.own.home().segment_path(1)
+    }
+
     /// Takes over what dead processes left.
     pub(super) fn adopt(&mut self) {
         let own = self.own.home().path().to_owned();

@@ -18,6 +18,8 @@ mod drain;
 mod frame;
 mod home;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{
