@@ -4,5 +4,8 @@
 
 pub mod adapters;
 pub mod application;
+pub mod bootstrap;
+pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod ports;

@@ -1,3 +1,20 @@
-//! Entry point.
+//! Entry point: parse arguments, load configuration, run.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use resource_gateway::cli;
+
+/// Quicker than the system's for many small, short-lived allocations from several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            cli::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -71,7 +71,7 @@ impl Revocations {
 }
 
 /// Follows the provider's feed for as long as the process runs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FollowRevocations {
     pub feed: Arc<dyn RevocationFeed>,
     pub keys: Arc<dyn ProviderKeys>,

@@ -1,0 +1,104 @@
+//! AI calls: OpenAI's routes, and every capability under one name scheme.
+
+use std::time::Instant;
+
+use axum::{
+    body::Body,
+    extract::{Path, Request, State},
+    http::{HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use http_body_util::Full;
+use service_kit::RequestContext;
+
+use super::{
+    AppState, caller,
+    error::{self, GatewayError},
+    request_body,
+};
+use crate::{
+    application::invoke::{Invocation, InvokeError, Reply},
+    domain::{
+        fault::{ErrorKind, PublicError},
+        ids::RequestId,
+        interface::Capability,
+    },
+};
+
+pub(super) async fn chat_completions(State(app): State<AppState>, request: Request) -> Response {
+    invoke(&app, Capability::Chat, request).await
+}
+
+pub(super) async fn embeddings(State(app): State<AppState>, request: Request) -> Response {
+    invoke(&app, Capability::Embeddings, request).await
+}
+
+/// `/ai/invoke/{capability}`: the same calls by another name.
+pub(super) async fn by_capability(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
+    let known = Capability::by_invoke_name(&name).filter(|capability| app.capabilities.contains(capability));
+    match known {
+        Some(capability) => invoke(&app, capability, request).await,
+        None => GatewayError(unknown_capability(&app)).into_response(),
+    }
+}
+
+fn unknown_capability(app: &AppState) -> PublicError {
+    let names: Vec<_> = app.capabilities.iter().map(|capability| capability.invoke_name()).collect();
+    let message = format!("There is no such capability; there are {}.", names.join(", "));
+    PublicError::new(404, ErrorKind::InvalidRequest, "unknown_capability", message)
+}
+
+async fn invoke(app: &AppState, capability: Capability, request: Request) -> Response {
+    match run(app, capability, request).await {
+        Ok(reply) => reply,
+        Err(refused) => *refused,
+    }
+}
+
+async fn run(app: &AppState, capability: Capability, request: Request) -> Result<Response, Box<Response>> {
+    let (began, arrived) = (Instant::now(), app.clock.now());
+    let refuse = |error: GatewayError| Box::new(error.into_response());
+    let (mut head, body) = request.into_parts();
+    // Authenticated before the body is read: strangers do not get to fill memory.
+    let caller = caller::authenticate(app, &head.headers).await?;
+    caller.check_capability(capability).map_err(|denied| {
+        app.meters.refused(crate::application::meters::Refusal::Scope);
+        caller::deny(app, &denied)
+    })?;
+    request_body::check_json(&head.headers).map_err(refuse)?;
+    let body = request_body::read(body, app.max_body_bytes).await.map_err(refuse)?;
+    let context: Option<RequestContext> = head.extensions.remove();
+    let invocation = Invocation {
+        caller,
+        capability,
+        body,
+        request_id: RequestId::new(context.as_ref().map_or_else(|| "".into(), |context| context.request_id.clone())),
+        traceparent: context.and_then(|context| HeaderValue::try_from(context.trace.to_header()).ok()),
+        arrived,
+        began,
+        error_event: error::event,
+    };
+    match app.invoke.run(invocation).await {
+        Ok(reply) => Ok(respond(reply)),
+        Err(InvokeError::Denied(denied)) => Err(caller::deny(app, &denied)),
+        Err(InvokeError::Error(error)) => Err(refuse(error.into())),
+    }
+}
+
+fn respond(reply: Reply) -> Response {
+    let (body, content_type) = match reply {
+        Reply::Whole(bytes) => (Body::new(Full::new(bytes)), "application/json"),
+        Reply::Stream(stream) => (Body::new(*stream), "text/event-stream; charset=utf-8"),
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // Answers are for one caller; and a proxy that gathers a stream before it passes it on spoils it.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}

@@ -1,0 +1,66 @@
+//! The public listener's routes.
+
+mod ai;
+mod caller;
+mod error;
+mod models;
+mod panics;
+mod request_body;
+mod resource_metadata;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::{Method, Uri},
+    routing::{get, post},
+};
+use service_kit::{Clock, Entropy, RequestContextLayer};
+
+pub use resource_metadata::ResourceMetadata;
+
+use crate::{
+    application::{invoke::Invoke, list_models::ListModels, meters::Meters, verify_token::VerifyToken},
+    domain::interface::Capability,
+};
+
+/// What handlers work with.
+#[derive(Debug)]
+pub struct App {
+    pub verify_token: VerifyToken,
+    pub invoke: Invoke,
+    pub list_models: ListModels,
+    pub meters: Arc<Meters>,
+    pub metadata: ResourceMetadata,
+    /// What this version can do.
+    pub capabilities: Vec<Capability>,
+    pub max_body_bytes: usize,
+    pub clock: Arc<dyn Clock>,
+    /// Seconds since the epoch.
+    pub started: i64,
+}
+
+type AppState = Arc<App>;
+
+/// All routes of the gateway.
+pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
+    let mut router = Router::new()
+        .route("/v1/chat/completions", post(ai::chat_completions))
+        .route("/v1/embeddings", post(ai::embeddings))
+        .route("/v1/models", get(models::list))
+        // Everything behind the slash, so that a name with slashes is unknown and not the path.
+        .route("/v1/models/{*name}", get(models::one))
+        .route("/ai/invoke/{capability}", post(ai::by_capability))
+        .route(resource_metadata::WELL_KNOWN, get(resource_metadata::get));
+    if app.metadata.path != resource_metadata::WELL_KNOWN {
+        router = router.route(&app.metadata.path, get(resource_metadata::get));
+    }
+    router
+        .fallback(|uri: Uri| async move { error::not_found(uri.path()) })
+        .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
+            error::wrong_method(method.as_str(), uri.path())
+        })
+        // Request id and access log around everything, panics included, since their replies need an id most.
+        .layer((RequestContextLayer::new(entropy), panics::CatchPanics))
+        .with_state(app)
+}

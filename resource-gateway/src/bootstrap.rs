@@ -1,0 +1,406 @@
+//! The composition root: the only place that picks adapters.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::Router;
+use serde_json::json;
+use service_kit::{
+    BoundListener, Clock, Entropy, SystemClock, SystemEntropy, Tasks, TlsConfig, health::Management,
+    tasks::termination_signal, telemetry,
+};
+use sql_kit::{Db, Options};
+use token_keys::MasterKey;
+
+use crate::{
+    adapters::{
+        auth_schemes::{Bearer, Unsigned},
+        dialects::openai::{OpenAiChat, OpenAiEmbeddings},
+        http::{self, App, ResourceMetadata},
+        journal::{Journal, JournalOptions},
+        jwks::DiscoveredKeys,
+        revocation_feed::{FeedCredential, HttpRevocationFeed},
+        sandbox::Sandbox,
+        secrets::MachineSecrets,
+        sql::{MIGRATIONS, SqlConfig, SqlUsage},
+        upstream::HyperTransport,
+    },
+    application::{
+        apply::ApplyDocument,
+        invoke::Invoke,
+        list_models::ListModels,
+        meters::Meters,
+        registry::{Profile, Registry},
+        revocations::{FollowRevocations, Revocations},
+        snapshots::Snapshots,
+        verify_token::VerifyToken,
+    },
+    config::Config,
+    domain::{
+        caller::Expected,
+        interface::Capability,
+        snapshot::{Need, StrategyFacts},
+        vendor::BaseUrl,
+    },
+    ports::{codec::Codec, provider::ProviderKeys, transport::Transport, usage::UsageSink},
+};
+
+/// What this version can do.
+const CAPABILITIES: [Capability; 2] = [Capability::Chat, Capability::Embeddings];
+/// The provider has this long to answer; it is close by.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the metrics' samples are summed up, so that they do not pile up where nobody fetches them.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// What the database has not taken by then waits in the journal for the next start.
+const LAST_RECORDS: Duration = Duration::from_secs(3);
+
+/// Where time and randomness come from.
+#[derive(Debug, Clone)]
+pub struct Ambient {
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Default for Ambient {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+    }
+}
+
+/// What every command needs: the database and the master key.
+#[derive(Debug)]
+pub struct Foundation {
+    pub ambient: Ambient,
+    db: Db,
+    master: Arc<MasterKey>,
+}
+
+impl Foundation {
+    /// Connects, migrates, and loads the master key.
+    ///
+    /// # Errors
+    /// When the database or the master key cannot be used.
+    pub async fn lay(config: &Config, ambient: Ambient) -> anyhow::Result<Self> {
+        let master = Arc::new(MasterKey::load_or_create(&config.keys.dir)?);
+        let options = Options {
+            postgres_connections: config.database.max_connections,
+            application_name: "hexgate resource-gateway".into(),
+            ..Options::default()
+        };
+        let db = Db::connect(&config.database.url, &options).await.context("database.url")?;
+        db.migrate(&MIGRATIONS).await.context("the schema could not be migrated")?;
+        Ok(Self { ambient, db, master })
+    }
+
+    /// The use case behind `apply`.
+    ///
+    /// # Errors
+    /// When the strategies cannot be set up.
+    pub fn apply(&self) -> anyhow::Result<ApplyDocument> {
+        let registry = Arc::new(registry(&self.ambient, None)?);
+        Ok(ApplyDocument::new(self.store(), registry, Arc::new(MachineSecrets)))
+    }
+
+    fn store(&self) -> Arc<SqlConfig> {
+        Arc::new(SqlConfig::new(self.db.clone(), Arc::clone(&self.master)))
+    }
+
+    /// # Errors
+    /// The database does not answer.
+    pub async fn check_database(&self) -> anyhow::Result<String> {
+        self.db.ping().await?;
+        Ok("answers, schema up to date".to_owned())
+    }
+
+    /// # Errors
+    /// What is stored would not be published.
+    pub async fn check_snapshot(&self) -> anyhow::Result<String> {
+        let registry = Arc::new(registry(&self.ambient, None)?);
+        let snapshots = Snapshots::new(self.store(), registry, Arc::clone(&self.ambient.clock));
+        snapshots.refresh().await;
+        snapshots.ready().map_err(anyhow::Error::msg)?;
+        let snapshot = snapshots.current();
+        let (interfaces, vendors) = (snapshot.interfaces().count(), snapshot.vendors().count());
+        Ok(format!("{interfaces} interfaces and {vendors} vendors at revision {}", snapshot.revision()))
+    }
+
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn check_journal(&self, config: &Config) -> anyhow::Result<String> {
+        let dir = config.usage.journal_dir(&config.database);
+        std::fs::create_dir_all(&dir)
+            .and_then(|()| tempfile_in(&dir, self.ambient.entropy.as_ref()))
+            .with_context(|| dir.display().to_string())?;
+        Ok(format!("{} can be written", dir.display()))
+    }
+
+    /// # Errors
+    /// The provider's keys cannot be loaded.
+    pub async fn check_provider(&self, config: &Config) -> anyhow::Result<String> {
+        let keys = provider_keys(config)?;
+        keys.refresh().await?;
+        Ok(format!("{} publishes keys", config.auth.issuer))
+    }
+
+    pub async fn close(self) {
+        self.db.close().await;
+    }
+}
+
+/// Writes a file and removes it.
+fn tempfile_in(dir: &Path, entropy: &dyn Entropy) -> std::io::Result<()> {
+    let path = dir.join(format!("doctor-{}", entropy.id()));
+    std::fs::write(&path, b"")?;
+    std::fs::remove_file(path)
+}
+
+/// Every strategy of this version: the one place that knows their names.
+fn registry(ambient: &Ambient, extra_ca: Option<&Path>) -> anyhow::Result<Registry> {
+    let openai: Vec<(Capability, Arc<dyn Codec>)> = vec![
+        (Capability::Chat, Arc::new(OpenAiChat)),
+        (Capability::Embeddings, Arc::new(OpenAiEmbeddings)),
+    ];
+    let http: Arc<dyn Transport> = Arc::new(HyperTransport::new(extra_ca)?);
+    let facts = |base_url, pool, secret_key| StrategyFacts {
+        capabilities: CAPABILITIES.to_vec(),
+        base_url,
+        pool,
+        app_id: Need::Unused,
+        secret_id: Need::Unused,
+        secret_key,
+    };
+    Ok(Registry::new(vec![
+        Profile {
+            name: "openai",
+            codecs: openai.clone(),
+            scheme: Arc::new(Bearer),
+            transport: http,
+            default_base_url: Some(BaseUrl::parse("https://api.openai.com/v1")?),
+            facts: facts(Need::Optional, Need::Optional, Need::Optional),
+        },
+        Profile {
+            name: "sandbox",
+            codecs: openai,
+            scheme: Arc::new(Unsigned),
+            transport: Arc::new(Sandbox::new(Arc::clone(&ambient.clock))),
+            // Nothing is sent there; the name is reserved for that (RFC 2606 §2).
+            default_base_url: Some(BaseUrl::parse("http://sandbox.invalid")?),
+            facts: facts(Need::Unused, Need::Unused, Need::Unused),
+        },
+    ]))
+}
+
+fn provider_client(config: &Config) -> anyhow::Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PROVIDER_TIMEOUT)
+        .connect_timeout(PROVIDER_TIMEOUT / 2)
+        .tcp_nodelay(true)
+        // The provider has no reason to send us elsewhere, and the feed's credential must not go there.
+        .redirect(reqwest::redirect::Policy::none());
+    if let Some(path) = &config.outbound.extra_ca {
+        let pem = std::fs::read(path).with_context(|| format!("outbound.extra_ca {}", path.display()))?;
+        for certificate in reqwest::Certificate::from_pem_bundle(&pem).context("outbound.extra_ca")? {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    Ok(builder.build()?)
+}
+
+fn provider_keys(config: &Config) -> anyhow::Result<DiscoveredKeys> {
+    let refresh = Duration::from_secs(config.auth.jwks_refresh_s);
+    Ok(DiscoveredKeys::new(config.auth.issuer.clone(), provider_client(config)?, refresh))
+}
+
+/// The gateway, ready to be served: by listeners, or by a test.
+#[derive(Debug)]
+pub struct Gateway {
+    pub router: Router,
+    pub snapshots: Arc<Snapshots>,
+    pub journal: Arc<Journal>,
+    pub foundation: Foundation,
+    keys: Arc<DiscoveredKeys>,
+    revocations: Arc<Revocations>,
+    follow: FollowRevocations,
+}
+
+impl Gateway {
+    /// Wires everything.
+    ///
+    /// # Errors
+    /// When the database, the master key or the journal cannot be used.
+    pub async fn build(config: &Config, ambient: Ambient) -> anyhow::Result<Self> {
+        let foundation = Foundation::lay(config, ambient).await?;
+        let Ambient { clock, entropy } = foundation.ambient.clone();
+        let registry = Arc::new(registry(&foundation.ambient, config.outbound.extra_ca.as_deref())?);
+        let snapshots = Arc::new(Snapshots::new(foundation.store(), registry.clone(), clock.clone()));
+        snapshots.refresh().await;
+        let options = JournalOptions {
+            dir: config.usage.journal_dir(&config.database),
+            cap_bytes: config.usage.journal_cap_bytes,
+            ..JournalOptions::default()
+        };
+        let store = Arc::new(SqlUsage::new(foundation.db.clone()));
+        let journal = Arc::new(Journal::open(options, store, entropy.as_ref()).context("usage.journal_dir")?);
+        let keys = Arc::new(provider_keys(config)?);
+        let revocations = Arc::new(Revocations::default());
+        let credential = match config.auth.client().context("auth.client_secret_file")? {
+            Some((client_id, client_secret)) => FeedCredential::Client { client_id, client_secret },
+            None => FeedCredential::Service(foundation.master.service_credential("events-poll")?),
+        };
+        let feed = HttpRevocationFeed::new(
+            config.auth.issuer.clone(),
+            &entropy.id(),
+            provider_client(config)?,
+            credential,
+            keys.clone(),
+        );
+        let follow = FollowRevocations {
+            feed: Arc::new(feed),
+            keys: keys.clone(),
+            revocations: revocations.clone(),
+            clock: clock.clone(),
+        };
+        let expected = Expected {
+            issuer: config.auth.issuer.clone(),
+            audience: config.auth.audience.clone(),
+            leeway: i64::from(config.auth.leeway_s),
+        };
+        let meters = Arc::new(Meters::new(&CAPABILITIES));
+        let app = App {
+            verify_token: VerifyToken::new(
+                keys.clone(),
+                revocations.clone(),
+                expected,
+                clock.clone(),
+                config.auth.token_cache_entries,
+            ),
+            invoke: Invoke {
+                snapshots: snapshots.clone(),
+                registry,
+                usage: journal.clone(),
+                meters: meters.clone(),
+                entropy: entropy.clone(),
+            },
+            list_models: ListModels { snapshots: snapshots.clone() },
+            meters,
+            metadata: ResourceMetadata::new(config.resource(), &config.auth.issuer, &CAPABILITIES)?,
+            capabilities: CAPABILITIES.to_vec(),
+            max_body_bytes: config.limits.max_body_bytes,
+            started: clock.now().as_seconds(),
+            clock,
+        };
+        let router = http::router(Arc::new(app), entropy);
+        Ok(Self { router, snapshots, journal, foundation, keys, revocations, follow })
+    }
+
+    /// Starts what runs beside the requests. Usage is handed over until `records_end`, which comes after the last reply.
+    fn start(self: &Arc<Self>, tasks: &Tasks, records: &Tasks) {
+        tasks.spawn(self.keys.clone().keep_fresh(tasks.clone()));
+        tasks.spawn(self.follow.clone().run(tasks.clone()));
+        let (snapshots, stop) = (self.snapshots.clone(), tasks.stop_token());
+        tasks.spawn(async move { snapshots.follow(stop).await });
+        let (journal, stop) = (self.journal.clone(), records.stop_token());
+        records.spawn(async move { journal.follow(stop).await });
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if !self.keys.is_loaded() {
+            return Err("the provider's keys were not loaded yet".to_owned());
+        }
+        if !self.revocations.was_asked() {
+            return Err("the provider was not asked for revocations yet".to_owned());
+        }
+        self.snapshots.ready()?;
+        match self.journal.status().refusing {
+            Some(reason) => Err(reason),
+            None => Ok(()),
+        }
+    }
+
+    fn status(&self) -> serde_json::Value {
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "config": self.snapshots.status(),
+            "usage": self.journal.status(),
+            "provider": {
+                "keys_loaded": self.keys.is_loaded(),
+                "revocations": self.revocations.len(),
+                "revocations_error": self.revocations.error().map(|error| error.to_string()),
+            },
+        })
+    }
+}
+
+/// Serves until SIGINT or SIGTERM. `ready_file` gets the bound addresses as JSON once the gateway is ready.
+///
+/// # Errors
+/// When the gateway cannot start.
+pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<()> {
+    let metrics = telemetry::start_metrics()?;
+    let gateway = Arc::new(Gateway::build(&config, Ambient::default()).await?);
+    let public = BoundListener::bind(config.listen, &config.tls).await?;
+    let management = BoundListener::bind(config.management_listen, &TlsConfig::default()).await?;
+    let (public_address, management_address) = (public.address(), management.address());
+    let (tasks, records) = (Tasks::default(), Tasks::default());
+    let grace = Duration::from_secs(config.shutdown_grace_s);
+    gateway.start(&tasks, &records);
+    tasks.spawn(upkeep(metrics.clone(), tasks.clone()));
+    tasks.spawn(public.serve(gateway.router.clone(), tasks.clone(), grace));
+    tasks.spawn(management.serve(health(&gateway, metrics).router(), tasks.clone(), grace));
+    tracing::info!(
+        listen = %public_address,
+        management = %management_address,
+        issuer = %config.auth.issuer,
+        "resource-gateway is listening"
+    );
+    let told = announce(&gateway, ready_file.map(|path| {
+        let addresses = json!({"listen": public_address.to_string(), "management": management_address.to_string()});
+        (path, addresses.to_string())
+    }));
+    tokio::select! {
+        told = told => {
+            told?;
+            termination_signal().await?;
+        }
+        signal = termination_signal() => signal?,
+    }
+    tracing::info!("stopping");
+    if !tasks.drain(grace + Duration::from_secs(1)).await {
+        tracing::warn!("some work was still under way when the grace period ended");
+    }
+    records.drain(LAST_RECORDS).await;
+    if !gateway.journal.finish(LAST_RECORDS).await {
+        tracing::warn!("the database did not take all usage records; the next start hands them over");
+    }
+    gateway.foundation.db.close().await;
+    Ok(())
+}
+
+/// Waits until requests can be served and says so.
+async fn announce(gateway: &Gateway, file: Option<(&Path, String)>) -> anyhow::Result<()> {
+    while gateway.ready().is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tracing::info!("resource-gateway is ready");
+    if let Some((path, addresses)) = file {
+        std::fs::write(path, addresses).with_context(|| format!("ready file {}", path.display()))?;
+    }
+    Ok(())
+}
+
+async fn upkeep(metrics: telemetry::PrometheusHandle, tasks: Tasks) {
+    let stop = tasks.stop_token();
+    while stop.run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP)).await.is_some() {
+        metrics.run_upkeep();
+    }
+}
+
+fn health(gateway: &Arc<Gateway>, metrics: telemetry::PrometheusHandle) -> Management {
+    let (ready, status) = (gateway.clone(), gateway.clone());
+    Management::new(
+        metrics,
+        move || std::future::ready(ready.ready()),
+        move || std::future::ready(status.status()),
+    )
+}

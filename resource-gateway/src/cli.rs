@@ -1,0 +1,129 @@
+//! The command line.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use service_kit::{reference, telemetry};
+
+use crate::{
+    bootstrap::{self, Ambient, Foundation},
+    config::Config,
+};
+
+/// AI gateway: verifies access tokens and calls AI vendors on behalf of callers.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// Configuration file (TOML). Environment variables GATEWAY__… win over it.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGINT or SIGTERM. Migrates the database first.
+    Serve {
+        /// Write the bound addresses here, as JSON, once the gateway is ready.
+        #[arg(long)]
+        ready_file: Option<PathBuf>,
+    },
+    /// Bring the database schema up to this version.
+    Migrate,
+    /// Apply documents: each is validated whole, then written in one transaction.
+    Apply {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Check configuration, master key, database, stored interfaces and the provider.
+    Doctor,
+    /// Print the reference of every configuration key (Markdown).
+    ConfigReference,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// Whatever keeps it from being carried out.
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if matches!(arguments.command, Command::ConfigReference) {
+        return say(&reference::markdown::<Config>("Configuration of resource-gateway"));
+    }
+    let config: Config = service_kit::config::load(arguments.config.as_deref())?;
+    telemetry::start_logging(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match arguments.command {
+            Command::Serve { ready_file } => bootstrap::serve(config, ready_file.as_deref()).await,
+            Command::Migrate => {
+                Foundation::lay(&config, Ambient::default()).await?.close().await;
+                say("the schema is up to date")
+            }
+            Command::Apply { files } => apply(&config, &files).await,
+            Command::Doctor => doctor(&config).await,
+            // Answered above, without configuration.
+            Command::ConfigReference => Ok(()),
+        }
+    })
+}
+
+/// Prints why a command failed: the whole chain, since this reader is the operator.
+pub fn complain(error: &anyhow::Error) {
+    // Nowhere is left to say it when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{}", text.trim_end())?)
+}
+
+async fn apply(config: &Config, files: &[PathBuf]) -> anyhow::Result<()> {
+    let foundation = Foundation::lay(config, Ambient::default()).await?;
+    let outcome = apply_all(&foundation, files).await;
+    foundation.close().await;
+    outcome
+}
+
+async fn apply_all(foundation: &Foundation, files: &[PathBuf]) -> anyhow::Result<()> {
+    let apply = foundation.apply()?;
+    for file in files {
+        let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        let base = file.parent().unwrap_or(Path::new("."));
+        let applied = apply.apply(&text, base).await.with_context(|| file.display().to_string())?;
+        for name in &applied.changed {
+            say(&format!("changed {name}"))?;
+        }
+        let counts = format!("{} changed, {} as before", applied.changed.len(), applied.unchanged);
+        say(&format!("{}: {counts}, revision {}", file.display(), applied.revision))?;
+    }
+    Ok(())
+}
+
+async fn doctor(config: &Config) -> anyhow::Result<()> {
+    let mut failed = 0;
+    let mut told = |what: &str, outcome: anyhow::Result<String>| match outcome {
+        Ok(detail) => say(&format!("ok    {what}: {detail}")),
+        Err(error) => {
+            failed += 1;
+            say(&format!("FAIL  {what}: {error:#}"))
+        }
+    };
+    told("configuration", Ok(format!("listening on {}, reached at {}", config.listen, config.resource())))?;
+    match Foundation::lay(config, Ambient::default()).await {
+        Err(error) => told("database and master key", Err(error))?,
+        Ok(foundation) => {
+            told("database and master key", foundation.check_database().await)?;
+            told("stored interfaces", foundation.check_snapshot().await)?;
+            told("usage journal", foundation.check_journal(config))?;
+            told("provider", foundation.check_provider(config).await)?;
+            foundation.close().await;
+        }
+    }
+    anyhow::ensure!(failed == 0, "{failed} checks failed");
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Configuration: one file per section. Every key has a working default.
+
+mod auth;
+mod limits;
+mod storage;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use service_kit::{
+    TlsConfig,
+    config::{Problem, Settings},
+    telemetry::LogConfig,
+};
+use url::Url;
+
+pub use auth::AuthConfig;
+pub use limits::LimitsConfig;
+pub use storage::{DatabaseConfig, EtcdConfig, KeysConfig, RedisConfig, UsageConfig};
+
+/// The gateway's configuration.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address of the public listener. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Address of the management listener (`/healthz`, `/readyz`, `/metrics`, `/status`). Keep it off the internet.
+    pub management_listen: SocketAddr,
+    /// The URL under which callers reach the gateway, when it is not `auth.audience`. It stands in challenges and in the metadata
+    /// document (RFC 9728).
+    pub public_url: Option<String>,
+    /// Seconds that requests in flight have to finish when the process is asked to stop.
+    pub shutdown_grace_s: u64,
+    pub auth: AuthConfig,
+    pub database: DatabaseConfig,
+    pub redis: RedisConfig,
+    pub etcd: EtcdConfig,
+    pub tls: TlsConfig,
+    pub keys: KeysConfig,
+    pub limits: LimitsConfig,
+    pub usage: UsageConfig,
+    pub outbound: OutboundConfig,
+    pub log: LogConfig,
+}
+
+/// Calls that the gateway makes: to vendors and to the provider. Proxies named by the environment are not used.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutboundConfig {
+    /// PEM file with certificate authorities to trust beside the system's.
+    pub extra_ca: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9100)),
+            management_listen: SocketAddr::from(([127, 0, 0, 1], 9101)),
+            public_url: None,
+            shutdown_grace_s: 10,
+            auth: AuthConfig::default(),
+            database: DatabaseConfig::default(),
+            redis: RedisConfig::default(),
+            etcd: EtcdConfig::default(),
+            tls: TlsConfig::default(),
+            keys: KeysConfig::default(),
+            limits: LimitsConfig::default(),
+            usage: UsageConfig::default(),
+            outbound: OutboundConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Settings for Config {
+    const ENV_PREFIX: &'static str = "GATEWAY";
+    const LISTS: &'static [&'static str] = &["etcd.endpoints"];
+
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        self.auth.problems(&mut problems);
+        self.database.problems(&mut problems);
+        self.redis.problems(&mut problems);
+        self.etcd.problems(&mut problems);
+        self.limits.problems(&mut problems);
+        self.usage.problems(&mut problems);
+        if self.tls.cert.is_some() != self.tls.key.is_some() {
+            problems.push(Problem::new("tls", "cert and key belong together"));
+        }
+        match &self.public_url {
+            Some(url) if resource_url(url).is_none() => {
+                problems.push(Problem::new("public_url", "must be an http or https URL without query and fragment"));
+            }
+            None if resource_url(&self.auth.audience).is_none() => {
+                problems.push(Problem::new("public_url", "is needed, since auth.audience is not an http or https URL"));
+            }
+            Some(_) | None => {}
+        }
+        problems
+    }
+}
+
+impl Config {
+    /// What callers know the gateway by (RFC 9728 §1.2: the resource identifier).
+    pub fn resource(&self) -> &str {
+        self.public_url.as_deref().unwrap_or(&self.auth.audience)
+    }
+}
+
+/// RFC 9728 §1.2: a URL without fragment; a query would only be in the way.
+fn resource_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let plain = url.query().is_none() && url.fragment().is_none() && url.has_host();
+    (plain && matches!(url.scheme(), "http" | "https")).then_some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_right() {
+        assert_eq!(Config::default().problems(), Vec::new());
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let mut config = Config::default();
+        config.auth.issuer = "op.example/".into();
+        config.auth.audience = "urn:gateway".into();
+        config.database.url = "oracle://x".into();
+        config.redis.url = Some("redis://127.0.0.1".into());
+        config.etcd.endpoints = vec!["http://127.0.0.1:2379".into()];
+        config.limits.max_body_bytes = 0;
+        config.tls.cert = Some("cert.pem".into());
+        let named: Vec<_> = config.problems().into_iter().map(|problem| problem.path).collect();
+        for path in
+            ["auth.issuer", "database.url", "redis.url", "etcd.endpoints", "limits.max_body_bytes", "tls", "public_url"]
+        {
+            assert!(named.contains(&path.to_owned()), "{path} in {named:?}");
+        }
+    }
+}

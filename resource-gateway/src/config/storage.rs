@@ -1,0 +1,139 @@
+//! Where rows, keys and the usage journal live.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use service_kit::config::Problem;
+
+/// The database.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseConfig {
+    /// `sqlite://path` (created when missing) or `postgres://user:password@host/name`.
+    pub url: String,
+    /// Connections kept at most.
+    pub max_connections: u32,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self { url: "sqlite://data/gateway.db".into(), max_connections: 10 }
+    }
+}
+
+impl DatabaseConfig {
+    pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
+        let known = ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| self.url.starts_with(scheme));
+        if !known {
+            problems.push(Problem::new("database.url", "must begin with sqlite: or postgres:"));
+        }
+        if self.max_connections == 0 {
+            problems.push(Problem::new("database.max_connections", "must be at least 1"));
+        }
+    }
+
+    /// Beside an SQLite file, so that two installations on one machine do not share a journal.
+    fn journal_dir(&self) -> PathBuf {
+        let file = self.url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+        let file = file.map(|file| file.split('?').next().unwrap_or_default());
+        match file {
+            Some(file) if !file.is_empty() && file != ":memory:" => PathBuf::from(format!("{file}.usage")),
+            Some(_) | None => PathBuf::from("data/usage"),
+        }
+    }
+}
+
+/// The journal that holds usage records until the database has them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UsageConfig {
+    /// Directory of the journal, on a local disk. By default the SQLite file's name with `.usage` behind it, or `data/usage` for
+    /// other databases.
+    pub journal_dir: Option<PathBuf>,
+    /// Bytes that the database may owe before new calls are refused. A record has about 450 bytes.
+    pub journal_cap_bytes: u64,
+}
+
+impl Default for UsageConfig {
+    fn default() -> Self {
+        Self { journal_dir: None, journal_cap_bytes: 256 * 1024 * 1024 }
+    }
+}
+
+impl UsageConfig {
+    pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
+        if self.journal_cap_bytes < 1024 * 1024 {
+            problems.push(Problem::new("usage.journal_cap_bytes", "must be at least 1048576"));
+        }
+    }
+
+    /// Where the journal goes.
+    pub fn journal_dir(&self, database: &DatabaseConfig) -> PathBuf {
+        self.journal_dir.clone().unwrap_or_else(|| database.journal_dir())
+    }
+}
+
+/// Where the master key is.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeysConfig {
+    /// Directory of `master.key`, which is created on the first start. All nodes and both services share it.
+    pub dir: PathBuf,
+}
+
+impl Default for KeysConfig {
+    fn default() -> Self {
+        Self { dir: "keys".into() }
+    }
+}
+
+/// Redis. A key of the contract that this version does not serve yet: setting it is an error, so that nobody believes it works.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedisConfig {
+    /// Not available in this version.
+    pub url: Option<String>,
+}
+
+impl RedisConfig {
+    pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
+        if self.url.as_ref().is_some_and(|url| !url.is_empty()) {
+            problems.push(Problem::new("redis.url", "Redis is not available in this version; leave it unset"));
+        }
+    }
+}
+
+/// etcd. A key of the contract that this version does not serve yet: setting it is an error, so that nobody believes it works.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EtcdConfig {
+    /// Not available in this version: nodes find changes through the database.
+    pub endpoints: Vec<String>,
+}
+
+impl EtcdConfig {
+    pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
+        if !self.endpoints.is_empty() {
+            problems.push(Problem::new("etcd.endpoints", "etcd is not available in this version; leave it unset"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_lies_beside_the_database() {
+        for (url, dir) in [
+            ("sqlite://data/gateway.db", "data/gateway.db.usage"),
+            ("sqlite:///var/lib/gateway.db?mode=rwc", "/var/lib/gateway.db.usage"),
+            ("sqlite::memory:", "data/usage"),
+            ("postgres://localhost/gateway", "data/usage"),
+        ] {
+            let database = DatabaseConfig { url: url.into(), ..DatabaseConfig::default() };
+            assert_eq!(UsageConfig::default().journal_dir(&database), PathBuf::from(dir), "{url}");
+        }
+    }
+}
