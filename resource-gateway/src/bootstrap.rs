@@ -63,7 +63,10 @@ pub struct Ambient {
 
 impl Default for Ambient {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }
     }
 }
 
@@ -87,8 +90,12 @@ impl Foundation {
             application_name: "hexgate resource-gateway".into(),
             ..Options::default()
         };
-        let db = Db::connect(&config.database.url, &options).await.context("database.url")?;
-        db.migrate(&MIGRATIONS).await.context("the schema could not be migrated")?;
+        let db = Db::connect(&config.database.url, &options)
+            .await
+            .context("database.url")?;
+        db.migrate(&MIGRATIONS)
+            .await
+            .context("the schema could not be migrated")?;
         Ok(Self { ambient, db, master })
     }
 
@@ -121,7 +128,10 @@ impl Foundation {
         snapshots.ready().map_err(anyhow::Error::msg)?;
         let snapshot = snapshots.current();
         let (interfaces, vendors) = (snapshot.interfaces().count(), snapshot.vendors().count());
-        Ok(format!("{interfaces} interfaces and {vendors} vendors at revision {}", snapshot.revision()))
+        Ok(format!(
+            "{interfaces} interfaces and {vendors} vendors at revision {}",
+            snapshot.revision()
+        ))
     }
 
     /// # Errors
@@ -209,7 +219,11 @@ fn provider_client(config: &Config) -> anyhow::Result<reqwest::Client> {
 
 fn provider_keys(config: &Config) -> anyhow::Result<DiscoveredKeys> {
     let refresh = Duration::from_secs(config.auth.jwks_refresh_s);
-    Ok(DiscoveredKeys::new(config.auth.issuer.clone(), provider_client(config)?, refresh))
+    Ok(DiscoveredKeys::new(
+        config.auth.issuer.clone(),
+        provider_client(config)?,
+        refresh,
+    ))
 }
 
 /// The gateway, ready to be served: by listeners, or by a test.
@@ -245,7 +259,10 @@ impl Gateway {
         let keys = Arc::new(provider_keys(config)?);
         let revocations = Arc::new(Revocations::default());
         let credential = match config.auth.client().context("auth.client_secret_file")? {
-            Some((client_id, client_secret)) => FeedCredential::Client { client_id, client_secret },
+            Some((client_id, client_secret)) => FeedCredential::Client {
+                client_id,
+                client_secret,
+            },
             None => FeedCredential::Service(foundation.master.service_credential("events-poll")?),
         };
         let feed = HttpRevocationFeed::new(
@@ -282,7 +299,9 @@ impl Gateway {
                 meters: meters.clone(),
                 entropy: entropy.clone(),
             },
-            list_models: ListModels { snapshots: snapshots.clone() },
+            list_models: ListModels {
+                snapshots: snapshots.clone(),
+            },
             meters,
             metadata: ResourceMetadata::new(config.resource(), &config.auth.issuer, &CAPABILITIES)?,
             capabilities: CAPABILITIES.to_vec(),
@@ -291,7 +310,15 @@ impl Gateway {
             clock,
         };
         let router = http::router(Arc::new(app), entropy);
-        Ok(Self { router, snapshots, journal, foundation, keys, revocations, follow })
+        Ok(Self {
+            router,
+            snapshots,
+            journal,
+            foundation,
+            keys,
+            revocations,
+            follow,
+        })
     }
 
     /// Starts what runs beside the requests. Usage is handed over until `records_end`, which comes after the last reply.
@@ -354,10 +381,13 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
         issuer = %config.auth.issuer,
         "resource-gateway is listening"
     );
-    let told = announce(&gateway, ready_file.map(|path| {
-        let addresses = json!({"listen": public_address.to_string(), "management": management_address.to_string()});
-        (path, addresses.to_string())
-    }));
+    let told = announce(
+        &gateway,
+        ready_file.map(|path| {
+            let addresses = json!({"listen": public_address.to_string(), "management": management_address.to_string()});
+            (path, addresses.to_string())
+        }),
+    );
     tokio::select! {
         told = told => {
             told?;
@@ -391,7 +421,11 @@ async fn announce(gateway: &Gateway, file: Option<(&Path, String)>) -> anyhow::R
 
 async fn upkeep(metrics: telemetry::PrometheusHandle, tasks: Tasks) {
     let stop = tasks.stop_token();
-    while stop.run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP)).await.is_some() {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP))
+        .await
+        .is_some()
+    {
         metrics.run_upkeep();
     }
 }

@@ -94,7 +94,10 @@ async fn apply_all(foundation: &Foundation, files: &[PathBuf]) -> anyhow::Result
     for file in files {
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
         let base = file.parent().unwrap_or(Path::new("."));
-        let applied = apply.apply(&text, base).await.with_context(|| file.display().to_string())?;
+        let applied = apply
+            .apply(&text, base)
+            .await
+            .with_context(|| file.display().to_string())?;
         for name in &applied.changed {
             say(&format!("changed {name}"))?;
         }
@@ -113,7 +116,14 @@ async fn doctor(config: &Config) -> anyhow::Result<()> {
             say(&format!("FAIL  {what}: {error:#}"))
         }
     };
-    told("configuration", Ok(format!("listening on {}, reached at {}", config.listen, config.resource())))?;
+    told(
+        "configuration",
+        Ok(format!(
+            "listening on {}, reached at {}",
+            config.listen,
+            config.resource()
+        )),
+    )?;
     match Foundation::lay(config, Ambient::default()).await {
         Err(error) => told("database and master key", Err(error))?,
         Ok(foundation) => {

@@ -1,6 +1,7 @@
 //! Inbound and outbound technology behind the ports.
 pub mod auth_schemes;
 pub mod dialects;
+pub mod http;
 pub mod journal;
 pub mod jwks;
 pub mod revocation_feed;
@@ -8,4 +9,3 @@ pub mod sandbox;
 pub mod secrets;
 pub mod sql;
 pub mod upstream;
-pub mod http;

@@ -51,7 +51,8 @@ impl Default for AuthConfig {
 impl AuthConfig {
     pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
         let mut wrong = |path: &str, reason: &str| problems.push(Problem::new(path, reason));
-        let is_http = Url::parse(&self.issuer).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let is_http =
+            Url::parse(&self.issuer).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         if !is_http {
             wrong("auth.issuer", "must be an http or https URL");
         }
@@ -59,7 +60,10 @@ impl AuthConfig {
             wrong("auth.audience", "must not be empty");
         }
         if self.leeway_s > 300 {
-            wrong("auth.leeway_s", "must be 300 at most: expired tokens live that much longer");
+            wrong(
+                "auth.leeway_s",
+                "must be 300 at most: expired tokens live that much longer",
+            );
         }
         if self.token_cache_entries == 0 {
             wrong("auth.token_cache_entries", "must be at least 1");
@@ -69,7 +73,10 @@ impl AuthConfig {
         }
         let secret = self.client_secret.is_some() || self.client_secret_file.is_some();
         if self.client_id.is_some() != secret {
-            wrong("auth.client_id", "and client_secret (or client_secret_file) belong together");
+            wrong(
+                "auth.client_id",
+                "and client_secret (or client_secret_file) belong together",
+            );
         }
         if self.client_secret.is_some() && self.client_secret_file.is_some() {
             wrong("auth.client_secret_file", "and client_secret cannot both be set");
@@ -81,7 +88,9 @@ impl AuthConfig {
     /// # Errors
     /// The file cannot be read.
     pub fn client(&self) -> std::io::Result<Option<(String, SecretString)>> {
-        let Some(client_id) = &self.client_id else { return Ok(None) };
+        let Some(client_id) = &self.client_id else {
+            return Ok(None);
+        };
         let secret = match (&self.client_secret, &self.client_secret_file) {
             (Some(secret), _) => Some(SecretString::from(secret.expose_secret().to_owned())),
             (None, Some(path)) => Some(SecretString::from(std::fs::read_to_string(path)?.trim_end().to_owned())),

@@ -14,7 +14,9 @@ pub struct LimitsConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { max_body_bytes: 20 * 1024 * 1024 }
+        Self {
+            max_body_bytes: 20 * 1024 * 1024,
+        }
     }
 }
 

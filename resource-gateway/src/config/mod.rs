@@ -90,10 +90,16 @@ impl Settings for Config {
         }
         match &self.public_url {
             Some(url) if resource_url(url).is_none() => {
-                problems.push(Problem::new("public_url", "must be an http or https URL without query and fragment"));
+                problems.push(Problem::new(
+                    "public_url",
+                    "must be an http or https URL without query and fragment",
+                ));
             }
             None if resource_url(&self.auth.audience).is_none() => {
-                problems.push(Problem::new("public_url", "is needed, since auth.audience is not an http or https URL"));
+                problems.push(Problem::new(
+                    "public_url",
+                    "is needed, since auth.audience is not an http or https URL",
+                ));
             }
             Some(_) | None => {}
         }
@@ -135,9 +141,15 @@ mod tests {
         config.limits.max_body_bytes = 0;
         config.tls.cert = Some("cert.pem".into());
         let named: Vec<_> = config.problems().into_iter().map(|problem| problem.path).collect();
-        for path in
-            ["auth.issuer", "database.url", "redis.url", "etcd.endpoints", "limits.max_body_bytes", "tls", "public_url"]
-        {
+        for path in [
+            "auth.issuer",
+            "database.url",
+            "redis.url",
+            "etcd.endpoints",
+            "limits.max_body_bytes",
+            "tls",
+            "public_url",
+        ] {
             assert!(named.contains(&path.to_owned()), "{path} in {named:?}");
         }
     }

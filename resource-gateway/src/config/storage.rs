@@ -18,13 +18,18 @@ pub struct DatabaseConfig {
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { url: "sqlite://data/gateway.db".into(), max_connections: 10 }
+        Self {
+            url: "sqlite://data/gateway.db".into(),
+            max_connections: 10,
+        }
     }
 }
 
 impl DatabaseConfig {
     pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
-        let known = ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| self.url.starts_with(scheme));
+        let known = ["sqlite:", "postgres:", "postgresql:"]
+            .iter()
+            .any(|scheme| self.url.starts_with(scheme));
         if !known {
             problems.push(Problem::new("database.url", "must begin with sqlite: or postgres:"));
         }
@@ -35,7 +40,10 @@ impl DatabaseConfig {
 
     /// Beside an SQLite file, so that two installations on one machine do not share a journal.
     fn journal_dir(&self) -> PathBuf {
-        let file = self.url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+        let file = self
+            .url
+            .strip_prefix("sqlite:")
+            .map(|rest| rest.strip_prefix("//").unwrap_or(rest));
         let file = file.map(|file| file.split('?').next().unwrap_or_default());
         match file {
             Some(file) if !file.is_empty() && file != ":memory:" => PathBuf::from(format!("{file}.usage")),
@@ -57,7 +65,10 @@ pub struct UsageConfig {
 
 impl Default for UsageConfig {
     fn default() -> Self {
-        Self { journal_dir: None, journal_cap_bytes: 256 * 1024 * 1024 }
+        Self {
+            journal_dir: None,
+            journal_cap_bytes: 256 * 1024 * 1024,
+        }
     }
 }
 
@@ -99,7 +110,10 @@ pub struct RedisConfig {
 impl RedisConfig {
     pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
         if self.url.as_ref().is_some_and(|url| !url.is_empty()) {
-            problems.push(Problem::new("redis.url", "Redis is not available in this version; leave it unset"));
+            problems.push(Problem::new(
+                "redis.url",
+                "Redis is not available in this version; leave it unset",
+            ));
         }
     }
 }
@@ -115,7 +129,10 @@ pub struct EtcdConfig {
 impl EtcdConfig {
     pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
         if !self.endpoints.is_empty() {
-            problems.push(Problem::new("etcd.endpoints", "etcd is not available in this version; leave it unset"));
+            problems.push(Problem::new(
+                "etcd.endpoints",
+                "etcd is not available in this version; leave it unset",
+            ));
         }
     }
 }
@@ -132,8 +149,15 @@ mod tests {
             ("sqlite::memory:", "data/usage"),
             ("postgres://localhost/gateway", "data/usage"),
         ] {
-            let database = DatabaseConfig { url: url.into(), ..DatabaseConfig::default() };
-            assert_eq!(UsageConfig::default().journal_dir(&database), PathBuf::from(dir), "{url}");
+            let database = DatabaseConfig {
+                url: url.into(),
+                ..DatabaseConfig::default()
+            };
+            assert_eq!(
+                UsageConfig::default().journal_dir(&database),
+                PathBuf::from(dir),
+                "{url}"
+            );
         }
     }
 }

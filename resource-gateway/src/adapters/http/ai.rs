@@ -34,11 +34,7 @@ pub(super) async fn embeddings(State(app): State<AppState>, request: Request) ->
 }
 
 /// `/ai/invoke/{capability}`: the same calls by another name.
-pub(super) async fn by_capability(
-    State(app): State<AppState>,
-    Path(name): Path<String>,
-    request: Request,
-) -> Response {
+pub(super) async fn by_capability(State(app): State<AppState>, Path(name): Path<String>, request: Request) -> Response {
     let known = Capability::by_invoke_name(&name).filter(|capability| app.capabilities.contains(capability));
     match known {
         Some(capability) => invoke(&app, capability, request).await,
@@ -47,7 +43,11 @@ pub(super) async fn by_capability(
 }
 
 fn unknown_capability(app: &AppState) -> PublicError {
-    let names: Vec<_> = app.capabilities.iter().map(|capability| capability.invoke_name()).collect();
+    let names: Vec<_> = app
+        .capabilities
+        .iter()
+        .map(|capability| capability.invoke_name())
+        .collect();
     let message = format!("There is no such capability; there are {}.", names.join(", "));
     PublicError::new(404, ErrorKind::InvalidRequest, "unknown_capability", message)
 }
@@ -76,7 +76,11 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
         caller,
         capability,
         body,
-        request_id: RequestId::new(context.as_ref().map_or_else(|| "".into(), |context| context.request_id.clone())),
+        request_id: RequestId::new(
+            context
+                .as_ref()
+                .map_or_else(|| "".into(), |context| context.request_id.clone()),
+        ),
         traceparent: context.and_then(|context| HeaderValue::try_from(context.trace.to_header()).ok()),
         arrived,
         began,

@@ -32,7 +32,13 @@ pub(super) async fn authenticate(app: &AppState, headers: &HeaderMap) -> Result<
         Err(reason) => {
             app.meters.refused(Refusal::BadToken);
             let code = Some((BearerErrorCode::InvalidRequest, reason));
-            return Err(challenge(app, 400, code, None, PublicError::invalid(None, "invalid_request", reason)));
+            return Err(challenge(
+                app,
+                400,
+                code,
+                None,
+                PublicError::invalid(None, "invalid_request", reason),
+            ));
         }
     };
     match app.verify_token.verify(token).await {
@@ -58,12 +64,16 @@ pub(super) async fn authenticate(app: &AppState, headers: &HeaderMap) -> Result<
 /// The answer for a caller who may not do what it asks for.
 pub(super) fn deny(app: &AppState, denied: &Denied) -> Box<Response> {
     let (scope, code, message) = match denied {
-        Denied::Scope(scope) => {
-            (Some(scope.as_str()), "insufficient_scope", format!("The access token lacks the scope {scope}."))
-        }
-        Denied::Interface => {
-            (None, "interface_not_granted", "Your client was not granted the use of this model.".to_owned())
-        }
+        Denied::Scope(scope) => (
+            Some(scope.as_str()),
+            "insufficient_scope",
+            format!("The access token lacks the scope {scope}."),
+        ),
+        Denied::Interface => (
+            None,
+            "interface_not_granted",
+            "Your client was not granted the use of this model.".to_owned(),
+        ),
     };
     let reason = match denied {
         Denied::Scope(_) => "the token lacks a scope",
@@ -71,7 +81,13 @@ pub(super) fn deny(app: &AppState, denied: &Denied) -> Box<Response> {
     };
     let error = PublicError::new(403, ErrorKind::Permission, code, message);
     // RFC 6750 §3.1: insufficient_scope is the code for 403.
-    challenge(app, 403, Some((BearerErrorCode::InsufficientScope, reason)), scope, error)
+    challenge(
+        app,
+        403,
+        Some((BearerErrorCode::InsufficientScope, reason)),
+        scope,
+        error,
+    )
 }
 
 fn error(status: u16, code: &str, message: &str) -> PublicError {
@@ -85,7 +101,12 @@ fn challenge(
     scope: Option<&str>,
     body: PublicError,
 ) -> Box<Response> {
-    let challenge = BearerChallenge { realm: None, error, scope, resource_metadata: Some(&app.metadata.url) };
+    let challenge = BearerChallenge {
+        realm: None,
+        error,
+        scope,
+        resource_metadata: Some(&app.metadata.url),
+    };
     let mut response = GatewayError(PublicError { status, ..body }).into_response();
     if let Ok(value) = HeaderValue::from_str(&challenge.to_header()) {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
@@ -101,7 +122,12 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
         return Err("there is more than one Authorization header");
     }
     let Ok(value) = value.to_str() else { return Ok(None) };
-    let Some((scheme, token)) = value.split_once(' ') else { return Ok(None) };
+    let Some((scheme, token)) = value.split_once(' ') else {
+        return Ok(None);
+    };
     // RFC 9110 §11.1: the scheme's name knows no case.
-    Ok(scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim()).filter(|token| !token.is_empty()))
+    Ok(scheme
+        .eq_ignore_ascii_case("Bearer")
+        .then(|| token.trim())
+        .filter(|token| !token.is_empty()))
 }

@@ -52,7 +52,13 @@ pub(super) fn event(error: &PublicError) -> Bytes {
 
 pub(super) fn not_found(path: &str) -> GatewayError {
     let path: String = path.chars().take(200).collect();
-    PublicError::new(404, ErrorKind::InvalidRequest, "unknown_url", format!("There is nothing at {path}.")).into()
+    PublicError::new(
+        404,
+        ErrorKind::InvalidRequest,
+        "unknown_url",
+        format!("There is nothing at {path}."),
+    )
+    .into()
 }
 
 pub(super) fn wrong_method(method: &str, path: &str) -> GatewayError {
@@ -72,12 +78,23 @@ pub(super) fn wrong_media_type() -> GatewayError {
 }
 
 pub(super) fn broken_body() -> GatewayError {
-    PublicError::new(400, ErrorKind::InvalidRequest, "incomplete_body", "The body of the request ended early.").into()
+    PublicError::new(
+        400,
+        ErrorKind::InvalidRequest,
+        "incomplete_body",
+        "The body of the request ended early.",
+    )
+    .into()
 }
 
 pub(super) fn panicked() -> GatewayError {
-    PublicError::new(500, ErrorKind::Server, "internal_error", "The gateway failed. The request id helps to find out why.")
-        .into()
+    PublicError::new(
+        500,
+        ErrorKind::Server,
+        "internal_error",
+        "The gateway failed. The request id helps to find out why.",
+    )
+    .into()
 }
 
 #[cfg(test)]
@@ -88,7 +105,10 @@ mod tests {
     #[test]
     fn the_object_has_all_members_and_hints_become_headers() {
         let mut error = PublicError::new(429, ErrorKind::RateLimit, "rate_limit_exceeded", "slow down");
-        error.hints = RetryHints { retry_after: Some("7".into()), ..RetryHints::default() };
+        error.hints = RetryHints {
+            retry_after: Some("7".into()),
+            ..RetryHints::default()
+        };
         assert_eq!(
             object(&error),
             json!({"error": {"message": "slow down", "type": "rate_limit_error", "param": null, "code": "rate_limit_exceeded"}})

@@ -14,8 +14,12 @@ pub(super) async fn list(State(app): State<AppState>, request: Request) -> Respo
     match caller::authenticate(&app, request.headers()).await {
         Err(refused) => *refused,
         Ok(caller) => {
-            let models: Vec<Value> =
-                app.list_models.list(&caller).iter().map(|interface| model(interface, app.started)).collect();
+            let models: Vec<Value> = app
+                .list_models
+                .list(&caller)
+                .iter()
+                .map(|interface| model(interface, app.started))
+                .collect();
             Json(json!({"object": "list", "data": models})).into_response()
         }
     }

@@ -44,7 +44,9 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        CatchingFuture { inner: self.inner.call(request) }
+        CatchingFuture {
+            inner: self.inner.call(request),
+        }
     }
 }
 

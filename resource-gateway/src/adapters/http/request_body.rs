@@ -17,10 +17,21 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// Refuses what does not claim to be JSON. A missing type is taken for JSON.
 pub(super) fn check_json(headers: &HeaderMap) -> Result<(), GatewayError> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = value
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     let json = essence.eq_ignore_ascii_case("application/json")
-        || (essence.len() > 5 && essence.get(essence.len() - 5..).is_some_and(|end| end.eq_ignore_ascii_case("+json")));
+        || (essence.len() > 5
+            && essence
+                .get(essence.len() - 5..)
+                .is_some_and(|end| end.eq_ignore_ascii_case("+json")));
     json.then_some(()).ok_or_else(wrong_media_type)
 }
 
@@ -31,7 +42,9 @@ pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes, GatewayE
         drain(body).await;
         return Err(too_large(limit));
     }
-    let Some(first) = next(&mut body).await? else { return Ok(Bytes::new()) };
+    let Some(first) = next(&mut body).await? else {
+        return Ok(Bytes::new());
+    };
     let mut whole = BytesMut::new();
     let mut length = first.len();
     if length <= limit && body.is_end_stream() {

@@ -38,20 +38,31 @@ impl ResourceMetadata {
             // Exactly as it was configured: clients compare it byte for byte (§3.3).
             resource: resource.to_owned(),
             authorization_servers: vec![issuer.to_owned()],
-            scopes_supported: capabilities.iter().map(|capability| format!("ai:{}", capability.as_str())).collect(),
+            scopes_supported: capabilities
+                .iter()
+                .map(|capability| format!("ai:{}", capability.as_str()))
+                .collect(),
             bearer_methods_supported: vec!["header".to_owned()],
             resource_name: Some("Hexgate AI gateway".to_owned()),
             resource_documentation: None,
         };
-        Ok(Self { url: format!("{origin}{path}"), path, document })
+        Ok(Self {
+            url: format!("{origin}{path}"),
+            path,
+            document,
+        })
     }
 }
 
 pub(super) async fn get(State(app): State<AppState>) -> Response {
     let mut response = Json(&app.metadata.document).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
     // The document is public, and browser apps of any origin need it.
-    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+        .headers_mut()
+        .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }
 
@@ -62,10 +73,22 @@ mod tests {
     #[test]
     fn the_well_known_part_goes_before_the_path() {
         for (resource, url) in [
-            ("https://gw.test", "https://gw.test/.well-known/oauth-protected-resource"),
-            ("https://gw.test/", "https://gw.test/.well-known/oauth-protected-resource"),
-            ("http://127.0.0.1:9100", "http://127.0.0.1:9100/.well-known/oauth-protected-resource"),
-            ("https://gw.test/ai/v2", "https://gw.test/.well-known/oauth-protected-resource/ai/v2"),
+            (
+                "https://gw.test",
+                "https://gw.test/.well-known/oauth-protected-resource",
+            ),
+            (
+                "https://gw.test/",
+                "https://gw.test/.well-known/oauth-protected-resource",
+            ),
+            (
+                "http://127.0.0.1:9100",
+                "http://127.0.0.1:9100/.well-known/oauth-protected-resource",
+            ),
+            (
+                "https://gw.test/ai/v2",
+                "https://gw.test/.well-known/oauth-protected-resource/ai/v2",
+            ),
         ] {
             let metadata = ResourceMetadata::new(resource, "https://op.test", &[Capability::Chat]).unwrap();
             assert_eq!(metadata.url, url);

@@ -84,7 +84,9 @@ impl DiscoveredKeys {
         // A change is worth a line, not each of a series of equal results.
         let mut well = None;
         loop {
-            let Some(loaded) = stop.run_until_cancelled(self.refresh()).await else { return };
+            let Some(loaded) = stop.run_until_cancelled(self.refresh()).await else {
+                return;
+            };
             let before = well.replace(loaded.is_ok());
             let pause = match loaded {
                 Ok(()) => {

@@ -109,13 +109,20 @@ pub(super) fn answer(body: &[u8], tokenizer: &Tokenizer, created: i64) -> Result
     });
     let digest = Sha256::digest(body);
     let frame = Frame {
-        id: format!("chatcmpl-sandbox-{}", URL_SAFE_NO_PAD.encode(digest.get(..15).unwrap_or_default())),
+        id: format!(
+            "chatcmpl-sandbox-{}",
+            URL_SAFE_NO_PAD.encode(digest.get(..15).unwrap_or_default())
+        ),
         created,
         model: request.model,
     };
     if request.stream == Some(true) {
         let include_usage = request.stream_options.is_some_and(|options| options.include_usage);
-        return Ok(Answer::Events(frame.events(&written, choices, include_usage.then_some(usage))));
+        return Ok(Answer::Events(frame.events(
+            &written,
+            choices,
+            include_usage.then_some(usage),
+        )));
     }
     let text = written.pieces.concat();
     let choice = |index: u32| {
@@ -133,10 +140,16 @@ fn check(request: &ChatRequest) -> Result<Option<u64>, Refusal> {
         return Err(Refusal::new("messages", "There must be at least one message."));
     }
     if let Some(unknown) = request.messages.iter().find(|message| {
-        !matches!(message.role.as_str(), "system" | "developer" | "user" | "assistant" | "tool" | "function")
+        !matches!(
+            message.role.as_str(),
+            "system" | "developer" | "user" | "assistant" | "tool" | "function"
+        )
     }) {
         let role: String = unknown.role.chars().take(40).collect();
-        return Err(Refusal::new("messages", format!("'{role}' is not the role of a message.")));
+        return Err(Refusal::new(
+            "messages",
+            format!("'{role}' is not the role of a message."),
+        ));
     }
     if request.n.is_some_and(|n| n == 0 || n > MAX_CHOICES) {
         return Err(Refusal::new("n", format!("There can be 1 to {MAX_CHOICES} choices.")));
@@ -144,7 +157,10 @@ fn check(request: &ChatRequest) -> Result<Option<u64>, Refusal> {
     if let Some(Stop::Many(stops)) = &request.stop
         && stops.len() > MAX_STOPS
     {
-        return Err(Refusal::new("stop", format!("There can be {MAX_STOPS} stop sequences at most.")));
+        return Err(Refusal::new(
+            "stop",
+            format!("There can be {MAX_STOPS} stop sequences at most."),
+        ));
     }
     let limit = request.max_completion_tokens.or(request.max_tokens);
     if limit == Some(0) {
@@ -155,9 +171,18 @@ fn check(request: &ChatRequest) -> Result<Option<u64>, Refusal> {
 
 fn write(request: &ChatRequest, tokenizer: &Tokenizer, limit: Option<u64>) -> Written {
     let last = request.messages.iter().rev().find(|message| message.role == "user");
-    let said: String = last.map(Message::text).unwrap_or_default().chars().take(MAX_ECHO_CHARS).collect();
+    let said: String = last
+        .map(Message::text)
+        .unwrap_or_default()
+        .chars()
+        .take(MAX_ECHO_CHARS)
+        .collect();
     let mut text = format!("This is the Hexgate sandbox, a simulator and not a model. You said: {said}");
-    if request.response_format.as_ref().is_some_and(|format| format.r#type.starts_with("json")) {
+    if request
+        .response_format
+        .as_ref()
+        .is_some_and(|format| format.r#type.starts_with("json"))
+    {
         text = json!({"sandbox": true, "you_said": said}).to_string();
     }
     let stops: &[String] = match &request.stop {
@@ -165,12 +190,18 @@ fn write(request: &ChatRequest, tokenizer: &Tokenizer, limit: Option<u64>) -> Wr
         Some(Stop::One(stop)) => std::slice::from_ref(stop),
         Some(Stop::Many(stops)) => stops,
     };
-    let stop = stops.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop.as_str())).min();
+    let stop = stops
+        .iter()
+        .filter(|stop| !stop.is_empty())
+        .filter_map(|stop| text.find(stop.as_str()))
+        .min();
     if let Some(at) = stop {
         text.truncate(at);
     }
     let mut pieces = tokenizer.pieces(&text);
-    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    let limit = limit
+        .and_then(|limit| usize::try_from(limit).ok())
+        .unwrap_or(usize::MAX);
     let finish_reason = if pieces.len() > limit { "length" } else { "stop" };
     pieces.truncate(limit);
     Written { pieces, finish_reason }
@@ -208,11 +239,16 @@ impl Frame {
             }
             events.push(event);
         };
-        let choice = |index: u32, delta: Value, finish_reason: Value| {
-            json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": finish_reason})
-        };
+        let choice = |index: u32, delta: Value, finish_reason: Value| json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": finish_reason});
         for index in 0..choices {
-            push(vec![choice(index, json!({"role": "assistant", "content": "", "refusal": null}), Value::Null)], None);
+            push(
+                vec![choice(
+                    index,
+                    json!({"role": "assistant", "content": "", "refusal": null}),
+                    Value::Null,
+                )],
+                None,
+            );
             for piece in &written.pieces {
                 push(vec![choice(index, json!({"content": piece}), Value::Null)], None);
             }
@@ -230,7 +266,10 @@ mod tests {
     use super::*;
 
     fn whole(body: &Value) -> Value {
-        match answer(body.to_string().as_bytes(), &Tokenizer::default(), 1).map_err(|refusal| refusal.message).unwrap() {
+        match answer(body.to_string().as_bytes(), &Tokenizer::default(), 1)
+            .map_err(|refusal| refusal.message)
+            .unwrap()
+        {
             Answer::Whole(value) => value,
             Answer::Events(_) => panic!("a stream"),
         }
@@ -246,7 +285,10 @@ mod tests {
     fn counts_are_those_of_the_vocabulary() {
         let reply = whole(&hello(&json!({"max_tokens": 5})));
         // "Hello", ",", " world"; "user"; three for the message and three for the answer.
-        assert_eq!(reply["usage"], json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}));
+        assert_eq!(
+            reply["usage"],
+            json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15})
+        );
         assert_eq!(reply["choices"][0]["finish_reason"], "length");
         assert_eq!(reply["sandbox"], true);
     }
@@ -254,7 +296,10 @@ mod tests {
     #[test]
     fn stop_n_and_json_are_obeyed() {
         let reply = whole(&hello(&json!({"stop": [" simulator", "zzz"], "n": 2})));
-        assert_eq!(reply["choices"][1]["message"]["content"], "This is the Hexgate sandbox, a");
+        assert_eq!(
+            reply["choices"][1]["message"]["content"],
+            "This is the Hexgate sandbox, a"
+        );
         assert_eq!(reply["choices"].as_array().unwrap().len(), 2);
         let reply = whole(&hello(&json!({"response_format": {"type": "json_object"}})));
         let content: Value = serde_json::from_str(reply["choices"][0]["message"]["content"].as_str().unwrap()).unwrap();
@@ -263,7 +308,8 @@ mod tests {
 
     #[test]
     fn a_stream_holds_the_same_text_and_counts() {
-        let text = json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Gr\u{fc}\u{df}e \u{1f600}"}]}]});
+        let text =
+            json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Gr\u{fc}\u{df}e \u{1f600}"}]}]});
         let plain = whole(&hello(&text));
         let mut streamed = hello(&text);
         streamed["stream"] = true.into();
@@ -271,8 +317,10 @@ mod tests {
         let Ok(Answer::Events(events)) = answer(streamed.to_string().as_bytes(), &Tokenizer::default(), 1) else {
             panic!("no stream")
         };
-        let content: String =
-            events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
+        let content: String = events
+            .iter()
+            .filter_map(|event| event["choices"][0]["delta"]["content"].as_str())
+            .collect();
         assert_eq!(plain["choices"][0]["message"]["content"], content);
         assert_eq!(events.last().unwrap()["usage"], plain["usage"]);
         assert!(events.iter().all(|event| event["sandbox"] == true));

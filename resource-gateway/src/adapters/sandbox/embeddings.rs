@@ -41,11 +41,18 @@ enum Input {
 }
 
 pub(super) fn answer(body: &[u8], tokenizer: &Tokenizer) -> Result<Answer, Refusal> {
-    let request: EmbeddingsRequest = serde_json::from_slice(body)
-        .map_err(|_| Refusal::new("input", "The input must be text, texts, tokens or lists of tokens, and not much else."))?;
+    let request: EmbeddingsRequest = serde_json::from_slice(body).map_err(|_| {
+        Refusal::new(
+            "input",
+            "The input must be text, texts, tokens or lists of tokens, and not much else.",
+        )
+    })?;
     let dimensions = request.dimensions.unwrap_or(DEFAULT_DIMENSIONS);
     if dimensions == 0 || dimensions > MAX_DIMENSIONS {
-        return Err(Refusal::new("dimensions", format!("There can be 1 to {MAX_DIMENSIONS} dimensions.")));
+        return Err(Refusal::new(
+            "dimensions",
+            format!("There can be 1 to {MAX_DIMENSIONS} dimensions."),
+        ));
     }
     let inputs: Vec<Vec<u32>> = match request.input {
         Input::Text(text) => vec![tokenizer.encode(&text)],
@@ -54,10 +61,16 @@ pub(super) fn answer(body: &[u8], tokenizer: &Tokenizer) -> Result<Answer, Refus
         Input::TokenLists(lists) => lists,
     };
     if inputs.is_empty() || inputs.len() > MAX_INPUTS || inputs.iter().any(Vec::is_empty) {
-        return Err(Refusal::new("input", format!("There can be 1 to {MAX_INPUTS} inputs, none of them empty.")));
+        return Err(Refusal::new(
+            "input",
+            format!("There can be 1 to {MAX_INPUTS} inputs, none of them empty."),
+        ));
     }
     if inputs.iter().any(|tokens| tokens.len() > MAX_INPUT_TOKENS) {
-        return Err(Refusal::new("input", format!("An input can have {MAX_INPUT_TOKENS} tokens at most.")));
+        return Err(Refusal::new(
+            "input",
+            format!("An input can have {MAX_INPUT_TOKENS} tokens at most."),
+        ));
     }
     let count: usize = inputs.iter().map(Vec::len).sum();
     let encoding = request.encoding_format.unwrap_or(EncodingFormat::Float);
@@ -68,8 +81,10 @@ pub(super) fn answer(body: &[u8], tokenizer: &Tokenizer) -> Result<Answer, Refus
             json!({"object": "embedding", "index": index, "embedding": encode(&embed(tokens, dimensions), encoding)})
         })
         .collect();
-    Ok(Answer::Whole(json!({"object": "list", "data": data, "model": request.model,
-        "usage": {"prompt_tokens": count, "total_tokens": count}, "sandbox": true})))
+    Ok(Answer::Whole(
+        json!({"object": "list", "data": data, "model": request.model,
+        "usage": {"prompt_tokens": count, "total_tokens": count}, "sandbox": true}),
+    ))
 }
 
 fn encode(vector: &[f32], encoding: EncodingFormat) -> Value {
@@ -121,11 +136,19 @@ mod tests {
 
     #[test]
     fn texts_that_share_words_are_close_and_all_have_length_one() {
-        let input = ["the cat sat on the mat", "the cat lay on the mat", "stock markets fell sharply"];
+        let input = [
+            "the cat sat on the mat",
+            "the cat lay on the mat",
+            "stock markets fell sharply",
+        ];
         let reply = run(&json!({"model": "m", "input": input})).unwrap();
         let vectors: Vec<_> = (0..3).map(|at| floats(&reply["data"][at]["embedding"])).collect();
         let near = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
-        assert!(vectors.iter().all(|vector| (near(vector, vector) - 1.0).abs() < 1e-4 && vector.len() == 1536));
+        assert!(
+            vectors
+                .iter()
+                .all(|vector| (near(vector, vector) - 1.0).abs() < 1e-4 && vector.len() == 1536)
+        );
         assert!(near(&vectors[0], &vectors[1]) > near(&vectors[0], &vectors[2]) + 0.3);
         assert_eq!(reply["usage"]["prompt_tokens"], reply["usage"]["total_tokens"]);
     }
@@ -136,20 +159,35 @@ mod tests {
             run(&json!({"model": "m", "input": "one", "dimensions": 8, "encoding_format": format})).unwrap()
         };
         let (plain, packed) = (ask("float"), ask("base64"));
-        let bytes = STANDARD.decode(packed["data"][0]["embedding"].as_str().unwrap()).unwrap();
-        let numbers: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
+        let bytes = STANDARD
+            .decode(packed["data"][0]["embedding"].as_str().unwrap())
+            .unwrap();
+        let numbers: Vec<f32> = bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|four| f32::from_le_bytes(*four))
+            .collect();
         assert_eq!(numbers, floats(&plain["data"][0]["embedding"]));
         assert_eq!(numbers.len(), 8);
     }
 
     #[test]
     fn every_shape_of_input_is_taken_and_bad_ones_are_refused() {
-        for input in [json!("one two"), json!(["one", "two"]), json!([1, 2]), json!([[1, 2], [3]])] {
+        for input in [
+            json!("one two"),
+            json!(["one", "two"]),
+            json!([1, 2]),
+            json!([[1, 2], [3]]),
+        ] {
             assert!(run(&json!({"model": "m", "input": input})).is_ok(), "{input}");
         }
         for input in [json!([]), json!(""), json!({}), json!(null)] {
             assert_eq!(run(&json!({"model": "m", "input": input})), Err("input"), "{input}");
         }
-        assert_eq!(run(&json!({"model": "m", "input": "x", "dimensions": 0})), Err("dimensions"));
+        assert_eq!(
+            run(&json!({"model": "m", "input": "x", "dimensions": 0})),
+            Err("dimensions")
+        );
     }
 }

@@ -40,7 +40,10 @@ struct Refusal {
 
 impl Refusal {
     fn new(param: &'static str, message: impl Into<String>) -> Self {
-        Self { param, message: message.into() }
+        Self {
+            param,
+            message: message.into(),
+        }
     }
 }
 
@@ -52,7 +55,10 @@ enum Answer {
 
 impl Sandbox {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, tokenizer: Tokenizer::default() }
+        Self {
+            clock,
+            tokenizer: Tokenizer::default(),
+        }
     }
 
     async fn answer(&self, path: &str, body: Vec<u8>) -> Result<Answer, Refusal> {
@@ -61,33 +67,55 @@ impl Sandbox {
         let embeddings = path.ends_with("/embeddings");
         // Loading the vocabulary and counting tokens are work for a thread that may take its time.
         let work = tokio::task::spawn_blocking(move || {
-            if embeddings { embeddings::answer(&body, &tokenizer) } else { chat::answer(&body, &tokenizer, created) }
+            if embeddings {
+                embeddings::answer(&body, &tokenizer)
+            } else {
+                chat::answer(&body, &tokenizer, created)
+            }
         });
-        work.await.unwrap_or_else(|_| Err(Refusal::new("messages", "The simulator could not take this request.")))
+        work.await
+            .unwrap_or_else(|_| Err(Refusal::new("messages", "The simulator could not take this request.")))
     }
 }
 
 #[async_trait]
 impl Transport for Sandbox {
     async fn send(&self, request: UpstreamRequest) -> Result<UpstreamReply, TransportError> {
-        let answer = tokio::time::timeout(request.deadlines.head, self.answer(request.uri.path(), request.body.concat()));
+        let answer = tokio::time::timeout(
+            request.deadlines.head,
+            self.answer(request.uri.path(), request.body.concat()),
+        );
         let answer = answer.await.map_err(|_| TransportError::HeadTimeout)?;
         let (status, content_type, pieces) = match answer {
-            Ok(Answer::Whole(value)) => (StatusCode::OK, "application/json", VecDeque::from([value.to_string().into()])),
+            Ok(Answer::Whole(value)) => (
+                StatusCode::OK,
+                "application/json",
+                VecDeque::from([value.to_string().into()]),
+            ),
             Ok(Answer::Events(events)) => {
-                let mut pieces: VecDeque<Bytes> =
-                    events.into_iter().map(|event| format!("data: {event}\n\n").into()).collect();
+                let mut pieces: VecDeque<Bytes> = events
+                    .into_iter()
+                    .map(|event| format!("data: {event}\n\n").into())
+                    .collect();
                 pieces.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
                 (StatusCode::OK, "text/event-stream", pieces)
             }
             Err(refusal) => {
                 let error = json!({"error": {"message": refusal.message, "type": "invalid_request_error",
                     "param": refusal.param, "code": "invalid_value"}});
-                (StatusCode::BAD_REQUEST, "application/json", VecDeque::from([error.to_string().into()]))
+                (
+                    StatusCode::BAD_REQUEST,
+                    "application/json",
+                    VecDeque::from([error.to_string().into()]),
+                )
             }
         };
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
-        Ok(UpstreamReply { status, headers, body: Box::pin(Pieces(pieces)) })
+        Ok(UpstreamReply {
+            status,
+            headers,
+            body: Box::pin(Pieces(pieces)),
+        })
     }
 }
 

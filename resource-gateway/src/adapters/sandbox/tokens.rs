@@ -13,14 +13,18 @@ pub(super) struct Tokenizer(Arc<OnceLock<Option<CoreBPE>>>);
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokenizer").field("loaded", &self.0.get().is_some()).finish()
+        f.debug_struct("Tokenizer")
+            .field("loaded", &self.0.get().is_some())
+            .finish()
     }
 }
 
 impl Tokenizer {
     /// Text as tokens.
     pub(super) fn encode(&self, text: &str) -> Vec<u32> {
-        self.vocabulary().map(|vocabulary| vocabulary.encode_ordinary(text)).unwrap_or_default()
+        self.vocabulary()
+            .map(|vocabulary| vocabulary.encode_ordinary(text))
+            .unwrap_or_default()
     }
 
     pub(super) fn count(&self, text: &str) -> usize {
@@ -29,7 +33,9 @@ impl Tokenizer {
 
     /// Text in pieces of one token each; a token that is a part of a character goes with the next.
     pub(super) fn pieces(&self, text: &str) -> Vec<String> {
-        let Some(vocabulary) = self.vocabulary() else { return vec![text.to_owned()] };
+        let Some(vocabulary) = self.vocabulary() else {
+            return vec![text.to_owned()];
+        };
         let mut pieces = Vec::new();
         let mut bytes = Vec::new();
         for token in vocabulary.encode_ordinary(text) {
