@@ -179,6 +179,11 @@ impl JsonPointer {
         Ok(Self(text.to_owned()))
     }
 
+    /// The pointer to a member of the whole document.
+    pub fn of_member(name: &str) -> Self {
+        Self(format!("/{}", name.replace('~', "~0").replace('/', "~1")))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -248,6 +253,7 @@ mod tests {
         assert_eq!(tokens("/temperature").unwrap(), ["temperature"]);
         assert_eq!(tokens("/a~1b/m~0n/0").unwrap(), ["a/b", "m~n", "0"]);
         assert_eq!(tokens("/~01").unwrap(), ["~1"]);
+        assert_eq!(JsonPointer::of_member("a/~b").tokens().collect::<Vec<_>>(), ["a/~b"]);
         assert_eq!(tokens(""), Err(InvalidPointer::Empty));
         assert_eq!(tokens("top_p"), Err(InvalidPointer::NoSlash("/top_p".into())));
         assert_eq!(tokens("/a~"), Err(InvalidPointer::Escape));

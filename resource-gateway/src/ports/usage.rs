@@ -25,7 +25,8 @@ pub trait UsageSink: Send + Sync + fmt::Debug {
 
     /// Saves a record. When this returns `Ok`, killing the process (SIGKILL) no longer loses it.
     ///
-    /// It has room for the records of admitted calls even when `admit` has begun to refuse.
+    /// It has room for the records of admitted calls even when `admit` has begun to refuse. Records of refused calls
+    /// (`Rejected`) were never admitted: while `admit` refuses they are not taken.
     ///
     /// # Errors
     /// The record could not be written. It is kept in memory and tried again, and `admit` refuses until that succeeds; the caller

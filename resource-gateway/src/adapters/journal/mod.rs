@@ -41,7 +41,7 @@ use self::{
     writer::{AppendError, Writer},
 };
 use crate::{
-    domain::usage::UsageRecord,
+    domain::usage::{UsageRecord, UsageState},
     ports::usage::{UsageSink, UsageStatus, UsageStore, UsageUnavailable},
 };
 
@@ -219,6 +219,10 @@ impl UsageSink for Journal {
     }
 
     fn record(&self, record: &UsageRecord) -> Result<(), UsageUnavailable> {
+        if record.state == UsageState::Rejected {
+            // Refused calls cost nothing and were not admitted: they must not fill what is kept for those that were.
+            self.admit()?;
+        }
         let frame = frame::encode(record).map_err(|error| {
             self.shared.lost_records.fetch_add(1, Ordering::Relaxed);
             tracing::error!(request.id = record.request_id.as_str(), %error, "usage record is lost");

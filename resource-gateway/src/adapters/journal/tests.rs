@@ -344,7 +344,12 @@ async fn new_calls_are_refused_at_the_cap_and_admitted_again_below_it() {
     let status = journal.status();
     assert!(status.refusing.unwrap().contains("its cap is 1500"));
     assert!(status.store_error.unwrap().contains("unavailable"));
-    // A call that was admitted before still finds room.
+    // A refused call finds none, one that was admitted before still does.
+    let refused = UsageRecord {
+        state: UsageState::Rejected,
+        ..record("refused")
+    };
+    assert!(matches!(journal.record(&refused), Err(UsageUnavailable::Full { .. })));
     journal.record(&record(&format!("r{taken:03}"))).unwrap();
     drop(journal);
 

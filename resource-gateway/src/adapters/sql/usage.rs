@@ -22,11 +22,10 @@ impl SqlUsage {
 #[async_trait]
 impl UsageStore for SqlUsage {
     async fn insert_usage(&self, batch: &UsageBatch) -> StoreResult<()> {
-        if !batch.is_empty() {
-            self.0
-                .execute(statements::INSERT_USAGE, args![batch.to_json_array()])
-                .await?;
-        }
+        // Also when it is empty: the statement still proves that the table is there and may be written.
+        self.0
+            .execute(statements::INSERT_USAGE, args![batch.to_json_array()])
+            .await?;
         Ok(())
     }
 }

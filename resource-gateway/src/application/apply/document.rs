@@ -10,7 +10,7 @@ use crate::{
     domain::{
         ids::{InterfaceName, ModelName, StrategyName, VendorName, check_name},
         interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Route, Timeouts},
-        vendor::{Address, BaseUrl, Credential, Pool, PoolStrategy, SecretKey, Vendor},
+        vendor::{Address, BaseUrl, Credential, Pool, PoolStrategy, SecretKey, Switch, Vendor},
     },
     ports::config_source::SecretSource,
 };
@@ -253,8 +253,8 @@ fn interface(mut table: Table, at: usize, faults: &mut Faults) -> InterfaceEntry
     let enabled = table.flag("enabled", true, faults);
     let routes = table.tables("routes", faults).into_iter();
     let routes = routes.map(|entry| route(entry, &name, faults)).collect();
-    let fields = table.tables("fields", faults).into_iter().flatten();
-    let fields = fields.filter_map(|entry| field(entry, faults)).collect();
+    let fields = table.tables("fields", faults).into_iter().enumerate();
+    let fields = fields.map(|(at, entry)| field(entry, at, faults)).collect();
     let timeouts = table
         .table("timeouts_ms", faults)
         .map_or_else(Timeouts::default, |table| timeouts(table, faults));
@@ -331,7 +331,16 @@ fn route(entry: Option<Table>, interface: &str, faults: &mut Faults) -> Route {
     }
 }
 
-fn field(mut table: Table, faults: &mut Faults) -> Option<FieldRule> {
+/// A rule, with substitutes for what cannot be read: a field that no request has, and a rule that does nothing to it.
+fn field(entry: Option<Table>, at: usize, faults: &mut Faults) -> FieldRule {
+    let substitute = || JsonPointer::of_member(&format!("?{at}"));
+    let Some(mut table) = entry else {
+        return FieldRule {
+            pointer: substitute(),
+            action: FieldAction::Forbid,
+            enabled: Switch::Off,
+        };
+    };
     let name = table.required_text("name", faults);
     let pointer = name.and_then(|name| {
         let pointer = JsonPointer::parse(&name);
@@ -339,37 +348,31 @@ fn field(mut table: Table, faults: &mut Faults) -> Option<FieldRule> {
             .map_err(|error| faults.add(table.at("name"), error.to_string()))
             .ok()
     });
-    let value = table.take("value");
     let enabled = table.flag("enabled", true, faults);
+    let action = action(&mut table, faults);
+    table.finish("name, value, enabled, allow_override, forbid", faults);
+    FieldRule {
+        pointer: pointer.unwrap_or_else(substitute),
+        action: action.unwrap_or(FieldAction::Forbid),
+        enabled: enabled.into(),
+    }
+}
+
+fn action(table: &mut Table, faults: &mut Faults) -> Option<FieldAction> {
+    let value = table.take("value");
     let allow_override = table.take("allow_override");
     let forbidden = table.flag("forbid", false, faults);
-    let action = match (forbidden, value, allow_override) {
-        (true, None, None) => Some(FieldAction::Forbid),
-        (true, Some(_), _) => {
-            faults.add(table.at("value"), "a forbidden field has no value");
-            None
-        }
-        (true, None, Some(_)) => {
-            faults.add(table.at("allow_override"), "a forbidden field has nothing to override");
-            None
-        }
-        (false, None, _) => {
-            faults.add(table.at("value"), "is missing (or forbid = true)");
-            None
-        }
-        (false, Some(value), None | Some(Value::Bool(false))) => Some(FieldAction::Force(value)),
-        (false, Some(value), Some(Value::Bool(true))) => Some(FieldAction::Fill(value)),
-        (false, Some(_), Some(_)) => {
-            faults.add(table.at("allow_override"), "must be true or false");
-            None
-        }
+    let (place, reason) = match (forbidden, value, allow_override) {
+        (true, None, None) => return Some(FieldAction::Forbid),
+        (false, Some(value), None | Some(Value::Bool(false))) => return Some(FieldAction::Force(value)),
+        (false, Some(value), Some(Value::Bool(true))) => return Some(FieldAction::Fill(value)),
+        (true, Some(_), _) => ("value", "a forbidden field has no value"),
+        (true, None, Some(_)) => ("allow_override", "a forbidden field has nothing to override"),
+        (false, None, _) => ("value", "is missing (or forbid = true)"),
+        (false, Some(_), Some(_)) => ("allow_override", "must be true or false"),
     };
-    table.finish("name, value, enabled, allow_override, forbid", faults);
-    Some(FieldRule {
-        pointer: pointer?,
-        action: action?,
-        enabled: enabled.into(),
-    })
+    faults.add(table.at(place), reason);
+    None
 }
 
 fn timeouts(mut table: Table, faults: &mut Faults) -> Timeouts {

@@ -1,0 +1,7 @@
+//! Integration tests of the gateway.
+
+mod apply;
+mod journal;
+mod storage;
+mod storage_snapshots;
+mod storage_world;

@@ -1,0 +1,327 @@
+//! One contract over both engines: what goes in comes out, changes are atomic, usage stays single.
+
+use resource_gateway::{
+    adapters::sql::SqlUsage,
+    domain::{
+        ids::{InterfaceName, ModelName, StrategyName, VendorName},
+        interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Route, Timeouts},
+        snapshot::Revision,
+        usage::UsageRecord,
+        vendor::{Address, BaseUrl, Credential, Pool, PoolStrategy, SecretKey, Switch, Vendor},
+    },
+    ports::{
+        config_source::{ConfigSource as _, ConfigStore as _, StoreError},
+        usage::{UsageBatch, UsageStore as _},
+    },
+};
+use sql_kit::{Sql, args, sql};
+use std::time::Duration;
+
+use crate::storage_world::{World, bare_record, full_record};
+
+const SEALED: Sql = sql!("SELECT secret_key FROM vendor WHERE name = ?");
+const MOVE_SECRET: Sql =
+    sql!("UPDATE vendor SET secret_key = (SELECT secret_key FROM vendor WHERE name = ?) WHERE name = ?");
+const BREAK_CAPABILITY: Sql = sql!("UPDATE interface SET capability = 'sorcery'");
+const COUNT: Sql = sql!("SELECT COUNT(*) FROM usage_record");
+const ALL_USAGE: Sql = sql!(
+    "SELECT request_id, time, tenant, client_id, sub, interface, capability, vendor, model, state, stream, \
+     input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, estimated, attempts, duration_ms, \
+     first_byte_ms FROM usage_record ORDER BY request_id"
+);
+const DROP_USAGE: Sql = sql!("DROP TABLE usage_record");
+
+fn vendor(name: &str) -> Vendor {
+    let address = |url: &str, weight| Address {
+        url: BaseUrl::parse(url).unwrap(),
+        weight,
+    };
+    Vendor {
+        name: VendorName::new(name),
+        strategy: StrategyName::new("openai"),
+        enabled: Switch::On,
+        base_url: Some(BaseUrl::parse("https://api.test/v1").unwrap()),
+        credential: Credential {
+            app_id: Some("app".into()),
+            secret_id: Some("id".into()),
+            secret_key: SecretKey::Present("sk-very-secret".to_owned().into()),
+        },
+        pool: Pool {
+            strategy: Some(PoolStrategy::Random),
+            addresses: vec![address("http://10.0.0.2:8000", 3), address("http://10.0.0.1", 0)],
+        },
+    }
+}
+
+fn interface(name: &str) -> Interface {
+    let rule = |pointer: &str, action| FieldRule {
+        pointer: JsonPointer::parse(pointer).unwrap(),
+        action,
+        enabled: Switch::On,
+    };
+    let route = |vendor: &str, model: &str, weight, priority| Route {
+        vendor: VendorName::new(vendor),
+        model: ModelName::new(model),
+        weight,
+        priority,
+    };
+    Interface {
+        name: InterfaceName::new(name),
+        capability: Capability::Chat,
+        enabled: Switch::Off,
+        routes: vec![route("b", "m2", 2, 1), route("a", "m1", 1, 0)],
+        fields: vec![
+            rule("/temperature", FieldAction::Fill(serde_json::json!(0.25))),
+            rule(
+                "/metadata/team",
+                FieldAction::Force(serde_json::json!({"a": [1, null, "x"]})),
+            ),
+            FieldRule {
+                enabled: Switch::Off,
+                ..rule("/user", FieldAction::Forbid)
+            },
+        ],
+        timeouts: Timeouts {
+            connect: Duration::from_millis(1),
+            first_byte: Duration::from_millis(2),
+            idle: Duration::from_millis(3),
+            total: Duration::from_millis(4),
+        },
+        log: LogPolicy { metadata: Switch::Off },
+    }
+}
+
+async fn put(world: &World, vendors: &[Vendor], interfaces: &[Interface]) -> Revision {
+    let mut change = world.config.begin_change().await.unwrap();
+    for vendor in vendors {
+        change.put_vendor(vendor).await.unwrap();
+    }
+    for interface in interfaces {
+        change.put_interface(interface).await.unwrap();
+    }
+    change.commit().await.unwrap()
+}
+
+/// One test per engine for each promise.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            use crate::storage_world::World;
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(World::sqlite().await).await; })+
+        }
+        mod postgres {
+            use crate::storage_world::World;
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(World::postgres().await).await; })+
+        }
+    };
+}
+
+on_both!(
+    what_is_put_comes_back_and_counts_the_revision_up,
+    putting_again_replaces_the_whole,
+    a_change_that_is_dropped_never_was,
+    changes_at_once_come_one_after_the_other,
+    a_secret_is_sealed_and_opens_only_in_its_row_and_with_its_key,
+    a_row_that_makes_no_sense_is_named,
+    usage_comes_back_as_it_was_and_stays_single,
+    batches_that_overlap_do_not_block_each_other,
+    an_empty_batch_tells_whether_usage_can_be_stored,
+);
+
+async fn what_is_put_comes_back_and_counts_the_revision_up(world: World) {
+    assert_eq!(world.config.current_revision().await.unwrap(), Revision(0));
+    let empty = world.config.load_rows().await.unwrap();
+    assert!(empty.vendors.is_empty() && empty.interfaces.is_empty());
+
+    let mut plain = vendor("b");
+    plain.base_url = None;
+    plain.credential = Credential::default();
+    plain.pool = Pool::default();
+    let revision = put(&world, &[vendor("a"), plain.clone()], &[interface("chat")]).await;
+
+    assert_eq!(revision, Revision(1));
+    let rows = world.config.load_rows().await.unwrap();
+    assert_eq!(rows.revision, Revision(1));
+    assert_eq!(rows.vendors, [vendor("a"), plain]);
+    assert_eq!(rows.interfaces, [interface("chat")]);
+}
+
+async fn putting_again_replaces_the_whole(world: World) {
+    put(&world, &[vendor("a"), vendor("b")], &[interface("chat")]).await;
+    let mut less = interface("chat");
+    less.routes.truncate(1);
+    less.fields.clear();
+    let mut poorer = vendor("a");
+    poorer.credential = Credential::default();
+    poorer.pool = Pool::default();
+    put(&world, &[poorer.clone()], &[less.clone()]).await;
+    let rows = world.config.load_rows().await.unwrap();
+    assert_eq!(rows.revision, Revision(2));
+    assert_eq!(rows.vendors, [poorer, vendor("b")]);
+    assert_eq!(rows.interfaces, [less]);
+}
+
+async fn a_change_that_is_dropped_never_was(world: World) {
+    let mut change = world.config.begin_change().await.unwrap();
+    change.put_vendor(&vendor("a")).await.unwrap();
+    assert_eq!(change.load_rows().await.unwrap().vendors, [vendor("a")]);
+    drop(change);
+    let rows = world.config.load_rows().await.unwrap();
+    assert_eq!((rows.revision, rows.vendors.len()), (Revision(0), 0));
+}
+
+async fn changes_at_once_come_one_after_the_other(world: World) {
+    let mut racers = tokio::task::JoinSet::new();
+    for racer in 0..8 {
+        let config = world.config.clone();
+        racers.spawn(async move {
+            let mut change = config.begin_change().await.unwrap();
+            // Reads its own beginning, not that of a racer.
+            let before = change.load_rows().await.unwrap();
+            change.put_vendor(&vendor(&format!("v{racer}"))).await.unwrap();
+            let after = change.commit().await.unwrap();
+            assert_eq!(after.0, before.revision.0 + 1);
+            assert_eq!(before.vendors.len(), usize::try_from(before.revision.0).unwrap());
+        });
+    }
+    while let Some(raced) = racers.join_next().await {
+        raced.unwrap();
+    }
+    let rows = world.config.load_rows().await.unwrap();
+    assert_eq!((rows.revision, rows.vendors.len()), (Revision(8), 8));
+}
+
+async fn a_secret_is_sealed_and_opens_only_in_its_row_and_with_its_key(world: World) {
+    put(&world, &[vendor("a"), vendor("b")], &[]).await;
+    let (sealed,): (Option<Vec<u8>>,) = world.db.one(SEALED, args!["a"]).await.unwrap();
+    let sealed = sealed.unwrap();
+    assert!(!sealed.windows(4).any(|bytes| bytes == b"very"));
+
+    world.db.execute(MOVE_SECRET, args!["a", "b"]).await.unwrap();
+    let secrets = |rows: &[Vendor]| -> Vec<bool> {
+        rows.iter()
+            .map(|vendor| vendor.credential.secret_key.present().is_some())
+            .collect()
+    };
+    let rows = world.config.load_rows().await.unwrap();
+    assert_eq!(secrets(&rows.vendors), [true, false], "a moved secret does not open");
+
+    let others = tempfile::tempdir().unwrap();
+    let stranger = World::config_with(&world.db, &others);
+    let rows = stranger.load_rows().await.unwrap();
+    assert_eq!(secrets(&rows.vendors), [false, false]);
+    assert!(matches!(rows.vendors[0].credential.secret_key, SecretKey::Unreadable));
+    // What cannot be read cannot be written back either.
+    let mut change = stranger.begin_change().await.unwrap();
+    let refused = change.put_vendor(&rows.vendors[0]).await;
+    assert!(matches!(
+        refused,
+        Err(StoreError::Corrupt {
+            column: "secret_key",
+            ..
+        })
+    ));
+    assert!(!format!("{:?}", world.config).contains("very"));
+}
+
+async fn a_row_that_makes_no_sense_is_named(world: World) {
+    put(&world, &[vendor("a"), vendor("b")], &[interface("chat")]).await;
+    world.db.execute(BREAK_CAPABILITY, args![]).await.unwrap();
+    let error = world.config.load_rows().await.unwrap_err();
+    assert_eq!(error.to_string(), "row \"chat\" of interface is corrupt in capability");
+}
+
+#[derive(Debug, PartialEq, sqlx::FromRow)]
+struct UsageRow {
+    request_id: String,
+    time: i64,
+    tenant: Option<String>,
+    client_id: String,
+    sub: String,
+    interface: String,
+    capability: String,
+    vendor: Option<String>,
+    model: Option<String>,
+    state: String,
+    stream: bool,
+    input_tokens: i64,
+    output_tokens: i64,
+    cached_input_tokens: Option<i64>,
+    reasoning_tokens: Option<i64>,
+    estimated: bool,
+    attempts: i64,
+    duration_ms: i64,
+    first_byte_ms: Option<i64>,
+}
+
+impl From<&UsageRecord> for UsageRow {
+    fn from(record: &UsageRecord) -> Self {
+        let count = |number: u64| i64::try_from(number).unwrap();
+        Self {
+            request_id: record.request_id.to_string(),
+            time: record.time.as_micros(),
+            tenant: record.tenant.as_ref().map(ToString::to_string),
+            client_id: record.client_id.to_string(),
+            sub: record.sub.to_string(),
+            interface: record.interface.to_string(),
+            capability: record.capability.as_str().to_owned(),
+            vendor: record.vendor.as_ref().map(ToString::to_string),
+            model: record.model.as_ref().map(ToString::to_string),
+            state: record.state.as_str().to_owned(),
+            stream: record.stream,
+            input_tokens: count(record.input_tokens),
+            output_tokens: count(record.output_tokens),
+            cached_input_tokens: record.cached_input_tokens.map(count),
+            reasoning_tokens: record.reasoning_tokens.map(count),
+            estimated: record.estimated,
+            attempts: i64::from(record.attempts),
+            duration_ms: count(record.duration_ms),
+            first_byte_ms: record.first_byte_ms.map(count),
+        }
+    }
+}
+
+fn batch(records: &[UsageRecord]) -> UsageBatch {
+    let mut batch = UsageBatch::new();
+    for record in records {
+        batch.push(&serde_json::to_string(record).unwrap());
+    }
+    batch
+}
+
+async fn usage_comes_back_as_it_was_and_stays_single(world: World) {
+    let usage = SqlUsage::new(world.db.clone());
+    let (a, b) = (full_record("a"), bare_record("b"));
+    usage.insert_usage(&batch(&[b.clone(), a.clone()])).await.unwrap();
+    let mut again = a.clone();
+    again.output_tokens = 999;
+    usage.insert_usage(&batch(&[again, full_record("c")])).await.unwrap();
+    let rows: Vec<UsageRow> = world.db.all(ALL_USAGE, args![]).await.unwrap();
+    assert_eq!(rows, [UsageRow::from(&a), (&b).into(), (&full_record("c")).into()]);
+}
+
+async fn batches_that_overlap_do_not_block_each_other(world: World) {
+    let mut racers = tokio::task::JoinSet::new();
+    for racer in 0..4 {
+        let usage = SqlUsage::new(world.db.clone());
+        racers.spawn(async move {
+            let mut records: Vec<_> = (0..200).map(|at| full_record(&format!("r{at:03}"))).collect();
+            if racer % 2 == 1 {
+                records.reverse();
+            }
+            usage.insert_usage(&batch(&records)).await.unwrap();
+        });
+    }
+    while let Some(raced) = racers.join_next().await {
+        raced.unwrap();
+    }
+    let (count,): (i64,) = world.db.one(COUNT, args![]).await.unwrap();
+    assert_eq!(count, 200);
+}
+
+async fn an_empty_batch_tells_whether_usage_can_be_stored(world: World) {
+    let usage = SqlUsage::new(world.db.clone());
+    usage.insert_usage(&UsageBatch::new()).await.unwrap();
+    world.db.execute(DROP_USAGE, args![]).await.unwrap();
+    assert!(usage.insert_usage(&UsageBatch::new()).await.is_err());
+}
