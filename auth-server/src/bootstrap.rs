@@ -225,6 +225,8 @@ impl Provider {
             self.clients.invalidate();
             self.keyring.reload().await?;
             *seen = revision;
+        } else if self.keyring.is_stale() {
+            self.keyring.reload().await?;
         }
         Ok(())
     }

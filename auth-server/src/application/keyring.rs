@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
-use service_kit::Clock;
+use service_kit::{Clock, Timestamp};
 use token_keys::{Jwks, KeyError, MasterKey, SigningKeyPair, VerifiedJwt, VerifyError};
 
 use crate::{
@@ -36,6 +36,8 @@ struct Keys {
     current: Vec<Arc<SigningKeyPair>>,
     verifiers: Jwks,
     document: Arc<[u8]>,
+    /// When the first of them retires.
+    until: Option<Timestamp>,
 }
 
 /// Signs and verifies with the installation's keys.
@@ -76,6 +78,11 @@ impl Keyring {
         Ok(())
     }
 
+    /// Whether a key has retired since they were read.
+    pub fn is_stale(&self) -> bool {
+        self.keys.load().until.is_some_and(|at| at <= self.clock.now())
+    }
+
     /// Signs claims with the current key of an algorithm.
     ///
     /// # Errors
@@ -113,7 +120,8 @@ async fn read(store: &dyn SigningKeys, clock: &dyn Clock, master: &MasterKey) ->
     }
     let public: Vec<&Map<String, Value>> = served.iter().map(|key| &key.public_jwk).collect();
     let document = json!({ "keys": public }).to_string().into_bytes().into();
-    Ok(Keys { current, verifiers: Jwks::from_keys(public.iter().copied()), document })
+    let until = served.iter().filter_map(|key| key.retire_at).min();
+    Ok(Keys { current, verifiers: Jwks::from_keys(public.iter().copied()), document, until })
 }
 
 /// Where a sealed private key belongs: it opens nowhere else.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Query, State, rejection::JsonRejection},
+    extract::{
+        Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
     response::Response,
 };
 use http::{HeaderMap, StatusCode};
@@ -48,11 +51,12 @@ pub(crate) struct StreamName {
 /// Answers what the receiver has not acknowledged.
 pub(crate) async fn post(
     State(app): State<App>,
-    Query(StreamName { stream }): Query<StreamName>,
+    query: Result<Query<StreamName>, QueryRejection>,
     headers: HeaderMap,
     body: Result<Json<PollRequest>, JsonRejection>,
 ) -> Result<Response, OAuthError> {
     let receiver = receiver(&app, &headers).await?;
+    let Query(StreamName { stream }) = query.map_err(|error| TokenError::InvalidRequest(error.body_text()))?;
     let Json(request) = body.map_err(|error| TokenError::InvalidRequest(error.body_text()))?;
     for (jti, error) in &request.set_errs {
         tracing::warn!(set.jti = %jti, %error, "a receiver could not use a security event");

@@ -1,7 +1,7 @@
 //! `/account`: my sessions, my connected applications.
 
 use axum::{
-    extract::{Query, Request, State},
+    extract::{Query, Request, State, rejection::QueryRejection},
     response::Response,
 };
 use http::StatusCode;
@@ -40,8 +40,9 @@ const DONE: &[(&str, Flash)] = &[
 pub(super) async fn get(
     State(app): State<App>,
     browser: Browser,
-    Query(Done { done }): Query<Done>,
+    query: Result<Query<Done>, QueryRejection>,
 ) -> Result<Response, PageError> {
+    let Query(Done { done }) = query?;
     let Some(session) = browser.session(&app).await? else { return Ok(see_other(&app.path("/login"))) };
     let Some(overview) = app.account.overview(&session).await? else { return Ok(see_other(&app.path("/login"))) };
     let shown = page(&app, &browser, None);

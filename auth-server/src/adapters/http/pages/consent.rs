@@ -1,7 +1,7 @@
 //! `/consent`: what an application may do.
 
 use axum::{
-    extract::{Query, Request, State},
+    extract::{Query, Request, State, rejection::QueryRejection},
     response::Response,
 };
 use http::StatusCode;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     adapters::http::App,
-    application::authorize::Step,
+    application::authorize::Decision,
     domain::session::Session,
 };
 
@@ -28,13 +28,14 @@ fn expired() -> PageError {
 pub(super) async fn get(
     State(app): State<App>,
     browser: Browser,
-    Query(which): Query<Which>,
+    query: Result<Query<Which>, QueryRejection>,
 ) -> Result<Response, PageError> {
+    let Query(which) = query?;
     let pending = browser.pending(&app, which.request.as_deref()).await?.ok_or_else(expired)?;
     let session = browser.session(&app).await?;
-    match (app.authorize.advance(&pending.request, session.as_ref()).await?, session) {
-        (Step::Consent { client, known }, Some(session)) => {
-            let user = app.account.users.find_user(&session.user).await?.ok_or_else(expired)?;
+    match (app.authorize.decide(&pending.request, session.as_ref()).await?, session) {
+        (Decision::Consent { client, known }, Some(session)) => {
+            let user = app.account.person(&session.user).await?.ok_or_else(expired)?;
             let shown = page(&app, &browser, pending.request.ui_locales.as_deref());
             let scopes = pending.request.scope.iter().map(|scope| {
                 let line = ScopeLine::new(&shown.t, scope);
@@ -79,11 +80,8 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
 }
 
 async fn allow(app: &App, browser: &Browser, pending: &Pending, session: &Session) -> Result<Response, PageError> {
-    // Only somebody whose sign-in satisfies the request may agree to it.
-    if pending.request.is_signed_in_by(session, app.clock.now()) {
-        app.authorize.consent(&pending.request, &session.user).await?;
-    }
-    flow::resume(app, browser, pending).await
+    let step = app.authorize.consent(&pending.request, session).await?;
+    flow::follow(app, browser, pending, step).await
 }
 
 /// Signs the person out of this browser and asks who they are, for the same request.

@@ -1,7 +1,7 @@
 //! `/login`: username and password.
 
 use axum::{
-    extract::{Query, Request, State},
+    extract::{Query, Request, State, rejection::QueryRejection},
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
@@ -30,8 +30,9 @@ pub(super) struct Which {
 pub(super) async fn get(
     State(app): State<App>,
     browser: Browser,
-    Query(which): Query<Which>,
+    query: Result<Query<Which>, QueryRejection>,
 ) -> Result<Response, PageError> {
+    let Query(which) = query?;
     let pending = browser.pending(&app, which.request.as_deref()).await?;
     let gone = which.request.is_some() && pending.is_none();
     let problem = gone.then_some(LoginProblem::FormExpired);
@@ -105,7 +106,7 @@ async fn tenant(app: &App, pending: Option<&Pending>) -> Result<TenantId, PageEr
 
 pub(super) async fn client(app: &App, pending: Option<&Pending>) -> Result<Option<std::sync::Arc<Client>>, PageError> {
     match pending {
-        Some(pending) => Ok(app.authorize.clients.find(&pending.request.client_id).await?),
+        Some(pending) => Ok(app.authorize.client_of(&pending.request).await?),
         None => Ok(None),
     }
 }
