@@ -1,3 +1,6 @@
 //! Integration tests of the provider: one binary, one module per subject.
 
+mod app;
+mod oauth;
+mod pages;
 mod storage;

@@ -1,0 +1,17 @@
+//! The protocol's endpoints.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod authorize;
+mod client_auth;
+mod code;
+mod events;
+mod introspect;
+mod metadata;
+mod pkce;
+mod redirect_uri;
+mod refresh;
+mod revoke;
+mod token;
+mod tokens;
+mod userinfo;
