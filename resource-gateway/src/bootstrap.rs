@@ -321,8 +321,9 @@ impl Gateway {
         })
     }
 
-    /// Starts what runs beside the requests. Usage is handed over until `records_end`, which comes after the last reply.
-    fn start(self: &Arc<Self>, tasks: &Tasks, records: &Tasks) {
+    /// Starts what runs beside the requests. Usage is handed over until `records` stops, which has to
+    /// come after the last reply.
+    pub fn start(self: &Arc<Self>, tasks: &Tasks, records: &Tasks) {
         tasks.spawn(self.keys.clone().keep_fresh(tasks.clone()));
         tasks.spawn(self.follow.clone().run(tasks.clone()));
         let (snapshots, stop) = (self.snapshots.clone(), tasks.stop_token());
@@ -331,7 +332,11 @@ impl Gateway {
         records.spawn(async move { journal.follow(stop).await });
     }
 
-    fn ready(&self) -> Result<(), String> {
+    /// Whether requests can be served.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn ready(&self) -> Result<(), String> {
         if !self.keys.is_loaded() {
             return Err("the provider's keys were not loaded yet".to_owned());
         }
