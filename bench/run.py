@@ -108,8 +108,10 @@ def free_port():
 
 
 class Bench:
-    def __init__(self, services, kit):
-        self.services, self.kit = pathlib.Path(services), pathlib.Path(kit)
+    def __init__(self, services, kit, wanted):
+        # Only what is measured is started.
+        self.with_gateway = bool({"start", "gateway", "latency"} & set(wanted))
+        self.services, self.kit = pathlib.Path(services).resolve(), pathlib.Path(kit).resolve()
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="hexgate-bench-"))
         self.children, self.rows, self.notes = [], [], []
         names = ["auth", "auth_status", "gateway", "gateway_status", "hello", "proxy", "upstream"]
@@ -168,19 +170,23 @@ class Bench:
         )
         self.cli("auth-server", "migrate", "--config", "auth.toml")
         self.cli("auth-server", "apply", "documents.toml", "--config", "auth.toml")
+        if not self.with_gateway:
+            return
         self.cli("resource-gateway", "migrate", "--config", "gateway.toml")
         self.cli("resource-gateway", "apply", "interfaces.toml", "--config", "gateway.toml")
 
     def serve(self, name, config):
-        return self.spawn(config, [self.services / name, "serve", "--config", f"{config}.toml"], SERVER_CORE, {"RUST_LOG": "warn"})
+        return self.spawn(config, [self.services / name, "serve", "--config", f"{config}.toml"], SERVER_CORE)
 
     def start(self):
         self.wait_port(self.port["auth"], self.serve("auth-server", "auth"))
-        self.wait_port(self.port["gateway"], self.serve("resource-gateway", "gateway"))
         at = lambda name: f"127.0.0.1:{self.port[name]}"
         self.wait_port(self.port["upstream"], self.spawn("upstream", [self.kit / "mock-upstream", at("upstream")], LOAD_CORE))
         self.wait_port(self.port["hello"], self.spawn("hello", [self.kit / "hello", at("hello")], SERVER_CORE))
         self.wait_port(self.port["proxy"], self.spawn("proxy", [self.kit / "proxy", at("proxy"), at("upstream")], SERVER_CORE))
+        if not self.with_gateway:
+            return
+        self.serve("resource-gateway", "gateway")
         deadline = time.monotonic() + 20
         while self.get(self.port["gateway_status"], "/readyz")[0] != 200:
             if time.monotonic() > deadline:
@@ -427,6 +433,8 @@ class Bench:
 
     def loaded(self):
         for name, config in (("auth-server", "auth"), ("resource-gateway", "gateway")):
+            if config not in self.pid:
+                continue
             before = self.idle.get(config)
             after = self.rss(config)
             self.row(f"RSS after all load, {name}", "flat", f"{after * 1.048576:.0f} MB", before is None or after < before + 40, f"idle {before * 1.048576:.0f} MB" if before else "")
@@ -449,7 +457,7 @@ def main():
     arguments = parser.parse_args()
     all_names = ["tokens", "pages", "code", "logins", "gateway", "latency"]
     wanted = arguments.names or ["start", *all_names]
-    bench = Bench(arguments.services, arguments.kit)
+    bench = Bench(arguments.services, arguments.kit, wanted)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         bench.configure()

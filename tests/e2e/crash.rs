@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -19,30 +19,21 @@ use crate::{
 
 /// Eight callers at once, plain and streamed in turn; each notes the ids of answers that it got whole.
 async fn traffic(caller: &Caller<'_>, stop: &AtomicBool, whole: &Mutex<BTreeSet<String>>) {
-    let ids = AtomicUsize::new(0);
-    join_all((0..8).map(|lane| {
-        let ids = &ids;
-        async move {
-            while !stop.load(Ordering::Relaxed) {
-                let id = format!("crash-{lane}-{}", ids.fetch_add(1, Ordering::Relaxed));
-                let mut body = chat("t-echo");
-                body["stream"] = Value::Bool(lane % 2 == 0);
-                let Ok(response) = caller
-                    .request("/v1/chat/completions", &body)
-                    .header("x-request-id", &id)
-                    .send()
-                    .await
-                else {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                    continue;
-                };
-                let status = response.status();
-                if let Ok(text) = response.text().await
-                    && status == 200
-                    && (lane % 2 == 1 || text.contains("[DONE]"))
-                {
-                    whole.lock().unwrap().insert(id);
-                }
+    join_all((0..8).map(|lane| async move {
+        let mut body = chat("t-echo");
+        body["stream"] = Value::Bool(lane % 2 == 0);
+        while !stop.load(Ordering::Relaxed) {
+            let Ok(response) = caller.request("/v1/chat/completions", &body).send().await else {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                continue;
+            };
+            let status = response.status();
+            let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+            if let Ok(text) = response.text().await
+                && status == 200
+                && (lane % 2 == 1 || text.contains("[DONE]"))
+            {
+                whole.lock().unwrap().insert(id);
             }
         }
     }))

@@ -220,7 +220,7 @@ impl World {
         );
         let gateway_config = format!(
             "listen = \"127.0.0.1:{gateway_port}\"\nmanagement_listen = \"127.0.0.1:{gateway_status}\"\n{}\n\
-             [database]\nurl = \"{}\"\n[auth]\nissuer = \"{issuer}\"\naudience = \"{gateway}\"\n[keys]\ndir = \"{}\"\n",
+             [database]\nurl = \"{}\"\n[auth]\nissuer = \"{issuer}\"\naudience = \"{gateway}\"\nleeway_s = 1\n[keys]\ndir = \"{}\"\n",
             settings.gateway,
             databases.gateway,
             keys.display(),
@@ -426,17 +426,28 @@ impl World {
         .await
     }
 
-    /// Every `request_id` in `usage_record`, sorted.
+    /// Every `request_id` in `usage_record`.
     pub(crate) async fn usage_request_ids(&self) -> Vec<String> {
-        const SQL: &str = "SELECT request_id FROM usage_record ORDER BY request_id";
+        self.usage_texts("SELECT request_id FROM usage_record").await
+    }
+
+    /// The states of an interface's usage rows.
+    pub(crate) async fn usage_of_interface(&self, interface: &str) -> Vec<String> {
+        assert!(interface.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+        let sql = format!("SELECT state FROM usage_record WHERE interface = '{interface}'");
+        self.usage_texts(&sql).await
+    }
+
+    async fn usage_texts(&self, sql: &str) -> Vec<String> {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match self.engine {
             Engine::Sqlite => {
                 let mut connection = sqlx::SqliteConnection::connect(&self.databases.gateway).await.unwrap();
-                sqlx::query_scalar(SQL).fetch_all(&mut connection).await.unwrap()
+                sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
             }
             Engine::Postgres => {
                 let mut connection = sqlx::PgConnection::connect(&self.databases.gateway).await.unwrap();
-                sqlx::query_scalar(SQL).fetch_all(&mut connection).await.unwrap()
+                sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
             }
         }
     }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import * as client from 'openid-client'
-import { demo, launch, person, signIn } from './support.mjs'
+import { demo, launch, person, press, signIn } from './support.mjs'
 
 const { web, spa, service, resource_server, console: admin } = demo.clients
 const discover = (id, authentication) =>
@@ -17,7 +17,7 @@ async function authorize(url, changes = {}) {
   const { context, page } = await person(browser)
   await page.goto(url.href)
   await signIn(page)
-  if (await page.$('#consent-allow')) await page.click('#consent-allow')
+  if (await page.$('#consent-allow')) await press(page, '#consent-allow')
   await page.waitForSelector('#app')
   const back = new URL(page.url())
   if (changes.keep) return { back, context, page }
@@ -66,7 +66,7 @@ test('a confidential app: code, userinfo, refresh, introspection, revocation, en
 
     const end = client.buildEndSessionUrl(config, { id_token_hint: tokens.id_token, post_logout_redirect_uri: 'http://127.0.0.1:8080/', state: 'bye' })
     await page.goto(end.href)
-    if (await page.$('#logout-confirm')) await page.click('#logout-confirm')
+    if (await page.$('#logout-confirm')) await press(page, '#logout-confirm')
     await page.waitForSelector('#app')
     assert.equal(page.url(), 'http://127.0.0.1:8080/?state=bye')
     await context.close()

@@ -1,7 +1,7 @@
 // The provider's pages in Chromium, with scripts and without, as a person meets them.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { answer, authorizationUrl, demo, launch, person, signIn } from './support.mjs'
+import { answer, authorizationUrl, demo, launch, person, press, signIn } from './support.mjs'
 
 const { web, spa } = demo.clients
 const { alice } = demo.users
@@ -33,7 +33,7 @@ everywhere('sign-in and consent lead back to the app with a code', async ({ page
   await signIn(page)
   assert.match(new URL(page.url()).pathname, /^\/consent/)
   assert.match(await page.textContent('main'), /Demo web app/)
-  await page.click('#consent-allow')
+  await press(page, '#consent-allow')
   await page.waitForSelector('#app')
   assert.equal(answer(page, web).get('state'), asked.state)
   assert.ok(answer(page, web).get('code'))
@@ -59,7 +59,7 @@ everywhere('a wrong password is said plainly and the name stays', async ({ page 
 
 everywhere('cancelling the sign-in tells the app', async ({ page }) => {
   await page.goto(authorizationUrl(web, 'openid').url)
-  await page.click('#login-cancel')
+  await press(page, '#login-cancel')
   await page.waitForSelector('#app')
   assert.equal(answer(page, web).get('error'), 'access_denied')
 })
@@ -67,7 +67,7 @@ everywhere('cancelling the sign-in tells the app', async ({ page }) => {
 everywhere('denying consent tells the app', async ({ page }) => {
   await page.goto(authorizationUrl(web, 'openid', { prompt: 'consent' }).url)
   await signIn(page)
-  await page.click('#consent-deny')
+  await press(page, '#consent-deny')
   await page.waitForSelector('#app')
   assert.equal(answer(page, web).get('error'), 'access_denied')
 })
@@ -76,8 +76,8 @@ everywhere('form_post arrives as a POST with nothing in the URL', async ({ page,
   const asked = authorizationUrl(web, 'openid', { response_mode: 'form_post', prompt: 'consent' })
   await page.goto(asked.url)
   await signIn(page)
-  await page.click('#consent-allow')
-  if (!scripts) await page.click('main button[type=submit]')
+  await press(page, '#consent-allow')
+  if (!scripts) await press(page, 'main button[type=submit]')
   await page.waitForSelector('#app')
   const post = arrived.find((request) => request.method === 'POST')
   assert.equal(post.url, web.redirect_uri)
@@ -90,7 +90,7 @@ everywhere('form_post arrives as a POST with nothing in the URL', async ({ page,
 everywhere('the account page lists sessions and apps, disconnects an app and signs out', async ({ page }) => {
   await page.goto(authorizationUrl(web, 'openid profile', { prompt: 'consent' }).url)
   await signIn(page)
-  await page.click('#consent-allow')
+  await press(page, '#consent-allow')
   await page.waitForSelector('#app')
   await page.goto(`${demo.issuer}/account`)
   assert.match(await page.textContent('main'), /Alice Liddell/)
@@ -98,11 +98,11 @@ everywhere('the account page lists sessions and apps, disconnects an app and sig
   assert.ok((await page.$$('button[value=end-session]')).length >= 1)
   const row = page.locator('li.row', { hasText: 'Demo web app' })
   await row.locator('button[value=remove-app]').click()
-  assert.equal(await page.locator('li.row', { hasText: 'Demo web app' }).count(), 0)
-  await page.click('a[href$="/logout"]')
-  await page.click('#logout-cancel')
+  await row.waitFor({ state: 'detached' })
+  await press(page, 'a[href$="/logout"]')
+  await press(page, '#logout-cancel')
   await page.goto(`${demo.issuer}/logout`)
-  await page.click('#logout-confirm')
+  await press(page, '#logout-confirm')
   await page.waitForSelector('#logged-out')
   await page.goto(`${demo.issuer}/account`)
   await page.waitForSelector('#login-submit')

@@ -36,10 +36,16 @@ export async function person(browser, options = {}) {
   return { context, page, arrived, problems }
 }
 
+/** Presses a button that leads to another page, and waits until that is there. */
+export async function press(page, button) {
+  await Promise.all([page.waitForEvent('framenavigated'), page.click(button)])
+  await page.waitForLoadState()
+}
+
 export async function signIn(page, user = demo.users.alice, password = user.password) {
   await page.fill('#username', user.username)
   await page.fill('#password', password)
-  await page.click('#login-submit')
+  await press(page, '#login-submit')
 }
 
 /** An authorization URL of a demo client, with changes to its parameters. */
