@@ -49,7 +49,7 @@ use crate::{
     config::Config,
     ports::{
         crypto::PasswordHasher,
-        store::{Housekeeping as _, Revisions as _, Transactions as _},
+        store::{Housekeeping as _, Revisions as _, SigningKeys as _, Transactions as _},
     },
 };
 
@@ -92,20 +92,26 @@ impl std::fmt::Debug for Foundation {
 }
 
 impl Foundation {
-    /// Connects, migrates, and loads the master key.
+    /// Connects, migrates, and loads the master key, which is made only for a database that has no signing keys yet: with another one nothing that is
+    /// sealed or hashed would ever open again.
     ///
     /// # Errors
-    /// When the database or the master key cannot be used.
+    /// When the database or the master key cannot be used, or when they do not belong together.
     pub async fn lay(config: &Config, ambient: Ambient) -> anyhow::Result<Self> {
-        let master = MasterKey::load_or_create(&config.keys.dir)?;
-        let options = Options {
-            postgres_connections: config.database.max_connections,
-            application_name: "hexgate auth-server".into(),
-            ..Options::default()
-        };
-        let store = SqlStore::connect(&config.database.url, &options).await.context("database.url")?;
+        let store = Arc::new(connect(config).await?);
         store.migrate().await.context("the schema could not be migrated")?;
-        let store = Arc::new(store);
+        let is_new = store.list_keys().await?.is_empty();
+        let master = match is_new {
+            true => MasterKey::load_or_create(&config.keys.dir)?,
+            false => MasterKey::load(&config.keys.dir).context("this database has signing keys, so its master key must be there")?,
+        };
+        let foundation = Self::on(config, ambient, store, master)?;
+        foundation.key_factory.ensure().await?;
+        foundation.check_keys().await?;
+        Ok(foundation)
+    }
+
+    fn on(config: &Config, ambient: Ambient, store: Arc<SqlStore>, master: MasterKey) -> anyhow::Result<Self> {
         let policy = Arc::new(policy(config));
         let hasher = Arc::new(Argon2Hasher::start(&config.password_hashing, Arc::clone(&ambient.entropy))?);
         let revocations = Arc::new(RevocationLog::new(
@@ -124,14 +130,10 @@ impl Foundation {
         Ok(Self { store, policy, hasher, secrets, revocations, key_factory, ambient, master })
     }
 
-    /// Opens every signing key with the master key and tells how many are published.
-    ///
-    /// # Errors
-    /// When one does not open.
-    pub async fn check_keys(&self) -> anyhow::Result<usize> {
-        let clock = self.ambient.clock.clone();
-        Keyring::load(self.store.clone(), clock, self.master.clone()).await?;
-        Ok(self.key_factory.list().await?.len())
+    /// Opens the signing keys in use with the master key.
+    async fn check_keys(&self) -> anyhow::Result<()> {
+        Keyring::load(self.store.clone(), self.ambient.clock.clone(), self.master.clone()).await?;
+        Ok(())
     }
 
     /// The use case behind `apply`.
@@ -162,6 +164,43 @@ impl Foundation {
             entropy: self.ambient.entropy.clone(),
         }
     }
+}
+
+async fn connect(config: &Config) -> anyhow::Result<SqlStore> {
+    let options = Options {
+        postgres_connections: config.database.max_connections,
+        application_name: "hexgate auth-server".into(),
+        ..Options::default()
+    };
+    SqlStore::connect(&config.database.url, &options).await.context("database.url")
+}
+
+/// Looks at an installation without changing it: what it says is what `doctor` tells, check by check.
+pub async fn examine(config: &Config, ambient: &Ambient) -> Vec<(&'static str, anyhow::Result<String>)> {
+    let master = MasterKey::load(&config.keys.dir).map_err(anyhow::Error::from);
+    let mut told = vec![("master key", master.as_ref().map(|_| format!("loaded from {}", config.keys.dir.display())).map_err(|error| anyhow::anyhow!("{error}")))];
+    let store = match connect(config).await {
+        Ok(store) => Arc::new(store),
+        Err(error) => {
+            told.push(("database", Err(error)));
+            return told;
+        }
+    };
+    let keys = store.list_keys().await;
+    told.push(("database", match &keys {
+        Ok(_) => Ok("answers, and has the schema".into()),
+        Err(error) => Err(anyhow::anyhow!("{error}; run `auth-server migrate`")),
+    }));
+    if let (Ok(keys), Ok(master)) = (keys, master) {
+        let opened = Keyring::load(store.clone(), ambient.clock.clone(), master).await;
+        told.push(("signing keys", match opened {
+            Ok(_) if keys.is_empty() => Err(anyhow::anyhow!("there are none; run `auth-server migrate`")),
+            Ok(_) => Ok(format!("{} stored, those in use open with this master key", keys.len())),
+            Err(error) => Err(error.into()),
+        }));
+    }
+    store.close().await;
+    told
 }
 
 fn policy(config: &Config) -> Policy {
@@ -204,7 +243,6 @@ impl Provider {
     /// # Errors
     /// When the store or the signing keys cannot be used.
     pub async fn assemble(foundation: Foundation) -> anyhow::Result<Self> {
-        foundation.key_factory.ensure().await?;
         let clock = foundation.ambient.clock.clone();
         let keyring = Keyring::load(foundation.store.clone(), clock, foundation.master.clone()).await?;
         let keyring = Arc::new(keyring);

@@ -9,7 +9,7 @@ use crate::{
     application::{authenticate_client::ClientDirectory, revocations::RevocationLog, sign_out::SignOut},
     domain::{
         client::Client,
-        ids::{ClientId, SessionId},
+        ids::{ClientId, SessionId, UserId},
         session::{Consent, Session},
         user::User,
     },
@@ -44,6 +44,14 @@ pub struct Overview {
 }
 
 impl Account {
+    /// A person, for the pages to greet.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn person(&self, sub: &UserId) -> StoreResult<Option<User>> {
+        self.users.find_user(sub).await
+    }
+
     /// The person's profile, live sessions and connected applications; `None` when the account is gone.
     ///
     /// # Errors

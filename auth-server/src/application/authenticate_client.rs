@@ -1,6 +1,12 @@
 //! Who is calling the token endpoint and its neighbours (RFC 6749 §2.3).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -27,6 +33,8 @@ const CACHED_FOR: Duration = Duration::from_secs(60);
 pub struct ClientDirectory {
     store: Arc<dyn Clients>,
     cache: moka::sync::Cache<ClientId, Arc<Client>>,
+    /// Moves with every [`ClientDirectory::invalidate`].
+    generation: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for ClientDirectory {
@@ -38,7 +46,7 @@ impl std::fmt::Debug for ClientDirectory {
 impl ClientDirectory {
     pub fn new(store: Arc<dyn Clients>) -> Self {
         let cache = moka::sync::Cache::builder().max_capacity(CACHED_CLIENTS).time_to_live(CACHED_FOR).build();
-        Self { store, cache }
+        Self { store, cache, generation: Arc::default() }
     }
 
     /// The client, whatever its status.
@@ -49,14 +57,20 @@ impl ClientDirectory {
         if let Some(client) = self.cache.get(id) {
             return Ok(Some(client));
         }
+        let generation = self.generation.load(Ordering::Acquire);
         // Unknown ids are not kept: strangers could fill the cache with them.
         let Some(client) = self.store.find_client(id).await?.map(Arc::new) else { return Ok(None) };
         self.cache.insert(id.clone(), Arc::clone(&client));
+        // The row may have been read before a change that was announced meanwhile.
+        if self.generation.load(Ordering::Acquire) != generation {
+            self.cache.invalidate(id);
+        }
         Ok(Some(client))
     }
 
     /// Forgets everything, since some client has changed.
     pub fn invalidate(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
         self.cache.invalidate_all();
     }
 }

@@ -80,17 +80,29 @@ pub struct CodeResponse {
     pub state: Option<String>,
 }
 
-/// What happens next with a valid request.
+/// What a valid request needs next, given who is signed in. Nothing has been issued.
 #[derive(Debug)]
-pub enum Step {
+pub enum Decision {
     /// The person has to sign in (again).
-    SignIn(Arc<Client>),
+    SignIn,
     /// The person has to agree to some scopes; `known` are the ones that they agreed to before.
     Consent { client: Arc<Client>, known: Scope },
-    /// All done.
-    Respond(CodeResponse),
-    /// prompt=none cannot be met, or the client is gone.
+    /// Nothing is missing.
+    Ready(Arc<Client>),
+    /// prompt=none cannot be met.
     Refuse(ErrorResponse),
+    /// The client was disabled or removed meanwhile: nothing is sent to its URI any more.
+    Gone,
+}
+
+/// Where a valid request goes.
+#[derive(Debug)]
+pub enum Step {
+    SignIn,
+    Consent,
+    Respond(CodeResponse),
+    Refuse(ErrorResponse),
+    Gone,
 }
 
 fn page(code: OAuthErrorCode, sentence: impl Into<String>) -> AuthorizeError {
@@ -106,6 +118,13 @@ impl Authorize {
         let client = self.client(&mut form).await?;
         let redirect_uri = redirect_uri(&mut form, &client)?;
         let state = form.take("state");
+        // Kept while the person signs in, so it is bounded; refused, never cut.
+        for (name, value) in [("state", state.as_deref()), ("login_hint", form.get("login_hint")), ("ui_locales", form.get("ui_locales"))] {
+            if value.is_some_and(|value| value.len() > MAX_VALUE_BYTES) {
+                let sentence = format!("The parameter {name} has more than {MAX_VALUE_BYTES} bytes.");
+                return Err(page(OAuthErrorCode::InvalidRequest, sentence));
+            }
+        }
         let asked_mode = form.take("response_mode");
         let mode = asked_mode.as_deref().map(ResponseMode::from_wire);
         let refuse = |error, description| {
@@ -123,7 +142,7 @@ impl Authorize {
             Some(None) => return Err(refuse(OAuthErrorCode::InvalidRequest, "response_mode is not supported")),
         };
         // A form can be posted to a web address only.
-        if response_mode == ResponseMode::FormPost && !redirect_uri.starts_with("http") {
+        if response_mode == ResponseMode::FormPost && !is_web(&redirect_uri) {
             let description = "response_mode=form_post needs an http or https redirect_uri";
             return Err(AuthorizeError::Redirect(Box::new(ErrorResponse {
                 redirect_uri,
@@ -143,8 +162,8 @@ impl Authorize {
             code_challenge: checked.challenge.map(|challenge| challenge.as_str().to_owned()),
             prompt: checked.prompt,
             max_age: checked.max_age,
-            login_hint: form.take("login_hint").filter(|hint| hint.len() <= MAX_VALUE_BYTES),
-            ui_locales: form.take("ui_locales").filter(|locales| locales.len() <= MAX_VALUE_BYTES),
+            login_hint: form.take("login_hint"),
+            ui_locales: form.take("ui_locales"),
             hinted_user: checked.hinted_user,
             redirect_uri,
             state,
@@ -176,6 +195,10 @@ impl Authorize {
         }
         response_type(form.take("response_type").as_deref(), client)?;
         let scope = scope(form.take("scope").as_deref(), client)?;
+        // RFC 8707 §2: a target that we issue no tokens for must not be passed over in silence.
+        if form.take("resource").is_some_and(|resource| !self.policy.is_known_resource(&resource)) {
+            return Err((E::InvalidTarget, "resource is not one that tokens are issued for"));
+        }
         let challenge = challenge(form, client)?;
         let prompt = prompt(form.take("prompt").as_deref())?;
         let max_age = match form.take("max_age").map(|text| text.parse::<u64>()) {
@@ -204,47 +227,73 @@ impl Authorize {
         is_ours.then_some(UserId::new(token.claims.get("sub")?.as_str()?))
     }
 
-    /// Decides what a valid request needs next, given who is signed in; issues the code when nothing is missing.
+    /// Decides what a valid request needs next.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn advance(&self, request: &AuthorizationRequest, session: Option<&Session>) -> StoreResult<Step> {
+    pub async fn decide(&self, request: &AuthorizationRequest, session: Option<&Session>) -> StoreResult<Decision> {
         let client = self.clients.find(&request.client_id).await?;
-        let Some(client) = client.filter(|client| client.is_active()) else {
-            return Ok(Step::Refuse(error(request, OAuthErrorCode::UnauthorizedClient, "the client has been disabled")));
-        };
+        let Some(client) = client.filter(|client| client.is_active()) else { return Ok(Decision::Gone) };
         let signed_in = session.filter(|session| {
             session.tenant == client.tenant && request.is_signed_in_by(session, self.clock.now())
         });
         let Some(session) = signed_in else {
             return Ok(match request.is_silent() {
-                true => Step::Refuse(error(request, OAuthErrorCode::LoginRequired, "the person is not signed in")),
-                false => Step::SignIn(client),
+                true => Decision::Refuse(error(request, OAuthErrorCode::LoginRequired, "the person is not signed in")),
+                false => Decision::SignIn,
             });
         };
         let consent = match client.auto_approve {
             true => None,
             false => self.consents.find_consent(&session.user, &client.client_id).await?,
         };
-        if !request.scopes_to_consent(&client, consent.as_ref()).is_empty() {
-            return Ok(match request.is_silent() {
-                true => Step::Refuse(error(request, OAuthErrorCode::ConsentRequired, "the person has not agreed yet")),
-                false => Step::Consent { client, known: consent.map(|consent| consent.scope).unwrap_or_default() },
-            });
+        if request.scopes_to_consent(&client, consent.as_ref()).is_empty() {
+            return Ok(Decision::Ready(client));
         }
-        self.issue_code(request, &client, session).await.map(Step::Respond)
+        Ok(match request.is_silent() {
+            true => Decision::Refuse(error(request, OAuthErrorCode::ConsentRequired, "the person has not agreed yet")),
+            false => Decision::Consent { client, known: consent.map(|consent| consent.scope).unwrap_or_default() },
+        })
     }
 
-    /// Remembers that the person agreed to everything that the request asks for.
+    /// Decides, and issues the code when nothing is missing.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn consent(&self, request: &AuthorizationRequest, user: &UserId) -> StoreResult<()> {
-        let before = self.consents.find_consent(user, &request.client_id).await?;
-        let scope = before.map_or_else(|| request.scope.clone(), |before| before.scope.union(&request.scope));
-        let consent =
-            Consent { user: user.clone(), client: request.client_id.clone(), scope, granted_at: self.clock.now() };
-        self.consents.save_consent(&consent).await
+    pub async fn advance(&self, request: &AuthorizationRequest, session: Option<&Session>) -> StoreResult<Step> {
+        Ok(match (self.decide(request, session).await?, session) {
+            (Decision::Ready(client), Some(session)) => Step::Respond(self.issue_code(request, &client, session).await?),
+            (Decision::SignIn | Decision::Ready(_), _) => Step::SignIn,
+            (Decision::Consent { .. }, _) => Step::Consent,
+            (Decision::Refuse(error), _) => Step::Refuse(error),
+            (Decision::Gone, _) => Step::Gone,
+        })
+    }
+
+    /// Remembers that the person agreed to everything that the request asks for, if the request was waiting for just that; then goes on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn consent(&self, request: &AuthorizationRequest, session: &Session) -> StoreResult<Step> {
+        // Only somebody whose sign-in satisfies the request, in the client's own tenant, may agree to it.
+        if let Decision::Consent { client, known } = self.decide(request, Some(session)).await? {
+            let consent = Consent {
+                user: session.user.clone(),
+                client: client.client_id.clone(),
+                scope: known.union(&request.scope),
+                granted_at: self.clock.now(),
+            };
+            self.consents.save_consent(&consent).await?;
+        }
+        self.advance(request, Some(session)).await
+    }
+
+    /// The client of a request, for the pages to show.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn client_of(&self, request: &AuthorizationRequest) -> StoreResult<Option<Arc<Client>>> {
+        self.clients.find(&request.client_id).await
     }
 
     /// The answer to a person who said no.
@@ -323,6 +372,10 @@ fn redirect_uri(form: &mut Form, client: &Client) -> Result<String, AuthorizeErr
         Some(_) => Ok(asked),
         None => Err(page(OAuthErrorCode::InvalidRequest, "The redirect_uri is not registered for this application.")),
     }
+}
+
+fn is_web(uri: &str) -> bool {
+    uri.starts_with("https://") || uri.starts_with("http://")
 }
 
 fn response_type(asked: Option<&str>, client: &Client) -> Result<(), (OAuthErrorCode, &'static str)> {

@@ -23,7 +23,7 @@ pub enum KeyringError {
     Store(#[from] StoreError),
     #[error("a key could not be made")]
     Key(#[from] KeyError),
-    #[error("signing key {0} was sealed with another master key")]
+    #[error("signing key {0} was sealed with another master key: keys.dir is not the one of this installation")]
     Sealed(KeyId),
     #[error("OpenSSL refused")]
     OpenSsl(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -112,11 +112,14 @@ async fn read(store: &dyn SigningKeys, clock: &dyn Clock, master: &MasterKey) ->
     let stored = store.list_keys().await?;
     let served: Vec<&SigningKey> = stored.iter().filter(|key| key.retire_at.is_none_or(|at| at > now)).collect();
     let mut current = Vec::new();
-    for key in served.iter().filter(|key| key.stage == KeyStage::Current) {
+    for key in served.iter().filter(|key| key.stage != KeyStage::Retiring) {
+        // The next key is opened as well: a wrong master key must show now, not on the day of the rotation.
         let private = master
             .unseal(&place(&key.kid), &key.sealed_private)
             .map_err(|_| KeyringError::Sealed(key.kid.clone()))?;
-        current.push(Arc::new(SigningKeyPair::from_private_bytes(key.alg, &private)?));
+        if key.stage == KeyStage::Current {
+            current.push(Arc::new(SigningKeyPair::from_private_bytes(key.alg, &private)?));
+        }
     }
     let public: Vec<&Map<String, Value>> = served.iter().map(|key| &key.public_jwk).collect();
     let document = json!({ "keys": public }).to_string().into_bytes().into();

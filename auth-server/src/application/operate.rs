@@ -28,6 +28,12 @@ const SECRET_PREFIX: &str = "hgcs_";
 /// Rows read at a time when everything is listed.
 const PAGE: u32 = 200;
 
+/// Up to which second of issue a revocation by time ends tokens. Nodes may serve what they remember for a fraction of a second more, and
+/// a request under way may sign just after the change, so the second that follows is included.
+pub(super) fn cutoff(now: Timestamp) -> i64 {
+    now.as_seconds() + 1
+}
+
 /// Why an operation was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum OperateError {
@@ -155,7 +161,7 @@ impl Operate {
             ClientStatus::Active => None,
             ClientStatus::Disabled => {
                 tx.revoke_families_of_client(id, now).await?;
-                let revoked = Revoked::Client { client_id: id.as_str().to_owned(), before: now.as_seconds() };
+                let revoked = Revoked::Client { client_id: id.as_str().to_owned(), before: cutoff(now) };
                 let revocation = self.revocations.revocation(revoked);
                 tx.record_revocation(&revocation).await?;
                 Some(revocation)
@@ -207,7 +213,7 @@ pub(super) async fn end_everything_of(
     tx.end_sessions_of(sub, None, now).await?;
     tx.revoke_families_of_user(sub, None, now).await?;
     tx.take_codes_of(sub, None).await?;
-    let revoked = Revoked::Subject { sub: sub.as_str().to_owned(), before: now.as_seconds() };
+    let revoked = Revoked::Subject { sub: sub.as_str().to_owned(), before: cutoff(now) };
     let revocation = revocations.revocation(revoked);
     tx.record_revocation(&revocation).await?;
     Ok(revocation)

@@ -57,6 +57,12 @@ impl Policy {
         client.refresh_token_ttl.unwrap_or(self.lifetimes.refresh_idle).min(self.lifetimes.refresh_absolute)
     }
 
+    /// Whether `resource` (RFC 8707) names somebody whom tokens are issued for. Who it is in the end follows from the scope.
+    pub fn is_known_resource(&self, resource: &str) -> bool {
+        let named = resource.trim_end_matches('/');
+        named == self.gateway_audience.trim_end_matches('/') || named == self.issuer
+    }
+
     /// Whom a token with this scope is for: the gateway when it opens an AI capability, the provider itself (userinfo, admin
     /// API) when it opens those or nothing else.
     pub fn audience(&self, scope: &Scope) -> Vec<&str> {

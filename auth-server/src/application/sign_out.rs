@@ -47,7 +47,6 @@ pub struct ValidLogout {
     /// Where the person goes afterwards: registered for the client that the hint names.
     pub redirect: Option<RedirectUri>,
     pub state: Option<String>,
-    pub hinted_user: Option<UserId>,
 }
 
 /// A logout request that is shown as an error page; it never redirects.
@@ -65,8 +64,7 @@ impl SignOut {
     /// # Errors
     /// [`LogoutError`].
     pub async fn validate(&self, request: LogoutRequest) -> Result<ValidLogout, LogoutError> {
-        let hint = request.id_token_hint.as_deref().map(|hint| self.hint(hint)).transpose()?;
-        let (hinted_user, audience) = hint.map_or((None, None), |(user, client)| (Some(user), Some(client)));
+        let audience = request.id_token_hint.as_deref().map(|hint| self.hint(hint)).transpose()?;
         let named = request.client_id.map(ClientId::new);
         if let (Some(named), Some(audience)) = (&named, &audience)
             && named != audience
@@ -74,7 +72,7 @@ impl SignOut {
             return Err(LogoutError::Invalid("The client_id is not the one that the id_token_hint was issued to."));
         }
         let client = match audience.as_ref().or(named.as_ref()) {
-            Some(id) => self.clients.find(id).await?,
+            Some(id) => self.client(id).await?,
             None => None,
         };
         let redirect = match request.post_logout_redirect_uri {
@@ -88,18 +86,24 @@ impl SignOut {
                 Some(registered.ok_or(LogoutError::Invalid("The post_logout_redirect_uri is not registered for this application."))?)
             }
         };
-        Ok(ValidLogout { client, redirect, state: request.state, hinted_user })
+        Ok(ValidLogout { client, redirect, state: request.state })
     }
 
-    /// Person and client of an ID token of ours; one that has expired still counts (§2).
-    fn hint(&self, hint: &str) -> Result<(UserId, ClientId), LogoutError> {
+    /// A client, for the pages to name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn client(&self, id: &ClientId) -> StoreResult<Option<Arc<Client>>> {
+        Ok(self.clients.find(id).await?.filter(|client| client.is_active()))
+    }
+
+    /// The client that an ID token of ours was issued to; one that has expired still counts (§2).
+    fn hint(&self, hint: &str) -> Result<ClientId, LogoutError> {
         const BAD: LogoutError = LogoutError::Invalid("The id_token_hint is not an ID token of this issuer.");
         let token = self.keyring.verify(hint).map_err(|_| BAD)?;
         let claim = |name: &str| token.claims.get(name).and_then(|value| value.as_str());
-        match (token.is_typ("JWT"), claim("iss"), claim("sub"), claim("aud")) {
-            (true, Some(iss), Some(sub), Some(aud)) if iss == self.policy.issuer => {
-                Ok((UserId::new(sub), ClientId::new(aud)))
-            }
+        match (token.is_typ("JWT"), claim("iss"), claim("aud")) {
+            (true, Some(iss), Some(aud)) if iss == self.policy.issuer => Ok(ClientId::new(aud)),
             _ => Err(BAD),
         }
     }

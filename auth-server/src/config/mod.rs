@@ -131,6 +131,14 @@ impl Config {
         if self.issuer.ends_with('/') {
             wrong("must not end with a slash");
         }
+        // Compared byte for byte by clients, so it must be written the one way that parsers print it.
+        if url.as_str().trim_end_matches('/') != self.issuer.trim_end_matches('/') || !url.username().is_empty() {
+            wrong("must be in normal form: lower-case host, no default port, no dot segments, no user name");
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~');
+        if !url.path().chars().all(plain) {
+            wrong("its path may hold A-Z a-z 0-9 - _ . ~ only");
+        }
         if url.scheme() == "http" && !self.dev_mode && !is_loopback(&url) {
             wrong("must be https unless its host is loopback (or dev_mode is on)");
         }
@@ -167,6 +175,11 @@ mod tests {
             ("https://op.example#x", false),
             ("ftp://op.example", false),
             ("op.example", false),
+            ("https://OP.example", false),
+            ("https://op.example:443", false),
+            ("https://user@op.example", false),
+            ("https://op.example/a/../b", false),
+            ("https://op.example/{x}", false),
         ] {
             let config = Config { issuer: issuer.into(), ..Config::default() };
             assert_eq!(config.problems().is_empty(), good, "{issuer}");

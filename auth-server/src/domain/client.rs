@@ -34,7 +34,7 @@ pub struct Client {
     pub first_party: bool,
     /// No consent page: the operator has consented for everybody.
     pub auto_approve: bool,
-    /// Off only for confidential clients that use `nonce` (RFC 9700 §2.1.1).
+    /// On by default (OAuth 2.1 §7.5). An operator may turn it off for a confidential client that protects itself by `nonce`.
     pub require_pkce: bool,
     pub access_token_ttl: Option<Duration>,
     /// Idle lifetime of refresh tokens.

@@ -49,7 +49,7 @@ impl BasicCredentials {
             client_id: form_decoded(id)?,
             client_secret: form_decoded(secret)?,
         };
-        if credentials.client_id.is_empty() {
+        if credentials.client_id.is_empty() || credentials.client_id.contains('\0') {
             return Err(MalformedBasic);
         }
         Ok(credentials)

@@ -14,6 +14,9 @@ pub enum FormError {
     Repeated(String),
     #[error("parameters are not valid UTF-8")]
     NotUtf8,
+    /// No database and no header carries it, and no parameter needs it.
+    #[error("a parameter holds a NUL character")]
+    Nul,
     #[error("too many parameters")]
     TooMany,
 }
@@ -35,6 +38,9 @@ impl Form {
             // The decoder replaces broken sequences; a replacement that was not sent means broken input.
             if (name.contains('\u{fffd}') || value.contains('\u{fffd}')) && !mentions_replacement(encoded) {
                 return Err(FormError::NotUtf8);
+            }
+            if name.contains('\0') || value.contains('\0') {
+                return Err(FormError::Nul);
             }
             if pairs.insert(name.clone().into_owned(), value.into_owned()).is_some() {
                 return Err(FormError::Repeated(printable(&name)));
@@ -111,6 +117,11 @@ mod tests {
     fn broken_utf8_is_refused_and_a_real_replacement_character_is_not() {
         assert_eq!(Form::parse(b"a=%ff%fe"), Err(FormError::NotUtf8));
         assert!(Form::parse(b"a=%EF%BF%BD").is_ok());
+    }
+
+    #[test]
+    fn a_nul_is_refused() {
+        assert_eq!(Form::parse(b"a=x%00y"), Err(FormError::Nul));
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl RedirectUri {
         if authority.contains('*') {
             return Err(RedirectUriError::Wildcard);
         }
+        // A host may stand in a Content-Security-Policy, where `;` and `,` mean something.
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+        if !authority.bytes().all(plain) {
+            return Err(RedirectUriError::Character);
+        }
         if url.scheme() == "http" && loopback_authority(text).is_none() {
             return Err(RedirectUriError::PlainHttp);
         }
@@ -203,6 +208,7 @@ mod tests {
             ("https://app.example/a/%2e%2e/cb", E::Ambiguous),
             ("https://app.example\\@evil.example/", E::Character),
             ("https://app.example/c b", E::Character),
+            ("https://x;sandbox/cb", E::Character),
             (" https://app.example/cb", E::Character),
             ("https://app.example/\tcb", E::Character),
         ] {

@@ -94,11 +94,13 @@ impl MasterKey {
         fs::create_dir_all(dir).map_err(io)?;
         let mut key = Zeroizing::new([0u8; 32]);
         rand_bytes(key.as_mut())?;
-        let draft = dir.join(format!("{FILE}.{}", std::process::id()));
+        // Unique, since several processes may start at once (and all be process 1, in containers).
+        let mut unique = [0u8; 8];
+        rand_bytes(&mut unique)?;
+        let draft = dir.join(format!("{FILE}.{}", URL_SAFE_NO_PAD.encode(unique)));
         let mut file = fs::OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&draft)
             .map_err(io)?;
@@ -108,6 +110,8 @@ impl MasterKey {
         // A hard link appears whole or not at all, and only one of several racers gets to make it.
         let linked = fs::hard_link(&draft, path);
         fs::remove_file(&draft).map_err(io)?;
+        // The name must outlive a power cut, as the rows that are sealed by the key do.
+        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
         match linked {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(io(error)),
             Ok(()) | Err(_) => Ok(()),
@@ -263,9 +267,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let keys: Vec<_> = std::thread::scope(|scope| {
             let racers: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| MasterKey::load_or_create(dir.path()).ok()))
+                .map(|_| scope.spawn(|| MasterKey::load_or_create(dir.path()).unwrap()))
                 .collect();
-            racers.into_iter().filter_map(|racer| racer.join().unwrap()).collect()
+            racers.into_iter().map(|racer| racer.join().unwrap()).collect()
         });
         assert!(keys.windows(2).all(|pair| pair[0].0 == pair[1].0));
     }

@@ -90,6 +90,10 @@ impl Argon2Hasher {
         }
         let (reply, answer) = oneshot::channel();
         let work: Work = Box::new(move |usual, memory| {
+            // Nobody waits any more: hashing for nobody would only keep others waiting.
+            if reply.is_closed() {
+                return;
+            }
             let other = cost.map(|params| Argon2::new(Algorithm::Argon2id, Version::V0x13, params));
             let argon2 = other.as_ref().unwrap_or(usual);
             memory.resize(argon2.params().block_count().max(memory.len()), Block::default());

@@ -3,16 +3,18 @@
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use service_kit::RequestContextLayer;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_sessions::{Expiry, SessionManagerLayer, cookie::SameSite};
+use tower::ServiceBuilder;
+use tower_sessions::{SessionManagerLayer, cookie::SameSite};
 
 use super::{
-    App, cors, oauth,
-    pages::{self, BROWSER_SESSION, assets},
+    App,
+    cors::AllowAnyOrigin,
+    oauth,
+    pages::{self, assets},
     session_store::PortSessionStore,
     wire::MAX_FORM_BYTES,
 };
@@ -28,7 +30,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/oauth2/revoke", post(oauth::revoke::post))
         .route("/userinfo", get(oauth::userinfo::any).post(oauth::userinfo::any))
         .method_not_allowed_fallback(pages::method_not_allowed)
-        .layer(from_fn(cors::allow_any_origin));
+        .layer(AllowAnyOrigin);
     // Resource servers call these; browsers have no business here.
     let back_channel = Router::new()
         .route("/oauth2/introspect", post(oauth::introspect::post))
@@ -49,12 +51,14 @@ pub(crate) fn router(app: App) -> Router {
     };
     mounted
         .fallback(pages::not_found)
-        // Forms are small; more is refused before it is read.
-        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
-        // One request that panics must not take its connection's others with it.
-        .layer(CatchPanicLayer::new())
-        // Outermost, so that every reply carries its id, panics and rejections included.
-        .layer(RequestContextLayer::new(app.entropy.clone()))
+        .layer(
+            // As one layer: each that a router is given costs a boxed future per request.
+            ServiceBuilder::new()
+                // Outermost, so that every reply carries its id, panics and rejections included.
+                .layer(RequestContextLayer::new(app.entropy.clone()))
+                // Forms are small; more is refused before it is read.
+                .layer(DefaultBodyLimit::max(MAX_FORM_BYTES)),
+        )
         .with_state(app)
 }
 
@@ -63,18 +67,17 @@ fn insertion_forms(path: &str) -> Router<App> {
     Router::new()
         .route(&format!("/.well-known/oauth-authorization-server{path}"), get(oauth::metadata::get))
         .route(&format!("/.well-known/openid-configuration{path}"), get(oauth::metadata::get))
-        .layer(from_fn(cors::allow_any_origin))
+        .layer(AllowAnyOrigin)
 }
 
 fn sessions(app: &App) -> SessionManagerLayer<PortSessionStore> {
     let store = PortSessionStore { sessions: app.browser_sessions.clone(), clock: app.clock.clone() };
     let path = if app.secure || app.base_path.is_empty() { "/".to_owned() } else { app.base_path.clone() };
-    let idle = i64::try_from(BROWSER_SESSION.as_secs()).unwrap_or(i64::MAX);
     SessionManagerLayer::new(store)
         .with_name(app.cookie_name(pages::SESSION_COOKIE))
         .with_secure(app.secure)
         // Lax: sent when a relying party's redirect arrives, withheld from cross-site posts and frames.
         .with_same_site(SameSite::Lax)
         .with_path(path)
-        .with_expiry(Expiry::OnInactivity(tower_sessions::cookie::time::Duration::seconds(idle)))
+        .with_expiry(pages::inactivity(pages::STRANGER_SESSION))
 }

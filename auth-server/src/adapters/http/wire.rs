@@ -19,6 +19,9 @@ const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 /// Largest body of a protocol request, in bytes.
 pub(super) const MAX_FORM_BYTES: usize = 64 * 1024;
 
+/// Longest query that a POST without cookies is turned into.
+pub(super) const MAX_QUERY_BYTES: usize = 8 * 1024;
+
 /// Why a form body was not read.
 #[derive(Debug)]
 pub(super) enum FormRejection {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::domain::{
     client::{Client, ClientLinks, ClientSecret, ClientStatus},
-    ids::{ClientId, TenantId},
+    ids::{ClientId, TenantId, UserId},
 };
 
 pub(super) struct PlannedClient {
@@ -98,6 +98,11 @@ impl Apply {
             if !seen.insert(doc.client_id.as_str()) {
                 faults.add("client_id", "stands twice in the document");
             }
+            // A resource server must be able to tell a machine from a person (RFC 9700 §4.15).
+            let is_sub = document.user.iter().any(|user| user.sub.as_ref() == Some(&doc.client_id));
+            if is_sub || self.users.find_user(&UserId::new(&*doc.client_id)).await?.is_some() {
+                faults.add("client_id", "is the sub of a person");
+            }
             let before = self.clients.find_client(&ClientId::new(&*doc.client_id)).await?;
             let client = self.client(doc, before.as_ref(), &mut faults)?;
             planned.push(PlannedClient { client, before });
@@ -167,7 +172,11 @@ impl Apply {
             ),
             ai_interfaces: doc.ai_interfaces.clone(),
             permissions: doc.permissions.clone(),
-            status: if doc.enabled { ClientStatus::Active } else { ClientStatus::Disabled },
+            status: match doc.enabled {
+                Some(true) => ClientStatus::Active,
+                Some(false) => ClientStatus::Disabled,
+                None => before.map_or(ClientStatus::Active, |before| before.status),
+            },
         };
         consistency(&client, faults);
         Ok(client)

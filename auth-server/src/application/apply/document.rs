@@ -97,7 +97,6 @@ pub(super) struct DictionaryItemDoc {
     pub(super) label: String,
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "a registration document has that many switches")]
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ClientDoc {
@@ -134,8 +133,8 @@ pub(super) struct ClientDoc {
     pub(super) ai_interfaces: Option<BTreeSet<String>>,
     #[serde(default)]
     pub(super) permissions: BTreeSet<String>,
-    #[serde(default = "yes")]
-    pub(super) enabled: bool,
+    /// Absent: as it is, so that applying a document again does not undo `client disable`.
+    pub(super) enabled: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,8 +148,8 @@ pub(super) struct UserDoc {
     pub(super) org: Option<String>,
     #[serde(default = "default_tenant")]
     pub(super) tenant: String,
-    #[serde(default)]
-    pub(super) locked: bool,
+    /// Absent: as it is, so that applying a document again does not undo `user lock`.
+    pub(super) locked: Option<bool>,
     pub(super) name: Option<String>,
     pub(super) given_name: Option<String>,
     pub(super) family_name: Option<String>,

@@ -12,7 +12,7 @@ use service_kit::{Clock, Entropy, config::Problem};
 use crate::{
     application::{
         authenticate_client::ClientSecrets,
-        operate::end_everything_of,
+        operate::{cutoff, end_everything_of},
         policy::Policy,
         revocations::RevocationLog,
         token_error::TokenError,
@@ -62,7 +62,10 @@ pub enum ApplyError {
 
 /// What a document changed, by kind of row.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Report(BTreeMap<&'static str, Counts>);
+pub struct Report {
+    counts: BTreeMap<&'static str, Counts>,
+    revoked: bool,
+}
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
@@ -73,7 +76,7 @@ struct Counts {
 
 impl Report {
     fn count(&mut self, kind: &'static str, upserted: Upserted) {
-        let counts = self.0.entry(kind).or_default();
+        let counts = self.counts.entry(kind).or_default();
         match upserted {
             Upserted::Created => counts.created += 1,
             Upserted::Updated => counts.updated += 1,
@@ -81,16 +84,21 @@ impl Report {
         }
     }
 
+    /// Whether the document ended what an account or a client held.
+    pub fn has_revoked(&self) -> bool {
+        self.revoked
+    }
+
     /// Whether the document was what the database already said.
     pub fn is_unchanged(&self) -> bool {
-        self.0.values().all(|counts| counts.created + counts.updated == 0)
+        self.counts.values().all(|counts| counts.created + counts.updated == 0)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut first = true;
-        for (kind, counts) in &self.0 {
+        for (kind, counts) in &self.counts {
             let separator = if std::mem::take(&mut first) { "" } else { "\n" };
             let Counts { created, updated, unchanged } = counts;
             write!(f, "{separator}{kind}: {created} created, {updated} updated, {unchanged} unchanged")?;
@@ -128,7 +136,7 @@ impl Apply {
             if was_active && planned.client.status == ClientStatus::Disabled {
                 let id = &planned.client.client_id;
                 tx.revoke_families_of_client(id, now).await?;
-                let revoked = Revoked::Client { client_id: id.to_string(), before: now.as_seconds() };
+                let revoked = Revoked::Client { client_id: id.to_string(), before: cutoff(now) };
                 revocations.push(self.record(tx.as_mut(), revoked).await?);
             }
         }
@@ -147,6 +155,7 @@ impl Apply {
             tx.bump_revision().await?;
         }
         tx.commit().await?;
+        report.revoked = !revocations.is_empty();
         self.revocations.announce(revocations);
         Ok(report)
     }

@@ -113,7 +113,11 @@ impl Apply {
             password: self.password(doc, before).await?,
             org: doc.org.as_deref().map(OrgId::new),
             roles: doc.roles.iter().map(RoleName::new).collect(),
-            status: if doc.locked { UserStatus::Locked } else { UserStatus::Active },
+            status: match doc.locked {
+                Some(true) => UserStatus::Locked,
+                Some(false) => UserStatus::Active,
+                None => before.map_or(UserStatus::Active, |before| before.status),
+            },
             claims: claims(doc),
             updated_at: before.map_or_else(|| self.clock.now(), |before| before.updated_at),
         };

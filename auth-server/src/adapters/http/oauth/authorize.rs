@@ -11,13 +11,10 @@ use crate::{
     adapters::http::{
         App,
         pages::{Browser, PageError, flow, see_other},
-        wire::{self, FormRejection},
+        wire::{self, FormRejection, MAX_QUERY_BYTES},
     },
     application::authorize::AuthorizeError,
 };
-
-/// Longest query that a POST without cookies is turned into.
-const MAX_QUERY_BYTES: usize = 8 * 1024;
 
 /// GET and POST (§3.1.2.1).
 pub(crate) async fn any(State(app): State<App>, browser: Browser, request: Request) -> Result<Response, PageError> {

@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use oauth_wire::{OAuthErrorCode, error::legal_description};
 use serde_json::json;
+use service_kit::Timestamp;
 
 use crate::{
     adapters::http::wire::no_store_json,
@@ -34,6 +35,16 @@ impl OAuthError {
 
     pub(crate) fn method_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, OAuthErrorCode::InvalidRequest, "the method is not allowed here")
+    }
+
+    /// As `From`, with the time that is left of a block told in `Retry-After`.
+    pub(crate) fn at(error: TokenError, now: Timestamp) -> Self {
+        let left = match &error {
+            TokenError::Throttled { until } => Some(until.since(now).as_secs() + 1),
+            _ => None,
+        };
+        let answered = Self::from(error);
+        Self { retry_after: left.or(answered.retry_after), ..answered }
     }
 
     fn unavailable(description: &str) -> Self {
@@ -117,7 +128,6 @@ impl IntoResponse for OAuthError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use service_kit::Timestamp;
 
     #[test]
     fn every_error_has_the_status_that_its_rfc_gives_it() {

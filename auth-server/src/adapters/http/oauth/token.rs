@@ -33,7 +33,8 @@ pub(crate) async fn post(State(app): State<App>, request: ClientRequest) -> Resu
                 password: required(&mut form, "password")?.into(),
                 scope: scope(&mut form)?,
             };
-            app.password_grant.issue(&client, request).await?
+            let issued = app.password_grant.issue(&client, request).await;
+            issued.map_err(|error| OAuthError::at(error, app.clock.now()))?
         }
     };
     Ok(no_store_json(StatusCode::OK, &reply(issued)))

@@ -1,15 +1,15 @@
 //! `/account`: my sessions, my connected applications.
 
 use axum::{
-    extract::{Query, Request, State, rejection::QueryRejection},
+    extract::{Request, State},
     response::Response,
 };
 use http::StatusCode;
-use serde::Deserialize;
 
 use super::{
     Browser, PageError, flow,
     html::{PagePolicy, html, page, see_other},
+    query::PageQuery,
     login::posted,
     texts::Texts,
     views::{AccountPage, ConnectedApp, Contact, Device, Flash, Moment, Person, Profile, ScopeLine, SessionRow},
@@ -25,11 +25,6 @@ use crate::{
 };
 
 /// What the action before did, as a word of ours in the address.
-#[derive(Debug, Deserialize)]
-pub(super) struct Done {
-    done: Option<String>,
-}
-
 const DONE: &[(&str, Flash)] = &[
     ("session-ended", Flash::SessionEnded),
     ("others-ended", Flash::OthersEnded),
@@ -40,13 +35,12 @@ const DONE: &[(&str, Flash)] = &[
 pub(super) async fn get(
     State(app): State<App>,
     browser: Browser,
-    query: Result<Query<Done>, QueryRejection>,
+    PageQuery(query): PageQuery,
 ) -> Result<Response, PageError> {
-    let Query(Done { done }) = query?;
     let Some(session) = browser.session(&app).await? else { return Ok(see_other(&app.path("/login"))) };
     let Some(overview) = app.account.overview(&session).await? else { return Ok(see_other(&app.path("/login"))) };
     let shown = page(&app, &browser, None);
-    let flash = DONE.iter().find(|(word, _)| done.as_deref() == Some(word)).map(|(_, flash)| *flash);
+    let flash = DONE.iter().find(|(word, _)| query.get("done") == Some(word)).map(|(_, flash)| *flash);
     let now = app.clock.now().as_seconds();
     let shown = AccountPage {
         user: Person::new(overview.user.claims.name.as_deref(), overview.user.username.as_str()),

@@ -9,7 +9,7 @@ use oauth_wire::Form;
 use serde::{Deserialize, Serialize};
 use service_kit::{RequestContext, listener::PeerAddress};
 use subtle::ConstantTimeEq as _;
-use tower_sessions::Session as Container;
+use tower_sessions::{Expiry, Session as Container};
 
 use super::PageError;
 use crate::{
@@ -22,7 +22,9 @@ use crate::{
     },
 };
 
-/// How long a browser's session contents are kept after the last change.
+/// How long the contents of a stranger's browser session are kept: long enough to sign in. Anybody can make one.
+pub(crate) const STRANGER_SESSION: Duration = Duration::from_secs(60 * 60);
+/// How long the contents are kept after the last change once somebody has signed in.
 pub(crate) const BROWSER_SESSION: Duration = Duration::from_secs(24 * 60 * 60);
 /// Authorization requests that one browser may have open at once (tabs); the oldest is forgotten.
 const MAX_PENDING: usize = 8;
@@ -46,9 +48,15 @@ pub(super) struct Pending {
 /// A relying party's logout request that waits for the person's confirmation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PendingLogout {
+    pub(super) id: String,
     pub(super) client: Option<ClientId>,
     pub(super) redirect: Option<String>,
     pub(super) state: Option<String>,
+}
+
+/// A lifetime as the session container counts it.
+pub(crate) fn inactivity(kept: Duration) -> Expiry {
+    Expiry::OnInactivity(tower_sessions::cookie::time::Duration::seconds(i64::try_from(kept.as_secs()).unwrap_or(i64::MAX)))
 }
 
 /// One browser. Nothing is read from the store before it is asked for.
@@ -201,8 +209,9 @@ impl Browser {
         self.put(LOGOUT, logout).await
     }
 
-    pub(super) async fn pending_logout(&self) -> Result<Option<PendingLogout>, PageError> {
-        self.get(LOGOUT).await
+    pub(super) async fn pending_logout(&self, id: Option<&str>) -> Result<Option<PendingLogout>, PageError> {
+        let kept: Option<PendingLogout> = self.get(LOGOUT).await?;
+        Ok(kept.filter(|logout| id == Some(logout.id.as_str())))
     }
 
     pub(super) async fn forget_logout(&self) -> Result<(), PageError> {
@@ -218,6 +227,10 @@ impl Browser {
     }
 
     async fn put(&self, key: &str, value: impl Serialize) -> Result<(), PageError> {
-        self.container()?.insert(key, value).await.map_err(|error| PageError::container(&error))
+        let container = self.container()?;
+        container.insert(key, value).await.map_err(|error| PageError::container(&error))?;
+        let kept = if self.get::<SessionId>(SID).await?.is_some() { BROWSER_SESSION } else { STRANGER_SESSION };
+        container.set_expiry(Some(inactivity(kept)));
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! `/consent`: what an application may do.
 
 use axum::{
-    extract::{Query, Request, State, rejection::QueryRejection},
+    extract::{Request, State},
     response::Response,
 };
 use http::StatusCode;
@@ -12,7 +12,8 @@ use super::{
     browser::Pending,
     flow,
     html::{PagePolicy, html, page, see_other},
-    login::{Which, posted},
+    query::PageQuery,
+    login::posted,
     views::{ConsentPage, Person, ScopeLine},
 };
 use crate::{
@@ -28,10 +29,9 @@ fn expired() -> PageError {
 pub(super) async fn get(
     State(app): State<App>,
     browser: Browser,
-    query: Result<Query<Which>, QueryRejection>,
+    PageQuery(query): PageQuery,
 ) -> Result<Response, PageError> {
-    let Query(which) = query?;
-    let pending = browser.pending(&app, which.request.as_deref()).await?.ok_or_else(expired)?;
+    let pending = browser.pending(&app, query.get("request")).await?.ok_or_else(expired)?;
     let session = browser.session(&app).await?;
     match (app.authorize.decide(&pending.request, session.as_ref()).await?, session) {
         (Decision::Consent { client, known }, Some(session)) => {

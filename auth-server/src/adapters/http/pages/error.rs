@@ -1,7 +1,7 @@
 //! Errors as pages: one shape at every address, never a redirect.
 
 use axum::{
-    extract::{FromRequestParts as _, Request, State, rejection::QueryRejection},
+    extract::{FromRequestParts as _, Request, State},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, Method, StatusCode, header};
@@ -57,12 +57,6 @@ impl PageError {
             code: OAuthErrorCode::TemporarilyUnavailable.as_str().to_owned(),
             sentence: "The service is unavailable for a moment. Please try again.".into(),
         }
-    }
-}
-
-impl From<QueryRejection> for PageError {
-    fn from(_: QueryRejection) -> Self {
-        Self::invalid_request("The address of the page is not valid.")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use http::StatusCode;
-use oauth_wire::ResponseMode;
+use oauth_wire::{OAuthErrorCode, ResponseMode};
 
 use super::{
     Browser, PageError,
@@ -20,34 +20,48 @@ use crate::{
 pub(crate) async fn begin(app: &App, browser: &Browser, request: AuthorizationRequest) -> Result<Response, PageError> {
     let session = browser.session(app).await?;
     match app.authorize.advance(&request, session.as_ref()).await? {
-        Step::SignIn(_) => {
+        Step::SignIn => {
             let id = browser.keep(app, request).await?;
             Ok(see_other(&app.path(&format!("/login?request={id}"))))
         }
-        Step::Consent { .. } => {
+        Step::Consent => {
             let id = browser.keep(app, request).await?;
             Ok(see_other(&app.path(&format!("/consent?request={id}"))))
         }
         Step::Respond(response) => code_response(app, browser, &response),
         Step::Refuse(error) => error_response(app, browser, &error),
+        Step::Gone => Err(gone()),
     }
 }
 
 /// Goes on with a request that was kept.
 pub(super) async fn resume(app: &App, browser: &Browser, pending: &Pending) -> Result<Response, PageError> {
     let session = browser.session_after_sign_in(app).await?;
-    match app.authorize.advance(&pending.request, session.as_ref()).await? {
-        Step::SignIn(_) => Ok(see_other(&app.path(&format!("/login?request={}", pending.id)))),
-        Step::Consent { .. } => Ok(see_other(&app.path(&format!("/consent?request={}", pending.id)))),
-        Step::Respond(response) => {
-            browser.forget(app, &pending.id).await?;
-            code_response(app, browser, &response)
-        }
-        Step::Refuse(error) => {
-            browser.forget(app, &pending.id).await?;
-            error_response(app, browser, &error)
-        }
+    let step = app.authorize.advance(&pending.request, session.as_ref()).await?;
+    follow(app, browser, pending, step).await
+}
+
+/// Takes a kept request to its next step.
+pub(super) async fn follow(
+    app: &App,
+    browser: &Browser,
+    pending: &Pending,
+    step: Step,
+) -> Result<Response, PageError> {
+    match step {
+        Step::SignIn => return Ok(see_other(&app.path(&format!("/login?request={}", pending.id)))),
+        Step::Consent => return Ok(see_other(&app.path(&format!("/consent?request={}", pending.id)))),
+        Step::Respond(_) | Step::Refuse(_) | Step::Gone => browser.forget(app, &pending.id).await?,
     }
+    match step {
+        Step::Respond(response) => code_response(app, browser, &response),
+        Step::Refuse(error) => error_response(app, browser, &error),
+        Step::Gone | Step::SignIn | Step::Consent => Err(gone()),
+    }
+}
+
+fn gone() -> PageError {
+    PageError::oauth(OAuthErrorCode::InvalidClient, "The client_id is not the one of a registered application.")
 }
 
 fn code_response(app: &App, browser: &Browser, response: &CodeResponse) -> Result<Response, PageError> {

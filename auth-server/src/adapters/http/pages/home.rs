@@ -12,7 +12,7 @@ use crate::adapters::http::App;
 
 pub(super) async fn get(State(app): State<App>, browser: Browser) -> Result<Response, PageError> {
     let user = match browser.session(&app).await? {
-        Some(session) => app.account.users.find_user(&session.user).await?,
+        Some(session) => app.account.person(&session.user).await?,
         None => None,
     };
     let shown = HomePage {

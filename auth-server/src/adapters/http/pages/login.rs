@@ -1,18 +1,18 @@
 //! `/login`: username and password.
 
 use axum::{
-    extract::{Query, Request, State, rejection::QueryRejection},
+    extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
 use oauth_wire::{Form, Prompt};
-use serde::Deserialize;
 
 use super::{
     Browser, PageError,
     browser::Pending,
     flow,
     html::{PagePolicy, html, page, see_other},
+    query::PageQuery,
     views::{LoginPage, LoginProblem, LoginPurpose},
 };
 use crate::{
@@ -21,20 +21,13 @@ use crate::{
     domain::{client::Client, directory::DEFAULT_TENANT, ids::TenantId},
 };
 
-/// Which kept request a page belongs to.
-#[derive(Debug, Deserialize)]
-pub(super) struct Which {
-    pub(super) request: Option<String>,
-}
-
 pub(super) async fn get(
     State(app): State<App>,
     browser: Browser,
-    query: Result<Query<Which>, QueryRejection>,
+    PageQuery(query): PageQuery,
 ) -> Result<Response, PageError> {
-    let Query(which) = query?;
-    let pending = browser.pending(&app, which.request.as_deref()).await?;
-    let gone = which.request.is_some() && pending.is_none();
+    let pending = browser.pending(&app, query.get("request")).await?;
+    let gone = query.get("request").is_some() && pending.is_none();
     let problem = gone.then_some(LoginProblem::FormExpired);
     let hint = pending.as_ref().and_then(|pending| pending.request.login_hint.clone()).unwrap_or_default();
     show(&app, &browser, pending.as_ref(), hint, problem).await

@@ -1,23 +1,22 @@
 //! Signing out: by the person, or by a relying party that sends the person (OpenID Connect RP-Initiated Logout).
 
 use axum::{
-    extract::{Query, Request, State},
+    extract::{Request, State},
     response::Response,
 };
 use http::{Method, StatusCode};
-use oauth_wire::Form;
-use serde::Deserialize;
 
 use super::{
     Browser, PageError,
     browser::PendingLogout,
     flow::with_query,
     html::{PagePolicy, html, page, see_other},
+    query::PageQuery,
     login::posted,
     views::{BackLink, LoggedOutPage, LogoutPage, Person},
 };
 use crate::{
-    adapters::http::App,
+    adapters::http::{App, wire::MAX_QUERY_BYTES},
     application::sign_out::{LogoutError, LogoutRequest},
     domain::{ids::ClientId, session::Session},
 };
@@ -26,17 +25,17 @@ use crate::{
 pub(super) async fn end_session(
     State(app): State<App>,
     browser: Browser,
+    PageQuery(query): PageQuery,
     request: Request,
 ) -> Result<Response, PageError> {
     let is_post = request.method() == Method::POST;
-    let mut form = match is_post {
-        true => posted(request).await?,
-        false => Form::parse(request.uri().query().unwrap_or_default().as_bytes())
-            .map_err(|error| PageError::invalid_request(format!("The request is not valid: {error}.")))?,
-    };
+    let mut form = if is_post { posted(request).await? } else { query };
     // A cross-site POST comes without our SameSite=Lax cookie; as a top-level GET it brings it along.
     if is_post && !browser.sent_cookie() {
-        return Ok(see_other(&app.path(&format!("/connect/logout?{}", form.encode()))));
+        let query = form.encode();
+        if query.len() <= MAX_QUERY_BYTES {
+            return Ok(see_other(&app.path(&format!("/connect/logout?{query}"))));
+        }
     }
     let asked = LogoutRequest {
         id_token_hint: form.take("id_token_hint"),
@@ -49,6 +48,7 @@ pub(super) async fn end_session(
         LogoutError::Store(error) => error.into(),
     })?;
     let logout = PendingLogout {
+        id: app.entropy.id(),
         client: valid.client.map(|client| client.client_id.clone()),
         redirect: valid.redirect.map(|uri| uri.as_str().to_owned()),
         state: valid.state,
@@ -57,23 +57,27 @@ pub(super) async fn end_session(
         return Ok(afterwards(&app, Some(&logout)));
     }
     browser.keep_logout(&logout).await?;
-    Ok(see_other(&app.path("/logout")))
+    Ok(see_other(&app.path(&format!("/logout?request={}", logout.id))))
 }
 
 /// `/logout`: the question.
-pub(super) async fn get(State(app): State<App>, browser: Browser) -> Result<Response, PageError> {
+pub(super) async fn get(
+    State(app): State<App>,
+    browser: Browser,
+    PageQuery(query): PageQuery,
+) -> Result<Response, PageError> {
     let Some(session) = browser.session(&app).await? else { return Ok(see_other(&app.path("/logged-out"))) };
-    let logout = browser.pending_logout().await?;
-    let user = app.account.users.find_user(&session.user).await?;
+    let logout = browser.pending_logout(query.get("request")).await?;
+    let user = app.account.person(&session.user).await?;
     let client = match logout.as_ref().and_then(|logout| logout.client.as_ref()) {
-        Some(id) => app.sign_out.clients.find(id).await?,
+        Some(id) => app.sign_out.client(id).await?,
         None => None,
     };
     let shown = LogoutPage {
         page: page(&app, &browser, None),
         user: user.map(|user| Person::new(user.claims.name.as_deref(), user.username.as_str())),
         app_name: client.map(|client| client.client_name.clone()),
-        request: None,
+        request: logout.as_ref().map(|logout| logout.id.clone()),
         csrf: browser.csrf(&app).await?,
     };
     let mut policy = PagePolicy::default();
@@ -91,7 +95,7 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
         return Err(PageError::invalid_request("The form is not one that this browser was given. Please try again."));
     }
     match form.get("action") {
-        Some("logout") => confirm(&app, &browser, &session).await,
+        Some("logout") => confirm(&app, &browser, &session, form.get("request")).await,
         Some("cancel") => {
             browser.forget_logout().await?;
             Ok(see_other(&app.path("/")))
@@ -100,8 +104,14 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
     }
 }
 
-async fn confirm(app: &App, browser: &Browser, session: &Session) -> Result<Response, PageError> {
-    let logout = browser.pending_logout().await?;
+async fn confirm(
+    app: &App,
+    browser: &Browser,
+    session: &Session,
+    request: Option<&str>,
+) -> Result<Response, PageError> {
+    // Only what this very form was shown for: a relying party must not lead away somebody who logs out on their own.
+    let logout = browser.pending_logout(request).await?;
     app.sign_out.end_session(&session.sid).await?;
     browser.clear().await?;
     Ok(afterwards(app, logout.as_ref()))
@@ -120,20 +130,14 @@ fn afterwards(app: &App, logout: Option<&PendingLogout>) -> Response {
     }
 }
 
-/// The application that the person came from.
-#[derive(Debug, Deserialize)]
-pub(super) struct From {
-    client_id: Option<ClientId>,
-}
-
 /// `/logged-out`, with a way back to the application's own site when it has registered one.
 pub(super) async fn logged_out(
     State(app): State<App>,
     browser: Browser,
-    Query(From { client_id }): Query<From>,
+    PageQuery(query): PageQuery,
 ) -> Result<Response, PageError> {
-    let client = match &client_id {
-        Some(id) => app.sign_out.clients.find(id).await?,
+    let client = match query.get("client_id") {
+        Some(id) => app.sign_out.client(&ClientId::new(id)).await?,
         None => None,
     };
     let back = client.and_then(|client| BackLink::new(&client.client_name, client.links.client_uri.as_deref()?));

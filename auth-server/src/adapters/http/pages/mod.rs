@@ -10,12 +10,13 @@ mod home;
 mod html;
 mod login;
 mod logout;
+mod query;
 pub(crate) mod texts;
 pub(crate) mod views;
 
 use axum::{Router, routing::get};
 
-pub(crate) use browser::{BROWSER_SESSION, Browser, SESSION_COOKIE};
+pub(crate) use browser::{BROWSER_SESSION, Browser, SESSION_COOKIE, STRANGER_SESSION, inactivity};
 pub(crate) use error::{PageError, method_not_allowed, not_found, render_errors};
 pub(crate) use html::see_other;
 
