@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     gateway::{Caller, chat},
-    world::{Engine, World, eventually},
+    world::{Engine, Link, World, eventually},
 };
 
 /// Eight callers at once, plain and streamed in turn; each notes the ids of answers that it got whole.
@@ -121,4 +121,42 @@ async fn a_graceful_stop_lets_calls_under_way_finish() {
         "upstream_error"
     );
     assert!(world.stop_auth().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_its_database_the_gateway_goes_on_and_its_usage_rows_wait() {
+    let world = World::start(Engine::Postgres).await;
+    let caller = Caller::service(&world).await;
+    assert_eq!(caller.chat("t-echo").await.status, 200);
+    world.gateway_database(Link::Down).await;
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        let reply = caller.chat("t-echo").await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        waiting.push(reply.header("x-request-id").to_owned());
+    }
+    // Not even a crash loses what waits.
+    world.kill_gateway();
+    world.gateway_database(Link::Up).await;
+    world.start_gateway().await;
+    for id in waiting {
+        assert_eq!(world.settled_usage(&id).await, ("completed".to_owned(), 11, 22));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_provider_the_gateway_goes_on_with_the_keys_that_it_has() {
+    let world = World::start(Engine::Sqlite).await;
+    let caller = Caller::service(&world).await;
+    world.kill_auth();
+    for _ in 0..3 {
+        assert_eq!(caller.chat("t-echo").await.status, 200);
+    }
+    Caller::with(&world, "a.b.c")
+        .chat("t-echo")
+        .await
+        .bearer_error(401, "invalid_token");
+    world.start_auth().await;
+    let caller = Caller::service(&world).await;
+    assert_eq!(caller.chat("t-echo").await.status, 200);
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::{
     browser::{Browser, Landing},
     oauth::{App, Auth, Http, answer_of},
-    world::{Engine, PASSWORD, SECRET, Settings, World},
+    world::{Engine, Link, PASSWORD, SECRET, Settings, World},
 };
 
 fn victim(world: &World) -> App {
@@ -318,7 +318,7 @@ async fn without_its_database_the_provider_answers_503_and_never_success() {
     let login = Browser::new(&world);
     let form = login.open("/account").await.page().login_form("carol", PASSWORD);
 
-    world.database_down().await;
+    world.provider_database(Link::Down).await;
 
     let mut answers = BTreeMap::new();
     answers.insert("code", app.redeem(&waiting).await.status);
@@ -359,7 +359,7 @@ async fn without_its_database_the_provider_answers_503_and_never_success() {
         200
     );
 
-    world.database_up().await;
+    world.provider_database(Link::Up).await;
     crate::world::eventually(
         "the provider recovers",
         std::time::Duration::from_secs(20),
@@ -385,4 +385,77 @@ async fn unknown_configuration_keys_are_refused_by_name() {
         assert!(output.contains("lisen"), "{output}");
         std::fs::write(&path, good).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_client_changes_over_to_a_new_secret_while_the_old_one_works() {
+    let world = World::start(Engine::Sqlite).await;
+    let http = world.http();
+    let printed = world.auth_cli(&["client", "rotate-secret", "service"]);
+    let new = printed
+        .split_whitespace()
+        .find(|word| word.starts_with("hgcs_"))
+        .unwrap();
+    let with = async |secret: &str| {
+        http.token(Auth::Basic("service", secret), &[("grant_type", "client_credentials")])
+            .await
+    };
+    with(new).await.tokens();
+    with(SECRET).await.tokens();
+    // At most two work at once.
+    world.auth_cli(&["client", "rotate-secret", "service"]);
+    with(new).await.tokens();
+    with(SECRET).await.oauth_error(401, "invalid_client");
+}
+
+#[tokio::test]
+async fn the_doctor_finds_a_healthy_installation_and_a_missing_key() {
+    let world = World::start(Engine::Sqlite).await;
+    world.auth_cli(&["doctor"]);
+    world.gateway_cli(&["doctor"]);
+    let key = world.dir.join("keys/master.key");
+    let text = std::fs::read_to_string(&key).unwrap();
+    std::fs::write(&key, "not a key").unwrap();
+    assert!(world.auth_cli_fails(&["doctor"]).contains("master.key"));
+    assert!(world.gateway_cli_fails(&["doctor"]).contains("master.key"));
+    std::fs::write(&key, text).unwrap();
+}
+
+#[tokio::test]
+async fn over_https_cookies_are_bound_to_the_host_and_everything_else_works_too() {
+    let world = World::start_with(
+        Engine::Sqlite,
+        Settings {
+            tls: true,
+            ..Settings::default()
+        },
+    )
+    .await;
+    let browser = Browser::new(&world);
+    let app = world.web();
+    let tokens = app.tokens_from(&browser, "alice").await;
+    for cookie in browser.set_cookies() {
+        assert!(cookie.starts_with("__Host-") && cookie.contains("; Secure"), "{cookie}");
+    }
+    let page = browser.open("/account").await.page();
+    assert!(page.reply.header("strict-transport-security").contains("max-age="));
+    // The gateway finds the provider's keys and its revocations over https, too.
+    let caller = crate::gateway::Caller::with(&world, tokens.access.clone());
+    assert_eq!(caller.chat("t-echo").await.status, 200);
+    assert_eq!(app.revoke(tokens.refresh()).await.status, 200);
+    crate::world::eventually(
+        "the revocation arrives",
+        std::time::Duration::from_secs(1),
+        async || (caller.chat("t-echo").await.status == 401).then_some(()),
+    )
+    .await;
+    // Nobody answers in the clear on these ports.
+    let plain = Http::new(world.issuer.replace("https:", "http:"));
+    assert!(
+        plain
+            .request(reqwest::Method::GET, "/oauth2/jwks")
+            .send()
+            .await
+            .is_err_and(|error| !error.is_timeout())
+    );
 }

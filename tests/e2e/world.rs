@@ -26,6 +26,13 @@ use crate::{
     upstream,
 };
 
+/// Whether a service reaches its database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    Up,
+    Down,
+}
+
 /// Which database both services of a world use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Engine {
@@ -63,6 +70,8 @@ pub(crate) struct World {
     pub(crate) gateway_status: String,
     pub(crate) auth_status: String,
     pub(crate) dir: PathBuf,
+    /// The certificate that clients have to trust.
+    ca: Option<PathBuf>,
     auth: Service,
     resource_gateway: Service,
     databases: Databases,
@@ -90,6 +99,8 @@ pub(crate) struct Settings {
     pub(crate) auth: String,
     /// The same for the gateway.
     pub(crate) gateway: String,
+    /// Both services speak https, with a certificate of their own.
+    pub(crate) tls: bool,
 }
 
 /// A password or secret of the documents; the same in every world, for they never leave the machine.
@@ -208,18 +219,29 @@ impl World {
             },
         };
         let [auth_port, auth_status, gateway_port, gateway_status] = [(); 4].map(|()| free_port());
-        let issuer = format!("http://127.0.0.1:{auth_port}");
-        let gateway = format!("http://127.0.0.1:{gateway_port}");
+        let scheme = if settings.tls { "https" } else { "http" };
+        let issuer = format!("{scheme}://127.0.0.1:{auth_port}");
+        let gateway = format!("{scheme}://127.0.0.1:{gateway_port}");
+        let ca = settings.tls.then(|| certificate(&dir));
+        let tls = ca.as_ref().map_or_else(String::new, |path| {
+            let key = path.with_extension("key");
+            format!(
+                "tls.cert = \"{}\"\ntls.key = \"{}\"\noutbound.extra_ca = \"{}\"\n",
+                path.display(),
+                key.display(),
+                path.display()
+            )
+        });
         let keys = dir.join("keys");
         let auth_config = format!(
             "issuer = \"{issuer}\"\nlisten = \"127.0.0.1:{auth_port}\"\nmanagement_listen = \"127.0.0.1:{auth_status}\"\n\
-             tokens.gateway_audience = \"{gateway}\"\n{}\n[database]\nurl = \"{}\"\n[keys]\ndir = \"{}\"\n",
+             tokens.gateway_audience = \"{gateway}\"\n{tls}{}\n[database]\nurl = \"{}\"\n[keys]\ndir = \"{}\"\n",
             settings.auth,
             databases.auth,
             keys.display(),
         );
         let gateway_config = format!(
-            "listen = \"127.0.0.1:{gateway_port}\"\nmanagement_listen = \"127.0.0.1:{gateway_status}\"\n{}\n\
+            "listen = \"127.0.0.1:{gateway_port}\"\nmanagement_listen = \"127.0.0.1:{gateway_status}\"\n{tls}{}\n\
              [database]\nurl = \"{}\"\n[auth]\nissuer = \"{issuer}\"\naudience = \"{gateway}\"\nleeway_s = 1\n[keys]\ndir = \"{}\"\n",
             settings.gateway,
             databases.gateway,
@@ -244,21 +266,28 @@ impl World {
             auth: service("auth-server", &auth_config),
             resource_gateway: service("resource-gateway", &gateway_config),
             databases,
+            ca,
             watchdog: Mutex::new(Some(watchdog(&dir))),
             dir,
         };
         world.show_logs_on_panic();
-        world.write_documents();
-        world.auth_cli(&["migrate"]);
-        world.auth_cli(&["apply", "auth-demo.toml", "auth-extra.toml"]);
-        world.gateway_cli(&["migrate"]);
-        world.gateway_cli(&[
+        world.furnish().await;
+        world
+    }
+
+    /// Migrates, applies the documents and starts both services.
+    async fn furnish(&self) {
+        self.write_documents();
+        self.auth_cli(&["migrate"]);
+        self.auth_cli(&["apply", "auth-demo.toml", "auth-extra.toml"]);
+        self.gateway_cli(&["migrate"]);
+        self.gateway_cli(&[
             "apply",
             root().join("resource-gateway/demo/gateway.toml").to_str().unwrap(),
             "gateway-extra.toml",
         ]);
-        world.start_auth().await;
-        world.start_gateway().await;
+        self.start_auth().await;
+        self.start_gateway().await;
         world
     }
 
@@ -309,7 +338,7 @@ impl World {
     }
 
     pub(crate) fn http(&self) -> Http {
-        Http::new(self.issuer.clone())
+        Http::trusting(self.issuer.clone(), self.ca.as_deref())
     }
 
     /// The third-party web application of the demo.
@@ -452,18 +481,21 @@ impl World {
         }
     }
 
-    /// Cuts the provider off from its PostgreSQL database: connections are ended and new ones refused.
-    pub(crate) async fn database_down(&self) {
-        self.allow_connections(false).await;
+    /// Cuts the provider off from its PostgreSQL database (connections are ended and new ones refused), or lets it
+    /// back.
+    pub(crate) async fn provider_database(&self, link: Link) {
+        self.set_link(&self.databases.auth, link).await;
     }
 
-    pub(crate) async fn database_up(&self) {
-        self.allow_connections(true).await;
+    /// The same for the gateway.
+    pub(crate) async fn gateway_database(&self, link: Link) {
+        self.set_link(&self.databases.gateway, link).await;
     }
 
-    async fn allow_connections(&self, allowed: bool) {
+    async fn set_link(&self, url: &str, link: Link) {
         assert_eq!(self.engine, Engine::Postgres);
-        let name = self.databases.auth.rsplit_once('/').unwrap().1;
+        let allowed = link == Link::Up;
+        let name = url.rsplit_once('/').unwrap().1;
         let mut server = sqlx::PgConnection::connect(&required_environment("HEXGATE_TEST_POSTGRES_URL"))
             .await
             .unwrap();
@@ -533,6 +565,46 @@ fn watchdog(dir: &Path) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
+}
+
+/// A certificate for 127.0.0.1 that signs itself; its key lies beside it.
+fn certificate(dir: &Path) -> PathBuf {
+    use openssl::{asn1::Asn1Time, bn::BigNum, ec, hash::MessageDigest, nid::Nid, pkey::PKey, x509};
+    let group = ec::EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let key = PKey::from_ec_key(ec::EcKey::generate(&group).unwrap()).unwrap();
+    let mut name = x509::X509NameBuilder::new().unwrap();
+    name.append_entry_by_text("CN", "hexgate-e2e").unwrap();
+    let name = name.build();
+    let mut builder = x509::X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder
+        .set_serial_number(&BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap())
+        .unwrap();
+    builder.set_subject_name(&name).unwrap();
+    builder.set_issuer_name(&name).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    builder.set_not_after(&Asn1Time::days_from_now(2).unwrap()).unwrap();
+    let context = builder.x509v3_context(None, None);
+    let names = x509::extension::SubjectAlternativeName::new()
+        .ip("127.0.0.1")
+        .build(&context)
+        .unwrap();
+    builder.append_extension(names).unwrap();
+    builder
+        .append_extension(
+            x509::extension::BasicConstraints::new()
+                .critical()
+                .ca()
+                .build()
+                .unwrap(),
+        )
+        .unwrap();
+    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    let path = dir.join("tls.pem");
+    fs::write(&path, builder.build().to_pem().unwrap()).unwrap();
+    fs::write(path.with_extension("key"), key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    path
 }
 
 async fn new_database() -> String {
