@@ -288,7 +288,6 @@ impl World {
         ]);
         self.start_auth().await;
         self.start_gateway().await;
-        world
     }
 
     fn write_documents(&self) {
