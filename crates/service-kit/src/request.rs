@@ -1,15 +1,18 @@
-//! Request id and W3C trace context: one slim layer that both services put outermost.
+//! Request id, W3C trace context, counts and the log line: one slim layer that both services put outermost.
 
 use std::{
     fmt,
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use futures_util::future::{CatchUnwind, FutureExt as _};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -103,20 +106,81 @@ fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// Gives every request a [`RequestContext`], every reply `x-request-id`, and the log one line per request.
-#[derive(Debug, Clone)]
+/// Requests by method and class of status.
+const REQUESTS: &str = "http_requests_total";
+/// Time from the request's head to the response's.
+const DURATION: &str = "http_request_duration_seconds";
+/// The last name stands for methods that no route has.
+const METHODS: [&str; 8] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "other"];
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+/// What is counted of every request. Registered once: a look-up by name would cost more than all the rest of the layer.
+struct Meters {
+    requests: [[Counter; CLASSES.len()]; METHODS.len()],
+    duration: Histogram,
+}
+
+impl Meters {
+    fn register() -> Self {
+        describe_counter!(REQUESTS, "Requests answered, by method and class of status");
+        describe_histogram!(
+            DURATION,
+            Unit::Seconds,
+            "Time from a request's head to its response's head; streams go on after that"
+        );
+        Self {
+            requests: METHODS
+                .map(|method| CLASSES.map(|class| counter!(REQUESTS, "method" => method, "status_class" => class))),
+            duration: histogram!(DURATION),
+        }
+    }
+
+    fn record(&self, method: &Method, status: StatusCode, took: Duration) {
+        let name = method.as_str();
+        let row = METHODS
+            .iter()
+            .position(|known| *known == name)
+            .unwrap_or(METHODS.len() - 1);
+        // No final response is 1xx.
+        let column = usize::from(status.as_u16() / 100).saturating_sub(2);
+        if let Some(counter) = self.requests.get(row).and_then(|classes| classes.get(column)) {
+            counter.increment(1);
+        }
+        self.duration.record(took);
+    }
+}
+
+/// Gives every request a [`RequestContext`], every reply `x-request-id`, the log one line and the metrics one count per request. A
+/// handler that panics is answered 500; the connection's other requests go on. One layer does all of it, since each costs a boxed
+/// future per request.
+#[derive(Clone)]
 pub struct RequestContextLayer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     entropy: Arc<dyn Entropy>,
+    meters: Meters,
+}
+
+impl fmt::Debug for RequestContextLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestContextLayer").finish_non_exhaustive()
+    }
 }
 
 impl RequestContextLayer {
+    /// Counts nothing when it is made before [`crate::telemetry::start_metrics`].
     pub fn new(entropy: Arc<dyn Entropy>) -> Self {
-        Self { entropy }
+        let meters = Meters::register();
+        Self {
+            shared: Arc::new(Shared { entropy, meters }),
+        }
     }
 
     fn context(&self, headers: &HeaderMap) -> RequestContext {
         let mut random = [0u8; 40];
-        self.entropy.fill(&mut random);
+        self.shared.entropy.fill(&mut random);
         let [id @ .., _, _, _, _, _, _, _, _] = &random;
         let (request_id, rest) = id.split_at(16);
         let trace_id: [u8; 16] = rest.try_into().unwrap_or([1; 16]);
@@ -158,6 +222,7 @@ pub struct RequestContextService<S> {
 impl<S, B, R> Service<Request<B>> for RequestContextService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    R: Default,
 {
     type Response = Response<R>;
     type Error = S::Error;
@@ -170,66 +235,79 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let context = self.layer.context(request.headers());
         request.extensions_mut().insert(context.clone());
-        // The path alone: queries carry codes, states and hints.
-        let path = request.uri().path().to_owned();
-        let method = request.method().clone();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let inner = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         RequestFuture {
-            inner: self.inner.call(request),
+            inner,
             context,
             method,
-            path,
+            uri,
             began: Instant::now(),
+            shared: self.layer.shared.clone(),
         }
     }
 }
 
 pin_project! {
     /// See [`RequestContextLayer`].
-    #[derive(Debug)]
     pub struct RequestFuture<F> {
         #[pin]
-        inner: F,
+        inner: CatchUnwind<AssertUnwindSafe<F>>,
         context: RequestContext,
         method: Method,
-        path: String,
+        uri: Uri,
         began: Instant,
+        shared: Arc<Shared>,
+    }
+}
+
+impl<F> fmt::Debug for RequestFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestFuture")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
     }
 }
 
 impl<F, R, E> Future for RequestFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
+    R: Default,
 {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
+        let mut response = if let Ok(answered) = ready!(this.inner.poll(cx)) {
+            answered?
+        } else {
+            // The panic hook has logged where; the caller gets the request id.
+            let mut response = Response::new(R::default());
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            response
+        };
         if let Ok(id) = HeaderValue::from_str(&this.context.request_id) {
             response.headers_mut().insert(X_REQUEST_ID, id);
         }
-        log(
-            this.context,
-            this.method,
-            this.path,
-            response.status().as_u16(),
-            *this.began,
-        );
+        let took = this.began.elapsed();
+        this.shared.meters.record(this.method, response.status(), took);
+        log(this.context, this.method, this.uri, response.status().as_u16(), took);
         Poll::Ready(Ok(response))
     }
 }
 
 /// One line per request: successes at `debug`, failures where somebody looks.
-fn log(context: &RequestContext, method: &Method, path: &str, status: u16, began: Instant) {
+fn log(context: &RequestContext, method: &Method, uri: &Uri, status: u16, took: Duration) {
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
                 request.id = %context.request_id,
                 trace.id = %context.trace.trace_id(),
                 http.method = %method,
-                http.path = path,
+                // The path alone: queries carry codes, states and hints.
+                http.path = uri.path(),
                 http.status = status,
-                duration_ms = began.elapsed().as_secs_f64() * 1000.0,
+                duration_ms = took.as_secs_f64() * 1000.0,
                 "request answered"
             )
         };
@@ -268,6 +346,35 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
         ] {
             assert_eq!(TraceContext::from_header(bad, [7; 8]), None, "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_are_counted_by_method_and_class_of_status() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new()
+            .set_buckets(&[1.0])
+            .unwrap()
+            .build_recorder();
+        let layer =
+            metrics::with_local_recorder(&recorder, || RequestContextLayer::new(Arc::new(crate::SystemEntropy)));
+        let answer = |status: u16| {
+            layer.layer(tower::service_fn(move |_: Request<()>| async move {
+                Response::builder().status(status).body(())
+            }))
+        };
+        for (method, status) in [("GET", 200), ("GET", 204), ("POST", 401), ("BREW", 503)] {
+            let request = Request::builder().method(method).body(()).unwrap();
+            answer(status).call(request).await.unwrap();
+        }
+        let page = recorder.handle().render();
+        for line in [
+            r#"http_requests_total{method="GET",status_class="2xx"} 2"#,
+            r#"http_requests_total{method="POST",status_class="4xx"} 1"#,
+            r#"http_requests_total{method="other",status_class="5xx"} 1"#,
+            r#"http_request_duration_seconds_bucket{le="1"} 4"#,
+            "http_request_duration_seconds_count 4",
+        ] {
+            assert!(page.contains(line), "{line} is not in\n{page}");
         }
     }
 }
