@@ -2,7 +2,10 @@
 
 use std::{fs::File, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, sync::Arc, sync::atomic::Ordering};
 
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 
 use super::{
     JournalOptions, Shared,
@@ -192,15 +195,23 @@ impl Drain {
         if batch.torn > 0 {
             tracing::info!(bytes = batch.torn, "usage journal ends in a write that never completed");
         }
-        match self.store.insert_usage(&batch.to_usage()).await {
+        match self.store(&batch.to_usage()).await {
             Ok(()) => Ok(()),
             Err(error @ StoreError::Unavailable(_)) => Err(error.into()),
             Err(StoreError::Failed(_) | StoreError::Corrupt { .. }) => {
                 // Is it a record or the database itself (no table, no right)? An empty batch tells; then the journal keeps all.
-                self.store.insert_usage(&UsageBatch::new()).await?;
+                self.store(&UsageBatch::new()).await?;
                 self.insert_singly(batch).await
             }
         }
+    }
+
+    /// A connection into nowhere must not hold up the flushing of the journal, nor look like health.
+    async fn store(&self, batch: &UsageBatch) -> Result<(), StoreError> {
+        let stored = timeout(self.options.store_timeout, self.store.insert_usage(batch));
+        stored
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("it does not answer".into())))
     }
 
     /// One record that the database refuses must not hold up all others.
@@ -208,7 +219,7 @@ impl Drain {
         for text in batch.texts() {
             let mut single = UsageBatch::new();
             single.push(text);
-            match self.store.insert_usage(&single).await {
+            match self.store(&single).await {
                 Ok(()) => {}
                 Err(error @ StoreError::Unavailable(_)) => return Err(error.into()),
                 Err(error @ (StoreError::Failed(_) | StoreError::Corrupt { .. })) => self.set_aside(text, &error)?,

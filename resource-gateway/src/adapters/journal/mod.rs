@@ -62,6 +62,8 @@ pub struct JournalOptions {
     pub adopt_interval: Duration,
     /// Records in one transaction.
     pub batch_records: usize,
+    /// A database that takes longer than this for a batch counts as away.
+    pub store_timeout: Duration,
 }
 
 impl Default for JournalOptions {
@@ -74,6 +76,7 @@ impl Default for JournalOptions {
             sync_interval: Duration::from_secs(1),
             adopt_interval: Duration::from_secs(5),
             batch_records: 1000,
+            store_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -57,6 +57,8 @@ enum Mood {
     Away,
     /// Refuses every statement, as without its table.
     Broken,
+    /// Never answers.
+    Silent,
     /// Takes this many more batches, then is away.
     Tires(usize),
 }
@@ -87,9 +89,12 @@ impl Table {
 #[async_trait]
 impl UsageStore for Table {
     async fn insert_usage(&self, batch: &UsageBatch) -> StoreResult<()> {
+        if *self.mood.lock().unwrap() == Mood::Silent {
+            return std::future::pending().await;
+        }
         let mut mood = self.mood.lock().unwrap();
         match *mood {
-            Mood::Well => {}
+            Mood::Well | Mood::Silent => {}
             Mood::Away | Mood::Tires(0) => return Err(StoreError::Unavailable("gone".into())),
             Mood::Broken => return Err(StoreError::Failed("no such table".into())),
             Mood::Tires(more) => *mood = Mood::Tires(more - 1),
@@ -387,6 +392,23 @@ async fn a_database_that_refuses_everything_gets_nothing_set_aside() {
     journal.record(&record("r000")).unwrap();
     assert!(!journal.finish(Duration::from_millis(20)).await);
     assert_eq!(journal.status().refused_records, 0);
+    table.set(Mood::Well);
+    assert!(journal.finish(Duration::from_secs(5)).await);
+    assert_eq!(table.ids(), ["r000"]);
+}
+
+#[tokio::test]
+async fn a_database_that_never_answers_counts_as_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = Table::new(Mood::Silent);
+    let options = JournalOptions {
+        store_timeout: Duration::from_millis(10),
+        ..options(dir.path())
+    };
+    let journal = open(options, &table);
+    journal.record(&record("r000")).unwrap();
+    journal.turn().await;
+    assert!(journal.status().store_error.unwrap().contains("does not answer"));
     table.set(Mood::Well);
     assert!(journal.finish(Duration::from_secs(5)).await);
     assert_eq!(table.ids(), ["r000"]);
