@@ -111,7 +111,11 @@ impl Foundation {
         Ok(foundation)
     }
 
-    fn on(config: &Config, ambient: Ambient, store: Arc<SqlStore>, master: MasterKey) -> anyhow::Result<Self> {
+    /// Lays it on a migrated store that has its signing keys already.
+    ///
+    /// # Errors
+    /// When the hashing threads cannot be started.
+    pub fn on(config: &Config, ambient: Ambient, store: Arc<SqlStore>, master: MasterKey) -> anyhow::Result<Self> {
         let policy = Arc::new(policy(config));
         let hasher = Arc::new(Argon2Hasher::start(&config.password_hashing, Arc::clone(&ambient.entropy))?);
         let revocations = Arc::new(RevocationLog::new(

@@ -16,6 +16,7 @@ use std::{
 };
 
 use auth_server::{
+    adapters::sql::SqlStore,
     application::apply::{ApplyError, Report},
     bootstrap::{Ambient, Foundation, Provider},
     config::Config,
@@ -32,6 +33,7 @@ use http::{HeaderName, Method, Request, header};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 use service_kit::{Clock as _, Timestamp};
+use sql_kit::Options;
 use test_kit::{FixedClock, SeededEntropy};
 use token_keys::{Jwks, MasterKey, VerifiedJwt};
 use tokio::sync::OnceCell;
@@ -90,12 +92,15 @@ impl Builder {
         let template = TEMPLATE.get_or_init(Template::make).await;
         self.config.keys.dir = template.keys.path().to_owned();
         let clock = Arc::new(FixedClock::at(Timestamp::from_seconds(NOW)));
-        let foundation = Foundation::lay(&self.config, ambient(&clock)).await.unwrap();
-        let mut tx = foundation.store.begin().await.unwrap();
+        let store = SqlStore::connect(&self.config.database.url, &Options::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        let mut tx = store.begin().await.unwrap();
         for key in &template.signing_keys {
             tx.insert_key(key).await.unwrap();
         }
         tx.commit().await.unwrap();
+        let master = MasterKey::load(&self.config.keys.dir).unwrap();
+        let foundation = Foundation::on(&self.config, ambient(&clock), Arc::new(store), master).unwrap();
         for document in &self.documents {
             foundation.apply().apply(document).await.unwrap();
         }
@@ -112,7 +117,6 @@ impl Template {
         config.keys.dir = keys.path().to_owned();
         let clock = Arc::new(FixedClock::at(Timestamp::from_seconds(NOW)));
         let foundation = Foundation::lay(&config, ambient(&clock)).await.unwrap();
-        foundation.key_factory.ensure().await.unwrap();
         let signing_keys = foundation.store.list_keys().await.unwrap();
         Self { keys, signing_keys }
     }

@@ -17,7 +17,6 @@ pub(crate) struct Browser<'a> {
 /// A page with its forms.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
-    pub(crate) reply: Reply,
     pub(crate) text: String,
 }
 
@@ -119,7 +118,7 @@ impl<'a> Browser<'a> {
     }
 
     pub(crate) async fn sign_in_as(&mut self, page: &Reply, name: &str, password: &str) -> Reply {
-        let page = Page::new(page.clone());
+        let page = Page::new(page);
         let fill = |fields: Fields| fields.with("username", name).with("password", password);
         self.press_with(&page, "login-submit", fill).await
     }
@@ -163,8 +162,8 @@ impl<'a> Browser<'a> {
 }
 
 impl Page {
-    pub(super) fn new(reply: Reply) -> Self {
-        Self { text: reply.text(), reply }
+    pub(super) fn new(reply: &Reply) -> Self {
+        Self { text: reply.text() }
     }
 
     pub(crate) fn has(&self, mark: &str) -> bool {

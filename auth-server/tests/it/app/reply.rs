@@ -146,7 +146,7 @@ impl Reply {
             assert_eq!(reply.header(name), Some(value), "{}", reply.asked);
         }
         assert!(reply.header("access-control-allow-origin").is_none(), "{}", reply.asked);
-        Page::new(reply)
+        Page::new(&reply)
     }
 
     /// A page that holds an element with that id or class (as it stands in the template).

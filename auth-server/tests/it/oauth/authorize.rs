@@ -94,6 +94,7 @@ async fn broken_utf8_and_too_many_parameters_are_refused_on_a_page() {
     let app = TestApp::start().await;
     let path = format!("{}&x=%ff%fe", WEB.ask().path());
     app.get(&path).await.expect_error_page(400, "invalid_request");
+    app.get(&WEB.ask().with("state", "a\u{0}b").path()).await.expect_error_page(400, "invalid_request");
     let many: String = (0..130).map(|n| format!("&p{n}=1")).collect();
     app.get(&format!("{}{many}", WEB.ask().path())).await.expect_error_page(400, "invalid_request");
 }
@@ -165,7 +166,7 @@ async fn state_is_echoed_to_the_byte_whatever_it_holds() {
     let long = "s".repeat(2000);
     for state in [
         "a b+c%20d&e=f#g",
-        "\u{202e}\u{0}\u{7f}\u{feff}",
+        "\u{202e}\u{1}\u{7f}\u{feff}",
         "line\r\nSet-Cookie: evil=1\r\n\r\n<script>",
         "\"'<>&;",
         "日本語 🦀 e\u{301}",

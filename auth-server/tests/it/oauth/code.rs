@@ -169,7 +169,7 @@ async fn a_disabled_client_cannot_begin_and_a_request_under_way_ends() {
     let mut browser = app.browser();
     let login = browser.authorize(&WEB.ask()).await;
     app.set_client_status(WEB, ClientStatus::Disabled).await;
-    browser.sign_in(&login, ALICE).await.expect_error_answer("unauthorized_client");
+    browser.sign_in(&login, ALICE).await.expect_error_page(400, "invalid_client");
     browser.get(&WEB.ask().path()).await.expect_error_page(400, "invalid_client");
     app.set_client_status(WEB, ClientStatus::Active).await;
     browser.authorize(&WEB.ask()).await.expect_page("id=\"consent-allow\"");

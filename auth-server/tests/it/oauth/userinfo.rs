@@ -122,7 +122,7 @@ async fn a_person_who_is_locked_or_deleted_has_no_claims() {
         app.set_user_status(ALICE, status).await;
         app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
         if status == UserStatus::Locked {
-            app.advance(1);
+            app.advance(2);
             app.set_user_status(ALICE, UserStatus::Active).await;
         }
     }

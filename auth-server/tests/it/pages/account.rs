@@ -143,7 +143,7 @@ async fn a_form_without_the_browsers_token_changes_nothing() {
 async fn the_word_about_what_was_done_is_ours_and_not_the_addresss() {
     let app = TestApp::start().await;
     let mut browser = app.signed_in(ALICE).await;
-    let page = browser.get("/account?done=<script>alert(1)</script>").await.expect_html(200);
+    let page = browser.get("/account?done=%3Cscript%3Ealert(1)%3C/script%3E").await.expect_html(200);
     assert!(!page.has("alert(1)"));
     let with = browser.get("/account?done=session-ended").await.expect_html(200);
     let without = browser.get("/account").await.expect_html(200);

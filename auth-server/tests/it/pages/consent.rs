@@ -113,12 +113,12 @@ async fn the_page_of_nobody_leads_to_sign_in() {
 async fn switching_accounts_signs_out_and_asks_who_it_is_for_the_same_request() {
     let app = TestApp::start().await;
     let (mut browser, page) = asked(&app).await;
-    let cookie = browser.session_cookie();
     let login = browser.press(&page, "switch").await;
     let shown = login.clone().expect_page("id=\"login-submit\"");
     assert!(shown.has("Web application"), "for the same application");
-    assert_ne!(browser.session_cookie(), cookie);
+    let before = browser.session_cookie();
     let page = browser.sign_in(&login, BOB).await.expect_page("id=\"consent-allow\"");
+    assert_ne!(browser.session_cookie(), before);
     assert!(page.has("bob") && !page.has("Alice"));
     let code = browser.press(&page, "consent-allow").await.expect_code();
     let code =

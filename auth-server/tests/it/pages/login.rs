@@ -152,7 +152,7 @@ async fn cancel_without_an_application_leads_home() {
 #[tokio::test]
 async fn a_request_that_nobody_kept_is_said_to_have_expired() {
     let app = TestApp::start().await;
-    let page = app.browser().get("/login?request=made-up").await.expect_html(200);
+    let page = app.browser().get("/login?request=made-up").await.expect_html(400);
     assert!(page.has("id=\"login-problem\""));
 }
 
@@ -162,7 +162,7 @@ async fn another_browsers_request_is_not_found() {
     let mut victim = app.browser();
     let location = victim.get(&WEB.ask().path()).await.expect_redirect();
     let mut attacker = app.signed_in(BOB).await;
-    let page = attacker.get(&location).await.expect_html(200);
+    let page = attacker.get(&location).await.expect_html(400);
     assert!(page.has("id=\"login-problem\"") && !page.has("Web application"));
 }
 
