@@ -2,6 +2,7 @@
 //! health, request id. No business rule lives here.
 
 pub mod config;
+mod connection;
 pub mod entropy;
 pub mod health;
 pub mod listener;
@@ -11,6 +12,7 @@ pub mod tasks;
 pub mod telemetry;
 pub mod time;
 
+pub use connection::{BodyTimeout, Limits, StalledBody};
 pub use entropy::{Entropy, SystemEntropy};
 pub use listener::{BoundListener, ListenError, TlsConfig};
 pub use request::{RequestContext, RequestContextLayer};

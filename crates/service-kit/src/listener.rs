@@ -1,4 +1,4 @@
-//! Listeners: TCP or TLS, HTTP/1.1 and HTTP/2, graceful shutdown.
+//! Listeners: TCP or TLS, HTTP/1.1 and HTTP/2, limits against slow and too many clients, graceful shutdown.
 
 use std::{
     net::SocketAddr,
@@ -8,23 +8,31 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, body::Body};
 use http::Request;
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+use http_body::Body as _;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
 };
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use openssl::ssl::{AlpnError, Ssl, SslAcceptor, SslFiletype, SslMethod, SslVersion, select_next_proto};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
 };
-use tower::ServiceExt as _;
+use tokio_util::sync::CancellationToken;
+use tower::Service as _;
 
-use crate::Tasks;
+pub use crate::connection::Limits;
+use crate::{
+    Tasks,
+    connection::{BodyTimeout, Marked, Pulse, Tracked, Version, drive},
+};
 
 /// TLS settings of a listener. Both or neither.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,8 +62,14 @@ pub enum ListenError {
     HalfTls,
 }
 
-/// A client that has not sent its request head (or finished its handshake) by then is dropped.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest request head in bytes; a longer one is answered 431. Tokens, cookies and authorization requests of 8 kB fit well.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Requests at once on one HTTP/2 connection (RFC 9113 §5.1.2 recommends no fewer than 100).
+const MAX_STREAMS: u32 = 128;
+/// An HTTP/2 peer is asked this often whether it is still there (RFC 9113 §6.7).
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// And has so long to answer.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// After an accept error, such as too many open files, wait before trying again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -68,6 +82,7 @@ pub struct BoundListener {
     listener: TcpListener,
     tls: Option<SslAcceptor>,
     address: SocketAddr,
+    limits: Limits,
 }
 
 impl std::fmt::Debug for BoundListener {
@@ -92,7 +107,20 @@ impl BoundListener {
         let bind = |source| ListenError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        Ok(Self { listener, tls, address })
+        let limits = Limits::default();
+        Ok(Self {
+            listener,
+            tls,
+            address,
+            limits,
+        })
+    }
+
+    /// Serves under other limits than the defaults.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// The address that was bound.
@@ -106,87 +134,182 @@ impl BoundListener {
 
     /// Serves until shutdown begins, then finishes requests in flight, for at most `grace`.
     pub async fn serve(self, router: Router, tasks: Tasks, grace: Duration) {
-        let graceful = GracefulShutdown::new();
-        let tls = self.tls.map(Arc::new);
+        let most = self
+            .limits
+            .connections
+            .min(file_limit() / 2)
+            .clamp(1, MOST_PERMITS as usize);
+        let places = Arc::new(Semaphore::new(most));
+        let host = Host {
+            router,
+            tls: self.tls.map(Arc::new),
+            limits: self.limits,
+            tasks,
+        };
+        let mut accepting = true;
         loop {
+            let place = tokio::select! {
+                place = place(&places) => place,
+                () = host.tasks.stopping() => break,
+            };
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
-                () = tasks.stopping() => break,
+                () = host.tasks.stopping() => break,
             };
             match accepted {
-                Ok((stream, peer)) => connection(stream, peer, router.clone(), tls.clone(), &graceful, &tasks),
+                Ok((stream, peer)) => {
+                    accepting = true;
+                    host.receive(stream, peer, place);
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    // Once, not twenty times a second while files are short.
+                    if std::mem::take(&mut accepting) {
+                        tracing::warn!(%error, "connections cannot be accepted");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
         drop(self.listener);
-        if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        let everyone = u32::try_from(most).unwrap_or(MOST_PERMITS);
+        if timeout(grace, places.acquire_many(everyone)).await.is_err() {
             tracing::warn!("requests were still in flight when the grace period ended");
         }
     }
 }
 
-fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    tls: Option<Arc<SslAcceptor>>,
-    graceful: &GracefulShutdown,
-    tasks: &Tasks,
-) {
-    // Small writes (SSE chunks, redirects) must not wait for the peer's ACK.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
+/// What a semaphore can give out in one go, and more than any process can open.
+const MOST_PERMITS: u32 = 1 << 28;
+
+/// A place for one more connection.
+async fn place(places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    if let Ok(place) = places.clone().try_acquire_owned() {
+        return Some(place);
     }
-    let watcher = graceful.watcher();
-    tasks.spawn(async move {
-        match tls {
-            None => http(stream, peer, router, watcher).await,
-            Some(acceptor) => {
-                if let Some(stream) = handshake(&acceptor, stream).await {
-                    http(stream, peer, router, watcher).await;
-                }
-            }
-        }
-    });
+    tracing::warn!("as many connections are open as may be; more have to wait");
+    // It is never closed, so there always is one in the end.
+    places.clone().acquire_owned().await.ok()
 }
 
-async fn handshake(acceptor: &SslAcceptor, stream: TcpStream) -> Option<tokio_openssl::SslStream<TcpStream>> {
+/// Files that the process may have open, after asking for all that it may ask for: each connection is one.
+fn file_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let files = match current == maximum || setrlimit(Resource::Nofile, wanted).is_err() {
+        true => current,
+        false => maximum,
+    };
+    files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
+/// What connections are served with.
+struct Host {
+    router: Router,
+    tls: Option<Arc<SslAcceptor>>,
+    limits: Limits,
+    tasks: Tasks,
+}
+
+impl Host {
+    fn receive(&self, stream: TcpStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
+        // Small writes (SSE chunks, redirects) must not wait for the peer's ACK.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let (router, tls, limits) = (self.router.clone(), self.tls.clone(), self.limits);
+        // A token of its own: the shared one would be a lock that all connections take at every wake.
+        let stop = self.tasks.stop_token().child_token();
+        self.tasks.spawn(async move {
+            let _place = place;
+            match tls {
+                None => http(stream, peer, router, &limits, stop).await,
+                Some(acceptor) => {
+                    let shaken = tokio::select! {
+                        shaken = handshake(&acceptor, stream, limits.head) => shaken,
+                        () = stop.cancelled() => None,
+                    };
+                    if let Some(stream) = shaken {
+                        http(stream, peer, router, &limits, stop).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn handshake(
+    acceptor: &SslAcceptor,
+    stream: TcpStream,
+    limit: Duration,
+) -> Option<tokio_openssl::SslStream<TcpStream>> {
     let ssl = Ssl::new(acceptor.context()).ok()?;
     let mut stream = tokio_openssl::SslStream::new(ssl, stream).ok()?;
-    match tokio::time::timeout(HEAD_TIMEOUT, Pin::new(&mut stream).accept()).await {
+    match timeout(limit, Pin::new(&mut stream).accept()).await {
         Ok(Ok(())) => Some(stream),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a TLS handshake failed");
             None
         }
-        Err(_) => None,
+        Err(_) => {
+            tracing::debug!("a TLS handshake took too long");
+            None
+        }
     }
 }
 
-async fn http<S>(stream: S, peer: SocketAddr, router: Router, watcher: hyper_util::server::graceful::Watcher)
+async fn http<S>(stream: S, peer: SocketAddr, router: Router, limits: &Limits, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+    let pulse = Arc::new(Pulse::new());
+    let opened = tokio::select! {
+        opened = timeout(limits.head, Marked::open(stream, pulse.clone())) => opened,
+        () = stop.cancelled() => return,
+    };
+    let stream = match opened {
+        Ok(Ok(Some(stream))) => stream,
+        Ok(Ok(None)) => return,
+        Ok(Err(error)) => return tracing::debug!(%error, "a connection ended before it said anything"),
+        Err(_) => return tracing::debug!("a connection said nothing"),
+    };
+    let (body_limits, requests) = (*limits, pulse.clone());
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let in_flight = requests.begin();
+        let mut request = request.map(|body| match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::new(BodyTimeout::new(body, &body_limits)),
+        });
         request.extensions_mut().insert(PeerAddress(peer));
-        router.clone().oneshot(request.map(axum::body::Body::new))
+        let answering = router.clone().call(request);
+        async move { Ok::<_, std::convert::Infallible>(answering.await?.map(|body| Tracked { body, in_flight })) }
     });
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .pipeline_flush(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(30));
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error, "a connection ended early");
+    let version = stream.version();
+    let io = TokioIo::new(stream);
+    let ended = match version {
+        Version::Http1 => {
+            let mut builder = http1::Builder::new();
+            // Heads are timed by `drive`, which needs no timer per request. `pipeline_flush` stays off: with it hyper buffers
+            // without bound for a client that does not read.
+            builder.header_read_timeout(None).max_header_size(MAX_HEAD_BYTES);
+            drive(builder.serve_connection(io, service), &pulse, limits, stop).await
+        }
+        Version::Http2 => {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING_INTERVAL)
+                .keep_alive_timeout(PING_TIMEOUT)
+                .max_concurrent_streams(MAX_STREAMS)
+                .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX));
+            drive(builder.serve_connection(io, service), &pulse, limits, stop).await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
     }
 }
 
