@@ -2,6 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "the lints spare test functions, but not what they share"
 )]
 
@@ -34,7 +35,7 @@ use openssl::{
     ssl::{SslConnector, SslMethod, SslVerifyMode},
     x509::{X509, X509NameBuilder},
 };
-use service_kit::{BoundListener, Limits, Tasks, TlsConfig};
+use service_kit::{BoundListener, Limits, RequestContextLayer, SystemEntropy, Tasks, TlsConfig};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -99,6 +100,12 @@ fn routes() -> Router {
             }),
         )
         .route("/events", get(|| async { Sse::new(events()) }))
+        .route("/panic", get(panicking))
+        .layer(RequestContextLayer::new(Arc::new(SystemEntropy)))
+}
+
+async fn panicking() -> &'static str {
+    panic!("a test wants it")
 }
 
 /// Longer in all than every short limit.
@@ -354,6 +361,16 @@ async fn shutdown_does_not_wait_for_clients_that_say_nothing() {
         }
         assert!(server.tasks.drain(PATIENCE).await);
     }
+}
+
+#[tokio::test]
+async fn a_panicking_handler_is_answered_and_its_connection_lives_on() {
+    let server = Server::start(GENEROUS).await;
+    let mut stream = server.connect().await;
+    let failure = ask(&mut stream, b"GET /panic HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(failure.starts_with("HTTP/1.1 500"), "{failure}");
+    assert!(failure.contains("\r\nx-request-id: "), "{failure}");
+    assert!(ask(&mut stream, GET).await.ends_with("hello"));
 }
 
 #[tokio::test]
