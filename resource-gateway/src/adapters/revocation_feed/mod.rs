@@ -79,12 +79,16 @@ impl HttpRevocationFeed {
     }
 
     async fn read(&self, id: String, set: &str) -> Result<SecurityEvent, FeedError> {
-        let verified = self.keys.verify(set).await.map_err(|error| match error {
-            // Not acknowledged, so it comes again: it may be signed by a key that we have not seen yet.
-            KeysError::Invalid | KeysError::NotLoaded => {
-                FeedError::Unavailable("an event's signature does not hold".to_owned())
+        let verified = match self.keys.verify(set).await {
+            Ok(verified) => verified,
+            // Not acknowledged, so it comes again once there are keys to read it with.
+            Err(KeysError::NotLoaded) => return Err(FeedError::Unavailable("no keys are known yet".to_owned())),
+            // Unknown keys have been asked for by then, so it will never hold; it must not keep the events after it away.
+            Err(KeysError::Invalid) => {
+                tracing::error!(event.id = id, "a security event's signature does not hold; the event is passed over");
+                return Ok(SecurityEvent { id, event: None });
             }
-        })?;
+        };
         let from_issuer = verified.jwt.claims.get("iss").and_then(serde_json::Value::as_str) == Some(&self.issuer);
         // RFC 8417 §2.3: the type tells event tokens from all others that the keys sign.
         let event = (verified.jwt.is_typ(SET_TYP) && from_issuer)
