@@ -43,7 +43,8 @@ pub(crate) fn router(app: App) -> Router {
         // Errors of the handlers above become pages in the reader's language.
         .layer(from_fn_with_state(app.clone(), pages::render_errors))
         // The cookie and what the server keeps under it.
-        .layer(sessions(&app));
+        .layer(sessions(&app))
+        .layer(from_fn_with_state(app.clone(), pages::render_unsaved));
     let all = open.merge(back_channel).merge(browser).merge(assets::router());
     let mounted = match app.base_path.as_str() {
         "" => all,

@@ -45,6 +45,7 @@ impl Apply {
     ) -> Result<Vec<PlannedUser>, ApplyError> {
         let mut planned = Vec::new();
         let mut seen = BTreeSet::new();
+        let mut subs = BTreeSet::new();
         for (at, doc) in document.user.iter().enumerate() {
             let path = |key: &str| format!("user[{at}].{key}");
             let Ok(username) = Username::parse(&doc.username) else {
@@ -64,6 +65,9 @@ impl Apply {
                 continue;
             }
             let user = self.user(doc, username, tenant, before.as_ref()).await?;
+            if !subs.insert(user.sub.clone()) {
+                problems.push(Problem::new(path("sub"), "stands twice in the document"));
+            }
             planned.push(PlannedUser { user, before });
         }
         Ok(planned)

@@ -37,6 +37,11 @@ impl OAuthError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, OAuthErrorCode::InvalidRequest, "the method is not allowed here")
     }
 
+    /// The caller is known and may not: at our own endpoints, where RFC 6749 §5.2 and its 400 do not rule (RFC 9110 §15.5.4).
+    pub(crate) fn forbidden(description: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, OAuthErrorCode::UnauthorizedClient, description)
+    }
+
     /// As `From`, with the time that is left of a block told in `Retry-After`.
     pub(crate) fn at(error: TokenError, now: Timestamp) -> Self {
         let left = match &error {

@@ -89,7 +89,7 @@ async fn receiver(app: &App, headers: &HeaderMap) -> Result<Arc<str>, OAuthError
     };
     let client = app.authenticate_client.authenticate(presented).await?;
     if !client.holds(PERMISSION_POLL_EVENTS) {
-        return Err(TokenError::UnauthorizedClient("the client may not read security events").into());
+        return Err(OAuthError::forbidden("the client may not read security events"));
     }
     Ok(client.client_id.as_str().into())
 }

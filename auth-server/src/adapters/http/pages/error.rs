@@ -117,6 +117,23 @@ pub(crate) async fn render_errors(
     }
 }
 
+/// The session layer writes what a handler has kept after the handler has answered. When the store refuses, its answer is bare: a page
+/// says so instead, and the handler's answer, which counted on the write, stays unsent.
+pub(crate) async fn render_unsaved(
+    State(app): State<App>,
+    request: Request,
+    next: axum::middleware::Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let Ok(browser) = Browser::from_request_parts(&mut parts, &app).await;
+    let response = next.run(Request::from_parts(parts, body)).await;
+    let is_bare = !response.headers().contains_key(header::CONTENT_TYPE);
+    match response.status() == StatusCode::INTERNAL_SERVER_ERROR && is_bare {
+        true => show(&app, &browser, PageError::unavailable()),
+        false => response,
+    }
+}
+
 fn show(app: &App, browser: &Browser, error: PageError) -> Response {
     let status = error.kind.status();
     let shown = ErrorPage {

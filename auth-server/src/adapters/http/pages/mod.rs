@@ -17,7 +17,7 @@ pub(crate) mod views;
 use axum::{Router, routing::get};
 
 pub(crate) use browser::{BROWSER_SESSION, Browser, SESSION_COOKIE, STRANGER_SESSION, inactivity};
-pub(crate) use error::{PageError, method_not_allowed, not_found, render_errors};
+pub(crate) use error::{PageError, method_not_allowed, not_found, render_errors, render_unsaved};
 pub(crate) use html::see_other;
 
 use super::App;
