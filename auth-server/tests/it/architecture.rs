@@ -69,15 +69,17 @@ impl Source {
 
     /// Every path that the file names, `crate`, `self` and `super` resolved to `crate::…`.
     fn paths(&self) -> BTreeSet<String> {
-        let mut paths = BTreeSet::new();
+        let (mut paths, mut code) = (BTreeSet::new(), String::new());
         let mut rest = self.text.as_str();
         while let Some(start) = find_word(rest, "use") {
             let after = &rest[start + 3..];
             let end = after.find(';').unwrap_or(after.len());
             expand("", after[..end].trim(), &mut paths);
+            code.push_str(&rest[..start]);
             rest = &after[end..];
         }
-        paths.extend(inline_paths(&self.text));
+        code.push_str(rest);
+        paths.extend(inline_paths(&code));
         paths.iter().map(|path| self.resolved(path)).collect()
     }
 
