@@ -59,7 +59,6 @@ pub(crate) struct World {
     pub(crate) db: Db,
     pub(crate) database: TestDatabase,
     pub(crate) config: SqlConfig,
-    pub(crate) keys: tempfile::TempDir,
 }
 
 impl World {
@@ -76,12 +75,7 @@ impl World {
         db.migrate(&MIGRATIONS).await.unwrap();
         let keys = tempfile::tempdir().unwrap();
         let config = Self::config_with(&db, &keys);
-        Self {
-            db,
-            database,
-            config,
-            keys,
-        }
+        Self { db, database, config }
     }
 
     /// The same tables under a master key from another folder.
