@@ -73,15 +73,19 @@ impl<const N: usize> From<&[u8; N]> for Arg {
     }
 }
 
-pub(crate) fn sqlite(sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<SqliteArguments, SqlError> {
+pub(crate) fn sqlite(sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<Option<SqliteArguments>, SqlError> {
     bind(sql, args)
 }
 
-pub(crate) fn postgres(sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<PgArguments, SqlError> {
+pub(crate) fn postgres(sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<Option<PgArguments>, SqlError> {
     bind(sql, args)
 }
 
-fn bind<A, D>(sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<A, SqlError>
+/// The arguments as the driver takes them; `None` when there is nothing to ask.
+///
+/// PostgreSQL has no text with a NUL in it. So that the engines agree, and a stranger's `%00` is no fault of the database: no
+/// row of either has one, what looks for one finds nothing, and what would store one is refused.
+fn bind<A, D>(sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<Option<A>, SqlError>
 where
     D: Database<Arguments = A>,
     A: Arguments<Database = D> + Default,
@@ -93,7 +97,9 @@ where
     let expected = sql.texts().parameters;
     let mut bound = A::default();
     bound.reserve(expected, 0);
+    let mut impossible = false;
     for arg in args {
+        impossible |= matches!(&arg, Arg::Text(Some(text)) if text.contains('\0'));
         match arg {
             Arg::Int(value) => bound.add(value),
             Arg::Bool(value) => bound.add(value),
@@ -110,5 +116,8 @@ where
             sql.table()
         )));
     }
-    Ok(bound)
+    if impossible && !sql.only_looks() {
+        return Err(SqlError::Other(format!("a text for {} holds a NUL", sql.table())));
+    }
+    Ok((!impossible).then_some(bound))
 }

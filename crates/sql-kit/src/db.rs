@@ -50,6 +50,9 @@ pub struct Options {
     pub postgres_connections: u32,
     /// How long a statement waits for a connection, or for the SQLite writer.
     pub acquire_timeout: Duration,
+    /// How long PostgreSQL works on one statement. Half of it may go into waiting for a lock; a server that has not answered
+    /// after one and a half of it is taken to be unavailable.
+    pub statement_timeout: Duration,
     /// How long SQLite waits for another process that writes.
     pub busy_timeout: Duration,
     /// How many SQLite transactions share one COMMIT at most.
@@ -64,6 +67,7 @@ impl Default for Options {
             sqlite_readers: 4,
             postgres_connections: 16,
             acquire_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(8),
             busy_timeout: Duration::from_secs(5),
             group_limit: 64,
             application_name: "hexgate".to_owned(),
@@ -132,6 +136,13 @@ impl Db {
     }
 
     /// Runs a statement by itself and counts the rows that it changed. Durable when answered.
+    ///
+    /// Dropped before it has answered, it may or may not take effect: on SQLite the statement stays in the group that it has
+    /// joined, on PostgreSQL it is on its way to the server. Only a [`Tx`] that is dropped leaves nothing; and what must be done
+    /// although its caller goes away belongs in a task.
+    ///
+    /// # Errors
+    /// Nothing was changed, with the exception that [`Tx::commit`] names.
     pub async fn execute(&self, sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<u64, SqlError> {
         self.run::<Count>(sql, args).await
     }
@@ -160,8 +171,14 @@ impl Db {
 
     async fn run<S: Shape>(&self, sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<S::Answer, SqlError> {
         match &*self.0 {
-            Engine::Sqlite(db) => db.run::<S>(sql, arg::sqlite(sql, args)?).await,
-            Engine::Postgres(db) => db.run::<S>(sql, arg::postgres(sql, args)?).await,
+            Engine::Sqlite(db) => match arg::sqlite(sql, args)? {
+                Some(args) => db.run::<S>(sql, args).await,
+                None => Ok(S::nothing()),
+            },
+            Engine::Postgres(db) => match arg::postgres(sql, args)? {
+                Some(args) => db.run::<S>(sql, args).await,
+                None => Ok(S::nothing()),
+            },
         }
     }
 }
@@ -207,8 +224,14 @@ impl Tx {
 
     async fn run<S: Shape>(&mut self, sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<S::Answer, SqlError> {
         match &mut self.0 {
-            Inner::Sqlite(tx) => tx.run::<S>(sql, arg::sqlite(sql, args)?).await,
-            Inner::Postgres(tx) => tx.run::<S>(sql, arg::postgres(sql, args)?).await,
+            Inner::Sqlite(tx) => match arg::sqlite(sql, args)? {
+                Some(args) => tx.run::<S>(sql, args).await,
+                None => Ok(S::nothing()),
+            },
+            Inner::Postgres(tx) => match arg::postgres(sql, args)? {
+                Some(args) => tx.run::<S>(sql, args).await,
+                None => Ok(S::nothing()),
+            },
         }
     }
 }

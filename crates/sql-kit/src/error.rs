@@ -152,8 +152,8 @@ fn of_postgres(fault: &sqlx::postgres::PgDatabaseError) -> SqlError {
     match class {
         "40" | "55" => SqlError::Busy(text),
         "08" | "28" | "3D" | "53" | "57" | "58" => SqlError::Unavailable(text),
-        // A standby after a failover refuses writes until it is promoted.
-        "25" if code == "25006" => SqlError::Unavailable(text),
+        // A standby after a failover refuses writes until it is promoted; a transaction was left idle for too long.
+        "25" if matches!(code, "25006" | "25P03") => SqlError::Unavailable(text),
         _ => SqlError::Other(text),
     }
 }

@@ -18,6 +18,9 @@ impl<R> Record for R where R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'
 pub(crate) trait Shape {
     type Answer: Send;
 
+    /// The answer of a statement that finds no row.
+    fn nothing() -> Self::Answer;
+
     fn sqlite(
         connection: &mut SqliteConnection,
         text: &'static str,
@@ -40,6 +43,10 @@ pub(crate) struct All<R>(PhantomData<R>);
 
 impl Shape for Count {
     type Answer = u64;
+
+    fn nothing() -> u64 {
+        0
+    }
 
     async fn sqlite(
         connection: &mut SqliteConnection,
@@ -69,6 +76,10 @@ impl Shape for Count {
 impl<R: Record> Shape for First<R> {
     type Answer = Option<R>;
 
+    fn nothing() -> Option<R> {
+        None
+    }
+
     async fn sqlite(
         connection: &mut SqliteConnection,
         text: &'static str,
@@ -90,6 +101,10 @@ impl<R: Record> Shape for First<R> {
 
 impl<R: Record> Shape for All<R> {
     type Answer = Vec<R>;
+
+    fn nothing() -> Vec<R> {
+        Vec::new()
+    }
 
     async fn sqlite(
         connection: &mut SqliteConnection,

@@ -30,6 +30,11 @@ impl Sql {
         self.0
     }
 
+    /// Whether every parameter is something to look for, none something to store: a SELECT or a DELETE.
+    pub(crate) fn only_looks(self) -> bool {
+        self.0.reads_only || self.0.plain.starts_with("DELETE ")
+    }
+
     /// The table that the statement is about, for error texts: the word after the first FROM, INTO or UPDATE.
     pub(crate) fn table(self) -> &'static str {
         let mut words = self.0.plain.split_whitespace();

@@ -197,6 +197,23 @@ async fn errors_name_places_and_never_values() {
 }
 
 #[tokio::test]
+async fn nothing_equals_a_text_with_a_nul_and_none_is_stored() {
+    each(async |db| {
+        assert_eq!(db.optional::<Item>(BY_ID, args!["a\0"]).await.unwrap(), None);
+        assert_eq!(db.all::<Item>(BY_ID, args!["\0"]).await.unwrap(), []);
+        let delete = sql!("DELETE FROM item WHERE id = ?");
+        assert_eq!(db.execute(delete, args!["a\0"]).await.unwrap(), 0);
+        let refused = db.execute(INSERT, args!["a\0", None::<&str>, 1_i64]).await;
+        assert!(matches!(refused, Err(SqlError::Other(_))), "{refused:?}");
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(tx.optional::<Item>(BY_ID, args!["a\0"]).await.unwrap(), None);
+        tx.execute(INSERT, args!["a", None::<&str>, 1_i64]).await.unwrap();
+        tx.commit().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn of_many_takers_one_wins() {
     each(async |db| {
         db.execute(INSERT, args!["a", "x", 1_i64]).await.unwrap();
