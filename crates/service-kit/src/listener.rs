@@ -293,8 +293,11 @@ where
         Version::Http1 => {
             let mut builder = http1::Builder::new();
             // Heads are timed by `drive`, which needs no timer per request. `pipeline_flush` stays off: with it hyper buffers
-            // without bound for a client that does not read.
-            builder.header_read_timeout(None).max_header_size(MAX_HEAD_BYTES);
+            // without bound for a client that does not read. Head and body of a small answer leave in one plain write.
+            builder
+                .header_read_timeout(None)
+                .max_header_size(MAX_HEAD_BYTES)
+                .writev(false);
             drive(builder.serve_connection(io, service), &pulse, limits, stop).await
         }
         Version::Http2 => {
