@@ -63,6 +63,7 @@ pub(crate) struct TestApp {
     revision: AtomicI64,
     base: String,
     pub(crate) issuer: String,
+    config: Config,
 }
 
 /// What a test wants to be different from the standard world.
@@ -82,6 +83,10 @@ impl Builder {
         self.config(|config| config.issuer = issuer.to_owned())
     }
 
+    pub(crate) fn database(self, url: &str) -> Self {
+        self.config(|config| config.database.url = url.to_owned())
+    }
+
     /// Applies one more document.
     pub(crate) fn document(mut self, toml: &str) -> Self {
         self.documents.push(toml.to_owned());
@@ -92,7 +97,9 @@ impl Builder {
         let template = TEMPLATE.get_or_init(Template::make).await;
         self.config.keys.dir = template.keys.path().to_owned();
         let clock = Arc::new(FixedClock::at(Timestamp::from_seconds(NOW)));
-        let store = SqlStore::connect(&self.config.database.url, &Options::default()).await.unwrap();
+        let store = SqlStore::connect(&self.config.database.url, &Options::default())
+            .await
+            .unwrap();
         store.migrate().await.unwrap();
         let mut tx = store.begin().await.unwrap();
         for key in &template.signing_keys {
@@ -104,9 +111,20 @@ impl Builder {
         for document in &self.documents {
             foundation.apply().apply(document).await.unwrap();
         }
-        let base = url::Url::parse(&self.config.issuer).unwrap().path().trim_end_matches('/').to_owned();
+        let base = url::Url::parse(&self.config.issuer)
+            .unwrap()
+            .path()
+            .trim_end_matches('/')
+            .to_owned();
         let provider = Provider::assemble(foundation).await.unwrap();
-        TestApp { provider, clock, revision: AtomicI64::new(0), base, issuer: self.config.issuer }
+        TestApp {
+            provider,
+            clock,
+            revision: AtomicI64::new(0),
+            base,
+            issuer: self.config.issuer.clone(),
+            config: self.config,
+        }
     }
 }
 
@@ -123,7 +141,10 @@ impl Template {
 }
 
 fn ambient(clock: &Arc<FixedClock>) -> Ambient {
-    Ambient { clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(7)) }
+    Ambient {
+        clock: clock.clone(),
+        entropy: Arc::new(SeededEntropy::new(7)),
+    }
 }
 
 fn config() -> Config {
@@ -138,7 +159,10 @@ fn config() -> Config {
 
 impl TestApp {
     pub(crate) fn builder() -> Builder {
-        Builder { config: config(), documents: vec![WORLD.to_owned()] }
+        Builder {
+            config: config(),
+            documents: vec![WORLD.to_owned()],
+        }
     }
 
     /// The standard world.
@@ -177,23 +201,43 @@ impl TestApp {
     }
 
     pub(crate) async fn user(&self, user: TestUser) -> User {
-        self.foundation().operate().user(&TenantId::new(user.tenant), user.name).await.unwrap()
+        self.foundation()
+            .operate()
+            .user(&TenantId::new(user.tenant), user.name)
+            .await
+            .unwrap()
     }
 
-    pub(crate) async fn set_client_status(&self, client: TestClient, status: auth_server::domain::client::ClientStatus) {
-        self.foundation().operate().set_client_status(&ClientId::new(client.id), status).await.unwrap();
+    pub(crate) async fn set_client_status(
+        &self,
+        client: TestClient,
+        status: auth_server::domain::client::ClientStatus,
+    ) {
+        self.foundation()
+            .operate()
+            .set_client_status(&ClientId::new(client.id), status)
+            .await
+            .unwrap();
         self.sync().await;
     }
 
     pub(crate) async fn set_user_status(&self, user: TestUser, status: auth_server::domain::user::UserStatus) {
         let user = self.user(user).await;
-        self.foundation().operate().set_user_status(&user, status).await.unwrap();
+        self.foundation()
+            .operate()
+            .set_user_status(&user, status)
+            .await
+            .unwrap();
         self.sync().await;
     }
 
     pub(crate) async fn set_password(&self, user: TestUser, password: &str) {
         let user = self.user(user).await;
-        self.foundation().operate().set_password(&user, password.to_owned().into()).await.unwrap();
+        self.foundation()
+            .operate()
+            .set_password(&user, password.to_owned().into())
+            .await
+            .unwrap();
         self.sync().await;
     }
 
@@ -206,20 +250,48 @@ impl TestApp {
     /// The credential by which the gateways of this installation fetch security events.
     pub(crate) fn events_credential() -> String {
         let keys = TEMPLATE.get().unwrap().keys.path();
-        let credential = MasterKey::load(keys).unwrap().service_credential("events-poll").unwrap();
+        let credential = MasterKey::load(keys)
+            .unwrap()
+            .service_credential("events-poll")
+            .unwrap();
         credential.expose_secret().to_owned()
+    }
+
+    /// Another node on the same database and with the same clock, or this one after a restart.
+    pub(crate) async fn another_node(&self) -> Self {
+        let ambient = Ambient {
+            clock: self.clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(8)),
+        };
+        let master = MasterKey::load(&self.config.keys.dir).unwrap();
+        let foundation = Foundation::on(&self.config, ambient, self.foundation().store.clone(), master).unwrap();
+        let provider = Provider::assemble(foundation).await.unwrap();
+        let (clock, base, issuer) = (self.clock.clone(), self.base.clone(), self.issuer.clone());
+        Self {
+            provider,
+            clock,
+            revision: AtomicI64::new(0),
+            base,
+            issuer,
+            config: self.config.clone(),
+        }
     }
 
     // Calls.
 
     pub(crate) fn call(&self, method: Method, path: &str) -> Call<'_> {
         // A path of ours; an absolute one (`//path`) is left as it is, for what lies outside the issuer's path.
-        let uri = path.strip_prefix('/').filter(|rest| rest.starts_with('/')).map_or_else(
-            || format!("{}{path}", self.base),
-            str::to_owned,
-        );
+        let uri = path
+            .strip_prefix('/')
+            .filter(|rest| rest.starts_with('/'))
+            .map_or_else(|| format!("{}{path}", self.base), str::to_owned);
         let request = Request::builder().method(method).uri(&uri);
-        Call { app: self, request, uri, body: Vec::new() }
+        Call {
+            app: self,
+            request,
+            uri,
+            body: Vec::new(),
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -249,16 +321,22 @@ impl TestApp {
     }
 
     pub(crate) async fn password(&self, client: TestClient, username: &str, password: &str) -> Reply {
-        let form = fields([("grant_type", "password"), ("username", username), ("password", password)]);
+        let form = fields([
+            ("grant_type", "password"),
+            ("username", username),
+            ("password", password),
+        ]);
         self.token(client, &form).await
     }
 
     pub(crate) async fn client_credentials(&self, client: TestClient) -> Reply {
-        self.token(client, &fields([("grant_type", "client_credentials")])).await
+        self.token(client, &fields([("grant_type", "client_credentials")]))
+            .await
     }
 
     pub(crate) async fn introspect(&self, caller: TestClient, token: &str) -> Reply {
-        self.as_client(caller, "/oauth2/introspect", &fields([("token", token)])).await
+        self.as_client(caller, "/oauth2/introspect", &fields([("token", token)]))
+            .await
     }
 
     pub(crate) async fn is_active(&self, token: &str) -> bool {
@@ -266,11 +344,15 @@ impl TestApp {
     }
 
     pub(crate) async fn revoke(&self, client: TestClient, token: &str) -> Reply {
-        self.as_client(client, "/oauth2/revoke", &fields([("token", token)])).await
+        self.as_client(client, "/oauth2/revoke", &fields([("token", token)]))
+            .await
     }
 
     pub(crate) async fn userinfo(&self, tokens: &Tokens) -> Reply {
-        self.call(Method::GET, "/userinfo").bearer(&tokens.access_token).send().await
+        self.call(Method::GET, "/userinfo")
+            .bearer(&tokens.access_token)
+            .send()
+            .await
     }
 
     // Flows.
@@ -309,7 +391,10 @@ impl TestApp {
     }
 
     pub(crate) async fn jwks(&self) -> Vec<Value> {
-        self.get("/oauth2/jwks").await.expect_json(200)["keys"].as_array().unwrap().clone()
+        self.get("/oauth2/jwks").await.expect_json(200)["keys"]
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     /// What a relying party does with a token: finds the key by `kid` and checks the signature.
@@ -340,11 +425,17 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     pub(crate) fn header(self, name: impl AsRef<str>, value: &str) -> Self {
         let name = HeaderName::from_bytes(name.as_ref().as_bytes()).unwrap();
-        Self { request: self.request.header(name, value), ..self }
+        Self {
+            request: self.request.header(name, value),
+            ..self
+        }
     }
 
     pub(crate) fn basic(self, id: &str, secret: &str) -> Self {
-        self.header(header::AUTHORIZATION, &format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))))
+        self.header(
+            header::AUTHORIZATION,
+            &format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))),
+        )
     }
 
     pub(crate) fn bearer(self, token: &str) -> Self {
@@ -360,7 +451,10 @@ impl Call<'_> {
     }
 
     pub(crate) fn raw(self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self { body: body.into(), ..self.header(header::CONTENT_TYPE, content_type) }
+        Self {
+            body: body.into(),
+            ..self.header(header::CONTENT_TYPE, content_type)
+        }
     }
 
     pub(crate) async fn send(self) -> Reply {

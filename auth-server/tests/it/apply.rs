@@ -16,13 +16,18 @@ async fn faults(app: &TestApp, toml: &str) -> Vec<String> {
 
 async fn expect_fault(app: &TestApp, toml: &str, path: &str) {
     let faults = faults(app, toml).await;
-    assert!(faults.iter().any(|fault| fault.starts_with(&format!("{path}: "))), "{toml}\nwanted {path}, saw {faults:?}");
+    assert!(
+        faults.iter().any(|fault| fault.starts_with(&format!("{path}: "))),
+        "{toml}\nwanted {path}, saw {faults:?}"
+    );
 }
 
 /// One key of the client above replaced or added.
 fn client_with(line: &str) -> String {
     let key = line.split('=').next().unwrap_or_default().trim();
-    let kept = CLIENT.lines().filter(|kept| kept.split('=').next().unwrap_or_default().trim() != key);
+    let kept = CLIENT
+        .lines()
+        .filter(|kept| kept.split('=').next().unwrap_or_default().trim() != key);
     kept.chain([line]).collect::<Vec<_>>().join("\n")
 }
 
@@ -47,10 +52,19 @@ async fn an_empty_document_is_fine() {
 #[tokio::test]
 async fn a_report_counts_what_was_created_updated_and_left() {
     let app = TestApp::start().await;
-    assert_eq!(app.apply(CLIENT).await.to_string(), "client: 1 created, 0 updated, 0 unchanged");
+    assert_eq!(
+        app.apply(CLIENT).await.to_string(),
+        "client: 1 created, 0 updated, 0 unchanged"
+    );
     let renamed = client_with("client_name = \"C\"");
-    assert_eq!(app.apply(&renamed).await.to_string(), "client: 0 created, 1 updated, 0 unchanged");
-    assert_eq!(app.apply(&renamed).await.to_string(), "client: 0 created, 0 updated, 1 unchanged");
+    assert_eq!(
+        app.apply(&renamed).await.to_string(),
+        "client: 0 created, 1 updated, 0 unchanged"
+    );
+    assert_eq!(
+        app.apply(&renamed).await.to_string(),
+        "client: 0 created, 0 updated, 1 unchanged"
+    );
 }
 
 #[tokio::test]
@@ -65,7 +79,10 @@ async fn what_is_no_toml_or_has_unknown_keys_is_refused_with_its_place() {
         ("[[user]]\nusername = \"x\"\n[user.address]\ncity = \"y\"\n", "city"),
         ("[[role]]\nname = \"x\"\npermission = []\n", "permission"),
         ("[[client]]\nclient_name = \"x\"\n", "client_id"),
-        ("[[client]]\nclient_id = \"x\"\naccess_token_ttl = -1\n", "access_token_ttl"),
+        (
+            "[[client]]\nclient_id = \"x\"\naccess_token_ttl = -1\n",
+            "access_token_ttl",
+        ),
         ("[[client]]\nclient_id = \"x\"\nenabled = \"yes\"\n", "enabled"),
     ] {
         let [fault] = <[String; 1]>::try_from(faults(&app, toml).await).unwrap();
@@ -81,18 +98,39 @@ async fn every_fault_of_a_client_has_its_path() {
         ("client_id = \"a b\"", "client[0].client_id"),
         ("client_id = \"a:b\"", "client[0].client_id"),
         ("client_id = \"日本\"", "client[0].client_id"),
-        ("grant_types = [\"authorization_code\", \"implicit\"]", "client[0].grant_types[1]"),
-        ("grant_types = [\"authorization_code\", \"password\"]", "client[0].grant_types"),
+        (
+            "grant_types = [\"authorization_code\", \"implicit\"]",
+            "client[0].grant_types[1]",
+        ),
+        (
+            "grant_types = [\"authorization_code\", \"password\"]",
+            "client[0].grant_types",
+        ),
         ("response_types = [\"token\"]", "client[0].response_types[0]"),
         ("response_types = []", "client[0].response_types"),
-        ("grant_types = [\"client_credentials\"]\nresponse_types = [\"code\"]", "client[0].response_types"),
+        (
+            "grant_types = [\"client_credentials\"]\nresponse_types = [\"code\"]",
+            "client[0].response_types",
+        ),
         ("scope = \"open\\\"id\"", "client[0].scope"),
         ("redirect_uris = []", "client[0].redirect_uris"),
-        ("token_endpoint_auth_method = \"private_key_jwt\"", "client[0].token_endpoint_auth_method"),
+        (
+            "token_endpoint_auth_method = \"private_key_jwt\"",
+            "client[0].token_endpoint_auth_method",
+        ),
         ("token_endpoint_auth_method = \"none\"", "client[0].client_secret"),
-        ("id_token_signed_response_alg = \"none\"", "client[0].id_token_signed_response_alg"),
-        ("id_token_signed_response_alg = \"HS256\"", "client[0].id_token_signed_response_alg"),
-        ("access_token_signing_alg = \"PS256\"", "client[0].access_token_signing_alg"),
+        (
+            "id_token_signed_response_alg = \"none\"",
+            "client[0].id_token_signed_response_alg",
+        ),
+        (
+            "id_token_signed_response_alg = \"HS256\"",
+            "client[0].id_token_signed_response_alg",
+        ),
+        (
+            "access_token_signing_alg = \"PS256\"",
+            "client[0].access_token_signing_alg",
+        ),
         ("logo_uri = \"javascript:alert(1)\"", "client[0].logo_uri"),
         ("policy_uri = \"data:text/html,x\"", "client[0].policy_uri"),
         ("tos_uri = \"/terms\"", "client[0].tos_uri"),
@@ -115,12 +153,34 @@ async fn every_fault_of_a_client_has_its_path() {
 async fn redirect_uris_that_browsers_run_or_parsers_read_differently_are_refused() {
     let app = TestApp::start().await;
     for uri in [
-        "javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd",
-        "about:blank", "blob:https://c.example/x", "http://c.example/cb", "http://127.0.0.1.evil.example/cb",
-        "https://c.example/cb#x", "https://c.example/cb#", "https://user@c.example/cb", "https://c.example@evil.example/cb",
-        "https://c.example/a/../b", "https://c.example/a/..;/b", "https://c.example/%2e%2e/b", "https://c.example/a%2fb",
-        "https://c.example\\\\cb", "https://c.example/a b", "https://*.example/cb", "https://c.example/<x>", "/cb", "cb", "",
-        "*", "myapp:/cb", "https://", "ws://c.example/cb",
+        "javascript:alert(1)",
+        "JaVaScRiPt:alert(1)",
+        "data:text/html,x",
+        "vbscript:x",
+        "file:///etc/passwd",
+        "about:blank",
+        "blob:https://c.example/x",
+        "http://c.example/cb",
+        "http://127.0.0.1.evil.example/cb",
+        "https://c.example/cb#x",
+        "https://c.example/cb#",
+        "https://user@c.example/cb",
+        "https://c.example@evil.example/cb",
+        "https://c.example/a/../b",
+        "https://c.example/a/..;/b",
+        "https://c.example/%2e%2e/b",
+        "https://c.example/a%2fb",
+        "https://c.example\\\\cb",
+        "https://c.example/a b",
+        "https://*.example/cb",
+        "https://c.example/<x>",
+        "/cb",
+        "cb",
+        "",
+        "*",
+        "myapp:/cb",
+        "https://",
+        "ws://c.example/cb",
     ] {
         let line = format!("redirect_uris = [\"https://c.example/cb\", \"{uri}\"]");
         expect_fault(&app, &client_with(&line), "client[0].redirect_uris[1]").await;
@@ -136,17 +196,38 @@ async fn every_fault_of_a_person_or_role_has_its_path() {
     for (toml, path) in [
         ("[[user]]\nusername = \"\"\n".to_owned(), "user[0].username"),
         ("[[user]]\nusername = \"a\\u0000b\"\n".to_owned(), "user[0].username"),
-        ("[[user]]\nusername = \"x\"\n[[user]]\nusername = \" X \"\n".to_owned(), "user[1].username"),
+        (
+            "[[user]]\nusername = \"x\"\n[[user]]\nusername = \" X \"\n".to_owned(),
+            "user[1].username",
+        ),
         (format!("[[user]]\nusername = \"x\"\nsub = \"{long}\"\n"), "user[0].sub"),
         ("[[user]]\nusername = \"x\"\nsub = \"\"\n".to_owned(), "user[0].sub"),
         ("[[user]]\nusername = \"x\"\nsub = \"日本\"\n".to_owned(), "user[0].sub"),
         ("[[user]]\nusername = \"x\"\nsub = \"web\"\n".to_owned(), "user[0].sub"),
-        ("[[user]]\nusername = \"x\"\nsub = \"user-bob\"\n".to_owned(), "user[0].sub"),
-        ("[[user]]\nusername = \"alice\"\nsub = \"another\"\n".to_owned(), "user[0].sub"),
-        (format!("[[user]]\nusername = \"x\"\npassword = \"{}\"\n", "p".repeat(1025)), "user[0].password"),
-        ("[[user]]\nusername = \"x\"\nroles = [\"typo\"]\n".to_owned(), "user[0].roles"),
-        ("[[role]]\nname = \"r\"\ndata_permission = \"everything\"\n".to_owned(), "role[0].data_permission"),
-        ("[[role]]\nname = \"r\"\ndata_permission = \"all\"\ndata_orgs = [\"o\"]\n".to_owned(), "role[0].data_orgs"),
+        (
+            "[[user]]\nusername = \"x\"\nsub = \"user-bob\"\n".to_owned(),
+            "user[0].sub",
+        ),
+        (
+            "[[user]]\nusername = \"alice\"\nsub = \"another\"\n".to_owned(),
+            "user[0].sub",
+        ),
+        (
+            format!("[[user]]\nusername = \"x\"\npassword = \"{}\"\n", "p".repeat(1025)),
+            "user[0].password",
+        ),
+        (
+            "[[user]]\nusername = \"x\"\nroles = [\"typo\"]\n".to_owned(),
+            "user[0].roles",
+        ),
+        (
+            "[[role]]\nname = \"r\"\ndata_permission = \"everything\"\n".to_owned(),
+            "role[0].data_permission",
+        ),
+        (
+            "[[role]]\nname = \"r\"\ndata_permission = \"all\"\ndata_orgs = [\"o\"]\n".to_owned(),
+            "role[0].data_orgs",
+        ),
     ] {
         expect_fault(&app, &toml, path).await;
     }
@@ -171,15 +252,32 @@ async fn every_fault_is_told_at_once_and_nothing_is_written() {
     );
     let faults = faults(&app, &toml).await;
     assert!(faults.len() >= 4, "{faults:?}");
-    let fine = crate::app::TestClient { id: "fine", secret: Some("s"), redirect_uri: "https://c.example/cb", scope: "openid" };
-    app.get(&fine.ask().path()).await.expect_error_page(400, "invalid_client");
+    let fine = crate::app::TestClient {
+        id: "fine",
+        secret: Some("s"),
+        redirect_uri: "https://c.example/cb",
+        scope: "openid",
+    };
+    app.get(&fine.ask().path())
+        .await
+        .expect_error_page(400, "invalid_client");
 }
 
 #[tokio::test]
 async fn a_fault_that_shows_only_in_the_transaction_rolls_everything_back() {
     let app = TestApp::start().await;
-    expect_fault(&app, &format!("{CLIENT}[[user]]\nusername = \"x\"\nroles = [\"typo\"]\n"), "user[0].roles").await;
-    let c = crate::app::TestClient { id: "c", secret: Some("s"), redirect_uri: "https://c.example/cb", scope: "openid" };
+    expect_fault(
+        &app,
+        &format!("{CLIENT}[[user]]\nusername = \"x\"\nroles = [\"typo\"]\n"),
+        "user[0].roles",
+    )
+    .await;
+    let c = crate::app::TestClient {
+        id: "c",
+        secret: Some("s"),
+        redirect_uri: "https://c.example/cb",
+        scope: "openid",
+    };
     app.get(&c.ask().path()).await.expect_error_page(400, "invalid_client");
 }
 
@@ -203,8 +301,13 @@ async fn a_change_is_seen_by_the_running_provider() {
     let app = TestApp::start().await;
     app.client_credentials(SERVICE).await.expect_tokens();
     app.apply("[[client]]\nclient_id = \"service\"\nclient_secret = \"another-secret\"\ngrant_types = [\"client_credentials\"]\nresponse_types = []\nscope = \"ai:chat\"\n").await;
-    app.client_credentials(SERVICE).await.expect_oauth_error(401, "invalid_client");
-    let changed = crate::app::TestClient { secret: Some("another-secret"), ..SERVICE };
+    app.client_credentials(SERVICE)
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    let changed = crate::app::TestClient {
+        secret: Some("another-secret"),
+        ..SERVICE
+    };
     let tokens = app.client_credentials(changed).await.expect_tokens();
     assert_eq!(tokens.scope.as_deref(), Some("ai:chat"));
 }
@@ -221,13 +324,20 @@ async fn another_password_ends_everything_and_the_new_one_works() {
     let app = TestApp::start().await;
     let mut browser = app.browser();
     let pending = browser.consented_code(ALICE, &WEB.ask()).await;
-    let tokens = app.tokens_for(ALICE, &WEB.ask().with("scope", "openid offline_access")).await;
-    app.apply("[[user]]\nusername = \"alice\"\npassword = \"another\"\n").await;
+    let tokens = app
+        .tokens_for(ALICE, &WEB.ask().with("scope", "openid offline_access"))
+        .await;
+    app.apply("[[user]]\nusername = \"alice\"\npassword = \"another\"\n")
+        .await;
     app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     app.exchange(&pending).await.expect_oauth_error(400, "invalid_grant");
     browser.get("/account").await.expect_redirect_to("/login");
-    app.password(CONSOLE, ALICE.name, ALICE.password).await.expect_oauth_error(400, "invalid_grant");
+    app.password(CONSOLE, ALICE.name, ALICE.password)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     app.password(CONSOLE, ALICE.name, "another").await.expect_tokens();
 }
 
@@ -247,7 +357,9 @@ async fn locking_by_document_ends_everything_and_leaving_it_out_does_not_unlock(
     app.apply("[[user]]\nusername = \"bob\"\nlocked = true\n").await;
     app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
     app.apply("[[user]]\nusername = \"bob\"\n").await;
-    app.password(CONSOLE, BOB.name, BOB.password).await.expect_oauth_error(400, "invalid_grant");
+    app.password(CONSOLE, BOB.name, BOB.password)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     app.apply("[[user]]\nusername = \"bob\"\nlocked = false\n").await;
     app.password(CONSOLE, BOB.name, BOB.password).await.expect_tokens();
 }
@@ -260,12 +372,18 @@ async fn disabling_by_document_ends_everything_and_leaving_it_out_does_not_enabl
                scope = \"openid profile\"\ntoken_endpoint_auth_method = \"none\"\n";
     app.apply(&format!("{spa}enabled = false\n")).await;
     app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
-    app.get(&SPA.ask().path()).await.expect_error_page(400, "invalid_client");
+    app.get(&SPA.ask().path())
+        .await
+        .expect_error_page(400, "invalid_client");
     app.apply(spa).await;
-    app.get(&SPA.ask().path()).await.expect_error_page(400, "invalid_client");
+    app.get(&SPA.ask().path())
+        .await
+        .expect_error_page(400, "invalid_client");
     app.apply(&format!("{spa}enabled = true\n")).await;
     app.get(&SPA.ask().path()).await.expect_redirect_to("/login");
-    app.refresh(SPA, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(SPA, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -313,7 +431,14 @@ async fn tenants_orgs_menus_and_dictionaries_are_kept_and_idempotent() {
         password = "sam i am"
     "#;
     let report = app.apply(toml).await.to_string();
-    for line in ["tenant: 1 created", "org: 2 created", "menu: 1 created", "role: 1 created", "dictionary: 1 created", "user: 1 created"] {
+    for line in [
+        "tenant: 1 created",
+        "org: 2 created",
+        "menu: 1 created",
+        "role: 1 created",
+        "dictionary: 1 created",
+        "user: 1 created",
+    ] {
         assert!(report.contains(line), "{report}");
     }
     assert!(app.apply(toml).await.is_unchanged());
@@ -326,7 +451,9 @@ async fn a_person_without_a_password_cannot_sign_in() {
     let app = TestApp::start().await;
     app.apply("[[user]]\nusername = \"ghost\"\n").await;
     for password in ["x", " "] {
-        app.password(CONSOLE, "ghost", password).await.expect_oauth_error(400, "invalid_grant");
+        app.password(CONSOLE, "ghost", password)
+            .await
+            .expect_oauth_error(400, "invalid_grant");
     }
 }
 
@@ -334,7 +461,12 @@ async fn a_person_without_a_password_cannot_sign_in() {
 async fn a_client_without_a_name_is_called_by_its_id() {
     let app = TestApp::start().await;
     app.apply(CLIENT).await;
-    let c = crate::app::TestClient { id: "c", secret: Some("s"), redirect_uri: "https://c.example/cb", scope: "openid" };
+    let c = crate::app::TestClient {
+        id: "c",
+        secret: Some("s"),
+        redirect_uri: "https://c.example/cb",
+        scope: "openid",
+    };
     let mut browser = app.signed_in(ALICE).await;
     let page = browser.authorize(&c.ask()).await.expect_page("id=\"consent-allow\"");
     assert!(page.has("<bdi>c</bdi>"), "{}", page.text);
@@ -344,5 +476,7 @@ async fn a_client_without_a_name_is_called_by_its_id() {
 async fn a_client_that_changes_to_public_loses_its_secret() {
     let app = TestApp::start().await;
     app.apply("[[client]]\nclient_id = \"nobody\"\ngrant_types = []\nresponse_types = []\ntoken_endpoint_auth_method = \"none\"\n").await;
-    app.introspect(NOBODY, "x").await.expect_oauth_error(401, "invalid_client");
+    app.introspect(NOBODY, "x")
+        .await
+        .expect_oauth_error(401, "invalid_client");
 }

@@ -13,13 +13,41 @@ use std::{
 
 /// Crates that stop at an adapter.
 const TECHNOLOGY: &[&str] = &[
-    "axum", "axum_extra", "sqlx", "sql_kit", "redis", "reqwest", "josekit", "openssl", "askama", "rust_embed", "tower", "tower_http",
-    "tower_sessions", "hyper", "http", "http_body_util", "oxide_auth", "argon2", "clap", "toml",
+    "axum",
+    "axum_extra",
+    "sqlx",
+    "sql_kit",
+    "redis",
+    "reqwest",
+    "josekit",
+    "openssl",
+    "askama",
+    "rust_embed",
+    "tower",
+    "tower_http",
+    "tower_sessions",
+    "hyper",
+    "http",
+    "http_body_util",
+    "oxide_auth",
+    "argon2",
+    "clap",
+    "toml",
 ];
 /// Of them, what a layer may use all the same: documents are TOML, and reading one is the use case.
 const EXCEPTIONS: &[(&str, &str)] = &[("application/apply/document.rs", "toml")];
 /// Everything that the domain may name besides itself.
-const DOMAIN_CRATES: &[&str] = &["std", "core", "oauth_wire", "thiserror", "time", "url", "serde", "serde_json", "service_kit"];
+const DOMAIN_CRATES: &[&str] = &[
+    "std",
+    "core",
+    "oauth_wire",
+    "thiserror",
+    "time",
+    "url",
+    "serde",
+    "serde_json",
+    "service_kit",
+];
 /// What of our own a layer may name.
 const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &["domain"]),
@@ -55,7 +83,9 @@ fn files_under(dir: &Path) -> Vec<PathBuf> {
 
 fn sources() -> Vec<Source> {
     let src = root().join("src");
-    let files = files_under(&src).into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "rs"));
+    let files = files_under(&src)
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|kind| kind == "rs"));
     files.map(|path| Source::read(&src, &path)).collect()
 }
 
@@ -64,7 +94,11 @@ impl Source {
         let file = path.strip_prefix(src).unwrap().to_str().unwrap().replace('\\', "/");
         let stem = file.trim_end_matches(".rs").trim_end_matches("/mod");
         let module = stem.split('/').map(str::to_owned).collect();
-        Self { module, text: code_of(&fs::read_to_string(path).unwrap()), file }
+        Self {
+            module,
+            text: code_of(&fs::read_to_string(path).unwrap()),
+            file,
+        }
     }
 
     /// Every path that the file names, `crate`, `self` and `super` resolved to `crate::…`.
@@ -97,7 +131,12 @@ impl Source {
             _ => return path.to_owned(),
         }
         let base = base.iter().map(String::as_str);
-        ["crate"].into_iter().chain(base).chain(parts).collect::<Vec<_>>().join("::")
+        ["crate"]
+            .into_iter()
+            .chain(base)
+            .chain(parts)
+            .collect::<Vec<_>>()
+            .join("::")
     }
 
     fn layer(&self) -> &str {
@@ -150,7 +189,13 @@ fn find_word(text: &str, word: &str) -> Option<usize> {
 /// `a::{b, c::{d}}` as `a::b`, `a::c::d`.
 fn expand(prefix: &str, tree: &str, paths: &mut BTreeSet<String>) {
     let tree = tree.trim();
-    let join = |tail: &str| if prefix.is_empty() { tail.to_owned() } else { format!("{prefix}::{tail}") };
+    let join = |tail: &str| {
+        if prefix.is_empty() {
+            tail.to_owned()
+        } else {
+            format!("{prefix}::{tail}")
+        }
+    };
     match tree.split_once('{') {
         None => {
             let path = tree.split_whitespace().next().unwrap_or_default();
@@ -184,8 +229,12 @@ fn inline_paths(text: &str) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     let mut rest = text;
     while let Some(at) = rest.find("::") {
-        let start = rest[..at].rfind(|c: char| !is_word(c)).map_or(0, |before| before + rest[before..].chars().next().unwrap().len_utf8());
-        let end = rest[at..].find(|c: char| !is_word(c) && c != ':').map_or(rest.len(), |end| at + end);
+        let start = rest[..at]
+            .rfind(|c: char| !is_word(c))
+            .map_or(0, |before| before + rest[before..].chars().next().unwrap().len_utf8());
+        let end = rest[at..]
+            .find(|c: char| !is_word(c) && c != ':')
+            .map_or(rest.len(), |end| at + end);
         if start < at {
             paths.insert(rest[start..end].trim_end_matches(':').to_owned());
         }
@@ -198,7 +247,9 @@ fn inline_paths(text: &str) -> BTreeSet<String> {
 fn no_arrow_turns_round() {
     let mut found = Vec::new();
     for source in sources() {
-        let Some((_, allowed)) = LAYERS.iter().find(|(layer, _)| *layer == source.layer()) else { continue };
+        let Some((_, allowed)) = LAYERS.iter().find(|(layer, _)| *layer == source.layer()) else {
+            continue;
+        };
         for path in source.paths() {
             let mut parts = path.split("::");
             if parts.next() == Some("crate") {
@@ -222,7 +273,9 @@ fn technology_stops_at_its_adapter() {
         }
         for path in source.paths() {
             let root = path.split("::").next().unwrap_or_default();
-            let excepted = EXCEPTIONS.iter().any(|(file, name)| *file == source.file && *name == root);
+            let excepted = EXCEPTIONS
+                .iter()
+                .any(|(file, name)| *file == source.file && *name == root);
             if TECHNOLOGY.contains(&root) && !excepted {
                 found.push(format!("{}: {path}", source.file));
             }
@@ -237,13 +290,17 @@ fn the_domain_is_values_in_and_values_out() {
     for source in sources().into_iter().filter(|source| source.layer() == "domain") {
         for path in source.paths() {
             let root = path.split("::").next().unwrap_or_default();
-            let is_crate = root.starts_with(|c: char| c.is_ascii_lowercase()) && !["crate", "self", "super"].contains(&root);
+            let is_crate =
+                root.starts_with(|c: char| c.is_ascii_lowercase()) && !["crate", "self", "super"].contains(&root);
             // Modules of the domain itself are named without `crate` in the files that declare them.
             let is_own = root.len() <= 1 || source.text.contains(&format!("mod {root}"));
             if is_crate && !is_own && !DOMAIN_CRATES.contains(&root) && !is_primitive(root) {
                 found.push(format!("{}: {path}", source.file));
             }
-            if ["service_kit::Clock", "service_kit::Entropy"].iter().any(|port| path.starts_with(port)) {
+            if ["service_kit::Clock", "service_kit::Entropy"]
+                .iter()
+                .any(|port| path.starts_with(port))
+            {
                 found.push(format!("{}: {path}", source.file));
             }
         }
@@ -257,7 +314,10 @@ fn the_domain_is_values_in_and_values_out() {
 }
 
 fn is_primitive(name: &str) -> bool {
-    ["u8", "u16", "u32", "u64", "i32", "i64", "str", "char", "bool", "usize", "f64", "fmt", "mem"].contains(&name)
+    [
+        "u8", "u16", "u32", "u64", "i32", "i64", "str", "char", "bool", "usize", "f64", "fmt", "mem",
+    ]
+    .contains(&name)
 }
 
 #[test]
@@ -266,7 +326,9 @@ fn adapters_do_not_know_each_other() {
     for source in sources().into_iter().filter(|source| source.layer() == "adapters") {
         let Some(own) = source.module.get(1) else { continue };
         for path in source.paths() {
-            let Some(rest) = path.strip_prefix("crate::adapters::") else { continue };
+            let Some(rest) = path.strip_prefix("crate::adapters::") else {
+                continue;
+            };
             let other = rest.split("::").next().unwrap_or_default();
             if other != own {
                 found.push(format!("{}: {path}", source.file));
@@ -297,12 +359,18 @@ fn both_databases_have_the_same_migrations() {
     let names = |dialect: &str| {
         let dir = root().join("../migrations/auth").join(dialect);
         let files = files_under(&dir);
-        files.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        files
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     let (sqlite, postgres) = (names("sqlite"), names("postgres"));
     assert_eq!(sqlite, postgres);
     for (at, name) in sqlite.iter().enumerate() {
-        assert!(name.starts_with(&format!("{:04}_", at + 1)) && name.ends_with(".sql"), "{name}");
+        assert!(
+            name.starts_with(&format!("{:04}_", at + 1)) && name.ends_with(".sql"),
+            "{name}"
+        );
     }
 }
 
@@ -310,7 +378,11 @@ fn both_databases_have_the_same_migrations() {
 fn there_is_no_drawer_for_everything() {
     for source in sources() {
         for part in &source.module {
-            assert!(!["common", "utils", "util", "helpers", "core", "misc"].contains(&part.as_str()), "{}", source.file);
+            assert!(
+                !["common", "utils", "util", "helpers", "core", "misc"].contains(&part.as_str()),
+                "{}",
+                source.file
+            );
         }
     }
 }
@@ -327,10 +399,20 @@ fn the_reader_of_paths_sees_what_it_must() {
     };
     let paths = source.paths();
     for wanted in [
-        "std::fmt", "std::sync::Arc", "crate::adapters::sql::self", "crate::adapters::sql::Store", "crate::domain::ids::*",
-        "crate::adapters::oxide::Rules", "sqlx::query",
+        "std::fmt",
+        "std::sync::Arc",
+        "crate::adapters::sql::self",
+        "crate::adapters::sql::Store",
+        "crate::domain::ids::*",
+        "crate::adapters::oxide::Rules",
+        "sqlx::query",
     ] {
         assert!(paths.contains(wanted), "{wanted} is not in {paths:?}");
     }
-    assert!(!paths.iter().any(|path| path.starts_with("axum") || path.starts_with("redis")), "{paths:?}");
+    assert!(
+        !paths
+            .iter()
+            .any(|path| path.starts_with("axum") || path.starts_with("redis")),
+        "{paths:?}"
+    );
 }

@@ -4,6 +4,7 @@ mod app;
 mod apply;
 mod architecture;
 mod faults;
+mod nodes;
 mod oauth;
 mod operate;
 mod pages;

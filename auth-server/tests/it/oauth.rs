@@ -6,6 +6,7 @@ mod authorize;
 mod client_auth;
 mod code;
 mod events;
+mod forged;
 mod introspect;
 mod metadata;
 mod pkce;

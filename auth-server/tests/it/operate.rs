@@ -15,7 +15,9 @@ async fn a_new_password_ends_sessions_codes_refresh_and_access_tokens() {
     let app = TestApp::start().await;
     let mut browser = app.browser();
     let pending = browser.consented_code(ALICE, &WEB.ask()).await;
-    let offline = app.tokens_for(ALICE, &WEB.ask().with("scope", "openid offline_access")).await;
+    let offline = app
+        .tokens_for(ALICE, &WEB.ask().with("scope", "openid offline_access"))
+        .await;
     let by_password = app.password(CONSOLE, ALICE.name, ALICE.password).await.expect_tokens();
     let bobs = app.tokens(BOB, WEB).await;
     app.set_password(ALICE, "a new pass phrase").await;
@@ -24,15 +26,24 @@ async fn a_new_password_ends_sessions_codes_refresh_and_access_tokens() {
         assert!(!app.is_active(&tokens.access_token).await);
         assert!(!app.is_active(&tokens.refresh_token).await);
     }
-    app.refresh(WEB, &offline.refresh_token).await.expect_oauth_error(400, "invalid_grant");
-    app.refresh(CONSOLE, &by_password.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &offline.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
+    app.refresh(CONSOLE, &by_password.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     app.exchange(&pending).await.expect_oauth_error(400, "invalid_grant");
     browser.get("/account").await.expect_redirect_to("/login");
-    app.password(CONSOLE, ALICE.name, ALICE.password).await.expect_oauth_error(400, "invalid_grant");
+    app.password(CONSOLE, ALICE.name, ALICE.password)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     app.userinfo(&bobs).await.expect_status(200);
     // The second of the change and the one after count as before it; what is issued later lives.
     app.advance(2);
-    let fresh = app.password(CONSOLE, ALICE.name, "a new pass phrase").await.expect_tokens();
+    let fresh = app
+        .password(CONSOLE, ALICE.name, "a new pass phrase")
+        .await
+        .expect_tokens();
     app.userinfo(&fresh).await.expect_status(200);
 }
 
@@ -61,16 +72,28 @@ async fn a_person_who_may_not_gets_nothing_by_any_grant() {
         };
         app.set_user_status(ADMIN, status).await;
         // At issue.
-        app.password(CONSOLE, ADMIN.name, ADMIN.password).await.expect_oauth_error(400, "invalid_grant");
-        browser.get(&OWN.ask().with("prompt", "none").path()).await.expect_error_answer("login_required");
+        app.password(CONSOLE, ADMIN.name, ADMIN.password)
+            .await
+            .expect_oauth_error(400, "invalid_grant");
+        browser
+            .get(&OWN.ask().with("prompt", "none").path())
+            .await
+            .expect_error_answer("login_required");
         let login = browser.authorize(&OWN.ask()).await;
         browser.sign_in(&login, ADMIN).await.expect_html(400);
         let (mut browser, page) = consent_under_way;
-        browser.press(&page, "consent-allow").await.expect_page("id=\"login-submit\"");
+        browser
+            .press(&page, "consent-allow")
+            .await
+            .expect_page("id=\"login-submit\"");
         // At redeem.
         app.exchange(&code).await.expect_oauth_error(400, "invalid_grant");
-        app.refresh(OWN, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
-        app.refresh(CONSOLE, &by_password.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+        app.refresh(OWN, &tokens.refresh_token)
+            .await
+            .expect_oauth_error(400, "invalid_grant");
+        app.refresh(CONSOLE, &by_password.refresh_token)
+            .await
+            .expect_oauth_error(400, "invalid_grant");
         // At use.
         for tokens in [&tokens, &by_password] {
             app.userinfo(tokens).await.expect_bearer_error(401, "invalid_token");
@@ -90,13 +113,27 @@ async fn a_client_that_may_not_gets_nothing_by_any_grant() {
         app.set_client_status(client, ClientStatus::Disabled).await;
     }
     app.exchange(&code).await.expect_oauth_error(401, "invalid_client");
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(401, "invalid_client");
-    app.refresh(CONSOLE, &console.refresh_token).await.expect_oauth_error(401, "invalid_client");
-    app.password(CONSOLE, ALICE.name, ALICE.password).await.expect_oauth_error(401, "invalid_client");
-    app.client_credentials(SERVICE).await.expect_oauth_error(401, "invalid_client");
-    app.introspect(WEB, &tokens.access_token).await.expect_oauth_error(401, "invalid_client");
-    app.revoke(WEB, &tokens.access_token).await.expect_oauth_error(401, "invalid_client");
-    app.get(&WEB.ask().path()).await.expect_error_page(400, "invalid_client");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    app.refresh(CONSOLE, &console.refresh_token)
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    app.password(CONSOLE, ALICE.name, ALICE.password)
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    app.client_credentials(SERVICE)
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    app.introspect(WEB, &tokens.access_token)
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    app.revoke(WEB, &tokens.access_token)
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    app.get(&WEB.ask().path())
+        .await
+        .expect_error_page(400, "invalid_client");
     for token in [&tokens.access_token, &console.access_token, &machine.access_token] {
         assert!(!app.is_active(token).await);
     }
@@ -130,17 +167,28 @@ async fn deleting_frees_the_name_and_not_the_sub() {
 async fn unknown_people_and_clients_are_said_to_be() {
     let app = TestApp::start().await;
     let operate = app.foundation().operate();
-    let error = operate.user(&TenantId::new("default"), "nobody-here").await.unwrap_err();
+    let error = operate
+        .user(&TenantId::new("default"), "nobody-here")
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("nobody-here"));
-    operate.user(&TenantId::new("no-such-tenant"), ALICE.name).await.unwrap_err();
-    let unknown = operate.set_client_status(&ClientId::new("none"), ClientStatus::Disabled).await.unwrap_err();
+    operate
+        .user(&TenantId::new("no-such-tenant"), ALICE.name)
+        .await
+        .unwrap_err();
+    let unknown = operate
+        .set_client_status(&ClientId::new("none"), ClientStatus::Disabled)
+        .await
+        .unwrap_err();
     assert!(unknown.to_string().contains("none"));
 }
 
 #[tokio::test]
 async fn lists_hold_everybody_once() {
     let app = TestApp::start().await;
-    let many: String = (0..450).map(|n| format!("[[user]]\nusername = \"u{n:03}\"\n")).collect();
+    let many: String = (0..450)
+        .map(|n| format!("[[user]]\nusername = \"u{n:03}\"\n"))
+        .collect();
     app.apply(&many).await;
     let operate = app.foundation().operate();
     let names: Vec<String> = operate

@@ -29,13 +29,22 @@ pub(crate) struct PageForm {
 
 impl<'a> Browser<'a> {
     pub(super) fn new(app: &'a TestApp) -> Self {
-        Self { app, cookies: BTreeMap::new(), headers: vec![("accept", "text/html".to_owned())] }
+        Self {
+            app,
+            cookies: BTreeMap::new(),
+            headers: vec![("accept", "text/html".to_owned())],
+        }
     }
 
     /// Sends a header with every request.
     pub(crate) fn sending(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
+    }
+
+    /// From now on to another node.
+    pub(crate) fn visit(&mut self, node: &'a TestApp) {
+        self.app = node;
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Reply {
@@ -58,7 +67,11 @@ impl<'a> Browser<'a> {
             call = call.header(name, value);
         }
         if !self.cookies.is_empty() {
-            let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let cookies: Vec<String> = self
+                .cookies
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
             call = call.header("cookie", &cookies.join("; "));
         }
         if let Some(form) = form {
@@ -147,7 +160,11 @@ impl<'a> Browser<'a> {
     pub(crate) async fn consented_code(&mut self, user: TestUser, ask: &Ask) -> Code {
         let answer = self.answer(user, ask).await;
         Code {
-            value: answer.params.get("code").unwrap_or_else(|| panic!("{answer:?}")).clone(),
+            value: answer
+                .params
+                .get("code")
+                .unwrap_or_else(|| panic!("{answer:?}"))
+                .clone(),
             client: ask.client,
             redirect_uri: ask.fields.get("redirect_uri").unwrap_or_default().to_owned(),
             has_challenge: ask.fields.get("code_challenge").is_some(),
@@ -172,18 +189,31 @@ impl Page {
 
     #[track_caller]
     pub(crate) fn between(&self, start: &str, end: &str) -> String {
-        let rest = self.text.split(start).nth(1).unwrap_or_else(|| panic!("no {start:?} in {}", self.text));
+        let rest = self
+            .text
+            .split(start)
+            .nth(1)
+            .unwrap_or_else(|| panic!("no {start:?} in {}", self.text));
         rest.split(end).next().unwrap().to_owned()
     }
 
     pub(crate) fn forms(&self) -> Vec<PageForm> {
-        self.text.split("<form").skip(1).map(|text| PageForm::read(text.split("</form>").next().unwrap())).collect()
+        self.text
+            .split("<form")
+            .skip(1)
+            .map(|text| PageForm::read(text.split("</form>").next().unwrap()))
+            .collect()
     }
 
     /// The form with a button whose id or value is `button`, as that button sends it.
     #[track_caller]
     pub(crate) fn form(&self, button: &str) -> PageForm {
-        for text in self.text.split("<form").skip(1).map(|text| text.split("</form>").next().unwrap()) {
+        for text in self
+            .text
+            .split("<form")
+            .skip(1)
+            .map(|text| text.split("</form>").next().unwrap())
+        {
             for tag in text.split("<button").skip(1).map(|tag| tag.split('>').next().unwrap()) {
                 let pressed = attribute(tag, "id").as_deref() == Some(button)
                     || attribute(tag, "value").as_deref() == Some(button);
@@ -206,11 +236,21 @@ impl PageForm {
         let tag = text.split('>').next().unwrap();
         assert_eq!(attribute(tag, "method").as_deref(), Some("post"));
         let mut fields = Fields::default();
-        for input in text.split("<input").skip(1).map(|input| input.split('>').next().unwrap()) {
-            let (name, value) = (attribute(input, "name").unwrap(), attribute(input, "value").unwrap_or_default());
+        for input in text
+            .split("<input")
+            .skip(1)
+            .map(|input| input.split('>').next().unwrap())
+        {
+            let (name, value) = (
+                attribute(input, "name").unwrap(),
+                attribute(input, "value").unwrap_or_default(),
+            );
             fields = fields.and(&name, &value);
         }
-        Self { action: attribute(tag, "action").unwrap(), fields }
+        Self {
+            action: attribute(tag, "action").unwrap(),
+            fields,
+        }
     }
 }
 
@@ -220,7 +260,13 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
 }
 
 pub(super) fn unescape(text: &str) -> String {
-    [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")]
-        .iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    [
+        ("&#34;", "\""),
+        ("&#39;", "'"),
+        ("&#60;", "<"),
+        ("&#62;", ">"),
+        ("&#38;", "&"),
+    ]
+    .iter()
+    .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }

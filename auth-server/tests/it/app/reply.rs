@@ -45,7 +45,13 @@ impl Reply {
     pub(super) async fn read(response: Response, asked: String, issuer: &str) -> Self {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Self { status: parts.status.as_u16(), headers: parts.headers, body, asked, issuer: issuer.to_owned() }
+        Self {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+            asked,
+            issuer: issuer.to_owned(),
+        }
     }
 
     pub(crate) fn text(&self) -> String {
@@ -57,19 +63,35 @@ impl Reply {
     }
 
     pub(crate) fn cookies(&self) -> Vec<&str> {
-        self.headers.get_all(header::SET_COOKIE).iter().map(|value| value.to_str().unwrap()).collect()
+        self.headers
+            .get_all(header::SET_COOKIE)
+            .iter()
+            .map(|value| value.to_str().unwrap())
+            .collect()
     }
 
     #[track_caller]
     pub(crate) fn expect_status(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{}: {:?} {}", self.asked, self.headers, String::from_utf8_lossy(&self.body));
+        assert_eq!(
+            self.status,
+            status,
+            "{}: {:?} {}",
+            self.asked,
+            self.headers,
+            String::from_utf8_lossy(&self.body)
+        );
         self
     }
 
     #[track_caller]
     pub(crate) fn expect_json(self, status: u16) -> Value {
         let reply = self.expect_status(status);
-        assert_eq!(reply.header("content-type"), Some("application/json"), "{}", reply.asked);
+        assert_eq!(
+            reply.header("content-type"),
+            Some("application/json"),
+            "{}",
+            reply.asked
+        );
         serde_json::from_slice(&reply.body).unwrap()
     }
 
@@ -110,7 +132,10 @@ impl Reply {
     pub(crate) fn expect_bearer_error(self, status: u16, code: &str) -> String {
         let reply = self.expect_status(status);
         let challenge = reply.header("www-authenticate").unwrap().to_owned();
-        assert!(challenge.starts_with("Bearer ") && challenge.contains(&format!("error=\"{code}\"")), "{challenge}");
+        assert!(
+            challenge.starts_with("Bearer ") && challenge.contains(&format!("error=\"{code}\"")),
+            "{challenge}"
+        );
         challenge
     }
 
@@ -119,7 +144,13 @@ impl Reply {
     pub(crate) fn expect_error_page(self, status: u16, code: &str) -> String {
         let page = self.expect_html(status);
         let facts = page.between("<div id=\"oauth-error\"", "</div>");
-        let shown = facts.split("<code class=\"error-code\">").nth(1).unwrap().split("</code>").next().unwrap();
+        let shown = facts
+            .split("<code class=\"error-code\">")
+            .nth(1)
+            .unwrap()
+            .split("</code>")
+            .next()
+            .unwrap();
         assert_eq!(shown, code, "{facts}");
         let sentence = facts.split("<bdi>").nth(1).unwrap().split("</bdi>").next().unwrap();
         super::browser::unescape(sentence)
@@ -129,11 +160,21 @@ impl Reply {
     #[track_caller]
     pub(crate) fn expect_html(self, status: u16) -> Page {
         let reply = self.expect_status(status);
-        assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"), "{}", reply.asked);
+        assert_eq!(
+            reply.header("content-type"),
+            Some("text/html; charset=utf-8"),
+            "{}",
+            reply.asked
+        );
         assert_eq!(reply.header("location"), None, "{}", reply.asked);
         assert_eq!(reply.header("refresh"), None, "{}", reply.asked);
         let csp = reply.header("content-security-policy").unwrap();
-        for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"] {
+        for part in [
+            "default-src 'none'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+        ] {
             assert!(csp.contains(part), "{}: {csp}", reply.asked);
         }
         assert!(!csp.contains("unsafe"), "{csp}");
@@ -186,8 +227,16 @@ impl Reply {
     #[track_caller]
     pub(crate) fn expect_code(self) -> String {
         let answer = self.expect_answer();
-        assert_eq!(answer.params.get("state").map(String::as_str), Some(STATE), "{answer:?}");
-        answer.params.get("code").unwrap_or_else(|| panic!("{answer:?}")).clone()
+        assert_eq!(
+            answer.params.get("state").map(String::as_str),
+            Some(STATE),
+            "{answer:?}"
+        );
+        answer
+            .params
+            .get("code")
+            .unwrap_or_else(|| panic!("{answer:?}"))
+            .clone()
     }
 
     /// A redirect with an error, state and iss and nothing else (RFC 6749 §4.1.2.1).
@@ -195,7 +244,11 @@ impl Reply {
     pub(crate) fn expect_error_answer(self, code: &str) -> Answer {
         let answer = self.expect_answer();
         assert_eq!(answer.params.get("error").map(String::as_str), Some(code), "{answer:?}");
-        assert_eq!(answer.params.get("state").map(String::as_str), Some(STATE), "{answer:?}");
+        assert_eq!(
+            answer.params.get("state").map(String::as_str),
+            Some(STATE),
+            "{answer:?}"
+        );
         assert_legal(&answer.params["error_description"]);
         let names: Vec<&str> = answer.params.keys().map(String::as_str).collect();
         let known = ["error", "error_description", "iss", "state", "tenant"];
@@ -211,14 +264,23 @@ impl Answer {
         let (uri, query) = location.split_once('?').unwrap();
         let mut params = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            assert!(params.insert(name.to_string(), value.to_string()).is_none(), "{name} twice: {location}");
+            assert!(
+                params.insert(name.to_string(), value.to_string()).is_none(),
+                "{name} twice: {location}"
+            );
         }
-        Self { uri: uri.to_owned(), params }
+        Self {
+            uri: uri.to_owned(),
+            params,
+        }
     }
 }
 
 #[track_caller]
 fn assert_legal(description: &str) {
     let legal = |b: u8| matches!(b, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    assert!(!description.is_empty() && description.bytes().all(legal), "{description:?}");
+    assert!(
+        !description.is_empty() && description.bytes().all(legal),
+        "{description:?}"
+    );
 }

@@ -27,11 +27,19 @@ pub(crate) const WEB: TestClient = TestClient {
     scope: "openid profile ai:chat",
 };
 /// A single-page application.
-pub(crate) const SPA: TestClient =
-    TestClient { id: "spa", secret: None, redirect_uri: "https://spa.example/cb", scope: "openid profile" };
+pub(crate) const SPA: TestClient = TestClient {
+    id: "spa",
+    secret: None,
+    redirect_uri: "https://spa.example/cb",
+    scope: "openid profile",
+};
 /// An application on a person's own machine.
-pub(crate) const NATIVE: TestClient =
-    TestClient { id: "native", secret: None, redirect_uri: "http://127.0.0.1/cb", scope: "openid" };
+pub(crate) const NATIVE: TestClient = TestClient {
+    id: "native",
+    secret: None,
+    redirect_uri: "http://127.0.0.1/cb",
+    scope: "openid",
+};
 /// The operator's own application: no consent page.
 pub(crate) const OWN: TestClient = TestClient {
     id: "own",
@@ -40,20 +48,40 @@ pub(crate) const OWN: TestClient = TestClient {
     scope: "openid profile email",
 };
 /// The operator's console: may use the password grant.
-pub(crate) const CONSOLE: TestClient =
-    TestClient { id: "console", secret: None, redirect_uri: "", scope: "openid profile admin" };
+pub(crate) const CONSOLE: TestClient = TestClient {
+    id: "console",
+    secret: None,
+    redirect_uri: "",
+    scope: "openid profile admin",
+};
 /// A machine.
-pub(crate) const SERVICE: TestClient =
-    TestClient { id: "service", secret: Some("service-secret-1b2c"), redirect_uri: "", scope: "ai:chat" };
+pub(crate) const SERVICE: TestClient = TestClient {
+    id: "service",
+    secret: Some("service-secret-1b2c"),
+    redirect_uri: "",
+    scope: "ai:chat",
+};
 /// An API that may introspect anything.
-pub(crate) const RESOURCE_SERVER: TestClient =
-    TestClient { id: "resource_server", secret: Some("resource-secret-9d3e"), redirect_uri: "", scope: "" };
+pub(crate) const RESOURCE_SERVER: TestClient = TestClient {
+    id: "resource_server",
+    secret: Some("resource-secret-9d3e"),
+    redirect_uri: "",
+    scope: "",
+};
 /// A machine that may do nothing.
-pub(crate) const NOBODY: TestClient =
-    TestClient { id: "nobody", secret: Some("nobody-secret-0000"), redirect_uri: "", scope: "" };
+pub(crate) const NOBODY: TestClient = TestClient {
+    id: "nobody",
+    secret: Some("nobody-secret-0000"),
+    redirect_uri: "",
+    scope: "",
+};
 /// Another installation's gateway.
-pub(crate) const RECEIVER: TestClient =
-    TestClient { id: "receiver", secret: Some("receiver-secret-3c3c"), redirect_uri: "", scope: "" };
+pub(crate) const RECEIVER: TestClient = TestClient {
+    id: "receiver",
+    secret: Some("receiver-secret-3c3c"),
+    redirect_uri: "",
+    scope: "",
+};
 /// A confidential application that cannot do PKCE, and wants other algorithms.
 pub(crate) const LEGACY: TestClient = TestClient {
     id: "legacy",
@@ -78,15 +106,31 @@ pub(crate) struct TestUser {
     pub(crate) tenant: &'static str,
 }
 
-pub(crate) const ALICE: TestUser =
-    TestUser { name: "alice", password: "correct horse battery staple", sub: "user-alice", tenant: "default" };
-pub(crate) const BOB: TestUser =
-    TestUser { name: "bob", password: "tr0ub4dor&3", sub: "user-bob", tenant: "default" };
-pub(crate) const ADMIN: TestUser =
-    TestUser { name: "root", password: "toor toor toor", sub: "user-root", tenant: "default" };
+pub(crate) const ALICE: TestUser = TestUser {
+    name: "alice",
+    password: "correct horse battery staple",
+    sub: "user-alice",
+    tenant: "default",
+};
+pub(crate) const BOB: TestUser = TestUser {
+    name: "bob",
+    password: "tr0ub4dor&3",
+    sub: "user-bob",
+    tenant: "default",
+};
+pub(crate) const ADMIN: TestUser = TestUser {
+    name: "root",
+    password: "toor toor toor",
+    sub: "user-root",
+    tenant: "default",
+};
 /// The other tenant has somebody with Alice's user name.
-pub(crate) const OTHER_ALICE: TestUser =
-    TestUser { name: "alice", password: "another alice entirely", sub: "user-alice-2", tenant: "other" };
+pub(crate) const OTHER_ALICE: TestUser = TestUser {
+    name: "alice",
+    password: "another alice entirely",
+    sub: "user-alice-2",
+    tenant: "other",
+};
 
 pub(crate) const WORLD: &str = r#"
 [[tenant]]
@@ -241,7 +285,12 @@ password = "another alice entirely"
 pub(crate) struct Fields(Vec<(String, String)>);
 
 pub(crate) fn fields<const N: usize>(pairs: [(&str, &str); N]) -> Fields {
-    Fields(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    Fields(
+        pairs
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    )
 }
 
 impl Fields {
@@ -262,7 +311,10 @@ impl Fields {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -300,15 +352,24 @@ impl TestClient {
 
 impl Ask {
     pub(crate) fn with(self, name: &str, value: &str) -> Self {
-        Self { fields: self.fields.with(name, value), ..self }
+        Self {
+            fields: self.fields.with(name, value),
+            ..self
+        }
     }
 
     pub(crate) fn without(self, name: &str) -> Self {
-        Self { fields: self.fields.without(name), ..self }
+        Self {
+            fields: self.fields.without(name),
+            ..self
+        }
     }
 
     pub(crate) fn and(self, name: &str, value: &str) -> Self {
-        Self { fields: self.fields.and(name, value), ..self }
+        Self {
+            fields: self.fields.and(name, value),
+            ..self
+        }
     }
 
     pub(crate) fn path(&self) -> String {
@@ -333,7 +394,11 @@ impl Code {
             ("code", &self.value),
             ("redirect_uri", &self.redirect_uri),
         ]);
-        if self.has_challenge { form.with("code_verifier", VERIFIER) } else { form }
+        if self.has_challenge {
+            form.with("code_verifier", VERIFIER)
+        } else {
+            form
+        }
     }
 }
 

@@ -30,7 +30,10 @@ async fn who_is_signed_in_and_has_agreed_gets_a_code_without_a_page() {
 #[tokio::test]
 async fn a_request_without_a_client_or_with_an_unknown_one_is_a_page() {
     let app = TestApp::start().await;
-    let sentence = app.get(&WEB.ask().without("client_id").path()).await.expect_error_page(400, "invalid_request");
+    let sentence = app
+        .get(&WEB.ask().without("client_id").path())
+        .await
+        .expect_error_page(400, "invalid_request");
     assert!(sentence.contains("client_id"), "{sentence}");
     let unknown = WEB.ask().with("client_id", "<script>alert(1)</script>");
     let sentence = app.get(&unknown.path()).await.expect_error_page(400, "invalid_client");
@@ -44,8 +47,18 @@ async fn what_is_wrong_is_told_by_redirect_with_state_and_iss() {
     let long = "n".repeat(4097);
     for (name, value, error, names) in [
         ("response_type", "token", "unsupported_response_type", "response_type"),
-        ("response_type", "id_token", "unsupported_response_type", "response_type"),
-        ("response_type", "code id_token", "unsupported_response_type", "response_type"),
+        (
+            "response_type",
+            "id_token",
+            "unsupported_response_type",
+            "response_type",
+        ),
+        (
+            "response_type",
+            "code id_token",
+            "unsupported_response_type",
+            "response_type",
+        ),
         ("response_type", "none", "unsupported_response_type", "response_type"),
         ("response_mode", "fragment", "invalid_request", "response_mode"),
         ("response_mode", "web_message", "invalid_request", "response_mode"),
@@ -60,11 +73,24 @@ async fn what_is_wrong_is_told_by_redirect_with_state_and_iss() {
         ("display", "hologram", "invalid_request", "display"),
         ("nonce", &long, "invalid_request", "nonce"),
         ("id_token_hint", "not.a.token", "invalid_request", "id_token_hint"),
-        ("request", "eyJhbGciOiJub25lIn0.e30.", "request_not_supported", "request"),
-        ("request_uri", "https://web.example/request.jwt", "request_uri_not_supported", "request_uri"),
+        (
+            "request",
+            "eyJhbGciOiJub25lIn0.e30.",
+            "request_not_supported",
+            "request",
+        ),
+        (
+            "request_uri",
+            "https://web.example/request.jwt",
+            "request_uri_not_supported",
+            "request_uri",
+        ),
         ("registration", "{}", "registration_not_supported", "registration"),
     ] {
-        let answer = app.get(&browser_asks.clone().with(name, value).path()).await.expect_error_answer(error);
+        let answer = app
+            .get(&browser_asks.clone().with(name, value).path())
+            .await
+            .expect_error_answer(error);
         assert_eq!(answer.uri, WEB.redirect_uri);
         let description = &answer.params["error_description"];
         assert!(description.contains(names), "{name}={value}: {description}");
@@ -74,9 +100,15 @@ async fn what_is_wrong_is_told_by_redirect_with_state_and_iss() {
 #[tokio::test]
 async fn a_missing_response_type_or_scope_is_told_by_redirect() {
     let app = TestApp::start().await;
-    app.get(&WEB.ask().without("response_type").path()).await.expect_error_answer("invalid_request");
-    app.get(&WEB.ask().with("response_type", "").path()).await.expect_error_answer("invalid_request");
-    app.get(&WEB.ask().without("scope").path()).await.expect_error_answer("invalid_scope");
+    app.get(&WEB.ask().without("response_type").path())
+        .await
+        .expect_error_answer("invalid_request");
+    app.get(&WEB.ask().with("response_type", "").path())
+        .await
+        .expect_error_answer("invalid_request");
+    app.get(&WEB.ask().without("scope").path())
+        .await
+        .expect_error_answer("invalid_scope");
 }
 
 #[tokio::test]
@@ -94,15 +126,24 @@ async fn broken_utf8_and_too_many_parameters_are_refused_on_a_page() {
     let app = TestApp::start().await;
     let path = format!("{}&x=%ff%fe", WEB.ask().path());
     app.get(&path).await.expect_error_page(400, "invalid_request");
-    app.get(&WEB.ask().with("state", "a\u{0}b").path()).await.expect_error_page(400, "invalid_request");
+    app.get(&WEB.ask().with("state", "a\u{0}b").path())
+        .await
+        .expect_error_page(400, "invalid_request");
     let many: String = (0..130).map(|n| format!("&p{n}=1")).collect();
-    app.get(&format!("{}{many}", WEB.ask().path())).await.expect_error_page(400, "invalid_request");
+    app.get(&format!("{}{many}", WEB.ask().path()))
+        .await
+        .expect_error_page(400, "invalid_request");
 }
 
 #[tokio::test]
 async fn unknown_parameters_are_ignored_and_empty_ones_count_as_absent() {
     let app = TestApp::start().await;
-    let ask = WEB.ask().with("extra", "foobar").with("prompt", "").with("max_age", "").with("display", "");
+    let ask = WEB
+        .ask()
+        .with("extra", "foobar")
+        .with("prompt", "")
+        .with("max_age", "")
+        .with("display", "");
     app.browser().answer(ALICE, &ask).await.params.get("code").unwrap();
 }
 
@@ -132,9 +173,15 @@ async fn parameters_that_only_help_are_accepted() {
 #[tokio::test]
 async fn the_order_of_parameters_and_scopes_does_not_matter() {
     let app = TestApp::start().await;
-    let ask = WEB.ask().with("scope", "ai:chat  profile openid").with("client_id", "web");
+    let ask = WEB
+        .ask()
+        .with("scope", "ai:chat  profile openid")
+        .with("client_id", "web");
     let tokens = app.tokens_for(ALICE, &ask).await;
-    assert_eq!(app.claims(&tokens.access_token).await["scope"], "ai:chat openid profile");
+    assert_eq!(
+        app.claims(&tokens.access_token).await["scope"],
+        "ai:chat openid profile"
+    );
 }
 
 #[tokio::test]
@@ -176,7 +223,9 @@ async fn state_is_echoed_to_the_byte_whatever_it_holds() {
     ] {
         let reply = browser.get(&OWN.ask().with("state", state).path()).await;
         assert_eq!(reply.expect_answer().params["state"], state);
-        let reply = browser.get(&OWN.ask().with("state", state).with("scope", "nonsense").path()).await;
+        let reply = browser
+            .get(&OWN.ask().with("state", state).with("scope", "nonsense").path())
+            .await;
         assert_eq!(reply.expect_answer().params["state"], state);
     }
 }
@@ -192,11 +241,38 @@ async fn a_state_that_is_kept_over_the_pages_is_echoed_to_the_byte() {
 #[tokio::test]
 async fn a_line_break_in_any_parameter_splits_no_header() {
     let app = TestApp::start().await;
-    for name in ["state", "scope", "response_type", "response_mode", "prompt", "login_hint", "ui_locales", "nonce"] {
+    for name in [
+        "state",
+        "scope",
+        "response_type",
+        "response_mode",
+        "prompt",
+        "login_hint",
+        "ui_locales",
+        "nonce",
+    ] {
         let reply = app.get(&WEB.ask().with(name, "x\r\nset-cookie: evil=1").path()).await;
-        assert!(reply.cookies().iter().all(|cookie| !cookie.contains("evil")), "{name}: {reply:?}");
+        assert!(
+            reply.cookies().iter().all(|cookie| !cookie.contains("evil")),
+            "{name}: {reply:?}"
+        );
         let location = reply.header("location").unwrap_or_default();
         assert!(!location.contains(['\r', '\n']), "{name}: {location}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_over_the_pages_is_refused_beyond_its_limit_and_never_cut() {
+    let app = TestApp::start().await;
+    let (longest, longer) = ("s".repeat(4096), "s".repeat(4097));
+    let answer = app.browser().answer(ALICE, &WEB.ask().with("state", &longest)).await;
+    assert_eq!(answer.params["state"], longest);
+    for name in ["state", "login_hint", "ui_locales"] {
+        let sentence = app
+            .get(&WEB.ask().with(name, &longer).path())
+            .await
+            .expect_error_page(400, "invalid_request");
+        assert!(sentence.contains(name), "{sentence}");
     }
 }
 
@@ -212,7 +288,11 @@ async fn a_redirect_uri_with_a_query_keeps_it() {
 #[tokio::test]
 async fn no_cross_origin_script_may_read_the_authorization_endpoint() {
     let app = TestApp::start().await;
-    let reply = app.call(Method::GET, &WEB.ask().path()).header("origin", "https://evil.example").send().await;
+    let reply = app
+        .call(Method::GET, &WEB.ask().path())
+        .header("origin", "https://evil.example")
+        .send()
+        .await;
     assert_eq!(reply.header("access-control-allow-origin"), None);
 }
 
@@ -220,9 +300,16 @@ async fn no_cross_origin_script_may_read_the_authorization_endpoint() {
 async fn methods_other_than_get_and_post_are_refused() {
     let app = TestApp::start().await;
     for method in [Method::PUT, Method::DELETE, Method::PATCH] {
-        let reply = app.call(method.clone(), "/oauth2/authorize").header("accept", "text/html").send().await;
+        let reply = app
+            .call(method.clone(), "/oauth2/authorize")
+            .header("accept", "text/html")
+            .send()
+            .await;
         reply.expect_error_page(405, "invalid_request");
-        app.call(method, "/oauth2/authorize").send().await.expect_oauth_error(405, "invalid_request");
+        app.call(method, "/oauth2/authorize")
+            .send()
+            .await
+            .expect_oauth_error(405, "invalid_request");
     }
 }
 
@@ -231,14 +318,19 @@ async fn methods_other_than_get_and_post_are_refused() {
 #[tokio::test]
 async fn prompt_none_without_a_session_is_login_required() {
     let app = TestApp::start().await;
-    app.get(&WEB.ask().with("prompt", "none").path()).await.expect_error_answer("login_required");
+    app.get(&WEB.ask().with("prompt", "none").path())
+        .await
+        .expect_error_answer("login_required");
 }
 
 #[tokio::test]
 async fn prompt_none_without_consent_is_consent_required() {
     let app = TestApp::start().await;
     let mut browser = app.signed_in(ALICE).await;
-    browser.get(&WEB.ask().with("prompt", "none").path()).await.expect_error_answer("consent_required");
+    browser
+        .get(&WEB.ask().with("prompt", "none").path())
+        .await
+        .expect_error_answer("consent_required");
 }
 
 #[tokio::test]
@@ -251,7 +343,10 @@ async fn prompt_none_succeeds_in_silence_with_the_same_sub_and_auth_time() {
     let code = browser.consented_code(ALICE, &WEB.ask().with("prompt", "none")).await;
     let second = app.exchange(&code).await.expect_tokens();
     let (first, second) = (app.claims(&first.id_token).await, app.claims(&second.id_token).await);
-    assert_eq!((&first["sub"], &first["auth_time"]), (&second["sub"], &second["auth_time"]));
+    assert_eq!(
+        (&first["sub"], &first["auth_time"]),
+        (&second["sub"], &second["auth_time"])
+    );
     assert_ne!(first["iat"], second["iat"]);
 }
 
@@ -266,10 +361,18 @@ async fn prompt_login_asks_for_the_password_again_and_moves_auth_time() {
     let login = browser.authorize(&ask).await;
     login.clone().expect_page("id=\"login-submit\"");
     let code = browser.sign_in(&login, ALICE).await.expect_code();
-    let code = crate::app::Code { value: code, client: WEB, redirect_uri: WEB.redirect_uri.into(), has_challenge: true };
+    let code = crate::app::Code {
+        value: code,
+        client: WEB,
+        redirect_uri: WEB.redirect_uri.into(),
+        has_challenge: true,
+    };
     let second = app.exchange(&code).await.expect_tokens();
     let (first, second) = (app.claims(&first.id_token).await, app.claims(&second.id_token).await);
-    assert_eq!(second["auth_time"].as_i64().unwrap(), first["auth_time"].as_i64().unwrap() + 5);
+    assert_eq!(
+        second["auth_time"].as_i64().unwrap(),
+        first["auth_time"].as_i64().unwrap() + 5
+    );
     assert_eq!(first["sid"], second["sid"], "the same session, proved again");
 }
 
@@ -279,7 +382,10 @@ async fn prompt_login_cannot_be_passed_by_going_on_with_the_old_session() {
     let mut browser = app.browser();
     browser.consented_code(ALICE, &WEB.ask()).await;
     app.advance(5);
-    let login = browser.get(&WEB.ask().with("prompt", "login").path()).await.expect_redirect();
+    let login = browser
+        .get(&WEB.ask().with("prompt", "login").path())
+        .await
+        .expect_redirect();
     let consent = login.replace("/login", "/consent");
     browser.get(&consent).await.expect_redirect_to("/login");
 }
@@ -290,7 +396,10 @@ async fn prompt_select_account_shows_the_sign_in_page() {
     let mut browser = app.browser();
     browser.consented_code(ALICE, &WEB.ask()).await;
     app.advance(5);
-    browser.authorize(&WEB.ask().with("prompt", "select_account")).await.expect_page("id=\"login-submit\"");
+    browser
+        .authorize(&WEB.ask().with("prompt", "select_account"))
+        .await
+        .expect_page("id=\"login-submit\"");
 }
 
 #[tokio::test]
@@ -330,7 +439,10 @@ async fn max_age_asks_for_a_new_sign_in_one_second_after_its_edge() {
     let ask = WEB.ask().with("max_age", "60");
     let login = browser.authorize(&ask).await;
     login.clone().expect_page("id=\"login-submit\"");
-    browser.get(&ask.with("prompt", "none").path()).await.expect_error_answer("login_required");
+    browser
+        .get(&ask.with("prompt", "none").path())
+        .await
+        .expect_error_answer("login_required");
     let code = browser.sign_in(&login, ALICE).await.expect_code();
     assert!(!code.is_empty());
 }
@@ -350,8 +462,13 @@ async fn max_age_beyond_every_number_is_no_limit() {
     let app = TestApp::start().await;
     let mut browser = app.browser();
     browser.consented_code(ALICE, &WEB.ask()).await;
-    browser.get(&WEB.ask().with("max_age", "18446744073709551615").path()).await.expect_code();
-    let reply = browser.get(&WEB.ask().with("max_age", "18446744073709551616").path()).await;
+    browser
+        .get(&WEB.ask().with("max_age", "18446744073709551615").path())
+        .await
+        .expect_code();
+    let reply = browser
+        .get(&WEB.ask().with("max_age", "18446744073709551616").path())
+        .await;
     reply.expect_error_answer("invalid_request");
 }
 
@@ -375,7 +492,10 @@ async fn a_hint_at_somebody_else_is_login_required_or_another_sign_in() {
     let mut browser = app.browser();
     browser.consented_code(ALICE, &WEB.ask()).await;
     let ask = WEB.ask().with("id_token_hint", &bobs.id_token);
-    browser.get(&ask.clone().with("prompt", "none").path()).await.expect_error_answer("login_required");
+    browser
+        .get(&ask.clone().with("prompt", "none").path())
+        .await
+        .expect_error_answer("login_required");
     browser.authorize(&ask).await.expect_page("id=\"login-submit\"");
 }
 
@@ -385,7 +505,10 @@ async fn an_access_token_or_a_changed_id_token_is_no_hint() {
     let tokens = app.tokens(ALICE, WEB).await;
     let mut changed = tokens.id_token.clone();
     changed.truncate(changed.len() - 4);
-    for hint in [&tokens.access_token, &changed, &format!("{}AAAA", changed), "", "x.y.z"].iter().filter(|h| !h.is_empty()) {
+    for hint in [&tokens.access_token, &changed, &format!("{}AAAA", changed), "", "x.y.z"]
+        .iter()
+        .filter(|h| !h.is_empty())
+    {
         let reply = app.get(&WEB.ask().with("id_token_hint", hint).path()).await;
         reply.expect_error_answer("invalid_request");
     }
@@ -395,7 +518,11 @@ async fn an_access_token_or_a_changed_id_token_is_no_hint() {
 async fn login_hint_fills_the_user_name_and_cannot_break_out_of_it() {
     let app = TestApp::start().await;
     let hostile = "\"><script>alert(1)</script>";
-    let page = app.browser().authorize(&WEB.ask().with("login_hint", hostile)).await.expect_html(200);
+    let page = app
+        .browser()
+        .authorize(&WEB.ask().with("login_hint", hostile))
+        .await
+        .expect_html(200);
     assert!(!page.has("<script>alert"), "{}", page.text);
     assert_eq!(page.form("login-submit").fields.get("username"), Some(hostile));
 }
@@ -404,11 +531,25 @@ async fn login_hint_fills_the_user_name_and_cannot_break_out_of_it() {
 async fn ui_locales_choose_the_language_before_the_browser_does() {
     let app = TestApp::start().await;
     let ask = WEB.ask().with("ui_locales", "se zh-CN");
-    let page = app.browser().sending("accept-language", "en").authorize(&ask).await.expect_html(200);
+    let page = app
+        .browser()
+        .sending("accept-language", "en")
+        .authorize(&ask)
+        .await
+        .expect_html(200);
     assert!(page.has("<html lang=\"zh-Hans\""));
-    let page = app.browser().sending("accept-language", "zh-TW, en;q=0.5").authorize(&WEB.ask()).await.expect_html(200);
+    let page = app
+        .browser()
+        .sending("accept-language", "zh-TW, en;q=0.5")
+        .authorize(&WEB.ask())
+        .await
+        .expect_html(200);
     assert!(page.has("<html lang=\"zh-Hans\""));
-    let page = app.browser().authorize(&WEB.ask().with("ui_locales", "se")).await.expect_html(200);
+    let page = app
+        .browser()
+        .authorize(&WEB.ask().with("ui_locales", "se"))
+        .await
+        .expect_html(200);
     assert!(page.has("<html lang=\"en\""));
 }
 
@@ -432,7 +573,10 @@ async fn form_post_answers_with_one_form_that_a_button_or_a_script_sends() {
     assert_eq!(form.fields.get("iss"), Some(ISSUER));
     assert_eq!(page.text.matches("type=\"submit\"").count(), 1);
     let nonce = page.between("<script nonce=\"", "\"");
-    assert!(csp.contains(&format!("script-src 'nonce-{nonce}'")) && csp.contains("https://web.example"), "{csp}");
+    assert!(
+        csp.contains(&format!("script-src 'nonce-{nonce}'")) && csp.contains("https://web.example"),
+        "{csp}"
+    );
     let code = crate::app::Code {
         value: form.fields.get("code").unwrap().to_owned(),
         client: WEB,
@@ -446,7 +590,11 @@ async fn form_post_answers_with_one_form_that_a_button_or_a_script_sends() {
 async fn form_post_carries_errors_and_hostile_state_as_well() {
     let app = TestApp::start().await;
     let state = "\"><script>alert(1)</script>\u{202e}";
-    let ask = WEB.ask().with("response_mode", "form_post").with("prompt", "none").with("state", state);
+    let ask = WEB
+        .ask()
+        .with("response_mode", "form_post")
+        .with("prompt", "none")
+        .with("state", state);
     let page = app.get(&ask.path()).await.expect_html(200);
     assert!(!page.has("<script>alert"));
     let [form] = <[_; 1]>::try_from(page.forms()).unwrap();
@@ -460,8 +608,16 @@ async fn form_post_carries_errors_and_hostile_state_as_well() {
 async fn each_form_post_page_has_a_nonce_of_its_own() {
     let app = TestApp::start().await;
     let ask = WEB.ask().with("response_mode", "form_post").with("prompt", "none");
-    let first = app.get(&ask.path()).await.expect_html(200).between("<script nonce=\"", "\"");
-    let second = app.get(&ask.path()).await.expect_html(200).between("<script nonce=\"", "\"");
+    let first = app
+        .get(&ask.path())
+        .await
+        .expect_html(200)
+        .between("<script nonce=\"", "\"");
+    let second = app
+        .get(&ask.path())
+        .await
+        .expect_html(200)
+        .between("<script nonce=\"", "\"");
     assert_ne!(first, second);
 }
 
@@ -480,7 +636,11 @@ async fn a_posted_request_without_the_cookie_comes_again_as_a_get_that_brings_it
     let app = TestApp::start().await;
     let mut browser = app.browser();
     browser.consented_code(ALICE, &WEB.ask()).await;
-    let reply = app.call(Method::POST, "/oauth2/authorize").form(&WEB.ask().fields).send().await;
+    let reply = app
+        .call(Method::POST, "/oauth2/authorize")
+        .form(&WEB.ask().fields)
+        .send()
+        .await;
     let location = reply.expect_redirect();
     assert!(location.starts_with("/oauth2/authorize?"), "{location}");
     browser.get(&location).await.expect_code();
@@ -489,13 +649,25 @@ async fn a_posted_request_without_the_cookie_comes_again_as_a_get_that_brings_it
 #[tokio::test]
 async fn a_posted_request_that_is_not_a_form_or_repeats_a_parameter_is_refused() {
     let app = TestApp::start().await;
-    let json = app.call(Method::POST, "/oauth2/authorize").raw("application/json", "{}").send().await;
+    let json = app
+        .call(Method::POST, "/oauth2/authorize")
+        .raw("application/json", "{}")
+        .send()
+        .await;
     json.expect_error_page(400, "invalid_request");
     let twice = WEB.ask().and("state", "b");
-    let reply = app.call(Method::POST, "/oauth2/authorize").form(&twice.fields).send().await;
+    let reply = app
+        .call(Method::POST, "/oauth2/authorize")
+        .form(&twice.fields)
+        .send()
+        .await;
     reply.expect_error_page(400, "invalid_request");
     let huge = WEB.ask().with("state", &"s".repeat(70_000));
-    let reply = app.call(Method::POST, "/oauth2/authorize").form(&huge.fields).send().await;
+    let reply = app
+        .call(Method::POST, "/oauth2/authorize")
+        .form(&huge.fields)
+        .send()
+        .await;
     assert!([400, 413].contains(&reply.status), "{}", reply.status);
 }
 
@@ -514,19 +686,31 @@ async fn consent_is_remembered_in_every_browser_of_the_person_and_for_nobody_els
     let app = TestApp::start().await;
     app.consented_code(ALICE, WEB).await;
     app.signed_in(ALICE).await.get(&WEB.ask().path()).await.expect_code();
-    app.signed_in(BOB).await.authorize(&WEB.ask()).await.expect_page("id=\"consent-allow\"");
+    app.signed_in(BOB)
+        .await
+        .authorize(&WEB.ask())
+        .await
+        .expect_page("id=\"consent-allow\"");
 }
 
 #[tokio::test]
 async fn a_scope_that_is_new_asks_again_and_one_that_was_agreed_to_does_not() {
     let app = TestApp::start().await;
     let mut browser = app.browser();
-    browser.consented_code(ALICE, &WEB.ask().with("scope", "openid profile")).await;
-    browser.get(&WEB.ask().with("scope", "openid").path()).await.expect_code();
+    browser
+        .consented_code(ALICE, &WEB.ask().with("scope", "openid profile"))
+        .await;
+    browser
+        .get(&WEB.ask().with("scope", "openid").path())
+        .await
+        .expect_code();
     let more = WEB.ask().with("scope", "openid email");
     let page = browser.authorize(&more).await.expect_page("id=\"consent-allow\"");
     browser.press(&page, "consent-allow").await.expect_code();
-    browser.get(&WEB.ask().with("scope", "openid profile email").path()).await.expect_code();
+    browser
+        .get(&WEB.ask().with("scope", "openid profile email").path())
+        .await
+        .expect_code();
 }
 
 #[tokio::test]
@@ -543,7 +727,10 @@ async fn an_own_application_asks_for_no_consent() {
 async fn a_session_of_another_tenant_does_not_count() {
     let app = TestApp::start().await;
     let mut browser = app.signed_in(ALICE).await;
-    browser.get(&ELSEWHERE.ask().with("prompt", "none").path()).await.expect_error_answer("login_required");
+    browser
+        .get(&ELSEWHERE.ask().with("prompt", "none").path())
+        .await
+        .expect_error_answer("login_required");
     let login = browser.authorize(&ELSEWHERE.ask()).await;
     let again = browser.sign_in(&login, ALICE).await;
     again.clone().expect_html(400);
@@ -566,7 +753,10 @@ async fn a_request_that_waits_too_long_starts_again_at_the_application() {
     let login = browser.authorize(&WEB.ask()).await;
     let consent = browser.sign_in(&login, ALICE).await.expect_page("id=\"consent-allow\"");
     app.advance(30 * 60);
-    browser.press(&consent, "consent-allow").await.expect_error_page(400, "invalid_request");
+    browser
+        .press(&consent, "consent-allow")
+        .await
+        .expect_error_page(400, "invalid_request");
 }
 
 #[tokio::test]
@@ -591,6 +781,11 @@ async fn one_browser_keeps_eight_requests_and_forgets_the_oldest() {
 async fn a_code_cannot_be_drawn_by_reading_the_session_cookie_of_nobody() {
     let app = TestApp::start().await;
     let mut browser = app.browser();
-    browser.cookies.insert("hexgate_session".into(), "AAAAAAAAAAAAAAAAAAAAAA".into());
-    browser.get(&OWN.ask().with("prompt", "none").path()).await.expect_error_answer("login_required");
+    browser
+        .cookies
+        .insert("hexgate_session".into(), "AAAAAAAAAAAAAAAAAAAAAA".into());
+    browser
+        .get(&OWN.ask().with("prompt", "none").path())
+        .await
+        .expect_error_answer("login_required");
 }

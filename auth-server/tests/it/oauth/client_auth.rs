@@ -21,14 +21,27 @@ const SECRET: &str = "service-secret-1b2c";
 #[tokio::test]
 async fn basic_and_post_are_both_accepted_whichever_is_registered() {
     let app = TestApp::start().await;
-    post(&app).basic(SERVICE.id, SECRET).form(&machine()).send().await.expect_tokens();
+    post(&app)
+        .basic(SERVICE.id, SECRET)
+        .form(&machine())
+        .send()
+        .await
+        .expect_tokens();
     let form = machine().with("client_id", SERVICE.id).with("client_secret", SECRET);
     post(&app).form(&form).send().await.expect_tokens();
     // `own` is registered for client_secret_post.
     let code = app.consented_code(ALICE, OWN).await;
-    post(&app).basic(OWN.id, OWN.secret.unwrap()).form(&code.form()).send().await.expect_tokens();
+    post(&app)
+        .basic(OWN.id, OWN.secret.unwrap())
+        .form(&code.form())
+        .send()
+        .await
+        .expect_tokens();
     let code = app.consented_code(ALICE, OWN).await;
-    let form = code.form().with("client_id", OWN.id).with("client_secret", OWN.secret.unwrap());
+    let form = code
+        .form()
+        .with("client_id", OWN.id)
+        .with("client_secret", OWN.secret.unwrap());
     post(&app).form(&form).send().await.expect_tokens();
 }
 
@@ -36,7 +49,12 @@ async fn basic_and_post_are_both_accepted_whichever_is_registered() {
 async fn basic_with_the_same_client_id_in_the_body_is_one_method() {
     let app = TestApp::start().await;
     let form = machine().with("client_id", SERVICE.id);
-    post(&app).basic(SERVICE.id, SECRET).form(&form).send().await.expect_tokens();
+    post(&app)
+        .basic(SERVICE.id, SECRET)
+        .form(&form)
+        .send()
+        .await
+        .expect_tokens();
 }
 
 #[tokio::test]
@@ -57,7 +75,10 @@ async fn two_methods_at_once_are_refused() {
 async fn two_authorization_headers_are_refused() {
     let app = TestApp::start().await;
     let call = post(&app).basic(SERVICE.id, SECRET).basic(SERVICE.id, SECRET);
-    call.form(&machine()).send().await.expect_oauth_error(400, "invalid_request");
+    call.form(&machine())
+        .send()
+        .await
+        .expect_oauth_error(400, "invalid_request");
 }
 
 #[tokio::test]
@@ -67,21 +88,57 @@ async fn wrong_unknown_disabled_and_missing_credentials_sound_alike() {
     let form = machine();
     let replies: Vec<Reply> = vec![
         post(&app).basic(SERVICE.id, "wrong").form(&form).send().await,
-        post(&app).basic(SERVICE.id, &SECRET.to_uppercase()).form(&form).send().await,
-        post(&app).basic(SERVICE.id, &format!("{SECRET} ")).form(&form).send().await,
+        post(&app)
+            .basic(SERVICE.id, &SECRET.to_uppercase())
+            .form(&form)
+            .send()
+            .await,
+        post(&app)
+            .basic(SERVICE.id, &format!("{SECRET} "))
+            .form(&form)
+            .send()
+            .await,
         post(&app).basic("SERVICE", SECRET).form(&form).send().await,
         post(&app).basic("no-such-client", SECRET).form(&form).send().await,
         post(&app).basic(WEB.id, SECRET).form(&form).send().await,
-        post(&app).basic(NOBODY.id, NOBODY.secret.unwrap()).form(&form).send().await,
+        post(&app)
+            .basic(NOBODY.id, NOBODY.secret.unwrap())
+            .form(&form)
+            .send()
+            .await,
         post(&app).basic(SERVICE.id, "").form(&form).send().await,
         post(&app).form(&form).send().await,
-        post(&app).form(&form.clone().with("client_id", SERVICE.id)).send().await,
-        post(&app).form(&form.clone().with("client_id", SERVICE.id).with("client_secret", "wrong")).send().await,
-        post(&app).form(&form.clone().with("client_id", "no-such-client").with("client_secret", "x")).send().await,
-        post(&app).form(&form.clone().with("client_secret", SECRET)).send().await,
+        post(&app)
+            .form(&form.clone().with("client_id", SERVICE.id))
+            .send()
+            .await,
+        post(&app)
+            .form(
+                &form
+                    .clone()
+                    .with("client_id", SERVICE.id)
+                    .with("client_secret", "wrong"),
+            )
+            .send()
+            .await,
+        post(&app)
+            .form(
+                &form
+                    .clone()
+                    .with("client_id", "no-such-client")
+                    .with("client_secret", "x"),
+            )
+            .send()
+            .await,
+        post(&app)
+            .form(&form.clone().with("client_secret", SECRET))
+            .send()
+            .await,
     ];
-    let mut descriptions: Vec<String> =
-        replies.into_iter().map(|reply| reply.expect_oauth_error(401, "invalid_client")).collect();
+    let mut descriptions: Vec<String> = replies
+        .into_iter()
+        .map(|reply| reply.expect_oauth_error(401, "invalid_client"))
+        .collect();
     descriptions.dedup();
     assert_eq!(descriptions.len(), 1, "{descriptions:?}");
 }
@@ -89,7 +146,15 @@ async fn wrong_unknown_disabled_and_missing_credentials_sound_alike() {
 #[tokio::test]
 async fn malformed_basic_is_failed_authentication() {
     let app = TestApp::start().await;
-    for value in ["Basic", "Basic ", "Basic !!!", "Basic c2VydmljZQ==", "Basic /w==", "Basic OnNlY3JldA==", "basic %%%"] {
+    for value in [
+        "Basic",
+        "Basic ",
+        "Basic !!!",
+        "Basic c2VydmljZQ==",
+        "Basic /w==",
+        "Basic OnNlY3JldA==",
+        "basic %%%",
+    ] {
         let reply = post(&app).header("authorization", value).form(&machine()).send().await;
         reply.expect_oauth_error(401, "invalid_client");
     }
@@ -100,10 +165,18 @@ async fn the_scheme_name_has_no_case_and_the_parts_may_be_form_encoded() {
     let app = TestApp::start().await;
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let encoded = STANDARD.encode(format!("{}:{SECRET}", SERVICE.id));
-    let reply = post(&app).header("authorization", &format!("bAsIc {encoded}")).form(&machine()).send().await;
+    let reply = post(&app)
+        .header("authorization", &format!("bAsIc {encoded}"))
+        .form(&machine())
+        .send()
+        .await;
     reply.expect_tokens();
     // RFC 6749 appendix B: `_` and `-` may come as escapes.
-    let reply = post(&app).basic("%73ervice", "service%2Dsecret%2D1b2c").form(&machine()).send().await;
+    let reply = post(&app)
+        .basic("%73ervice", "service%2Dsecret%2D1b2c")
+        .form(&machine())
+        .send()
+        .await;
     reply.expect_tokens();
 }
 
@@ -122,17 +195,38 @@ async fn a_public_client_with_a_secret_is_refused() {
     let app = TestApp::start().await;
     let code = app.consented_code(ALICE, SPA).await;
     let form = code.form().with("client_id", SPA.id).with("client_secret", "guess");
-    post(&app).form(&form).send().await.expect_oauth_error(401, "invalid_client");
-    post(&app).basic(SPA.id, "guess").form(&code.form()).send().await.expect_oauth_error(401, "invalid_client");
+    post(&app)
+        .form(&form)
+        .send()
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    post(&app)
+        .basic(SPA.id, "guess")
+        .form(&code.form())
+        .send()
+        .await
+        .expect_oauth_error(401, "invalid_client");
     // Basic with an empty password is how some libraries name a public client.
-    post(&app).basic(SPA.id, "").form(&code.form()).send().await.expect_tokens();
+    post(&app)
+        .basic(SPA.id, "")
+        .form(&code.form())
+        .send()
+        .await
+        .expect_tokens();
 }
 
 #[tokio::test]
 async fn credentials_in_the_query_are_not_seen() {
     let app = TestApp::start().await;
-    let query = machine().with("client_id", SERVICE.id).with("client_secret", SECRET).encode();
-    let reply = app.call(Method::POST, &format!("/oauth2/token?{query}")).form(&machine()).send().await;
+    let query = machine()
+        .with("client_id", SERVICE.id)
+        .with("client_secret", SECRET)
+        .encode();
+    let reply = app
+        .call(Method::POST, &format!("/oauth2/token?{query}"))
+        .form(&machine())
+        .send()
+        .await;
     reply.expect_oauth_error(401, "invalid_client");
 }
 
@@ -141,19 +235,41 @@ async fn assertions_are_refused_as_they_are_not_offered() {
     let app = TestApp::start().await;
     let form = machine()
         .with("client_id", SERVICE.id)
-        .with("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+        .with(
+            "client_assertion_type",
+            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        )
         .with("client_assertion", "eyJhbGciOiJub25lIn0.e30.");
-    post(&app).form(&form).send().await.expect_oauth_error(401, "invalid_client");
-    post(&app).basic(SERVICE.id, SECRET).form(&form).send().await.expect_oauth_error(401, "invalid_client");
+    post(&app)
+        .form(&form)
+        .send()
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    post(&app)
+        .basic(SERVICE.id, SECRET)
+        .form(&form)
+        .send()
+        .await
+        .expect_oauth_error(401, "invalid_client");
 }
 
 #[tokio::test]
 async fn a_failed_authentication_locks_nobody_out() {
     let app = TestApp::start().await;
     for _ in 0..30 {
-        post(&app).basic(SERVICE.id, "wrong").form(&machine()).send().await.expect_oauth_error(401, "invalid_client");
+        post(&app)
+            .basic(SERVICE.id, "wrong")
+            .form(&machine())
+            .send()
+            .await
+            .expect_oauth_error(401, "invalid_client");
     }
-    post(&app).basic(SERVICE.id, SECRET).form(&machine()).send().await.expect_tokens();
+    post(&app)
+        .basic(SERVICE.id, SECRET)
+        .form(&machine())
+        .send()
+        .await
+        .expect_tokens();
 }
 
 #[tokio::test]
@@ -162,12 +278,34 @@ async fn the_same_rules_hold_at_introspection_and_revocation() {
     for path in ["/oauth2/introspect", "/oauth2/revoke"] {
         let form = fields([("token", "x")]);
         let post = || app.call(Method::POST, path);
-        post().form(&form).send().await.expect_oauth_error(401, "invalid_client");
-        post().basic(WEB.id, "wrong").form(&form).send().await.expect_oauth_error(401, "invalid_client");
-        let both = form.clone().with("client_id", WEB.id).with("client_secret", WEB.secret.unwrap());
-        post().basic(WEB.id, WEB.secret.unwrap()).form(&both).send().await.expect_oauth_error(400, "invalid_request");
+        post()
+            .form(&form)
+            .send()
+            .await
+            .expect_oauth_error(401, "invalid_client");
+        post()
+            .basic(WEB.id, "wrong")
+            .form(&form)
+            .send()
+            .await
+            .expect_oauth_error(401, "invalid_client");
+        let both = form
+            .clone()
+            .with("client_id", WEB.id)
+            .with("client_secret", WEB.secret.unwrap());
+        post()
+            .basic(WEB.id, WEB.secret.unwrap())
+            .form(&both)
+            .send()
+            .await
+            .expect_oauth_error(400, "invalid_request");
         post().form(&both).send().await.expect_status(200);
-        post().basic(WEB.id, WEB.secret.unwrap()).form(&form).send().await.expect_status(200);
+        post()
+            .basic(WEB.id, WEB.secret.unwrap())
+            .form(&form)
+            .send()
+            .await
+            .expect_status(200);
         let twice = form.and("token", "y");
         let reply = post().basic(WEB.id, WEB.secret.unwrap()).form(&twice).send().await;
         reply.expect_oauth_error(400, "invalid_request");
@@ -183,14 +321,37 @@ async fn a_rotated_secret_works_beside_the_old_one_until_the_overlap_ends() {
     let app = TestApp::start().await;
     let operate = app.foundation().operate();
     let overlap = Duration::from_secs(3600);
-    let fresh = operate.rotate_secret(&ClientId::new(SERVICE.id), overlap).await.unwrap();
+    let fresh = operate
+        .rotate_secret(&ClientId::new(SERVICE.id), overlap)
+        .await
+        .unwrap();
     app.sync().await;
-    post(&app).basic(SERVICE.id, fresh.expose_secret()).form(&machine()).send().await.expect_tokens();
+    post(&app)
+        .basic(SERVICE.id, fresh.expose_secret())
+        .form(&machine())
+        .send()
+        .await
+        .expect_tokens();
     app.advance(3599);
-    post(&app).basic(SERVICE.id, SECRET).form(&machine()).send().await.expect_tokens();
+    post(&app)
+        .basic(SERVICE.id, SECRET)
+        .form(&machine())
+        .send()
+        .await
+        .expect_tokens();
     app.advance(1);
-    post(&app).basic(SERVICE.id, SECRET).form(&machine()).send().await.expect_oauth_error(401, "invalid_client");
-    post(&app).basic(SERVICE.id, fresh.expose_secret()).form(&machine()).send().await.expect_tokens();
+    post(&app)
+        .basic(SERVICE.id, SECRET)
+        .form(&machine())
+        .send()
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    post(&app)
+        .basic(SERVICE.id, fresh.expose_secret())
+        .form(&machine())
+        .send()
+        .await
+        .expect_tokens();
 }
 
 #[tokio::test]
@@ -201,14 +362,30 @@ async fn a_second_rotation_ends_the_secret_before_the_last() {
     let second = operate.rotate_secret(&id, overlap).await.unwrap();
     operate.rotate_secret(&id, overlap).await.unwrap();
     app.sync().await;
-    post(&app).basic(SERVICE.id, SECRET).form(&machine()).send().await.expect_oauth_error(401, "invalid_client");
-    post(&app).basic(SERVICE.id, second.expose_secret()).form(&machine()).send().await.expect_tokens();
+    post(&app)
+        .basic(SERVICE.id, SECRET)
+        .form(&machine())
+        .send()
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    post(&app)
+        .basic(SERVICE.id, second.expose_secret())
+        .form(&machine())
+        .send()
+        .await
+        .expect_tokens();
 }
 
 #[tokio::test]
 async fn a_public_or_unknown_client_has_no_secret_to_rotate() {
     let app = TestApp::start().await;
     let operate = app.foundation().operate();
-    operate.rotate_secret(&ClientId::new(SPA.id), Duration::ZERO).await.unwrap_err();
-    operate.rotate_secret(&ClientId::new("nope"), Duration::ZERO).await.unwrap_err();
+    operate
+        .rotate_secret(&ClientId::new(SPA.id), Duration::ZERO)
+        .await
+        .unwrap_err();
+    operate
+        .rotate_secret(&ClientId::new("nope"), Duration::ZERO)
+        .await
+        .unwrap_err();
 }

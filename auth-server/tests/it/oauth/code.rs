@@ -2,6 +2,7 @@
 
 use auth_server::domain::{client::ClientStatus, user::UserStatus};
 use futures_util::future::join_all;
+use sql_test_kit::TestDatabase;
 
 use crate::app::{ALICE, LEGACY, OWN, SPA, TestApp, WEB, fields};
 
@@ -42,7 +43,9 @@ async fn a_replayed_code_is_refused_and_its_tokens_die() {
     app.userinfo(&tokens).await.expect_status(200);
     app.exchange(&code).await.expect_oauth_error(400, "invalid_grant");
     app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     assert!(!app.is_active(&tokens.access_token).await);
 }
 
@@ -55,7 +58,9 @@ async fn a_replay_after_the_code_has_expired_ends_what_came_from_it_all_the_same
     app.advance(90);
     app.exchange(&code).await.expect_oauth_error(400, "invalid_grant");
     app.userinfo(&refreshed).await.expect_bearer_error(401, "invalid_token");
-    app.refresh(WEB, &refreshed.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &refreshed.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -63,7 +68,9 @@ async fn a_replay_by_another_client_is_refused_and_ends_nothing() {
     let app = TestApp::start().await;
     let code = app.consented_code(ALICE, WEB).await;
     let tokens = app.exchange(&code).await.expect_tokens();
-    app.token(SPA, &code.form()).await.expect_oauth_error(400, "invalid_grant");
+    app.token(SPA, &code.form())
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     app.userinfo(&tokens).await.expect_status(200);
 }
 
@@ -85,7 +92,9 @@ async fn another_clients_code_is_refused_and_stays_good_for_its_own() {
     let app = TestApp::start().await;
     let code = app.consented_code(ALICE, WEB).await;
     for client in [SPA, OWN, LEGACY] {
-        app.token(client, &code.form()).await.expect_oauth_error(400, "invalid_grant");
+        app.token(client, &code.form())
+            .await
+            .expect_oauth_error(400, "invalid_grant");
     }
     app.exchange(&code).await.expect_tokens();
 }
@@ -95,31 +104,45 @@ async fn a_code_that_nobody_issued_is_refused() {
     let app = TestApp::start().await;
     let real = app.consented_code(ALICE, WEB).await;
     let long = "x".repeat(10_000);
-    for code in ["hgc_", "x", "日本語", "' OR 1=1 --", &long, &real.value.to_uppercase(), &format!("{} ", real.value)] {
+    for code in [
+        "hgc_",
+        "x",
+        "日本語",
+        "' OR 1=1 --",
+        &long,
+        &real.value.to_uppercase(),
+        &format!("{} ", real.value),
+    ] {
         let form = real.form().with("code", code);
         app.token(WEB, &form).await.expect_oauth_error(400, "invalid_grant");
     }
-    app.token(WEB, &real.form().without("code")).await.expect_oauth_error(400, "invalid_request");
-    app.token(WEB, &real.form().with("code", "")).await.expect_oauth_error(400, "invalid_request");
+    app.token(WEB, &real.form().without("code"))
+        .await
+        .expect_oauth_error(400, "invalid_request");
+    app.token(WEB, &real.form().with("code", ""))
+        .await
+        .expect_oauth_error(400, "invalid_request");
 }
 
 #[tokio::test]
 async fn redirect_uri_may_be_left_out_as_oauth_2_1_has_it() {
     let app = TestApp::start().await;
     let code = app.consented_code(ALICE, WEB).await;
-    app.token(WEB, &code.form().without("redirect_uri")).await.expect_tokens();
+    app.token(WEB, &code.form().without("redirect_uri"))
+        .await
+        .expect_tokens();
 }
 
 #[tokio::test]
 async fn a_client_without_the_grant_may_not_exchange_codes() {
     let app = TestApp::start().await;
     let code = app.consented_code(ALICE, WEB).await;
-    app.token(crate::app::SERVICE, &code.form()).await.expect_oauth_error(400, "unauthorized_client");
+    app.token(crate::app::SERVICE, &code.form())
+        .await
+        .expect_oauth_error(400, "unauthorized_client");
 }
 
-#[tokio::test]
-async fn of_200_parallel_redemptions_one_wins() {
-    let app = TestApp::start().await;
+async fn expect_one_redemption(app: &TestApp) {
     let code = app.consented_code(ALICE, WEB).await;
     let replies = join_all((0..200).map(|_| app.exchange(&code))).await;
     let (won, lost): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 200);
@@ -129,8 +152,21 @@ async fn of_200_parallel_redemptions_one_wins() {
     }
     // The others were replays, so even the winner's tokens are dead.
     for reply in won {
-        app.userinfo(&reply.expect_tokens()).await.expect_bearer_error(401, "invalid_token");
+        app.userinfo(&reply.expect_tokens())
+            .await
+            .expect_bearer_error(401, "invalid_token");
     }
+}
+
+#[tokio::test]
+async fn of_200_parallel_redemptions_one_wins_on_sqlite() {
+    expect_one_redemption(&TestApp::start().await).await;
+}
+
+#[tokio::test]
+async fn of_200_parallel_redemptions_one_wins_on_postgres() {
+    let database = TestDatabase::postgres().await;
+    expect_one_redemption(&TestApp::builder().database(&database.url).start().await).await;
 }
 
 #[tokio::test]
@@ -139,7 +175,10 @@ async fn who_has_signed_out_takes_the_codes_with_them() {
     let mut browser = app.browser();
     let code = browser.consented_code(ALICE, &WEB.ask()).await;
     let page = browser.open("/logout").await.expect_page("id=\"logout-confirm\"");
-    browser.press(&page, "logout-confirm").await.expect_page("id=\"logged-out\"");
+    browser
+        .press(&page, "logout-confirm")
+        .await
+        .expect_page("id=\"logged-out\"");
     app.exchange(&code).await.expect_oauth_error(400, "invalid_grant");
 }
 
@@ -169,8 +208,14 @@ async fn a_disabled_client_cannot_begin_and_a_request_under_way_ends() {
     let mut browser = app.browser();
     let login = browser.authorize(&WEB.ask()).await;
     app.set_client_status(WEB, ClientStatus::Disabled).await;
-    browser.sign_in(&login, ALICE).await.expect_error_page(400, "invalid_client");
-    browser.get(&WEB.ask().path()).await.expect_error_page(400, "invalid_client");
+    browser
+        .sign_in(&login, ALICE)
+        .await
+        .expect_error_page(400, "invalid_client");
+    browser
+        .get(&WEB.ask().path())
+        .await
+        .expect_error_page(400, "invalid_client");
     app.set_client_status(WEB, ClientStatus::Active).await;
     browser.authorize(&WEB.ask()).await.expect_page("id=\"consent-allow\"");
 }
@@ -178,8 +223,14 @@ async fn a_disabled_client_cannot_begin_and_a_request_under_way_ends() {
 #[tokio::test]
 async fn the_scope_of_an_exchange_cannot_be_widened() {
     let app = TestApp::start().await;
-    let code = app.browser().consented_code(ALICE, &WEB.ask().with("scope", "openid")).await;
-    let tokens = app.token(WEB, &code.form().with("scope", "openid profile ai:chat")).await.expect_tokens();
+    let code = app
+        .browser()
+        .consented_code(ALICE, &WEB.ask().with("scope", "openid"))
+        .await;
+    let tokens = app
+        .token(WEB, &code.form().with("scope", "openid profile ai:chat"))
+        .await
+        .expect_tokens();
     assert_eq!(app.claims(&tokens.access_token).await["scope"], "openid");
 }
 
@@ -188,6 +239,8 @@ async fn a_code_in_the_query_is_not_seen() {
     let app = TestApp::start().await;
     let code = app.consented_code(ALICE, WEB).await;
     let path = format!("/oauth2/token?{}", code.form().encode());
-    let reply = app.as_client(WEB, &path, &fields([("grant_type", "authorization_code")])).await;
+    let reply = app
+        .as_client(WEB, &path, &fields([("grant_type", "authorization_code")]))
+        .await;
     reply.expect_oauth_error(400, "invalid_request");
 }

@@ -23,10 +23,16 @@ async fn an_api_with_the_permission_learns_what_a_token_says() {
 async fn a_client_may_ask_about_its_own_tokens() {
     let app = TestApp::start().await;
     let tokens = app.tokens(ALICE, WEB).await;
-    assert_eq!(app.introspect(WEB, &tokens.access_token).await.expect_json(200)["active"], true);
+    assert_eq!(
+        app.introspect(WEB, &tokens.access_token).await.expect_json(200)["active"],
+        true
+    );
     let told = app.introspect(WEB, &tokens.refresh_token).await.expect_json(200);
     assert_eq!(told["active"], true);
-    assert_eq!((&told["client_id"], &told["sub"], &told["iss"]), (&json!("web"), &json!(ALICE.sub), &json!(ISSUER)));
+    assert_eq!(
+        (&told["client_id"], &told["sub"], &told["iss"]),
+        (&json!("web"), &json!(ALICE.sub), &json!(ISSUER))
+    );
     assert_eq!(told["exp"], app.now() + 30 * 24 * 60 * 60);
 }
 
@@ -36,7 +42,10 @@ async fn a_stranger_is_told_nothing_as_if_the_token_were_dead() {
     let tokens = app.tokens(ALICE, WEB).await;
     for client in [NOBODY, LEGACY, SERVICE] {
         for token in [&tokens.access_token, &tokens.refresh_token] {
-            assert_eq!(app.introspect(client, token).await.expect_json(200), json!({"active": false}));
+            assert_eq!(
+                app.introspect(client, token).await.expect_json(200),
+                json!({"active": false})
+            );
         }
     }
 }
@@ -46,21 +55,33 @@ async fn an_api_in_the_audience_may_ask() {
     let document = format!(
         "[[client]]\nclient_id = \"gateway\"\nclient_secret = \"gateway-secret\"\ngrant_types = []\nresponse_types = []\n"
     );
-    let gateway =
-        crate::app::TestClient { id: "gateway", secret: Some("gateway-secret"), redirect_uri: "", scope: "" };
+    let gateway = crate::app::TestClient {
+        id: "gateway",
+        secret: Some("gateway-secret"),
+        redirect_uri: "",
+        scope: "",
+    };
     // An API is named by its client_id in `aud` when the installation calls its gateway so.
     let builder = TestApp::builder().document(&document);
-    let app = builder.config(|config| config.tokens.gateway_audience = "gateway".into()).start().await;
+    let app = builder
+        .config(|config| config.tokens.gateway_audience = "gateway".into())
+        .start()
+        .await;
     let token = app.client_credentials(SERVICE).await.expect_tokens().access_token;
     assert_eq!(app.introspect(gateway, &token).await.expect_json(200)["active"], true);
-    assert_eq!(app.introspect(NOBODY, &token).await.expect_json(200), json!({"active": false}));
+    assert_eq!(
+        app.introspect(NOBODY, &token).await.expect_json(200),
+        json!({"active": false})
+    );
 }
 
 #[tokio::test]
 async fn a_public_client_may_not_ask() {
     let app = TestApp::start().await;
     let tokens = app.tokens(ALICE, SPA).await;
-    app.introspect(SPA, &tokens.access_token).await.expect_oauth_error(401, "invalid_client");
+    app.introspect(SPA, &tokens.access_token)
+        .await
+        .expect_oauth_error(401, "invalid_client");
 }
 
 #[tokio::test]
@@ -76,7 +97,17 @@ async fn whatever_is_not_a_live_token_is_inactive_and_says_no_more() {
     other_signature.replace_range(other_signature.len() - 6..other_signature.len() - 2, "AAAA");
     let long = "x".repeat(40_000);
     let code = app.consented_code(ALICE, WEB).await.value;
-    for token in [tokens.id_token.as_str(), &none, &other_signature, "x", "a.b.c", "日本語", &long, &code, "hgr_x.1.AA"] {
+    for token in [
+        tokens.id_token.as_str(),
+        &none,
+        &other_signature,
+        "x",
+        "a.b.c",
+        "日本語",
+        &long,
+        &code,
+        "hgr_x.1.AA",
+    ] {
         let told = app.introspect(RESOURCE_SERVER, token).await.expect_json(200);
         assert_eq!(told, json!({"active": false}), "{}", &token[..token.len().min(40)]);
     }
@@ -124,7 +155,10 @@ async fn a_hint_changes_nothing() {
     for hint in ["access_token", "refresh_token", "nonsense"] {
         for token in [&tokens.access_token, &tokens.refresh_token] {
             let form = fields([("token", token.as_str()), ("token_type_hint", hint)]);
-            let told = app.as_client(RESOURCE_SERVER, "/oauth2/introspect", &form).await.expect_json(200);
+            let told = app
+                .as_client(RESOURCE_SERVER, "/oauth2/introspect", &form)
+                .await
+                .expect_json(200);
             assert_eq!(told["active"], true, "{hint}");
         }
     }
@@ -135,13 +169,21 @@ async fn a_machines_token_names_the_machine() {
     let app = TestApp::start().await;
     let token = app.client_credentials(SERVICE).await.expect_tokens().access_token;
     let told = app.introspect(RESOURCE_SERVER, &token).await.expect_json(200);
-    assert_eq!((&told["sub"], &told["client_id"], &told["aud"]), (&json!("service"), &json!("service"), &json!(GATEWAY)));
+    assert_eq!(
+        (&told["sub"], &told["client_id"], &told["aud"]),
+        (&json!("service"), &json!("service"), &json!(GATEWAY))
+    );
 }
 
 #[tokio::test]
 async fn a_bearer_token_is_no_credential_for_introspection() {
     let app = TestApp::start().await;
     let tokens = app.tokens(ALICE, WEB).await;
-    let call = app.call(http::Method::POST, "/oauth2/introspect").bearer(&tokens.access_token);
-    call.form(&fields([("token", &tokens.access_token)])).send().await.expect_oauth_error(401, "invalid_client");
+    let call = app
+        .call(http::Method::POST, "/oauth2/introspect")
+        .bearer(&tokens.access_token);
+    call.form(&fields([("token", &tokens.access_token)]))
+        .send()
+        .await
+        .expect_oauth_error(401, "invalid_client");
 }

@@ -7,15 +7,25 @@ use http::Method;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::app::{ADMIN, ALICE, CONSOLE, ISSUER, OWN, RESOURCE_SERVER, SERVICE, SPA, TestApp, WEB, fields, refresh_form};
+use crate::app::{
+    ADMIN, ALICE, CONSOLE, ISSUER, OWN, RESOURCE_SERVER, SERVICE, SPA, TestApp, WEB, fields, refresh_form,
+};
 
 fn texts(value: &Value) -> Vec<&str> {
-    value.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one.as_str().unwrap())
+        .collect()
 }
 
 fn kid(token: &str) -> String {
     let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
-    serde_json::from_slice::<Value>(&header).unwrap()["kid"].as_str().unwrap().to_owned()
+    serde_json::from_slice::<Value>(&header).unwrap()["kid"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[tokio::test]
@@ -39,13 +49,20 @@ async fn the_document_says_what_clients_rely_on() {
     assert!(texts(&metadata["id_token_signing_alg_values_supported"]).contains(&"RS256"));
     assert!(texts(&metadata["scopes_supported"]).contains(&"openid"));
     assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
-    for name in ["request_parameter_supported", "request_uri_parameter_supported", "claims_parameter_supported"] {
+    for name in [
+        "request_parameter_supported",
+        "request_uri_parameter_supported",
+        "claims_parameter_supported",
+    ] {
         assert_eq!(metadata[name], false, "{name}");
     }
     assert!(metadata.get("registration_endpoint").is_none());
     for (name, value) in metadata.as_object().unwrap() {
         assert!(!value.is_null(), "{name}");
-        assert!(value.as_array().is_none_or(|list| !list.is_empty()), "{name}: RFC 8414 §3.2 forbids empty arrays");
+        assert!(
+            value.as_array().is_none_or(|list| !list.is_empty()),
+            "{name}: RFC 8414 §3.2 forbids empty arrays"
+        );
     }
 }
 
@@ -101,10 +118,17 @@ async fn every_advertised_scope_is_one_that_a_client_may_be_given() {
          token_endpoint_auth_method = \"none\"\nscope = \"{scope}\"\n"
     );
     app.apply(&document).await;
-    let all =
-        crate::app::TestClient { id: "all", secret: None, redirect_uri: "https://all.example/cb", scope: "openid" };
+    let all = crate::app::TestClient {
+        id: "all",
+        secret: None,
+        redirect_uri: "https://all.example/cb",
+        scope: "openid",
+    };
     let tokens = app.tokens_for(ALICE, &all.ask().with("scope", &scope)).await;
-    let granted = app.claims(&tokens.access_token).await["scope"].as_str().unwrap().to_owned();
+    let granted = app.claims(&tokens.access_token).await["scope"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let sorted = |text: &str| text.split(' ').map(str::to_owned).collect::<BTreeSet<_>>();
     assert_eq!(sorted(&granted), sorted(&scope));
 }
@@ -143,7 +167,9 @@ async fn every_advertised_client_authentication_works_where_it_is_advertised() {
             let reply = match method {
                 "client_secret_basic" => call.basic(WEB.id, secret).form(&form).send().await,
                 "client_secret_post" => {
-                    call.form(&form.with("client_id", WEB.id).with("client_secret", secret)).send().await
+                    call.form(&form.with("client_id", WEB.id).with("client_secret", secret))
+                        .send()
+                        .await
                 }
                 "none" => call.form(&form.with("client_id", SPA.id)).send().await,
                 other => panic!("{other} is advertised and not tested"),
@@ -156,9 +182,19 @@ async fn every_advertised_client_authentication_works_where_it_is_advertised() {
 #[tokio::test]
 async fn every_advertised_claim_is_one_that_tokens_or_userinfo_carry() {
     let app = TestApp::start().await;
-    let tokens = app.tokens_for(ALICE, &WEB.ask().with("scope", "openid profile email phone address")).await;
+    let tokens = app
+        .tokens_for(ALICE, &WEB.ask().with("scope", "openid profile email phone address"))
+        .await;
     let mut told: BTreeSet<String> = app.claims(&tokens.id_token).await.keys().cloned().collect();
-    told.extend(app.userinfo(&tokens).await.expect_json(200).as_object().unwrap().keys().cloned());
+    told.extend(
+        app.userinfo(&tokens)
+            .await
+            .expect_json(200)
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned(),
+    );
     for name in texts(&app.metadata().await["claims_supported"]) {
         assert!(told.contains(name), "{name}");
     }
@@ -173,8 +209,12 @@ async fn every_advertised_id_token_algorithm_signs() {
              token_endpoint_auth_method = \"none\"\nscope = \"openid\"\nid_token_signed_response_alg = \"{alg}\"\n"
         ))
         .await;
-        let client =
-            crate::app::TestClient { id: "alg", secret: None, redirect_uri: "https://alg.example/cb", scope: "openid" };
+        let client = crate::app::TestClient {
+            id: "alg",
+            secret: None,
+            redirect_uri: "https://alg.example/cb",
+            scope: "openid",
+        };
         let tokens = app.tokens(ALICE, client).await;
         assert_eq!(app.verified(&tokens.id_token).await.alg.as_str(), alg);
     }
@@ -203,7 +243,12 @@ async fn an_issuer_with_a_path_is_found_by_every_form_of_its_metadata_address() 
 #[tokio::test]
 async fn unknown_well_known_names_are_404_and_never_5xx() {
     let app = TestApp::start().await;
-    for path in ["/.well-known/webfinger", "/.well-known/oauth-authorization-server/x", "/.well-known/", "/nothing"] {
+    for path in [
+        "/.well-known/webfinger",
+        "/.well-known/oauth-authorization-server/x",
+        "/.well-known/",
+        "/nothing",
+    ] {
         let body = app.get(path).await.expect_json(404);
         assert_eq!(body["error"], "not_found");
         let page = app.call(Method::GET, path).header("accept", "text/html").send().await;
@@ -223,10 +268,18 @@ async fn preflights_are_answered_where_browser_applications_call() {
         "/userinfo",
     ] {
         let call = app.call(Method::OPTIONS, path).header("origin", "https://spa.example");
-        let reply = call.header("access-control-request-method", "POST").send().await.expect_status(204);
+        let reply = call
+            .header("access-control-request-method", "POST")
+            .send()
+            .await
+            .expect_status(204);
         assert_eq!(reply.header("access-control-allow-origin"), Some("*"), "{path}");
         let allowed = reply.header("access-control-allow-headers").unwrap();
-        assert!(["authorization", "content-type", "mcp-protocol-version"].iter().all(|name| allowed.contains(name)));
+        assert!(
+            ["authorization", "content-type", "mcp-protocol-version"]
+                .iter()
+                .all(|name| allowed.contains(name))
+        );
         assert_eq!(reply.header("access-control-allow-credentials"), None);
     }
 }
@@ -235,7 +288,14 @@ async fn preflights_are_answered_where_browser_applications_call() {
 async fn everywhere_else_no_other_origin_may_read() {
     let app = TestApp::start().await;
     for path in [
-        "/oauth2/authorize", "/oauth2/introspect", "/events/poll", "/login", "/consent", "/logout", "/account", "/",
+        "/oauth2/authorize",
+        "/oauth2/introspect",
+        "/events/poll",
+        "/login",
+        "/consent",
+        "/logout",
+        "/account",
+        "/",
         "/connect/logout",
     ] {
         for method in [Method::OPTIONS, Method::GET, Method::POST] {
@@ -283,14 +343,23 @@ async fn the_jwks_holds_public_signing_keys_with_thumbprints_as_kids() {
 async fn after_a_rotation_the_next_key_signs_which_was_published_before() {
     let app = TestApp::start().await;
     let old = app.tokens(ALICE, WEB).await;
-    let published: BTreeSet<String> = app.jwks().await.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect();
+    let published: BTreeSet<String> = app
+        .jwks()
+        .await
+        .iter()
+        .map(|key| key["kid"].as_str().unwrap().to_owned())
+        .collect();
     app.rotate_keys().await;
     let new = app.tokens(ALICE, WEB).await;
     for (before, after) in [(&old.access_token, &new.access_token), (&old.id_token, &new.id_token)] {
         assert_ne!(kid(before), kid(after));
         assert!(published.contains(&kid(after)), "a resource server knew it already");
     }
-    assert_eq!(app.jwks().await.len(), 6, "retiring, current and next of two algorithms");
+    assert_eq!(
+        app.jwks().await.len(),
+        6,
+        "retiring, current and next of two algorithms"
+    );
 }
 
 #[tokio::test]
@@ -301,7 +370,12 @@ async fn tokens_from_before_a_rotation_go_on_until_they_expire() {
     app.claims(&old.access_token).await;
     app.claims(&old.id_token).await;
     app.userinfo(&old).await.expect_status(200);
-    assert!(app.introspect(RESOURCE_SERVER, &old.access_token).await.expect_json(200)["active"] == true);
+    assert!(
+        app.introspect(RESOURCE_SERVER, &old.access_token)
+            .await
+            .expect_json(200)["active"]
+            == true
+    );
     let ask = WEB.ask().with("prompt", "none").with("id_token_hint", &old.id_token);
     app.signed_in(ALICE).await.get(&ask.path()).await.expect_code();
     app.refresh(WEB, &old.refresh_token).await.expect_tokens();

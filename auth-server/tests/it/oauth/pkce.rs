@@ -16,7 +16,9 @@ async fn every_client_has_to_send_a_challenge_by_default() {
 async fn plain_and_a_missing_method_are_refused() {
     let app = TestApp::start().await;
     for ask in [
-        WEB.ask().with("code_challenge_method", "plain").with("code_challenge", VERIFIER),
+        WEB.ask()
+            .with("code_challenge_method", "plain")
+            .with("code_challenge", VERIFIER),
         WEB.ask().without("code_challenge_method"),
         WEB.ask().with("code_challenge_method", "s256"),
         WEB.ask().with("code_challenge_method", "S512"),
@@ -30,8 +32,16 @@ async fn plain_and_a_missing_method_are_refused() {
 async fn a_challenge_that_is_no_digest_is_refused() {
     let app = TestApp::start().await;
     let padded = format!("{CHALLENGE}=");
-    for challenge in ["x", &CHALLENGE[..42], &padded, &CHALLENGE.replace('-', "+"), &"A".repeat(128)] {
-        app.get(&WEB.ask().with("code_challenge", challenge).path()).await.expect_error_answer("invalid_request");
+    for challenge in [
+        "x",
+        &CHALLENGE[..42],
+        &padded,
+        &CHALLENGE.replace('-', "+"),
+        &"A".repeat(128),
+    ] {
+        app.get(&WEB.ask().with("code_challenge", challenge).path())
+            .await
+            .expect_error_answer("invalid_request");
     }
 }
 
@@ -41,7 +51,15 @@ async fn the_verifier_of_the_challenge_is_accepted_and_no_other() {
     for client in [WEB, SPA] {
         let code = app.consented_code(ALICE, client).await;
         let long = "a".repeat(128);
-        for wrong in ["a".repeat(43).as_str(), &long, CHALLENGE, &VERIFIER[..42], &VERIFIER.to_lowercase(), "ü", "x"] {
+        for wrong in [
+            "a".repeat(43).as_str(),
+            &long,
+            CHALLENGE,
+            &VERIFIER[..42],
+            &VERIFIER.to_lowercase(),
+            "ü",
+            "x",
+        ] {
             let form = code.form().with("code_verifier", wrong);
             app.token(client, &form).await.expect_oauth_error(400, "invalid_grant");
         }

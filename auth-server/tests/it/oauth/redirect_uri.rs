@@ -57,7 +57,10 @@ async fn an_unregistered_redirect_uri_is_a_page_and_never_a_redirect() {
             // Other faults at once change nothing about it.
             WEB.ask().with("redirect_uri", uri).with("response_type", "token"),
             WEB.ask().with("redirect_uri", uri).with("prompt", "none"),
-            WEB.ask().with("redirect_uri", uri).with("response_mode", "form_post").with("scope", "?"),
+            WEB.ask()
+                .with("redirect_uri", uri)
+                .with("response_mode", "form_post")
+                .with("scope", "?"),
         ] {
             let sentence = app.get(&ask.path()).await.expect_error_page(400, "invalid_request");
             assert!(sentence.contains("redirect_uri"), "{uri}: {sentence}");
@@ -69,7 +72,10 @@ async fn an_unregistered_redirect_uri_is_a_page_and_never_a_redirect() {
 async fn a_missing_redirect_uri_is_a_page_even_when_one_alone_is_registered() {
     let app = TestApp::start().await;
     for ask in [WEB.ask(), LEGACY.ask()] {
-        let sentence = app.get(&ask.without("redirect_uri").path()).await.expect_error_page(400, "invalid_request");
+        let sentence = app
+            .get(&ask.without("redirect_uri").path())
+            .await
+            .expect_error_page(400, "invalid_request");
         assert!(sentence.contains("redirect_uri"), "{sentence}");
     }
 }
@@ -93,14 +99,20 @@ async fn a_registered_query_has_to_be_there_unchanged() {
         "https://legacy.example/cb?tenant=1&x=1",
         "https://legacy.example/cb?x=1&tenant=1",
     ] {
-        app.get(&LEGACY.ask().with("redirect_uri", uri).path()).await.expect_error_page(400, "invalid_request");
+        app.get(&LEGACY.ask().with("redirect_uri", uri).path())
+            .await
+            .expect_error_page(400, "invalid_request");
     }
 }
 
 #[tokio::test]
 async fn a_native_application_chooses_the_port_of_its_loopback_address() {
     let app = TestApp::start().await;
-    for uri in ["http://127.0.0.1/cb", "http://127.0.0.1:49152/cb", "http://[::1]:49152/cb"] {
+    for uri in [
+        "http://127.0.0.1/cb",
+        "http://127.0.0.1:49152/cb",
+        "http://[::1]:49152/cb",
+    ] {
         let ask = NATIVE.ask().with("redirect_uri", uri);
         let code = app.browser().consented_code(ALICE, &ask).await;
         app.exchange(&code).await.expect_tokens();
@@ -127,7 +139,9 @@ async fn a_loopback_address_may_differ_in_its_port_alone() {
         "http://user@127.0.0.1:49152/cb",
         "http://[::2]:49152/cb",
     ] {
-        app.get(&NATIVE.ask().with("redirect_uri", uri).path()).await.expect_error_page(400, "invalid_request");
+        app.get(&NATIVE.ask().with("redirect_uri", uri).path())
+            .await
+            .expect_error_page(400, "invalid_request");
     }
 }
 
@@ -158,7 +172,9 @@ async fn a_private_scheme_is_answered_by_redirect_but_never_by_form() {
     let ask = NATIVE.ask().with("redirect_uri", "com.example.app:/cb");
     let answer = app.browser().answer(ALICE, &ask).await;
     assert_eq!(answer.uri, "com.example.app:/cb");
-    app.get(&ask.with("response_mode", "form_post").path()).await.expect_error_answer("invalid_request");
+    app.get(&ask.with("response_mode", "form_post").path())
+        .await
+        .expect_error_answer("invalid_request");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use auth_server::domain::{client::ClientStatus, user::UserStatus};
 use futures_util::future::join_all;
+use sql_test_kit::TestDatabase;
 
 use crate::app::{ADMIN, ALICE, CONSOLE, LEGACY, OWN, SERVICE, SPA, TestApp, Tokens, WEB, refresh_form};
 
@@ -9,7 +10,8 @@ const DAY: u64 = 24 * 60 * 60;
 
 /// A grant that outlives its browser session, so that lifetimes of days can be seen.
 async fn offline(app: &TestApp) -> Tokens {
-    app.tokens_for(ALICE, &WEB.ask().with("scope", "openid profile offline_access ai:chat")).await
+    app.tokens_for(ALICE, &WEB.ask().with("scope", "openid profile offline_access ai:chat"))
+        .await
 }
 
 #[tokio::test]
@@ -27,7 +29,10 @@ async fn a_refresh_brings_new_tokens_of_the_same_grant() {
     }
     assert_eq!(after["iat"], app.now());
     assert!(!after.contains_key("nonce"));
-    let (before, after) = (app.claims(&first.access_token).await, app.claims(&second.access_token).await);
+    let (before, after) = (
+        app.claims(&first.access_token).await,
+        app.claims(&second.access_token).await,
+    );
     let grant = |jti: &serde_json::Value| jti.as_str().unwrap().split('.').next().unwrap().to_owned();
     assert_eq!(grant(&before["jti"]), grant(&after["jti"]));
     assert_ne!(before["jti"], after["jti"]);
@@ -39,8 +44,12 @@ async fn a_reused_refresh_token_ends_the_family_and_its_access_tokens() {
     let first = app.tokens(ALICE, WEB).await;
     let second = app.refresh(WEB, &first.refresh_token).await.expect_tokens();
     let third = app.refresh(WEB, &second.refresh_token).await.expect_tokens();
-    app.refresh(WEB, &first.refresh_token).await.expect_oauth_error(400, "invalid_grant");
-    app.refresh(WEB, &third.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &first.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &third.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     for tokens in [first, second, third] {
         app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
     }
@@ -53,7 +62,10 @@ async fn a_lost_reply_is_answered_again_within_its_window() {
     let lost = app.refresh(SPA, &first.refresh_token).await.expect_tokens();
     app.advance(9);
     let again = app.refresh(SPA, &first.refresh_token).await.expect_tokens();
-    assert_eq!(lost.refresh_token, again.refresh_token, "never more than one live token");
+    assert_eq!(
+        lost.refresh_token, again.refresh_token,
+        "never more than one live token"
+    );
     app.userinfo(&again).await.expect_status(200);
     app.refresh(SPA, &again.refresh_token).await.expect_tokens();
 }
@@ -64,8 +76,12 @@ async fn a_lost_reply_asked_for_at_the_end_of_the_window_is_a_reuse() {
     let first = app.tokens(ALICE, WEB).await;
     let second = app.refresh(WEB, &first.refresh_token).await.expect_tokens();
     app.advance(10);
-    app.refresh(WEB, &first.refresh_token).await.expect_oauth_error(400, "invalid_grant");
-    app.refresh(WEB, &second.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &first.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &second.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -75,22 +91,29 @@ async fn a_reply_that_was_used_was_not_lost() {
     let second = app.refresh(WEB, &first.refresh_token).await.expect_tokens();
     app.refresh(WEB, &second.refresh_token).await.expect_tokens();
     app.advance(1);
-    app.refresh(WEB, &first.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &first.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     assert!(!app.is_active(&second.access_token).await);
 }
 
 #[tokio::test]
 async fn without_a_window_every_second_use_is_a_reuse() {
-    let app = TestApp::builder().config(|config| config.tokens.lost_reply_window_s = 0).start().await;
+    let app = TestApp::builder()
+        .config(|config| config.tokens.lost_reply_window_s = 0)
+        .start()
+        .await;
     let first = app.tokens(ALICE, WEB).await;
     let second = app.refresh(WEB, &first.refresh_token).await.expect_tokens();
-    app.refresh(WEB, &first.refresh_token).await.expect_oauth_error(400, "invalid_grant");
-    app.refresh(WEB, &second.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &first.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &second.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
-#[tokio::test]
-async fn of_200_parallel_uses_one_wins() {
-    let app = TestApp::builder().config(|config| config.tokens.lost_reply_window_s = 0).start().await;
+async fn expect_one_use(app: &TestApp) {
     let tokens = app.tokens(ALICE, WEB).await;
     let replies = join_all((0..200).map(|_| app.refresh(WEB, &tokens.refresh_token))).await;
     let (won, lost): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 200);
@@ -101,11 +124,38 @@ async fn of_200_parallel_uses_one_wins() {
 }
 
 #[tokio::test]
+async fn of_200_parallel_uses_one_wins_on_sqlite() {
+    expect_one_use(
+        &TestApp::builder()
+            .config(|config| config.tokens.lost_reply_window_s = 0)
+            .start()
+            .await,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn of_200_parallel_uses_one_wins_on_postgres() {
+    let database = TestDatabase::postgres().await;
+    let builder = TestApp::builder().database(&database.url);
+    expect_one_use(
+        &builder
+            .config(|config| config.tokens.lost_reply_window_s = 0)
+            .start()
+            .await,
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn parallel_uses_within_the_window_all_get_the_one_next_token() {
     let app = TestApp::start().await;
     let tokens = app.tokens(ALICE, WEB).await;
     let replies = join_all((0..50).map(|_| app.refresh(WEB, &tokens.refresh_token))).await;
-    let mut next: Vec<String> = replies.into_iter().map(|reply| reply.expect_tokens().refresh_token).collect();
+    let mut next: Vec<String> = replies
+        .into_iter()
+        .map(|reply| reply.expect_tokens().refresh_token)
+        .collect();
     next.dedup();
     assert_eq!(next.len(), 1);
 }
@@ -117,7 +167,9 @@ async fn a_family_that_is_not_used_ends_at_its_idle_lifetime() {
     app.advance(30 * DAY - 1);
     let tokens = app.refresh(WEB, &tokens.refresh_token).await.expect_tokens();
     app.advance(30 * DAY);
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -131,7 +183,9 @@ async fn a_family_ends_at_its_absolute_lifetime_however_often_it_is_used() {
     app.advance(2);
     tokens = app.refresh(WEB, &tokens.refresh_token).await.expect_tokens();
     app.advance(1);
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -159,7 +213,9 @@ async fn a_client_may_have_a_shorter_idle_lifetime() {
     app.advance(99);
     let tokens = app.refresh(short, &tokens.refresh_token).await.expect_tokens();
     app.advance(100);
-    app.refresh(short, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(short, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -169,7 +225,9 @@ async fn without_offline_access_a_family_lives_by_its_session() {
     app.advance(12 * 60 * 60 - 1);
     let tokens = app.refresh(WEB, &tokens.refresh_token).await.expect_tokens();
     app.advance(1);
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -183,11 +241,16 @@ async fn sign_out_ends_online_families_and_leaves_offline_ones() {
     let offline = app.exchange(&code).await.expect_tokens();
     let page = browser.open("/logout").await.expect_page("id=\"logout-confirm\"");
     browser.press(&page, "logout-confirm").await;
-    app.refresh(WEB, &online.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &online.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     app.userinfo(&online).await.expect_bearer_error(401, "invalid_token");
     app.userinfo(&offline).await.expect_bearer_error(401, "invalid_token");
     let offline = app.refresh(WEB, &offline.refresh_token).await.expect_tokens();
-    assert!(!app.claims(&offline.access_token).await.contains_key("sid"), "no session, so no sid that ended");
+    assert!(
+        !app.claims(&offline.access_token).await.contains_key("sid"),
+        "no session, so no sid that ended"
+    );
     app.userinfo(&offline).await.expect_status(200);
 }
 
@@ -196,10 +259,16 @@ async fn another_clients_refresh_token_is_refused_and_ends_nothing() {
     let app = TestApp::start().await;
     let tokens = app.tokens(ALICE, WEB).await;
     for client in [SPA, OWN] {
-        app.refresh(client, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+        app.refresh(client, &tokens.refresh_token)
+            .await
+            .expect_oauth_error(400, "invalid_grant");
     }
-    app.refresh(SERVICE, &tokens.refresh_token).await.expect_oauth_error(400, "unauthorized_client");
-    app.refresh(LEGACY, &tokens.refresh_token).await.expect_oauth_error(400, "unauthorized_client");
+    app.refresh(SERVICE, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "unauthorized_client");
+    app.refresh(LEGACY, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "unauthorized_client");
     app.refresh(WEB, &tokens.refresh_token).await.expect_tokens();
 }
 
@@ -242,7 +311,16 @@ async fn a_token_that_nobody_issued_is_refused() {
     let tokens = app.tokens(ALICE, WEB).await;
     let next = tokens.refresh_token.replacen(".1.", ".2.", 1);
     let long = format!("hgr_{}", "a".repeat(9_000));
-    for token in ["hgr_", "hgr_a.1.AAAA", "x", "日本語", &next, &long, &tokens.access_token, &tokens.id_token] {
+    for token in [
+        "hgr_",
+        "hgr_a.1.AAAA",
+        "x",
+        "日本語",
+        &next,
+        &long,
+        &tokens.access_token,
+        &tokens.id_token,
+    ] {
         app.refresh(WEB, token).await.expect_oauth_error(400, "invalid_grant");
     }
     let form = refresh_form("").without("refresh_token");
@@ -255,9 +333,13 @@ async fn a_locked_person_has_no_refresh_and_unlocking_does_not_revive_the_family
     let app = TestApp::start().await;
     let tokens = offline(&app).await;
     app.set_user_status(ALICE, UserStatus::Locked).await;
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     app.set_user_status(ALICE, UserStatus::Active).await;
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -265,9 +347,13 @@ async fn a_disabled_client_has_no_refresh_and_enabling_does_not_revive_the_famil
     let app = TestApp::start().await;
     let tokens = offline(&app).await;
     app.set_client_status(WEB, ClientStatus::Disabled).await;
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(401, "invalid_client");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(401, "invalid_client");
     app.set_client_status(WEB, ClientStatus::Active).await;
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -276,8 +362,12 @@ async fn a_family_of_the_password_grant_rotates_as_well() {
     let first = app.password(CONSOLE, ADMIN.name, ADMIN.password).await.expect_tokens();
     let second = app.refresh(CONSOLE, &first.refresh_token).await.expect_tokens();
     app.advance(11);
-    app.refresh(CONSOLE, &first.refresh_token).await.expect_oauth_error(400, "invalid_grant");
-    app.refresh(CONSOLE, &second.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(CONSOLE, &first.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
+    app.refresh(CONSOLE, &second.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `/oauth2/revoke` (RFC 7009).
 
-use crate::app::{ALICE, LEGACY, SPA, SERVICE, TestApp, WEB, fields};
+use crate::app::{ALICE, LEGACY, SERVICE, SPA, TestApp, WEB, fields};
 
 #[tokio::test]
 async fn a_revoked_access_token_dies_alone() {
@@ -19,7 +19,9 @@ async fn a_revoked_refresh_token_takes_its_access_tokens_with_it() {
     let first = app.tokens(ALICE, WEB).await;
     let second = app.refresh(WEB, &first.refresh_token).await.expect_tokens();
     app.revoke(WEB, &second.refresh_token).await.expect_status(200);
-    app.refresh(WEB, &second.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &second.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     for tokens in [first, second] {
         app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
     }
@@ -31,7 +33,9 @@ async fn an_older_refresh_token_ends_its_family_as_well() {
     let first = app.tokens(ALICE, WEB).await;
     let second = app.refresh(WEB, &first.refresh_token).await.expect_tokens();
     app.revoke(WEB, &first.refresh_token).await.expect_status(200);
-    app.refresh(WEB, &second.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &second.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -76,7 +80,9 @@ async fn a_wrong_hint_does_not_hide_the_token() {
         let tokens = app.tokens(ALICE, WEB).await;
         let form = fields([("token", tokens.refresh_token.as_str()), ("token_type_hint", hint)]);
         app.as_client(WEB, "/oauth2/revoke", &form).await.expect_status(200);
-        app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+        app.refresh(WEB, &tokens.refresh_token)
+            .await
+            .expect_oauth_error(400, "invalid_grant");
     }
 }
 

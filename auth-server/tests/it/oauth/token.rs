@@ -24,9 +24,14 @@ async fn an_unknown_or_missing_grant_type_is_refused() {
         let reply = app.token(WEB, &fields([("grant_type", grant)])).await;
         reply.expect_oauth_error(400, "unsupported_grant_type");
     }
-    let missing = app.token(WEB, &fields([("scope", "openid")])).await.expect_oauth_error(400, "invalid_request");
+    let missing = app
+        .token(WEB, &fields([("scope", "openid")]))
+        .await
+        .expect_oauth_error(400, "invalid_request");
     assert!(missing.contains("grant_type"), "{missing}");
-    app.token(WEB, &fields([("grant_type", "")])).await.expect_oauth_error(400, "invalid_request");
+    app.token(WEB, &fields([("grant_type", "")]))
+        .await
+        .expect_oauth_error(400, "invalid_request");
 }
 
 #[tokio::test]
@@ -34,9 +39,16 @@ async fn only_post_is_taken() {
     let app = TestApp::start().await;
     for method in [Method::GET, Method::PUT, Method::DELETE, Method::PATCH, Method::HEAD] {
         let path = format!("/oauth2/token?{}", machine().encode());
-        let reply = app.call(method.clone(), &path).basic(SERVICE.id, SERVICE.secret.unwrap()).send().await;
+        let reply = app
+            .call(method.clone(), &path)
+            .basic(SERVICE.id, SERVICE.secret.unwrap())
+            .send()
+            .await;
         let allowed = reply.header("allow").unwrap_or_default().to_owned();
-        assert!(allowed.contains("POST"), "{method}: RFC 9110 §15.5.6 wants an Allow header, saw {allowed:?}");
+        assert!(
+            allowed.contains("POST"),
+            "{method}: RFC 9110 §15.5.6 wants an Allow header, saw {allowed:?}"
+        );
         if method == Method::HEAD {
             reply.expect_status(405);
         } else {
@@ -50,7 +62,10 @@ async fn a_repeated_parameter_is_refused_whichever_it_is() {
     let app = TestApp::start().await;
     for name in ["grant_type", "scope", "client_id", "unknown"] {
         let form = machine().with(name, "ai:chat").and(name, "ai:chat");
-        let description = app.token(SERVICE, &form).await.expect_oauth_error(400, "invalid_request");
+        let description = app
+            .token(SERVICE, &form)
+            .await
+            .expect_oauth_error(400, "invalid_request");
         assert!(description.contains(name), "{description}");
     }
 }
@@ -58,22 +73,49 @@ async fn a_repeated_parameter_is_refused_whichever_it_is() {
 #[tokio::test]
 async fn a_body_that_is_not_a_form_is_refused() {
     let app = TestApp::start().await;
-    let post = || app.call(Method::POST, "/oauth2/token").basic(SERVICE.id, SERVICE.secret.unwrap());
+    let post = || {
+        app.call(Method::POST, "/oauth2/token")
+            .basic(SERVICE.id, SERVICE.secret.unwrap())
+    };
     let json = r#"{"grant_type":"client_credentials"}"#;
-    post().raw("application/json", json).send().await.expect_oauth_error(400, "invalid_request");
-    post().raw("multipart/form-data; boundary=x", "--x--").send().await.expect_oauth_error(400, "invalid_request");
+    post()
+        .raw("application/json", json)
+        .send()
+        .await
+        .expect_oauth_error(400, "invalid_request");
+    post()
+        .raw("multipart/form-data; boundary=x", "--x--")
+        .send()
+        .await
+        .expect_oauth_error(400, "invalid_request");
     post().send().await.expect_oauth_error(400, "invalid_request");
     let form = "application/x-www-form-urlencoded";
-    post().raw(form, "grant_type=%ff").send().await.expect_oauth_error(400, "invalid_request");
-    post().raw(form, "").send().await.expect_oauth_error(400, "invalid_request");
+    post()
+        .raw(form, "grant_type=%ff")
+        .send()
+        .await
+        .expect_oauth_error(400, "invalid_request");
+    post()
+        .raw(form, "")
+        .send()
+        .await
+        .expect_oauth_error(400, "invalid_request");
 }
 
 #[tokio::test]
 async fn the_form_type_is_read_whatever_its_case_and_parameters() {
     let app = TestApp::start().await;
-    for media_type in ["application/x-www-form-urlencoded; charset=UTF-8", "Application/X-WWW-Form-Urlencoded ;a=b"] {
-        let call = app.call(Method::POST, "/oauth2/token").basic(SERVICE.id, SERVICE.secret.unwrap());
-        call.raw(media_type, "grant_type=client_credentials").send().await.expect_tokens();
+    for media_type in [
+        "application/x-www-form-urlencoded; charset=UTF-8",
+        "Application/X-WWW-Form-Urlencoded ;a=b",
+    ] {
+        let call = app
+            .call(Method::POST, "/oauth2/token")
+            .basic(SERVICE.id, SERVICE.secret.unwrap());
+        call.raw(media_type, "grant_type=client_credentials")
+            .send()
+            .await
+            .expect_tokens();
     }
 }
 
@@ -90,7 +132,9 @@ async fn a_body_of_64_kib_is_read_and_one_byte_more_is_not() {
             call.raw("application/x-www-form-urlencoded", body).send()
         };
         assert_ne!(post(body(64 * 1024)).await.status, 413, "{path}");
-        post(body(64 * 1024 + 1)).await.expect_oauth_error(413, "invalid_request");
+        post(body(64 * 1024 + 1))
+            .await
+            .expect_oauth_error(413, "invalid_request");
     }
 }
 
@@ -101,15 +145,26 @@ async fn too_many_parameters_are_refused() {
     for n in 0..200 {
         form = form.and(&format!("p{n}"), "1");
     }
-    app.token(SERVICE, &form).await.expect_oauth_error(400, "invalid_request");
+    app.token(SERVICE, &form)
+        .await
+        .expect_oauth_error(400, "invalid_request");
 }
 
 #[tokio::test]
 async fn a_hostile_parameter_name_stays_inside_the_legal_characters() {
     let app = TestApp::start().await;
-    for name in ["\"quoted\\\"", "line\r\nbreak", "日本語\u{202e}", "<script>", &"n".repeat(5000)] {
+    for name in [
+        "\"quoted\\\"",
+        "line\r\nbreak",
+        "日本語\u{202e}",
+        "<script>",
+        &"n".repeat(5000),
+    ] {
         let form = machine().and(name, "1").and(name, "2");
-        let description = app.token(SERVICE, &form).await.expect_oauth_error(400, "invalid_request");
+        let description = app
+            .token(SERVICE, &form)
+            .await
+            .expect_oauth_error(400, "invalid_request");
         assert!(description.len() < 200, "{}", description.len());
     }
 }
@@ -117,7 +172,9 @@ async fn a_hostile_parameter_name_stays_inside_the_legal_characters() {
 #[tokio::test]
 async fn any_origin_may_read_the_answer_and_no_cookie_is_involved() {
     let app = TestApp::start().await;
-    let call = app.call(Method::POST, "/oauth2/token").header("origin", "https://spa.example");
+    let call = app
+        .call(Method::POST, "/oauth2/token")
+        .header("origin", "https://spa.example");
     let reply = call.form(&fields([("grant_type", "refresh_token")])).send().await;
     assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
     assert_eq!(reply.header("access-control-allow-credentials"), None);
@@ -131,7 +188,11 @@ async fn a_machine_gets_an_access_token_for_itself_and_nothing_else() {
     let app = TestApp::start().await;
     let tokens = app.client_credentials(SERVICE).await.expect_tokens();
     assert_eq!((tokens.refresh_token.as_str(), tokens.id_token.as_str()), ("", ""));
-    assert_eq!(tokens.scope.as_deref(), Some("ai:chat ai:embeddings"), "not asked for, so it is told");
+    assert_eq!(
+        tokens.scope.as_deref(),
+        Some("ai:chat ai:embeddings"),
+        "not asked for, so it is told"
+    );
     assert_eq!(tokens.expires_in, 120);
     let claims = app.claims(&tokens.access_token).await;
     assert_eq!(claims["sub"], "service");
@@ -147,11 +208,24 @@ async fn a_machine_gets_an_access_token_for_itself_and_nothing_else() {
 #[tokio::test]
 async fn a_machine_may_ask_for_less_and_not_for_more() {
     let app = TestApp::start().await;
-    let tokens = app.token(SERVICE, &machine().with("scope", "ai:chat")).await.expect_tokens();
+    let tokens = app
+        .token(SERVICE, &machine().with("scope", "ai:chat"))
+        .await
+        .expect_tokens();
     assert_eq!(tokens.scope, None);
     assert_eq!(app.claims(&tokens.access_token).await["scope"], "ai:chat");
-    for scope in ["admin", "ai:chat openid", "openid", "offline_access", "ai:chat:support", "open\"id", "日本語"] {
-        app.token(SERVICE, &machine().with("scope", scope)).await.expect_oauth_error(400, "invalid_scope");
+    for scope in [
+        "admin",
+        "ai:chat openid",
+        "openid",
+        "offline_access",
+        "ai:chat:support",
+        "open\"id",
+        "日本語",
+    ] {
+        app.token(SERVICE, &machine().with("scope", scope))
+            .await
+            .expect_oauth_error(400, "invalid_scope");
     }
 }
 
@@ -159,7 +233,9 @@ async fn a_machine_may_ask_for_less_and_not_for_more() {
 async fn a_client_without_the_grant_gets_no_token_for_itself() {
     let app = TestApp::start().await;
     for client in [WEB, SPA, OWN, CONSOLE, RESOURCE_SERVER] {
-        app.client_credentials(client).await.expect_oauth_error(400, "unauthorized_client");
+        app.client_credentials(client)
+            .await
+            .expect_oauth_error(400, "unauthorized_client");
     }
 }
 
@@ -169,11 +245,16 @@ async fn a_disabled_machine_gets_nothing_and_its_tokens_die() {
     let tokens = app.client_credentials(SERVICE).await.expect_tokens();
     assert!(app.is_active(&tokens.access_token).await);
     app.set_client_status(SERVICE, ClientStatus::Disabled).await;
-    app.client_credentials(SERVICE).await.expect_oauth_error(401, "invalid_client");
+    app.client_credentials(SERVICE)
+        .await
+        .expect_oauth_error(401, "invalid_client");
     assert!(!app.is_active(&tokens.access_token).await);
     app.advance(2);
     app.set_client_status(SERVICE, ClientStatus::Active).await;
-    assert!(!app.is_active(&tokens.access_token).await, "what was revoked stays revoked");
+    assert!(
+        !app.is_active(&tokens.access_token).await,
+        "what was revoked stays revoked"
+    );
     let fresh = app.client_credentials(SERVICE).await.expect_tokens();
     assert!(app.is_active(&fresh.access_token).await);
 }
@@ -189,7 +270,10 @@ async fn the_first_party_console_gets_tokens_for_a_password() {
     assert_eq!(claims["sub"], ADMIN.sub);
     assert_eq!(claims["aud"], ISSUER);
     assert_eq!(claims["roles"], serde_json::json!(["administrator"]));
-    assert_eq!(claims["permissions"], serde_json::json!(["clients:write", "users:write"]));
+    assert_eq!(
+        claims["permissions"],
+        serde_json::json!(["clients:write", "users:write"])
+    );
     assert_eq!(app.claims(&tokens.id_token).await["aud"], "console");
     app.userinfo(&tokens).await.expect_status(200);
 }
@@ -198,7 +282,9 @@ async fn the_first_party_console_gets_tokens_for_a_password() {
 async fn the_password_grant_is_refused_to_everybody_else() {
     let app = TestApp::start().await;
     for client in [WEB, SPA, OWN, SERVICE] {
-        app.password(client, ALICE.name, ALICE.password).await.expect_oauth_error(400, "unauthorized_client");
+        app.password(client, ALICE.name, ALICE.password)
+            .await
+            .expect_oauth_error(400, "unauthorized_client");
     }
 }
 
@@ -231,7 +317,9 @@ async fn a_missing_name_or_password_is_an_invalid_request() {
         fields([("grant_type", "password"), ("password", "x")]),
         fields([("grant_type", "password"), ("username", "alice"), ("password", "")]),
     ] {
-        app.token(CONSOLE, &form).await.expect_oauth_error(400, "invalid_request");
+        app.token(CONSOLE, &form)
+            .await
+            .expect_oauth_error(400, "invalid_request");
     }
 }
 
@@ -253,5 +341,7 @@ async fn the_password_grant_gives_no_more_than_the_client_may_have() {
 async fn a_person_of_another_tenant_cannot_sign_in_to_the_console() {
     let app = TestApp::start().await;
     let other = crate::app::OTHER_ALICE;
-    app.password(CONSOLE, other.name, other.password).await.expect_oauth_error(400, "invalid_grant");
+    app.password(CONSOLE, other.name, other.password)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }

@@ -42,9 +42,27 @@ async fn an_id_token_is_rs256_by_default_with_at_hash_sid_acr_and_amr() {
     let claims = app.claims(&tokens.id_token).await;
     let mut names: Vec<&String> = claims.keys().collect();
     names.sort();
-    let wanted = ["acr", "amr", "at_hash", "aud", "auth_time", "exp", "iat", "iss", "nonce", "sid", "sub"];
-    assert_eq!(names, wanted, "and no claim about the person, who has userinfo for that");
-    assert_eq!((&claims["iss"], &claims["aud"], &claims["sub"]), (&json!(ISSUER), &json!("web"), &json!(ALICE.sub)));
+    let wanted = [
+        "acr",
+        "amr",
+        "at_hash",
+        "aud",
+        "auth_time",
+        "exp",
+        "iat",
+        "iss",
+        "nonce",
+        "sid",
+        "sub",
+    ];
+    assert_eq!(
+        names, wanted,
+        "and no claim about the person, who has userinfo for that"
+    );
+    assert_eq!(
+        (&claims["iss"], &claims["aud"], &claims["sub"]),
+        (&json!(ISSUER), &json!("web"), &json!(ALICE.sub))
+    );
     assert_eq!(claims["exp"], app.now() + 600);
     let digest = Sha256::digest(tokens.access_token.as_bytes());
     assert_eq!(claims["at_hash"], URL_SAFE_NO_PAD.encode(&digest[..16]));
@@ -98,7 +116,10 @@ async fn tokens_ids_and_codes_never_repeat() {
     for _ in 0..5 {
         let code = browser.consented_code(ALICE, &WEB.ask()).await;
         let tokens = app.exchange(&code).await.expect_tokens();
-        let jti = app.claims(&tokens.access_token).await["jti"].as_str().unwrap().to_owned();
+        let jti = app.claims(&tokens.access_token).await["jti"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         // RFC 6749 §10.10: 160 bits of chance at least; 256 are 43 characters of base64url.
         assert!(code.value.strip_prefix("hgc_").unwrap().len() >= 43, "{}", code.value);
         for text in [code.value, tokens.refresh_token, jti] {

@@ -28,8 +28,21 @@ async fn profile_opens_every_claim_about_the_person() {
     let app = TestApp::start().await;
     let told = claims(&app, "openid profile").await;
     let wanted = [
-        "birthdate", "family_name", "gender", "given_name", "locale", "middle_name", "name", "nickname", "picture",
-        "preferred_username", "profile", "sub", "updated_at", "website", "zoneinfo",
+        "birthdate",
+        "family_name",
+        "gender",
+        "given_name",
+        "locale",
+        "middle_name",
+        "name",
+        "nickname",
+        "picture",
+        "preferred_username",
+        "profile",
+        "sub",
+        "updated_at",
+        "website",
+        "zoneinfo",
     ];
     assert_eq!(names(&told), wanted);
     assert_eq!(told["preferred_username"], "alice.l");
@@ -40,15 +53,30 @@ async fn profile_opens_every_claim_about_the_person() {
 async fn email_phone_and_address_open_theirs_with_booleans_and_an_object() {
     let app = TestApp::start().await;
     let told = claims(&app, "openid email phone address").await;
-    assert_eq!(names(&told), ["address", "email", "email_verified", "phone_number", "phone_number_verified", "sub"]);
-    assert_eq!((&told["email_verified"], &told["phone_number_verified"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        names(&told),
+        [
+            "address",
+            "email",
+            "email_verified",
+            "phone_number",
+            "phone_number_verified",
+            "sub"
+        ]
+    );
+    assert_eq!(
+        (&told["email_verified"], &told["phone_number_verified"]),
+        (&json!(true), &json!(false))
+    );
     assert_eq!(told["address"]["locality"], "Oxford");
 }
 
 #[tokio::test]
 async fn claims_that_a_person_does_not_have_are_left_out() {
     let app = TestApp::start().await;
-    let tokens = app.tokens_for(BOB, &WEB.ask().with("scope", "openid profile email phone address")).await;
+    let tokens = app
+        .tokens_for(BOB, &WEB.ask().with("scope", "openid profile email phone address"))
+        .await;
     let told = app.userinfo(&tokens).await.expect_json(200);
     assert_eq!(names(&told), ["preferred_username", "sub", "updated_at"]);
     assert_eq!(told["preferred_username"], "bob");
@@ -58,14 +86,38 @@ async fn claims_that_a_person_does_not_have_are_left_out() {
 async fn get_post_and_a_form_field_are_all_taken() {
     let app = TestApp::start().await;
     let token = app.tokens(ALICE, WEB).await.access_token;
-    let get = app.call(Method::GET, "/userinfo").bearer(&token).send().await.expect_json(200);
-    let post = app.call(Method::POST, "/userinfo").bearer(&token).send().await.expect_json(200);
+    let get = app
+        .call(Method::GET, "/userinfo")
+        .bearer(&token)
+        .send()
+        .await
+        .expect_json(200);
+    let post = app
+        .call(Method::POST, "/userinfo")
+        .bearer(&token)
+        .send()
+        .await
+        .expect_json(200);
     let form = fields([("access_token", token.as_str())]);
-    let body = app.call(Method::POST, "/userinfo").form(&form).send().await.expect_json(200);
+    let body = app
+        .call(Method::POST, "/userinfo")
+        .form(&form)
+        .send()
+        .await
+        .expect_json(200);
     assert_eq!((&get, &get), (&post, &body));
     let form = fields([("unrelated", NONCE)]);
-    app.call(Method::POST, "/userinfo").bearer(&token).form(&form).send().await.expect_status(200);
-    app.call(Method::GET, "/userinfo").header("authorization", &format!("bEARER {token}")).send().await.expect_status(200);
+    app.call(Method::POST, "/userinfo")
+        .bearer(&token)
+        .form(&form)
+        .send()
+        .await
+        .expect_status(200);
+    app.call(Method::GET, "/userinfo")
+        .header("authorization", &format!("bEARER {token}"))
+        .send()
+        .await
+        .expect_status(200);
 }
 
 #[tokio::test]
@@ -73,7 +125,12 @@ async fn a_token_that_is_sent_twice_is_an_invalid_request() {
     let app = TestApp::start().await;
     let token = app.tokens(ALICE, WEB).await.access_token;
     let form = fields([("access_token", token.as_str())]);
-    let reply = app.call(Method::POST, "/userinfo").bearer(&token).form(&form).send().await;
+    let reply = app
+        .call(Method::POST, "/userinfo")
+        .bearer(&token)
+        .form(&form)
+        .send()
+        .await;
     reply.expect_bearer_error(400, "invalid_request");
 }
 
@@ -82,7 +139,12 @@ async fn without_a_token_the_challenge_names_no_error() {
     let app = TestApp::start().await;
     let reply = app.get("/userinfo").await.expect_status(401);
     assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"hexgate\""));
-    let reply = app.call(Method::GET, "/userinfo").basic("web", "x").send().await.expect_status(401);
+    let reply = app
+        .call(Method::GET, "/userinfo")
+        .basic("web", "x")
+        .send()
+        .await
+        .expect_status(401);
     assert!(!reply.header("www-authenticate").unwrap().contains("error"));
 }
 
@@ -90,7 +152,9 @@ async fn without_a_token_the_challenge_names_no_error() {
 async fn a_token_in_the_query_is_ignored() {
     let app = TestApp::start().await;
     let token = app.tokens(ALICE, WEB).await.access_token;
-    app.get(&format!("/userinfo?access_token={token}")).await.expect_status(401);
+    app.get(&format!("/userinfo?access_token={token}"))
+        .await
+        .expect_status(401);
 }
 
 #[tokio::test]
@@ -108,10 +172,15 @@ async fn what_is_no_access_token_is_an_invalid_token() {
 async fn a_token_without_openid_has_an_insufficient_scope() {
     let app = TestApp::start().await;
     let tokens = app.tokens_for(ALICE, &WEB.ask().with("scope", "profile ai:chat")).await;
-    let challenge = app.userinfo(&tokens).await.expect_bearer_error(403, "insufficient_scope");
+    let challenge = app
+        .userinfo(&tokens)
+        .await
+        .expect_bearer_error(403, "insufficient_scope");
     assert!(challenge.contains("scope=\"openid\""), "{challenge}");
     let machine = app.client_credentials(SERVICE).await.expect_tokens();
-    app.userinfo(&machine).await.expect_bearer_error(403, "insufficient_scope");
+    app.userinfo(&machine)
+        .await
+        .expect_bearer_error(403, "insufficient_scope");
 }
 
 #[tokio::test]
@@ -133,7 +202,8 @@ async fn claims_are_current_and_kept_by_nobody() {
     let app = TestApp::start().await;
     let tokens = app.tokens(BOB, WEB).await;
     app.advance(5);
-    app.apply("[[user]]\nusername = \"bob\"\nname = \"Robert \u{202e}<b>\"\n").await;
+    app.apply("[[user]]\nusername = \"bob\"\nname = \"Robert \u{202e}<b>\"\n")
+        .await;
     let reply = app.userinfo(&tokens).await;
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     let told = reply.expect_json(200);
@@ -145,9 +215,15 @@ async fn claims_are_current_and_kept_by_nobody() {
 async fn browsers_of_any_origin_may_read_it() {
     let app = TestApp::start().await;
     let tokens = app.tokens(ALICE, WEB).await;
-    let call = app.call(Method::GET, "/userinfo").bearer(&tokens.access_token).header("origin", "https://spa.example");
+    let call = app
+        .call(Method::GET, "/userinfo")
+        .bearer(&tokens.access_token)
+        .header("origin", "https://spa.example");
     let reply = call.send().await.expect_status(200);
     assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
     assert_eq!(reply.header("access-control-allow-credentials"), None);
-    app.call(Method::PUT, "/userinfo").send().await.expect_oauth_error(405, "invalid_request");
+    app.call(Method::PUT, "/userinfo")
+        .send()
+        .await
+        .expect_oauth_error(405, "invalid_request");
 }

@@ -16,14 +16,20 @@ async fn csrf(browser: &mut Browser<'_>) -> String {
 
 async fn act(browser: &mut Browser<'_>, form: Fields) -> String {
     let token = csrf(browser).await;
-    browser.post("/account", &form.with("csrf", &token)).await.expect_redirect()
+    browser
+        .post("/account", &form.with("csrf", &token))
+        .await
+        .expect_redirect()
 }
 
 #[tokio::test]
 async fn the_page_is_for_who_is_signed_in() {
     let app = TestApp::start().await;
     app.get("/account").await.expect_redirect_to("/login");
-    let reply = app.browser().post("/account", &fields([("action", "end-others")])).await;
+    let reply = app
+        .browser()
+        .post("/account", &fields([("action", "end-others")]))
+        .await;
     reply.expect_redirect_to("/login");
 }
 
@@ -33,11 +39,20 @@ async fn it_shows_the_profile_the_sessions_and_the_applications() {
     let (mut browser, _) = with_tokens(&app).await;
     app.signed_in(ALICE).await;
     let page = browser.get("/account").await.expect_html(200);
-    for text in ["Alice Liddell", "alice@example.org", "Web application", "end-others", "remove-app"] {
+    for text in [
+        "Alice Liddell",
+        "alice@example.org",
+        "Web application",
+        "end-others",
+        "remove-app",
+    ] {
         assert!(page.has(text), "{text}");
     }
     assert_eq!(page.text.matches("name=\"session\"").count(), 2);
-    assert!(!page.has("https://cdn.web.example"), "logos of other sites are not loaded here");
+    assert!(
+        !page.has("https://cdn.web.example"),
+        "logos of other sites are not loaded here"
+    );
     browser.get("/account/").await.expect_html(200);
 }
 
@@ -54,12 +69,17 @@ async fn it_shows_nothing_of_anybody_else() {
 async fn ending_another_session_of_mine_ends_its_tokens() {
     let app = TestApp::start().await;
     let (_, tokens) = with_tokens(&app).await;
-    let sid = app.claims(&tokens.access_token).await["sid"].as_str().unwrap().to_owned();
+    let sid = app.claims(&tokens.access_token).await["sid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let mut browser = app.signed_in(ALICE).await;
     let done = act(&mut browser, fields([("action", "end-session"), ("session", &sid)])).await;
     assert_eq!(done, "/account?done=session-ended");
     app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     browser.get("/account").await.expect_page("account");
 }
 
@@ -67,7 +87,10 @@ async fn ending_another_session_of_mine_ends_its_tokens() {
 async fn ending_this_session_signs_out() {
     let app = TestApp::start().await;
     let (mut browser, tokens) = with_tokens(&app).await;
-    let sid = app.claims(&tokens.access_token).await["sid"].as_str().unwrap().to_owned();
+    let sid = app.claims(&tokens.access_token).await["sid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let done = act(&mut browser, fields([("action", "end-session"), ("session", &sid)])).await;
     assert_eq!(done, "/logged-out");
     browser.get("/account").await.expect_redirect_to("/login");
@@ -78,7 +101,10 @@ async fn ending_this_session_signs_out() {
 async fn somebody_elses_session_cannot_be_ended() {
     let app = TestApp::start().await;
     let (mut alices, tokens) = with_tokens(&app).await;
-    let sid = app.claims(&tokens.access_token).await["sid"].as_str().unwrap().to_owned();
+    let sid = app.claims(&tokens.access_token).await["sid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let mut browser = app.signed_in(BOB).await;
     act(&mut browser, fields([("action", "end-session"), ("session", &sid)])).await;
     act(&mut browser, fields([("action", "end-others")])).await;
@@ -93,7 +119,10 @@ async fn ending_all_others_keeps_this_one() {
     let (mut first, tokens) = with_tokens(&app).await;
     let (mut second, _) = with_tokens(&app).await;
     let (mut here, own) = with_tokens(&app).await;
-    assert_eq!(act(&mut here, fields([("action", "end-others")])).await, "/account?done=others-ended");
+    assert_eq!(
+        act(&mut here, fields([("action", "end-others")])).await,
+        "/account?done=others-ended"
+    );
     first.get("/account").await.expect_redirect_to("/login");
     second.get("/account").await.expect_redirect_to("/login");
     here.get("/account").await.expect_page("account");
@@ -111,11 +140,19 @@ async fn removing_an_application_takes_back_consent_tokens_and_codes() {
     let done = act(&mut browser, fields([("action", "remove-app"), ("client_id", "web")])).await;
     assert_eq!(done, "/account?done=app-removed");
     app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
     app.exchange(&pending).await.expect_oauth_error(400, "invalid_grant");
-    browser.get(&WEB.ask().with("prompt", "none").path()).await.expect_error_answer("consent_required");
+    browser
+        .get(&WEB.ask().with("prompt", "none").path())
+        .await
+        .expect_error_answer("consent_required");
     app.userinfo(&kept).await.expect_status(200);
-    browser.get(&SPA.ask().with("prompt", "none").path()).await.expect_code();
+    browser
+        .get(&SPA.ask().with("prompt", "none").path())
+        .await
+        .expect_code();
 }
 
 #[tokio::test]
@@ -128,22 +165,34 @@ async fn a_form_without_the_browsers_token_changes_nothing() {
         fields([("action", "remove-app"), ("client_id", "web"), ("csrf", "x")]),
         fields([("action", "remove-app"), ("client_id", "web"), ("csrf", &foreign)]),
     ] {
-        assert_eq!(browser.post("/account", &form).await.expect_redirect(), "/account?done=expired");
+        assert_eq!(
+            browser.post("/account", &form).await.expect_redirect(),
+            "/account?done=expired"
+        );
     }
     app.userinfo(&tokens).await.expect_status(200);
     let own = csrf(&mut browser).await;
     let mut forged = browser.clone().sending("sec-fetch-site", "cross-site");
     let form = fields([("action", "end-others"), ("csrf", &own)]);
-    assert_eq!(forged.post("/account", &form).await.expect_redirect(), "/account?done=expired");
+    assert_eq!(
+        forged.post("/account", &form).await.expect_redirect(),
+        "/account?done=expired"
+    );
     let unknown = fields([("action", "become-admin"), ("csrf", &own)]);
-    browser.post("/account", &unknown).await.expect_error_page(400, "invalid_request");
+    browser
+        .post("/account", &unknown)
+        .await
+        .expect_error_page(400, "invalid_request");
 }
 
 #[tokio::test]
 async fn the_word_about_what_was_done_is_ours_and_not_the_addresss() {
     let app = TestApp::start().await;
     let mut browser = app.signed_in(ALICE).await;
-    let page = browser.get("/account?done=%3Cscript%3Ealert(1)%3C/script%3E").await.expect_html(200);
+    let page = browser
+        .get("/account?done=%3Cscript%3Ealert(1)%3C/script%3E")
+        .await
+        .expect_html(200);
     assert!(!page.has("alert(1)"));
     let with = browser.get("/account?done=session-ended").await.expect_html(200);
     let without = browser.get("/account").await.expect_html(200);

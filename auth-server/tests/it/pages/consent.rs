@@ -15,7 +15,12 @@ async fn asked<'a>(app: &'a TestApp) -> (Browser<'a>, Page) {
 async fn the_page_says_who_asks_whom_for_what_and_where_it_leads() {
     let app = TestApp::start().await;
     let (_, page) = asked(&app).await;
-    for text in ["Web application", "Alice Liddell", "web.example", "https://web.example/policy"] {
+    for text in [
+        "Web application",
+        "Alice Liddell",
+        "web.example",
+        "https://web.example/policy",
+    ] {
         assert!(page.has(text), "{text}");
     }
     for id in ["consent-allow", "consent-deny"] {
@@ -34,8 +39,12 @@ async fn a_hostile_client_name_cannot_break_out_of_the_page() {
         token_endpoint_auth_method = "none"
         scope = "openid"
     "#;
-    let hostile =
-        crate::app::TestClient { id: "hostile", secret: None, redirect_uri: "https://hostile.example/cb", scope: "openid" };
+    let hostile = crate::app::TestClient {
+        id: "hostile",
+        secret: None,
+        redirect_uri: "https://hostile.example/cb",
+        scope: "openid",
+    };
     let app = TestApp::builder().document(document).start().await;
     let mut browser = app.browser();
     let login = browser.authorize(&hostile.ask()).await;
@@ -48,7 +57,10 @@ async fn a_hostile_client_name_cannot_break_out_of_the_page() {
 async fn denying_tells_the_application_and_is_not_remembered() {
     let app = TestApp::start().await;
     let (mut browser, page) = asked(&app).await;
-    browser.press(&page, "consent-deny").await.expect_error_answer("access_denied");
+    browser
+        .press(&page, "consent-deny")
+        .await
+        .expect_error_answer("access_denied");
     browser.authorize(&WEB.ask()).await.expect_page("id=\"consent-allow\"");
 }
 
@@ -57,7 +69,10 @@ async fn an_answer_that_is_given_twice_counts_once() {
     let app = TestApp::start().await;
     let (mut browser, page) = asked(&app).await;
     browser.press(&page, "consent-allow").await.expect_code();
-    browser.press(&page, "consent-allow").await.expect_error_page(400, "invalid_request");
+    browser
+        .press(&page, "consent-allow")
+        .await
+        .expect_error_page(400, "invalid_request");
 }
 
 #[tokio::test]
@@ -67,9 +82,16 @@ async fn another_browser_cannot_answer() {
     let form = page.form("consent-allow");
     // Somebody else, the same person elsewhere, and nobody at all.
     for mut other in [app.signed_in(BOB).await, app.signed_in(ALICE).await, app.browser()] {
-        other.post("/consent", &form.fields).await.expect_error_page(400, "invalid_request");
+        other
+            .post("/consent", &form.fields)
+            .await
+            .expect_error_page(400, "invalid_request");
     }
-    app.signed_in(ALICE).await.authorize(&WEB.ask()).await.expect_page("id=\"consent-allow\"");
+    app.signed_in(ALICE)
+        .await
+        .authorize(&WEB.ask())
+        .await
+        .expect_page("id=\"consent-allow\"");
 }
 
 #[tokio::test]
@@ -77,15 +99,28 @@ async fn a_form_without_the_browsers_token_approves_nothing() {
     let app = TestApp::start().await;
     let (mut browser, page) = asked(&app).await;
     let form = page.form("consent-allow").fields;
-    let other = app.signed_in(BOB).await.get("/logout").await.expect_html(200).form("logout-confirm").fields;
+    let other = app
+        .signed_in(BOB)
+        .await
+        .get("/logout")
+        .await
+        .expect_html(200)
+        .form("logout-confirm")
+        .fields;
     for forged in [
         form.clone().without("csrf"),
         form.clone().with("csrf", "x"),
         form.clone().with("csrf", other.get("csrf").unwrap()),
     ] {
-        browser.post("/consent", &forged).await.expect_error_page(400, "invalid_request");
+        browser
+            .post("/consent", &forged)
+            .await
+            .expect_error_page(400, "invalid_request");
     }
-    browser.authorize(&WEB.ask().with("prompt", "none")).await.expect_error_answer("consent_required");
+    browser
+        .authorize(&WEB.ask().with("prompt", "none"))
+        .await
+        .expect_error_answer("consent_required");
 }
 
 #[tokio::test]
@@ -94,7 +129,10 @@ async fn a_form_without_an_action_or_with_another_does_nothing() {
     let (mut browser, page) = asked(&app).await;
     let form = page.form("consent-allow").fields;
     for odd in [form.clone().without("action"), form.clone().with("action", "maybe")] {
-        browser.post("/consent", &odd).await.expect_error_page(400, "invalid_request");
+        browser
+            .post("/consent", &odd)
+            .await
+            .expect_error_page(400, "invalid_request");
     }
     browser.post("/consent", &form).await.expect_code();
 }
@@ -104,9 +142,15 @@ async fn the_page_of_nobody_leads_to_sign_in() {
     let app = TestApp::start().await;
     let mut browser = app.browser();
     let login = browser.get(&WEB.ask().path()).await.expect_redirect();
-    browser.get(&login.replace("/login", "/consent")).await.expect_redirect_to("/login");
+    browser
+        .get(&login.replace("/login", "/consent"))
+        .await
+        .expect_redirect_to("/login");
     browser.get("/consent").await.expect_error_page(400, "invalid_request");
-    browser.get("/consent?request=made-up").await.expect_error_page(400, "invalid_request");
+    browser
+        .get("/consent?request=made-up")
+        .await
+        .expect_error_page(400, "invalid_request");
 }
 
 #[tokio::test]
@@ -121,8 +165,12 @@ async fn switching_accounts_signs_out_and_asks_who_it_is_for_the_same_request() 
     assert_ne!(browser.session_cookie(), before);
     assert!(page.has("bob") && !page.has("Alice"));
     let code = browser.press(&page, "consent-allow").await.expect_code();
-    let code =
-        crate::app::Code { value: code, client: WEB, redirect_uri: WEB.redirect_uri.into(), has_challenge: true };
+    let code = crate::app::Code {
+        value: code,
+        client: WEB,
+        redirect_uri: WEB.redirect_uri.into(),
+        has_challenge: true,
+    };
     let tokens = app.exchange(&code).await.expect_tokens();
     assert_eq!(app.claims(&tokens.id_token).await["sub"], BOB.sub);
 }
@@ -151,8 +199,13 @@ async fn what_was_agreed_to_in_another_tab_is_not_asked_again() {
 async fn the_page_marks_what_is_new() {
     let app = TestApp::start().await;
     let mut browser = app.browser();
-    browser.consented_code(ALICE, &WEB.ask().with("scope", "openid profile")).await;
-    let page = browser.authorize(&WEB.ask().with("scope", "openid profile email")).await.expect_html(200);
+    browser
+        .consented_code(ALICE, &WEB.ask().with("scope", "openid profile"))
+        .await;
+    let page = browser
+        .authorize(&WEB.ask().with("scope", "openid profile email"))
+        .await
+        .expect_html(200);
     let fresh = app.signed_in(BOB).await.authorize(&WEB.ask()).await.expect_html(200);
     assert_ne!(page.text.matches("badge").count(), fresh.text.matches("badge").count());
 }
@@ -163,7 +216,10 @@ async fn the_form_may_lead_to_the_application_and_show_its_logo() {
     let mut browser = app.signed_in(ALICE).await;
     let reply = browser.authorize(&WEB.ask()).await;
     let csp = reply.header("content-security-policy").unwrap();
-    assert!(csp.contains("https://cdn.web.example") && csp.contains("https://web.example"), "{csp}");
+    assert!(
+        csp.contains("https://cdn.web.example") && csp.contains("https://web.example"),
+        "{csp}"
+    );
 }
 
 #[tokio::test]
@@ -172,6 +228,13 @@ async fn a_consent_page_is_not_framed_read_or_posted_by_others() {
     let (browser, page) = asked(&app).await;
     let form = page.form("consent-allow").fields;
     let mut forged = browser.sending("sec-fetch-site", "cross-site");
-    forged.post("/consent", &form).await.expect_error_page(400, "invalid_request");
-    app.call(Method::POST, "/consent").form(&form).send().await.expect_error_page(400, "invalid_request");
+    forged
+        .post("/consent", &form)
+        .await
+        .expect_error_page(400, "invalid_request");
+    app.call(Method::POST, "/consent")
+        .form(&form)
+        .send()
+        .await
+        .expect_error_page(400, "invalid_request");
 }

@@ -12,7 +12,10 @@ async fn who_signs_in_without_an_application_comes_to_the_account_page() {
     let login = browser.get("/login").await;
     let page = login.clone().expect_page("id=\"login-submit\"");
     let form = page.form("login-submit");
-    let filled = form.fields.with("username", ALICE.name).with("password", ALICE.password);
+    let filled = form
+        .fields
+        .with("username", ALICE.name)
+        .with("password", ALICE.password);
     browser.post(&form.action, &filled).await.expect_redirect_to("/account");
     browser.get("/account").await.expect_page("Alice Liddell");
 }
@@ -25,7 +28,11 @@ async fn the_page_has_the_ids_and_words_that_scripts_look_for() {
         assert_eq!(page.text.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
     }
     assert!(page.has("Sign in"));
-    for link in ["https://cdn.web.example/logo.png", "https://web.example/policy", "https://web.example/terms"] {
+    for link in [
+        "https://cdn.web.example/logo.png",
+        "https://web.example/policy",
+        "https://web.example/terms",
+    ] {
         assert!(page.has(link), "{link}");
     }
     assert!(!page.has("<script"), "works without scripts");
@@ -63,7 +70,10 @@ async fn the_password_is_never_shown_again_and_the_name_is() {
     let mut browser = app.browser();
     let login = browser.get("/login").await;
     let name = "al\"><script>alert(1)</script>";
-    let page = browser.sign_in_as(&login, name, "my secret pass phrase").await.expect_html(400);
+    let page = browser
+        .sign_in_as(&login, name, "my secret pass phrase")
+        .await
+        .expect_html(400);
     assert!(!page.has("my secret") && !page.has("<script>alert"));
     assert_eq!(page.form("login-submit").fields.get("username"), Some(name));
 }
@@ -74,7 +84,10 @@ async fn names_that_people_take_for_one_are_one() {
     for name in ["ALICE", " alice ", "Alice"] {
         let mut browser = app.browser();
         let login = browser.get("/login").await;
-        browser.sign_in_as(&login, name, ALICE.password).await.expect_page("Alice Liddell");
+        browser
+            .sign_in_as(&login, name, ALICE.password)
+            .await
+            .expect_page("Alice Liddell");
     }
 }
 
@@ -96,7 +109,14 @@ async fn the_csrf_token_is_a_new_one_after_sign_in() {
     let app = TestApp::start().await;
     let mut browser = app.browser();
     let login = browser.get("/login").await;
-    let before = login.clone().expect_html(200).form("login-submit").fields.get("csrf").unwrap().to_owned();
+    let before = login
+        .clone()
+        .expect_html(200)
+        .form("login-submit")
+        .fields
+        .get("csrf")
+        .unwrap()
+        .to_owned();
     browser.sign_in(&login, ALICE).await;
     let page = browser.get("/logout").await.expect_html(200);
     assert_ne!(page.form("logout-confirm").fields.get("csrf").unwrap(), before);
@@ -110,7 +130,11 @@ async fn a_form_without_the_browsers_token_signs_nobody_in() {
     let mut browser = app.browser();
     let own = browser.get("/login").await.expect_html(200).form("login-submit").fields;
     let fill = |fields: crate::app::Fields| fields.with("username", ALICE.name).with("password", ALICE.password);
-    for forged in [fill(others.clone()), fill(own.clone()).without("csrf"), fill(own.clone()).with("csrf", "x")] {
+    for forged in [
+        fill(others.clone()),
+        fill(own.clone()).without("csrf"),
+        fill(own.clone()).with("csrf", "x"),
+    ] {
         browser.post("/login", &forged).await.expect_html(400);
         browser.get("/account").await.expect_redirect_to("/login");
     }
@@ -133,7 +157,10 @@ async fn cancel_tells_the_application_and_keeps_nobody_signed_in() {
     let app = TestApp::start().await;
     let mut browser = app.browser();
     let page = browser.authorize(&WEB.ask()).await.expect_html(200);
-    let answer = browser.press(&page, "login-cancel").await.expect_error_answer("access_denied");
+    let answer = browser
+        .press(&page, "login-cancel")
+        .await
+        .expect_error_answer("access_denied");
     assert_eq!(answer.uri, WEB.redirect_uri);
     // The request is over: its page leads nowhere any more.
     browser.press(&page, "login-cancel").await.expect_html(400);
@@ -175,7 +202,9 @@ async fn somebody_elses_session_in_this_browser_ends_with_a_new_sign_in() {
     let login = browser.get("/login").await;
     browser.sign_in(&login, BOB).await.expect_page("bob");
     app.userinfo(&alices).await.expect_bearer_error(401, "invalid_token");
-    app.refresh(WEB, &alices.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &alices.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -229,7 +258,8 @@ async fn a_deleted_persons_name_is_free_and_their_password_is_not() {
     let mut browser = app.browser();
     let login = browser.get("/login").await;
     browser.sign_in(&login, BOB).await.expect_html(400);
-    app.apply("[[user]]\nusername = \"bob\"\npassword = \"a new bob\"\n").await;
+    app.apply("[[user]]\nusername = \"bob\"\npassword = \"a new bob\"\n")
+        .await;
     let login = browser.get("/login").await;
     browser.sign_in_as(&login, "bob", "a new bob").await.expect_page("bob");
 }
@@ -237,15 +267,26 @@ async fn a_deleted_persons_name_is_free_and_their_password_is_not() {
 #[tokio::test]
 async fn the_host_header_and_forwarded_headers_change_nothing() {
     let app = TestApp::start().await;
-    for (name, value) in
-        [("host", "evil.example"), ("x-forwarded-host", "evil.example"), ("forwarded", "host=evil.example;proto=https")]
-    {
+    for (name, value) in [
+        ("host", "evil.example"),
+        ("x-forwarded-host", "evil.example"),
+        ("forwarded", "host=evil.example;proto=https"),
+    ] {
         let call = app.call(Method::GET, &WEB.ask().path()).header(name, value);
         let location = call.send().await.expect_redirect();
         assert!(location.starts_with("/login?"), "{location}");
-        let page = app.call(Method::GET, "/login").header(name, value).send().await.expect_html(200);
+        let page = app
+            .call(Method::GET, "/login")
+            .header(name, value)
+            .send()
+            .await
+            .expect_html(200);
         assert!(!page.has("evil.example"));
-        let metadata = app.call(Method::GET, "/.well-known/openid-configuration").header(name, value).send().await;
+        let metadata = app
+            .call(Method::GET, "/.well-known/openid-configuration")
+            .header(name, value)
+            .send()
+            .await;
         assert!(!metadata.text().contains("evil.example"));
     }
 }

@@ -14,7 +14,9 @@ async fn signed_in(app: &TestApp) -> (Browser<'_>, Tokens) {
 }
 
 fn path(pairs: &[(&str, &str)]) -> String {
-    let query = pairs.iter().fold(fields([]), |fields, (name, value)| fields.with(name, value));
+    let query = pairs
+        .iter()
+        .fold(fields([]), |fields, (name, value)| fields.with(name, value));
     format!("/connect/logout?{}", query.encode())
 }
 
@@ -24,34 +26,53 @@ async fn confirm(browser: &mut Browser<'_>, pairs: &[(&str, &str)]) -> Reply {
 }
 
 async fn expect_signed_out(browser: &mut Browser<'_>) {
-    browser.get(&WEB.ask().with("prompt", "none").path()).await.expect_error_answer("login_required");
+    browser
+        .get(&WEB.ask().with("prompt", "none").path())
+        .await
+        .expect_error_answer("login_required");
 }
 
 async fn expect_signed_in(browser: &mut Browser<'_>) {
-    browser.get(&WEB.ask().with("prompt", "none").path()).await.expect_code();
+    browser
+        .get(&WEB.ask().with("prompt", "none").path())
+        .await
+        .expect_code();
 }
 
 #[tokio::test]
 async fn a_relying_party_gets_the_person_back_with_its_state() {
     let app = TestApp::start().await;
     let (mut browser, tokens) = signed_in(&app).await;
-    let asked = [("id_token_hint", tokens.id_token.as_str()), ("post_logout_redirect_uri", BACK), ("state", STATE)];
+    let asked = [
+        ("id_token_hint", tokens.id_token.as_str()),
+        ("post_logout_redirect_uri", BACK),
+        ("state", STATE),
+    ];
     let location = confirm(&mut browser, &asked).await.expect_redirect();
     assert_eq!(location, format!("{BACK}?state={STATE}"));
     expect_signed_out(&mut browser).await;
     app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
-    app.refresh(WEB, &tokens.refresh_token).await.expect_oauth_error(400, "invalid_grant");
+    app.refresh(WEB, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]
 async fn without_state_none_is_sent_and_a_registered_query_stays() {
     let app = TestApp::start().await;
     let (mut browser, tokens) = signed_in(&app).await;
-    let asked = [("id_token_hint", tokens.id_token.as_str()), ("post_logout_redirect_uri", BACK)];
+    let asked = [
+        ("id_token_hint", tokens.id_token.as_str()),
+        ("post_logout_redirect_uri", BACK),
+    ];
     assert_eq!(confirm(&mut browser, &asked).await.expect_redirect(), BACK);
     let (mut browser, tokens) = signed_in(&app).await;
     let uri = "https://web.example/bye?from=op";
-    let asked = [("id_token_hint", tokens.id_token.as_str()), ("post_logout_redirect_uri", uri), ("state", "a&b=\r\n")];
+    let asked = [
+        ("id_token_hint", tokens.id_token.as_str()),
+        ("post_logout_redirect_uri", uri),
+        ("state", "a&b=\r\n"),
+    ];
     let location = confirm(&mut browser, &asked).await.expect_redirect();
     assert_eq!(location, format!("{uri}&state=a%26b%3D%0D%0A"));
 }
@@ -82,24 +103,73 @@ async fn what_cannot_be_trusted_is_an_error_page_and_signs_nobody_out() {
     foreign.replace_range(hint.len() - 8..hint.len() - 4, "AAAA");
     let unsigned = {
         use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-        format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#), hint.split('.').nth(1).unwrap())
+        format!(
+            "{}.{}.",
+            URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#),
+            hint.split('.').nth(1).unwrap()
+        )
     };
     for (asked, names) in [
-        (vec![("id_token_hint", hint), ("post_logout_redirect_uri", "https://evil.example/")], "post_logout_redirect_uri"),
-        (vec![("id_token_hint", hint), ("post_logout_redirect_uri", "https://web.example/?x=1")], "post_logout_redirect_uri"),
-        (vec![("id_token_hint", hint), ("post_logout_redirect_uri", "https://web.example")], "post_logout_redirect_uri"),
-        (vec![("id_token_hint", hint), ("post_logout_redirect_uri", "https://spa.example/")], "post_logout_redirect_uri"),
-        (vec![("id_token_hint", hint), ("post_logout_redirect_uri", "javascript:alert(1)")], "post_logout_redirect_uri"),
-        (vec![("id_token_hint", &spas.id_token), ("post_logout_redirect_uri", BACK)], "post_logout_redirect_uri"),
+        (
+            vec![
+                ("id_token_hint", hint),
+                ("post_logout_redirect_uri", "https://evil.example/"),
+            ],
+            "post_logout_redirect_uri",
+        ),
+        (
+            vec![
+                ("id_token_hint", hint),
+                ("post_logout_redirect_uri", "https://web.example/?x=1"),
+            ],
+            "post_logout_redirect_uri",
+        ),
+        (
+            vec![
+                ("id_token_hint", hint),
+                ("post_logout_redirect_uri", "https://web.example"),
+            ],
+            "post_logout_redirect_uri",
+        ),
+        (
+            vec![
+                ("id_token_hint", hint),
+                ("post_logout_redirect_uri", "https://spa.example/"),
+            ],
+            "post_logout_redirect_uri",
+        ),
+        (
+            vec![
+                ("id_token_hint", hint),
+                ("post_logout_redirect_uri", "javascript:alert(1)"),
+            ],
+            "post_logout_redirect_uri",
+        ),
+        (
+            vec![("id_token_hint", &spas.id_token), ("post_logout_redirect_uri", BACK)],
+            "post_logout_redirect_uri",
+        ),
         (vec![("post_logout_redirect_uri", BACK)], "id_token_hint"),
-        (vec![("client_id", "web"), ("post_logout_redirect_uri", BACK)], "id_token_hint"),
-        (vec![("id_token_hint", &foreign), ("post_logout_redirect_uri", BACK)], "id_token_hint"),
-        (vec![("id_token_hint", &unsigned), ("post_logout_redirect_uri", BACK)], "id_token_hint"),
+        (
+            vec![("client_id", "web"), ("post_logout_redirect_uri", BACK)],
+            "id_token_hint",
+        ),
+        (
+            vec![("id_token_hint", &foreign), ("post_logout_redirect_uri", BACK)],
+            "id_token_hint",
+        ),
+        (
+            vec![("id_token_hint", &unsigned), ("post_logout_redirect_uri", BACK)],
+            "id_token_hint",
+        ),
         (vec![("id_token_hint", "x")], "id_token_hint"),
         (vec![("id_token_hint", tokens.access_token.as_str())], "id_token_hint"),
         (vec![("id_token_hint", hint), ("client_id", "spa")], "client_id"),
     ] {
-        let sentence = browser.get(&path(&asked)).await.expect_error_page(400, "invalid_request");
+        let sentence = browser
+            .get(&path(&asked))
+            .await
+            .expect_error_page(400, "invalid_request");
         assert!(sentence.contains(names), "{asked:?}: {sentence}");
     }
     let twice = format!("/connect/logout?id_token_hint={hint}&id_token_hint={hint}");
@@ -124,12 +194,28 @@ async fn an_expired_hint_and_one_that_names_the_client_still_count() {
 async fn nobody_is_signed_out_without_being_asked() {
     let app = TestApp::start().await;
     let (mut browser, tokens) = signed_in(&app).await;
-    browser.open(&path(&[("id_token_hint", &tokens.id_token)])).await.expect_page("id=\"logout-confirm\"");
+    browser
+        .open(&path(&[("id_token_hint", &tokens.id_token)]))
+        .await
+        .expect_page("id=\"logout-confirm\"");
     expect_signed_in(&mut browser).await;
     // A forged post has no token of this browser.
-    browser.post("/logout", &fields([("action", "logout")])).await.expect_error_page(400, "invalid_request");
-    let others = app.signed_in(BOB).await.get("/logout").await.expect_html(200).form("logout-confirm").fields;
-    browser.post("/logout", &others).await.expect_error_page(400, "invalid_request");
+    browser
+        .post("/logout", &fields([("action", "logout")]))
+        .await
+        .expect_error_page(400, "invalid_request");
+    let others = app
+        .signed_in(BOB)
+        .await
+        .get("/logout")
+        .await
+        .expect_html(200)
+        .form("logout-confirm")
+        .fields;
+    browser
+        .post("/logout", &others)
+        .await
+        .expect_error_page(400, "invalid_request");
     expect_signed_in(&mut browser).await;
 }
 
@@ -137,23 +223,35 @@ async fn nobody_is_signed_out_without_being_asked() {
 async fn cancel_keeps_the_session_and_forgets_the_relying_party() {
     let app = TestApp::start().await;
     let (mut browser, tokens) = signed_in(&app).await;
-    let asked = [("id_token_hint", tokens.id_token.as_str()), ("post_logout_redirect_uri", BACK)];
+    let asked = [
+        ("id_token_hint", tokens.id_token.as_str()),
+        ("post_logout_redirect_uri", BACK),
+    ];
     let page = browser.open(&path(&asked)).await.expect_page("id=\"logout-confirm\"");
     assert!(page.has("Web application"));
     browser.press(&page, "logout-cancel").await.expect_status(200);
     expect_signed_in(&mut browser).await;
     let page = browser.open("/logout").await.expect_page("id=\"logout-confirm\"");
     assert!(!page.has("Web application"));
-    browser.press(&page, "logout-confirm").await.expect_page("id=\"logged-out\"");
+    browser
+        .press(&page, "logout-confirm")
+        .await
+        .expect_page("id=\"logged-out\"");
 }
 
 #[tokio::test]
 async fn a_later_request_replaces_an_earlier_one() {
     let app = TestApp::start().await;
     let (mut browser, tokens) = signed_in(&app).await;
-    let asked = [("id_token_hint", tokens.id_token.as_str()), ("post_logout_redirect_uri", BACK), ("state", "old")];
+    let asked = [
+        ("id_token_hint", tokens.id_token.as_str()),
+        ("post_logout_redirect_uri", BACK),
+        ("state", "old"),
+    ];
     browser.open(&path(&asked)).await.expect_page("id=\"logout-confirm\"");
-    confirm(&mut browser, &[("state", "new")]).await.expect_page("id=\"logged-out\"");
+    confirm(&mut browser, &[("state", "new")])
+        .await
+        .expect_page("id=\"logged-out\"");
 }
 
 #[tokio::test]
@@ -161,18 +259,32 @@ async fn who_is_not_signed_in_goes_straight_on() {
     let app = TestApp::start().await;
     let tokens = app.tokens(ALICE, WEB).await;
     let mut browser = app.browser();
-    let asked = [("id_token_hint", tokens.id_token.as_str()), ("post_logout_redirect_uri", BACK), ("state", STATE)];
-    assert_eq!(browser.get(&path(&asked)).await.expect_redirect(), format!("{BACK}?state={STATE}"));
+    let asked = [
+        ("id_token_hint", tokens.id_token.as_str()),
+        ("post_logout_redirect_uri", BACK),
+        ("state", STATE),
+    ];
+    assert_eq!(
+        browser.get(&path(&asked)).await.expect_redirect(),
+        format!("{BACK}?state={STATE}")
+    );
     browser.open("/connect/logout").await.expect_page("id=\"logged-out\"");
     browser.open("/logout").await.expect_page("id=\"logged-out\"");
-    browser.post("/logout", &fields([("action", "logout")])).await.expect_redirect_to("/logged-out");
+    browser
+        .post("/logout", &fields([("action", "logout")]))
+        .await
+        .expect_redirect_to("/logged-out");
 }
 
 #[tokio::test]
 async fn a_posted_request_works_with_and_without_the_cookie() {
     let app = TestApp::start().await;
     let (mut browser, tokens) = signed_in(&app).await;
-    let form = fields([("id_token_hint", tokens.id_token.as_str()), ("post_logout_redirect_uri", BACK), ("state", STATE)]);
+    let form = fields([
+        ("id_token_hint", tokens.id_token.as_str()),
+        ("post_logout_redirect_uri", BACK),
+        ("state", STATE),
+    ]);
     let reply = app.call(Method::POST, "/connect/logout").form(&form).send().await;
     let location = reply.expect_redirect();
     assert!(location.starts_with("/connect/logout?"), "{location}");

@@ -16,7 +16,14 @@ async fn every_page_has_every_security_header_and_no_inline_script_or_style() {
     }
     for page in pages {
         let page = page.expect_html(200);
-        for forbidden in ["<script", "<style", " style=\"", " onclick", "javascript:", "http-equiv"] {
+        for forbidden in [
+            "<script",
+            "<style",
+            " style=\"",
+            " onclick",
+            "javascript:",
+            "http-equiv",
+        ] {
             assert!(!page.has(forbidden), "{forbidden}: {}", page.text);
         }
     }
@@ -50,7 +57,10 @@ async fn hostile_text_in_an_address_is_never_markup() {
         format!("/{hostile}"),
     ] {
         let text = app.browser().get(&path).await.text();
-        assert!(!text.contains("<script>alert") && !text.contains('\u{202e}'), "{path}: {text}");
+        assert!(
+            !text.contains("<script>alert") && !text.contains('\u{202e}'),
+            "{path}: {text}"
+        );
     }
 }
 
@@ -58,7 +68,12 @@ async fn hostile_text_in_an_address_is_never_markup() {
 async fn addresses_with_a_query_that_cannot_be_read_are_error_pages() {
     let app = TestApp::start().await;
     let mut browser = app.signed_in(ALICE).await;
-    for path in ["/login?request=a&request=b", "/consent?request=a&request=b", "/account?done=a&done=b", "/login?request=%ff"] {
+    for path in [
+        "/login?request=a&request=b",
+        "/consent?request=a&request=b",
+        "/account?done=a&done=b",
+        "/login?request=%ff",
+    ] {
         let reply = browser.get(path).await;
         assert!(matches!(reply.status, 200 | 400), "{path}: {}", reply.status);
         let status = reply.status;
@@ -76,7 +91,12 @@ async fn a_form_that_cannot_be_read_is_an_error_page() {
             ("application/x-www-form-urlencoded", "x=%ff".to_owned()),
             ("application/x-www-form-urlencoded", format!("x={}", "y".repeat(70_000))),
         ] {
-            let reply = app.call(Method::POST, path).header("accept", "text/html").raw(kind, body).send().await;
+            let reply = app
+                .call(Method::POST, path)
+                .header("accept", "text/html")
+                .raw(kind, body)
+                .send()
+                .await;
             assert!([400, 413].contains(&reply.status), "{path}: {}", reply.status);
             let status = reply.status;
             reply.expect_error_page(status, "invalid_request");
@@ -87,7 +107,15 @@ async fn a_form_that_cannot_be_read_is_an_error_page() {
 #[tokio::test]
 async fn methods_that_a_page_does_not_take_are_refused() {
     let app = TestApp::start().await;
-    for path in ["/", "/login", "/consent", "/logout", "/account", "/logged-out", "/connect/logout"] {
+    for path in [
+        "/",
+        "/login",
+        "/consent",
+        "/logout",
+        "/account",
+        "/logged-out",
+        "/connect/logout",
+    ] {
         for method in [Method::PUT, Method::DELETE] {
             let reply = app.call(method, path).header("accept", "text/html").send().await;
             assert!(reply.header("allow").is_some(), "{path}");
@@ -106,7 +134,11 @@ async fn the_style_sheet_is_served_under_the_address_that_pages_name() {
     assert!(reply.header("cache-control").unwrap().contains("immutable"));
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
     let etag = reply.header("etag").unwrap();
-    app.call(Method::GET, &href).header("if-none-match", etag).send().await.expect_status(304);
+    app.call(Method::GET, &href)
+        .header("if-none-match", etag)
+        .send()
+        .await
+        .expect_status(304);
     app.get("/assets/nothing.css").await.expect_status(404);
     app.get("/assets/..%2f..%2fCargo.toml").await.expect_status(404);
 }
@@ -114,7 +146,21 @@ async fn the_style_sheet_is_served_under_the_address_that_pages_name() {
 #[tokio::test]
 async fn every_reply_has_a_request_id() {
     let app = TestApp::start().await;
-    for path in ["/", "/login", "/oauth2/token", "/oauth2/jwks", "/nothing", "/userinfo", "/assets/app.css"] {
-        assert!(app.get(path).await.header("x-request-id").is_some_and(|id| !id.is_empty()), "{path}");
+    for path in [
+        "/",
+        "/login",
+        "/oauth2/token",
+        "/oauth2/jwks",
+        "/nothing",
+        "/userinfo",
+        "/assets/app.css",
+    ] {
+        assert!(
+            app.get(path)
+                .await
+                .header("x-request-id")
+                .is_some_and(|id| !id.is_empty()),
+            "{path}"
+        );
     }
 }

@@ -53,7 +53,12 @@ async fn both_doors_share_the_counter() {
 #[tokio::test]
 async fn spellings_of_one_name_share_the_counter() {
     let app = TestApp::start().await;
-    for (n, name) in ["alice", "ALICE", " Alice ", "aLiCe"].iter().cycle().take(11).enumerate() {
+    for (n, name) in ["alice", "ALICE", " Alice ", "aLiCe"]
+        .iter()
+        .cycle()
+        .take(11)
+        .enumerate()
+    {
         let status = app.password(CONSOLE, name, "wrong").await.status;
         assert_eq!(status, if n < 10 { 400 } else { 429 }, "attempt {}", n + 1);
     }
@@ -121,15 +126,22 @@ async fn a_device_cookie_for_another_account_or_a_forged_one_does_not_help() {
         guess(&app).await;
     }
     let mut browser = app.browser();
-    browser.cookies.insert("hexgate_device".into(), bobs.cookies["hexgate_device"].clone());
+    browser
+        .cookies
+        .insert("hexgate_device".into(), bobs.cookies["hexgate_device"].clone());
     assert_eq!(guess_at_the_page(&mut browser).await, 429);
-    browser.cookies.insert("hexgate_device".into(), format!("{}x", bobs.cookies["hexgate_device"]));
+    browser
+        .cookies
+        .insert("hexgate_device".into(), format!("{}x", bobs.cookies["hexgate_device"]));
     assert_eq!(guess_at_the_page(&mut browser).await, 429);
 }
 
 #[tokio::test]
 async fn an_exempt_name_is_never_throttled() {
-    let app = TestApp::builder().config(|config| config.login.throttle_exempt = vec!["Alice".into()]).start().await;
+    let app = TestApp::builder()
+        .config(|config| config.login.throttle_exempt = vec!["Alice".into()])
+        .start()
+        .await;
     for _ in 0..15 {
         assert_eq!(guess(&app).await, 400);
     }
