@@ -147,7 +147,7 @@ impl Foundation {
     /// # Errors
     /// The provider's keys cannot be loaded.
     pub async fn check_provider(&self, config: &Config) -> anyhow::Result<String> {
-        let keys = provider_keys(config)?;
+        let keys = provider_keys(config, provider_client(config)?);
         keys.refresh().await?;
         Ok(format!("{} publishes keys", config.auth.issuer))
     }
@@ -217,13 +217,9 @@ fn provider_client(config: &Config) -> anyhow::Result<reqwest::Client> {
     Ok(builder.build()?)
 }
 
-fn provider_keys(config: &Config) -> anyhow::Result<DiscoveredKeys> {
+fn provider_keys(config: &Config, client: reqwest::Client) -> DiscoveredKeys {
     let refresh = Duration::from_secs(config.auth.jwks_refresh_s);
-    Ok(DiscoveredKeys::new(
-        config.auth.issuer.clone(),
-        provider_client(config)?,
-        refresh,
-    ))
+    DiscoveredKeys::new(config.auth.issuer.clone(), client, refresh)
 }
 
 /// The gateway, ready to be served: by listeners, or by a test.
@@ -256,7 +252,8 @@ impl Gateway {
         };
         let store = Arc::new(SqlUsage::new(foundation.db.clone()));
         let journal = Arc::new(Journal::open(options, store, entropy.as_ref()).context("usage.journal_dir")?);
-        let keys = Arc::new(provider_keys(config)?);
+        let provider = provider_client(config)?;
+        let keys = Arc::new(provider_keys(config, provider.clone()));
         let revocations = Arc::new(Revocations::default());
         let credential = match config.auth.client().context("auth.client_secret_file")? {
             Some((client_id, client_secret)) => FeedCredential::Client {
@@ -268,7 +265,7 @@ impl Gateway {
         let feed = HttpRevocationFeed::new(
             config.auth.issuer.clone(),
             &entropy.id(),
-            provider_client(config)?,
+            provider,
             credential,
             keys.clone(),
         );

@@ -56,13 +56,15 @@ impl Revocations {
 
     fn note(&self, error: Option<FeedError>) {
         let mut slot = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        // A change is worth a line, not each of a series of equal results.
         if *slot != error {
-            match &error {
-                Some(error) => tracing::warn!(
+            if let Some(error) = &error {
+                tracing::warn!(
                     %error,
                     "revocations do not arrive; tokens are still verified, revoked ones live until they expire"
-                ),
-                None => tracing::info!("revocations arrive again"),
+                );
+            } else {
+                tracing::info!("revocations arrive again");
             }
         }
         *slot = error;

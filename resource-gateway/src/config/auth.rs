@@ -101,6 +101,7 @@ impl AuthConfig {
 }
 
 /// Defaults are printed in the reference page; a secret never is.
+#[expect(clippy::ref_option, reason = "serde passes fields by reference")]
 fn masked<S: Serializer>(secret: &Option<SecretString>, to: S) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(|_| "[redacted]").serialize(to)
 }

@@ -46,14 +46,15 @@ impl Call {
             Some(_) => return Err(wrong("stream", "must be true or false")),
         };
         let estimated_input = check_input(capability, &object)?;
-        let usage = usage_option(&object)?;
+        // Without a stream there is no usage chunk to ask for.
+        let usage = if stream { usage_option(&object)? } else { None };
         Ok(Self {
             model: name,
             stream,
             include_usage: usage.is_none(),
             estimated_input,
             model_at: model.range.clone(),
-            usage_edit: usage.filter(|_| stream),
+            usage_edit: usage,
             body: body.clone(),
         })
     }
@@ -270,7 +271,7 @@ mod tests {
             (r#"{"model":"m","messages":["x"]}"#, Some("messages")),
             (r#"{"model":"m","messages":[],"stream":"yes"}"#, Some("stream")),
             (
-                r#"{"model":"m","messages":[],"stream_options":7}"#,
+                r#"{"model":"m","messages":[],"stream":true,"stream_options":7}"#,
                 Some("stream_options"),
             ),
             (r#"{"model":"m","model":"n","messages":[]}"#, Some("model")),

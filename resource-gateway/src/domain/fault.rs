@@ -93,17 +93,17 @@ impl FaultClass {
 /// The vendor's own words, as far as a caller may see them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VendorWords {
-    pub message: Option<String>,
-    pub param: Option<String>,
-    pub code: Option<String>,
+    pub message: Option<Box<str>>,
+    pub param: Option<Box<str>>,
+    pub code: Option<Box<str>>,
 }
 
 /// When to try again, as the vendor said it. Passed on as it came: without it callers come back in storms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RetryHints {
-    pub retry_after: Option<String>,
-    pub retry_after_ms: Option<String>,
-    pub should_retry: Option<String>,
+    pub retry_after: Option<Box<str>>,
+    pub retry_after_ms: Option<Box<str>>,
+    pub should_retry: Option<Box<str>>,
 }
 
 /// A vendor's failure.
@@ -139,8 +139,8 @@ impl Fault {
     /// What the caller is told. What the caller did wrong comes in the vendor's words; what went wrong at the vendor or with
     /// our account there comes in ours, since the vendor's may name hosts, accounts and keys.
     pub fn to_public(&self) -> PublicError {
-        let known = |code: &str| self.words.code.clone().unwrap_or_else(|| code.to_owned());
-        let said = |otherwise: &str| self.words.message.clone().unwrap_or_else(|| otherwise.to_owned());
+        let known = |code: &str| self.words.code.clone().unwrap_or_else(|| code.into());
+        let said = |otherwise: &str| self.words.message.clone().unwrap_or_else(|| otherwise.into());
         let (status, kind, code, message) = match self.class {
             FaultClass::InvalidRequest => (
                 self.status.filter(|status| (400..500).contains(status)).unwrap_or(400),
@@ -168,14 +168,14 @@ impl Fault {
             FaultClass::RateLimit => (
                 429,
                 ErrorKind::RateLimit,
-                Some("rate_limit_exceeded".to_owned()),
-                "The provider's rate limit is reached. Try again later.".to_owned(),
+                Some("rate_limit_exceeded".into()),
+                "The provider's rate limit is reached. Try again later.".into(),
             ),
             FaultClass::QuotaExceeded => (
                 429,
                 ErrorKind::Quota,
-                Some("insufficient_quota".to_owned()),
-                "The gateway's quota at the provider is used up.".to_owned(),
+                Some("insufficient_quota".into()),
+                "The gateway's quota at the provider is used up.".into(),
             ),
             FaultClass::Overloaded => ours(
                 503,
@@ -198,7 +198,7 @@ impl Fault {
         let mut hints = self.hints.clone();
         if matches!(self.class, FaultClass::Authentication | FaultClass::Permission) {
             // The SDKs retry every 5xx; an operator has to act before this one goes away.
-            hints.should_retry = Some("false".to_owned());
+            hints.should_retry = Some("false".into());
         }
         PublicError {
             status,
@@ -211,8 +211,8 @@ impl Fault {
     }
 }
 
-fn ours(status: u16, code: &str, message: &str) -> (u16, ErrorKind, Option<String>, String) {
-    (status, ErrorKind::Upstream, Some(code.to_owned()), message.to_owned())
+fn ours(status: u16, code: &str, message: &str) -> (u16, ErrorKind, Option<Box<str>>, Box<str>) {
+    (status, ErrorKind::Upstream, Some(code.into()), message.into())
 }
 
 /// `type` of an error object: a fixed vocabulary.
@@ -247,18 +247,18 @@ impl ErrorKind {
 pub struct PublicError {
     pub status: u16,
     pub kind: ErrorKind,
-    pub code: Option<String>,
-    pub message: String,
-    pub param: Option<String>,
+    pub code: Option<Box<str>>,
+    pub message: Box<str>,
+    pub param: Option<Box<str>>,
     pub hints: RetryHints,
 }
 
 impl PublicError {
-    pub fn new(status: u16, kind: ErrorKind, code: &str, message: impl Into<String>) -> Self {
+    pub fn new(status: u16, kind: ErrorKind, code: &str, message: impl Into<Box<str>>) -> Self {
         Self {
             status,
             kind,
-            code: Some(code.to_owned()),
+            code: Some(code.into()),
             message: message.into(),
             param: None,
             hints: RetryHints::default(),
@@ -266,10 +266,10 @@ impl PublicError {
     }
 
     /// 400 with the name of the field that is wrong.
-    pub fn invalid(param: Option<&str>, code: &str, message: impl Into<String>) -> Self {
+    pub fn invalid(param: Option<&str>, code: &str, message: impl Into<Box<str>>) -> Self {
         let error = Self::new(400, ErrorKind::InvalidRequest, code, message);
         Self {
-            param: param.map(str::to_owned),
+            param: param.map(Into::into),
             ..error
         }
     }
@@ -318,7 +318,7 @@ mod tests {
                 (status, Some(code)),
                 "{upstream}"
             );
-            let own_words = public.message == "vendor's words";
+            let own_words = &*public.message == "vendor's words";
             assert_eq!(own_words, matches!(upstream, 400 | 404 | 409 | 413 | 422), "{upstream}");
         }
     }

@@ -85,20 +85,19 @@ fn find<'n>(text: &str, tokens: &'n [String]) -> Result<Place<'n>, Misfit> {
         }
         let object = JsonObject::parse(trimmed.as_bytes())
             .map_err(|_| Misfit::NoPlace("lies within something that is not an object"))?;
-        match object
+        let member = object
             .get(token)
-            .map_err(|_| Misfit::Ambiguous("stands in the body twice"))?
-        {
-            Some(member) => (start, end) = (start + member.range.start, start + member.range.end),
-            None => {
-                let names = tokens.get(depth..).unwrap_or_default();
-                return Ok(Place::Missing {
-                    at: start + 1,
-                    first: object.members().is_empty(),
-                    names,
-                });
-            }
-        }
+            .map_err(|_| Misfit::Ambiguous("stands in the body twice"))?;
+        let Some(member) = member else {
+            let names = tokens.get(depth..).unwrap_or_default();
+            let first = object.members().is_empty();
+            return Ok(Place::Missing {
+                at: start + 1,
+                first,
+                names,
+            });
+        };
+        (start, end) = (start + member.range.start, start + member.range.end);
     }
     Ok(Place::At { start, end })
 }

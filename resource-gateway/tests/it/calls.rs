@@ -229,7 +229,7 @@ async fn requests_of_a_wrong_form_are_refused_in_openais_words() {
 async fn the_body_limit_is_exact_however_the_body_comes() {
     const LIMIT: usize = 50_000;
     let world = Running::start_with(crate::stub_issuer::StubIssuer::start().await, |config| {
-        config.limits.max_body_bytes = LIMIT
+        config.limits.max_body_bytes = LIMIT;
     })
     .await;
     let sized = |size: usize| {

@@ -58,9 +58,10 @@ fn documents(vendor: &StubVendor) -> String {
         vendor.url
     );
     let mut interface = |name: &str, vendor: &str, model: &str, more: &str| {
-        text.push_str(&format!(
+        let entry = format!(
             "[[interface]]\nname = \"{name}\"\ncapability = \"chat\"\nroutes = [{{ vendor = \"{vendor}\", model = \"{model}\" }}]\n{more}\n"
-        ));
+        );
+        text.push_str(&entry);
     };
     for model in MODELS {
         interface(model, "stub", model, "");

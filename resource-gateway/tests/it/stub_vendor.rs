@@ -189,10 +189,10 @@ fn streamed(model: &str, body: &Value, watch: Watch) -> Response {
         "no-done" => parts.extend([FINISH.into(), usage.into()]),
         "malformed" => parts.push("data: {\"id\":\n\n".into()),
         "in-band" => {
-            parts.push("data: {\"error\":{\"message\":\"no at secret-host-7\",\"type\":\"server_error\"}}\n\n".into())
+            parts.push("data: {\"error\":{\"message\":\"no at secret-host-7\",\"type\":\"server_error\"}}\n\n".into());
         }
         "in-band-first" => {
-            parts = vec!["data: {\"error\":{\"message\":\"no at secret-host-7\",\"code\":503}}\n\n".into()]
+            parts = vec!["data: {\"error\":{\"message\":\"no at secret-host-7\",\"code\":503}}\n\n".into()];
         }
         "stall" => pause = Duration::from_mins(1),
         "slow" => {

@@ -8,7 +8,6 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
-use http_body_util::Full;
 use service_kit::RequestContext;
 
 use super::{
@@ -67,7 +66,7 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
     let caller = caller::authenticate(app, &head.headers).await?;
     caller.check_capability(capability).map_err(|denied| {
         app.meters.refused(crate::application::meters::Refusal::Scope);
-        caller::deny(app, &denied)
+        Box::new(caller::deny(app, &denied))
     })?;
     request_body::check_json(&head.headers).map_err(refuse)?;
     let body = request_body::read(body, app.max_body_bytes).await.map_err(refuse)?;
@@ -88,21 +87,20 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
     };
     match app.invoke.run(invocation).await {
         Ok(reply) => Ok(respond(reply)),
-        Err(InvokeError::Denied(denied)) => Err(caller::deny(app, &denied)),
+        Err(InvokeError::Denied(denied)) => Err(Box::new(caller::deny(app, &denied))),
         Err(InvokeError::Error(error)) => Err(refuse(error.into())),
     }
 }
 
 fn respond(reply: Reply) -> Response {
     let (body, content_type) = match reply {
-        Reply::Whole(bytes) => (Body::new(Full::new(bytes)), "application/json"),
+        Reply::Whole(bytes) => (Body::from(bytes), "application/json"),
         Reply::Stream(stream) => (Body::new(*stream), "text/event-stream; charset=utf-8"),
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // Answers are for one caller; and a proxy that gathers a stream before it passes it on spoils it.
+    // Answers are for one caller, and nobody on the way keeps them.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }

@@ -27,25 +27,31 @@ pub(super) async fn authenticate(app: &AppState, headers: &HeaderMap) -> Result<
             app.meters.refused(Refusal::NoToken);
             let message = "An access token is needed: Authorization: Bearer TOKEN.";
             // RFC 6750 §3.1: without credentials no error code.
-            return Err(challenge(app, 401, None, None, error(401, "missing_token", message)));
+            return Err(Box::new(challenge(
+                app,
+                401,
+                None,
+                None,
+                error(401, "missing_token", message),
+            )));
         }
         Err(reason) => {
             app.meters.refused(Refusal::BadToken);
             let code = Some((BearerErrorCode::InvalidRequest, reason));
-            return Err(challenge(
+            return Err(Box::new(challenge(
                 app,
                 400,
                 code,
                 None,
                 PublicError::invalid(None, "invalid_request", reason),
-            ));
+            )));
         }
     };
     match app.verify_token.verify(token).await {
         Ok(caller) => Ok(caller),
         Err(TokenError::NotReady) => {
             let mut error = PublicError::new(503, ErrorKind::Server, "not_ready", "Tokens cannot be verified yet.");
-            error.hints.retry_after = Some("1".to_owned());
+            error.hints.retry_after = Some("1".into());
             Err(Box::new(GatewayError(error).into_response()))
         }
         Err(fault) => {
@@ -56,13 +62,19 @@ pub(super) async fn authenticate(app: &AppState, headers: &HeaderMap) -> Result<
             let reason = fault.to_string();
             let message = format!("The access token is not accepted: {reason}.");
             let code = Some((BearerErrorCode::InvalidToken, reason.as_str()));
-            Err(challenge(app, 401, code, None, error(401, "invalid_token", &message)))
+            Err(Box::new(challenge(
+                app,
+                401,
+                code,
+                None,
+                error(401, "invalid_token", &message),
+            )))
         }
     }
 }
 
 /// The answer for a caller who may not do what it asks for.
-pub(super) fn deny(app: &AppState, denied: &Denied) -> Box<Response> {
+pub(super) fn deny(app: &AppState, denied: &Denied) -> Response {
     let (scope, code, message) = match denied {
         Denied::Scope(scope) => (
             Some(scope.as_str()),
@@ -100,7 +112,7 @@ fn challenge(
     error: Option<(BearerErrorCode, &str)>,
     scope: Option<&str>,
     body: PublicError,
-) -> Box<Response> {
+) -> Response {
     let challenge = BearerChallenge {
         realm: None,
         error,
@@ -111,7 +123,7 @@ fn challenge(
     if let Ok(value) = HeaderValue::from_str(&challenge.to_header()) {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
     }
-    Box::new(response)
+    response
 }
 
 /// The bearer token of the header (RFC 6750 §2.1); tokens in URLs and bodies are not looked for (§2.2, §2.3 are not offered).

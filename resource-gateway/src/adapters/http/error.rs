@@ -32,7 +32,7 @@ impl IntoResponse for GatewayError {
             (HeaderName::from_static("retry-after-ms"), error.hints.retry_after_ms),
             (HeaderName::from_static("x-should-retry"), error.hints.should_retry),
         ] {
-            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
                 headers.insert(name, value);
             }
         }

@@ -85,7 +85,10 @@ impl HttpRevocationFeed {
             Err(KeysError::NotLoaded) => return Err(FeedError::Unavailable("no keys are known yet".to_owned())),
             // Unknown keys have been asked for by then, so it will never hold; it must not keep the events after it away.
             Err(KeysError::Invalid) => {
-                tracing::error!(event.id = id, "a security event's signature does not hold; the event is passed over");
+                tracing::error!(
+                    event.id = id,
+                    "a security event's signature does not hold; the event is passed over"
+                );
                 return Ok(SecurityEvent { id, event: None });
             }
         };

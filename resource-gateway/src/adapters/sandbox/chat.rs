@@ -130,7 +130,7 @@ pub(super) fn answer(body: &[u8], tokenizer: &Tokenizer, created: i64) -> Result
             "logprobs": null, "finish_reason": written.finish_reason})
     };
     let mut reply = frame.envelope("chat.completion", (0..choices).map(choice).collect());
-    reply["usage"] = usage;
+    set_usage(&mut reply, usage);
     Ok(Answer::Whole(reply))
 }
 
@@ -216,6 +216,12 @@ fn count_prompt(messages: &[Message], tokenizer: &Tokenizer) -> usize {
     messages.iter().map(count).sum::<usize>() + 3
 }
 
+fn set_usage(reply: &mut Value, usage: Value) {
+    if let Some(members) = reply.as_object_mut() {
+        members.insert("usage".to_owned(), usage);
+    }
+}
+
 /// What all parts of an answer have in common.
 struct Frame {
     id: String,
@@ -235,7 +241,7 @@ impl Frame {
         let mut push = |choices: Vec<Value>, usage: Option<Value>| {
             let mut event = self.envelope("chat.completion.chunk", choices);
             if wants_usage {
-                event["usage"] = usage.unwrap_or_default();
+                set_usage(&mut event, usage.unwrap_or_default());
             }
             events.push(event);
         };

@@ -110,7 +110,9 @@ fn embed(tokens: &[u32], dimensions: usize) -> Vec<f32> {
     }
     let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
     if length > 0.0 {
-        vector.iter_mut().for_each(|number| *number /= length);
+        for number in &mut vector {
+            *number /= length;
+        }
     } else if let Some(first) = vector.first_mut() {
         // Everything cancelled out; a vector of length 1 is promised all the same.
         *first = 1.0;

@@ -72,7 +72,7 @@ pub(super) const INSERT_USAGE: Sql = sql!(
          value->>'interface', value->>'capability', value->>'vendor', value->>'model', value->>'state', \
          value->>'stream', value->>'input_tokens', value->>'output_tokens', value->>'cached_input_tokens', \
          value->>'reasoning_tokens', value->>'estimated', value->>'attempts', value->>'duration_ms', \
-         value->>'first_byte_ms' FROM json_each(?) WHERE true ON CONFLICT (request_id) DO NOTHING"
+         value->>'first_byte_ms' FROM jsonb_each(?) WHERE true ON CONFLICT (request_id) DO NOTHING"
     ),
     postgres: concat!(
         "INSERT INTO usage_record (", usage_columns!(), ") SELECT ", usage_columns!(), " FROM json_to_recordset(CAST(? AS json)) \

@@ -27,7 +27,9 @@ impl RequestBody {
         let length: usize = pieces.iter().map(Bytes::len).sum();
         let pieces = if length < JOIN_BELOW {
             let mut joined = BytesMut::with_capacity(length);
-            pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+            for piece in &pieces {
+                joined.extend_from_slice(piece);
+            }
             VecDeque::from([joined.freeze()])
         } else {
             pieces.into()

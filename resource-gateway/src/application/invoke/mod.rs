@@ -33,6 +33,7 @@ use crate::{
         ids::RequestId,
         interface::{Capability, Interface, Route},
         plan::order_routes,
+        snapshot::Snapshot,
         usage::{UsageRecord, UsageState},
     },
     ports::{
@@ -108,29 +109,7 @@ impl Invoke {
     pub async fn run(&self, invocation: Invocation) -> Result<Reply, InvokeError> {
         let snapshot = self.snapshots.current();
         let capability = invocation.capability;
-        let call = Call::read(capability, invocation.body.clone())?;
-        let interface = snapshot
-            .find_interface(&call.model)
-            .filter(|interface| interface.enabled.is_on() && interface.capability == capability)
-            .ok_or_else(|| unknown_model(&call.model, Some(capability)))?;
-        if let Err(denied) = invocation.caller.check_interface(interface) {
-            self.meters.refused(refusal_of(&denied));
-            self.reject(&invocation, interface, call.stream);
-            return Err(InvokeError::Denied(denied));
-        }
-        let asked_to_stream = call.stream;
-        let call = call.shaped_by(capability, interface.field_rules()).inspect_err(|_| {
-            self.reject(&invocation, interface, asked_to_stream);
-        })?;
-        self.usage.admit().map_err(|error| {
-            tracing::error!(request.id = %invocation.request_id, %error, "calls are refused: usage cannot be recorded");
-            PublicError::new(
-                503,
-                ErrorKind::Server,
-                "usage_unavailable",
-                "The gateway cannot account for calls now.",
-            )
-        })?;
+        let (interface, call) = self.admit(&invocation, &snapshot)?;
         let vendors = self.registry.bind(&snapshot);
         let usable = |route: &Route| {
             vendors
@@ -138,7 +117,7 @@ impl Invoke {
                 .is_some_and(|v| v.codec(capability).is_some())
         };
         let order = order_routes(&interface.routes, usable, || self.chance());
-        let record = new_record(&invocation, interface, call.stream);
+        let record = new_record(&invocation, &interface, call.stream);
         let mut settlement = Settlement::open(
             record,
             call.estimated_input,
@@ -162,7 +141,7 @@ impl Invoke {
         };
         loop {
             settlement.attempt(&way.vendor.name, &way.route.model);
-            let fault = match self.attempt(&invocation, interface, &call, &way).await {
+            let fault = match self.attempt(&invocation, &interface, &call, &way).await {
                 Ok(Answer::Whole { body, progress }) => {
                     settlement.note(progress);
                     settlement.first_byte();
@@ -189,6 +168,31 @@ impl Invoke {
                 }
             };
         }
+    }
+
+    /// Everything that may turn a call away before a vendor hears of it.
+    fn admit(&self, invocation: &Invocation, snapshot: &Snapshot) -> Result<(Arc<Interface>, Call), InvokeError> {
+        let capability = invocation.capability;
+        let call = Call::read(capability, invocation.body.clone())?;
+        let interface = snapshot
+            .find_interface(&call.model)
+            .filter(|interface| interface.enabled.is_on() && interface.capability == capability)
+            .ok_or_else(|| unknown_model(&call.model, Some(capability)))?;
+        if let Err(denied) = invocation.caller.check_interface(interface) {
+            self.meters.refused(refusal_of(&denied));
+            self.reject(invocation, interface, call.stream);
+            return Err(InvokeError::Denied(denied));
+        }
+        let asked_to_stream = call.stream;
+        let call = call.shaped_by(capability, interface.field_rules()).inspect_err(|_| {
+            self.reject(invocation, interface, asked_to_stream);
+        })?;
+        self.usage.admit().map_err(|error| {
+            tracing::error!(request.id = %invocation.request_id, %error, "calls are refused: usage cannot be recorded");
+            let message = "The gateway cannot account for calls now.";
+            PublicError::new(503, ErrorKind::Server, "usage_unavailable", message)
+        })?;
+        Ok((Arc::clone(interface), call))
     }
 
     /// One call to one vendor, up to the first byte that may go to the caller.
@@ -386,7 +390,7 @@ pub(super) fn unknown_model(name: &str, capability: Option<Capability>) -> Publi
     };
     let error = PublicError::new(404, ErrorKind::InvalidRequest, "model_not_found", message);
     PublicError {
-        param: Some("model".to_owned()),
+        param: Some("model".into()),
         ..error
     }
 }
@@ -394,7 +398,7 @@ pub(super) fn unknown_model(name: &str, capability: Option<Capability>) -> Publi
 fn no_route() -> PublicError {
     PublicError {
         hints: RetryHints {
-            should_retry: Some("false".to_owned()),
+            should_retry: Some("false".into()),
             ..RetryHints::default()
         },
         ..PublicError::new(

@@ -58,9 +58,9 @@ fn words_of(error: &Value) -> VendorWords {
         .or(error.as_str())
         .filter(|message| !message.trim().is_empty());
     VendorWords {
-        message: message.map(|message| message.chars().take(MAX_MESSAGE_CHARS).collect()),
-        param: text(error, "param").map(str::to_owned),
-        code: text(error, "code").filter(|code| is_code(code)).map(str::to_owned),
+        message: message.map(|message| message.chars().take(MAX_MESSAGE_CHARS).collect::<String>().into()),
+        param: text(error, "param").map(Into::into),
+        code: text(error, "code").filter(|code| is_code(code)).map(Into::into),
     }
 }
 
@@ -99,12 +99,7 @@ fn class_of_words(kind: Option<&str>, code: Option<&str>) -> Option<FaultClass> 
 }
 
 fn hints_of(headers: &HeaderMap) -> RetryHints {
-    let header = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(Into::into);
     RetryHints {
         retry_after: header("retry-after"),
         retry_after_ms: header("retry-after-ms"),

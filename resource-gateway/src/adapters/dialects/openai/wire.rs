@@ -156,7 +156,7 @@ impl<'de> Deserialize<'de> for Choice {
                             choice.weight += map.next_value::<TextWeight>()?.0;
                         }
                         ChoiceField::FinishReason => {
-                            choice.finished = map.next_value::<Option<IgnoredAny>>()?.is_some()
+                            choice.finished = map.next_value::<Option<IgnoredAny>>()?.is_some();
                         }
                         ChoiceField::Usage => choice.usage = map.next_value::<Option<Usage>>()?.map(Into::into),
                         ChoiceField::Other => {
