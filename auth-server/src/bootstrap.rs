@@ -1,12 +1,19 @@
 //! The composition root: the only place that picks adapters.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use axum::Router;
 use serde_json::json;
 use service_kit::{
-    BoundListener, Clock, Entropy, SystemClock, SystemEntropy, Tasks, TlsConfig,
+    BoundListener, Clock, Entropy, SystemClock, SystemEntropy, Tasks, Timestamp, TlsConfig,
     config::{ConfigError, Settings as _},
     health::Management,
     tasks::termination_signal,
@@ -29,9 +36,11 @@ use crate::{
         authenticate_client::{AuthenticateClient, ClientDirectory, ClientSecrets},
         authorize::Authorize,
         client_credentials::ClientCredentials,
+        end_grant::EndGrant,
         exchange_code::ExchangeCode,
         introspect::Introspect,
         issue::TokenIssuer,
+        keep_house::KeepHouse,
         keyring::{KeyFactory, Keyring},
         live_tokens::LiveTokens,
         operate::Operate,
@@ -49,7 +58,7 @@ use crate::{
     config::Config,
     ports::{
         crypto::PasswordHasher,
-        store::{Housekeeping as _, Revisions as _, SigningKeys as _, Transactions as _},
+        store::{Revisions as _, SigningKeys as _, Transactions as _},
     },
 };
 
@@ -57,8 +66,11 @@ use crate::{
 /// fraction of one.
 pub const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 /// How often ended rows are removed, and how many of each kind at a time.
-const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60);
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(15);
 const HOUSEKEEPING_BATCH: u32 = 1000;
+const HOUSEKEEPING_PAUSE: Duration = Duration::from_millis(20);
+/// A node that has not seen what others changed for this long must not be asked: it may honour what was revoked.
+const STALE_AFTER: Duration = Duration::from_secs(10);
 
 /// Where time and randomness come from.
 #[derive(Debug, Clone)]
@@ -222,6 +234,9 @@ pub struct Provider {
     pub foundation: Foundation,
     keyring: Arc<Keyring>,
     clients: ClientDirectory,
+    tasks: Tasks,
+    /// When it was last in step with the store, in microseconds.
+    synced_at: AtomicI64,
 }
 
 impl std::fmt::Debug for Provider {
@@ -251,9 +266,11 @@ impl Provider {
         let keyring = Keyring::load(foundation.store.clone(), clock, foundation.master.clone()).await?;
         let keyring = Arc::new(keyring);
         foundation.revocations.refresh().await?;
+        let synced_at = AtomicI64::new(foundation.ambient.clock.now().as_micros());
         let clients = ClientDirectory::new(foundation.store.clone());
-        let services = services(&foundation, &keyring, &clients)?;
-        Ok(Self { router: http::router(Arc::new(services)), foundation, keyring, clients })
+        let tasks = Tasks::default();
+        let services = services(&foundation, &keyring, &clients, &tasks)?;
+        Ok(Self { router: http::router(Arc::new(services)), foundation, keyring, clients, tasks, synced_at })
     }
 
     /// Notices what other nodes and commands have changed.
@@ -261,6 +278,7 @@ impl Provider {
     /// # Errors
     /// When the store fails; what is known stays in use.
     pub async fn sync(&self, seen: &mut i64) -> anyhow::Result<()> {
+        let begun = self.foundation.ambient.clock.now();
         self.foundation.revocations.refresh().await?;
         let revision = self.foundation.store.current_revision().await?;
         if revision != *seen {
@@ -270,6 +288,7 @@ impl Provider {
         } else if self.keyring.is_stale() {
             self.keyring.reload().await?;
         }
+        self.synced_at.store(begun.as_micros(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -294,24 +313,57 @@ impl Provider {
     }
 
     async fn keep_house(self: Arc<Self>, tasks: Tasks) {
-        let keep = self.foundation.policy.lifetimes.max_access_token;
+        let house = KeepHouse {
+            store: self.foundation.store.clone(),
+            clock: self.foundation.ambient.clock.clone(),
+            keep: self.foundation.policy.lifetimes.max_access_token,
+            batch: HOUSEKEEPING_BATCH,
+            pause: HOUSEKEEPING_PAUSE,
+        };
+        let round = async || {
+            tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
+            house.tidy().await
+        };
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(HOUSEKEEPING_INTERVAL) => {}
+            let tidied = tokio::select! {
+                tidied = round() => tidied,
                 () = tasks.stopping() => return,
+            };
+            if tidied.rows > 0 {
+                tracing::debug!(rows = tidied.rows, "ended rows were removed");
             }
-            let now = self.foundation.ambient.clock.now();
-            match self.foundation.store.delete_expired(now, keep, HOUSEKEEPING_BATCH).await {
-                Ok(0) => {}
-                Ok(rows) => tracing::debug!(rows, "ended rows were removed"),
-                Err(error) => tracing::warn!(%error, "ended rows could not be removed"),
+            for (kind, error) in tidied.failures {
+                tracing::warn!(kind, %error, "ended rows could not be removed");
             }
         }
+    }
+
+    /// When this node last read what other nodes and commands have changed.
+    pub fn synced_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.synced_at.load(Ordering::Relaxed))
+    }
+
+    /// Why the node must not be asked now, if there is a reason.
+    ///
+    /// # Errors
+    /// The reason.
+    pub async fn readiness(&self) -> Result<(), String> {
+        self.foundation.store.ping().await.map_err(|error| error.to_string())?;
+        let age = self.foundation.ambient.clock.now().since(self.synced_at());
+        if age > STALE_AFTER {
+            return Err(format!("changes by other nodes, revocations included, were last read {} s ago", age.as_secs()));
+        }
+        Ok(())
     }
 }
 
 #[expect(clippy::too_many_lines, reason = "one literal per use case; cut in pieces, the wiring would only be harder to see")]
-fn services(foundation: &Foundation, keyring: &Arc<Keyring>, clients: &ClientDirectory) -> anyhow::Result<Services> {
+fn services(
+    foundation: &Foundation,
+    keyring: &Arc<Keyring>,
+    clients: &ClientDirectory,
+    tasks: &Tasks,
+) -> anyhow::Result<Services> {
     let Foundation { store, policy, hasher, secrets, revocations, ambient, master, .. } = foundation;
     let Ambient { clock, entropy } = ambient;
     let refresh = RefreshSecrets::new(master.derive("refresh-token")?);
@@ -324,6 +376,12 @@ fn services(foundation: &Foundation, keyring: &Arc<Keyring>, clients: &ClientDir
     };
     let tokens =
         LiveTokens::new(policy.clone(), keyring.clone(), clients.clone(), revocations.clone(), clock.clone());
+    let end_grant = EndGrant {
+        transactions: store.clone(),
+        revocations: revocations.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+    };
     let sign_out = SignOut {
         policy: policy.clone(),
         clients: clients.clone(),
@@ -368,7 +426,7 @@ fn services(foundation: &Foundation, keyring: &Arc<Keyring>, clients: &ClientDir
             rules: Arc::new(OxideCodeRules),
             issuer: issuer.clone(),
             refresh: refresh.clone(),
-            revocations: revocations.clone(),
+            end_grant: end_grant.clone(),
             clock: clock.clone(),
         },
         rotate_refresh: RotateRefresh {
@@ -376,10 +434,9 @@ fn services(foundation: &Foundation, keyring: &Arc<Keyring>, clients: &ClientDir
             families: store.clone(),
             users: store.clone(),
             sessions: store.clone(),
-            transactions: store.clone(),
+            end_grant: end_grant.clone(),
             issuer: issuer.clone(),
             refresh: refresh.clone(),
-            revocations: revocations.clone(),
             clock: clock.clone(),
         },
         client_credentials: ClientCredentials { issuer: issuer.clone() },
@@ -406,10 +463,11 @@ fn services(foundation: &Foundation, keyring: &Arc<Keyring>, clients: &ClientDir
             transactions: store.clone(),
             refresh,
             revocations: revocations.clone(),
+            end_grant,
             clock: clock.clone(),
         },
         userinfo: Userinfo { tokens, users: store.clone() },
-        poll_events: PollEvents::new(policy.clone(), keyring.clone(), revocations.clone(), clock.clone()),
+        poll_events: PollEvents::new(policy.clone(), keyring.clone(), revocations.clone(), clock.clone(), tasks.clone()),
         account: Account {
             users: store.clone(),
             sessions: store.clone(),
@@ -446,7 +504,7 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
     let public = BoundListener::bind(config.listen, &config.tls).await?;
     let management = BoundListener::bind(config.management_listen, &TlsConfig::default()).await?;
     let (public_address, management_address) = (public.address(), management.address());
-    let tasks = Tasks::default();
+    let tasks = provider.tasks.clone();
     let grace = Duration::from_secs(config.shutdown_grace_s);
     let health = health(&provider, metrics);
     let router = provider.router.clone();
@@ -474,16 +532,19 @@ fn health(provider: &Arc<Provider>, metrics: telemetry::PrometheusHandle) -> Man
         metrics,
         move || {
             let provider = ready.clone();
-            async move { provider.foundation.store.ping().await.map_err(|error| error.to_string()) }
+            async move { provider.readiness().await }
         },
         move || {
             let provider = status.clone();
             async move {
                 let revision = provider.foundation.store.current_revision().await;
+                let age = provider.foundation.ambient.clock.now().since(provider.synced_at());
                 json!({
                     "version": env!("CARGO_PKG_VERSION"),
                     "issuer": provider.foundation.policy.issuer,
                     "revision": revision.ok(),
+                    "synced_at": provider.synced_at().as_seconds(),
+                    "sync_age_ms": u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
                     "revocations": provider.foundation.revocations.feed().len(),
                 })
             }

@@ -2,26 +2,27 @@
 
 use std::sync::Arc;
 
-use oauth_wire::{CodeVerifier, GrantType, Revoked};
+use oauth_wire::{CodeVerifier, GrantType};
 use service_kit::Clock;
 
 use crate::{
     application::{
         authorize::digest,
+        end_grant::EndGrant,
         issue::{Issued, Subject, TokenIssuer},
         policy::Policy,
         refresh_secret::RefreshSecrets,
-        revocations::RevocationLog,
         token_error::TokenError,
     },
     domain::{
         client::Client,
         grant::{CodeGrant, Grant, RefreshFamily},
         ids::GrantId,
+        user::User,
     },
     ports::{
         rules::{CodeRules, PresentedCode},
-        store::{Codes, Sessions, Transactions, Users},
+        store::{Codes, Sessions, StoreError, Transactions, Users},
     },
 };
 
@@ -36,7 +37,7 @@ pub struct ExchangeCode {
     pub rules: Arc<dyn CodeRules>,
     pub issuer: TokenIssuer,
     pub refresh: RefreshSecrets,
-    pub revocations: Arc<RevocationLog>,
+    pub end_grant: EndGrant,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -54,6 +55,8 @@ pub struct CodeExchange {
     pub code_verifier: Option<String>,
 }
 
+const INACTIVE: TokenError = TokenError::InvalidGrant("the account is not active");
+
 impl ExchangeCode {
     /// Exchanges a code. It works once; a second use ends everything that came from the first.
     ///
@@ -64,8 +67,7 @@ impl ExchangeCode {
             return Err(TokenError::UnauthorizedClient("the client may not use authorization_code"));
         }
         let code = self.judge(client, &request).await?;
-        let user = self.users.find_user(&code.grant.user).await?.filter(crate::domain::user::User::is_active);
-        let user = user.ok_or(TokenError::InvalidGrant("the account is not active"))?;
+        let user = self.users.find_user(&code.grant.user).await?.filter(User::is_active).ok_or(INACTIVE)?;
         if let Some(sid) = &code.grant.sid {
             let live = self.sessions.find_live_session(sid, self.clock.now()).await?;
             live.ok_or(TokenError::InvalidGrant("the person has signed out"))?;
@@ -112,18 +114,28 @@ impl ExchangeCode {
         }
         let family = new_family(&self.policy, client, code.grant.clone(), now);
         let mut tx = self.transactions.begin().await?;
+        // First the account, then the code: in the order in which locking an account takes them, so that neither blocks the other.
+        match tx.insert_family(&family, None).await {
+            Ok(true) => {}
+            Ok(false) => return Err(INACTIVE),
+            // Another redemption of this code was faster.
+            Err(StoreError::Conflict(_)) => {
+                drop(tx);
+                return Err(self.replayed(&code.grant.grant_id).await?);
+            }
+            Err(error) => return Err(error.into()),
+        }
         if !tx.redeem_code(&code.digest, now).await? {
             drop(tx);
             return Err(self.replayed(&code.grant.grant_id).await?);
         }
-        tx.insert_family(&family).await?;
         tx.commit().await?;
         self.refresh.token(&code.grant.grant_id, family.generation).map(Some)
     }
 
     /// RFC 6749 §4.1.2: deny, and revoke what the code has produced. The revocation is committed before the error is answered.
     async fn replayed(&self, grant: &GrantId) -> Result<TokenError, TokenError> {
-        end_grant(self.transactions.as_ref(), &self.revocations, self.clock.as_ref(), grant).await?;
+        self.end_grant.end(grant).await?;
         Ok(TokenError::InvalidGrant("the code was used before"))
     }
 }
@@ -145,20 +157,4 @@ pub(super) fn new_family(
         absolute_expires_at,
         revoked_at: None,
     }
-}
-
-/// Ends a grant: its refresh family, and every access token that came from it.
-pub(super) async fn end_grant(
-    transactions: &dyn Transactions,
-    revocations: &RevocationLog,
-    clock: &dyn Clock,
-    grant: &GrantId,
-) -> Result<(), TokenError> {
-    let revocation = revocations.revocation(Revoked::Grant { grant: grant.as_str().to_owned() });
-    let mut tx = transactions.begin().await?;
-    tx.revoke_family(grant, clock.now()).await?;
-    tx.record_revocation(&revocation).await?;
-    tx.commit().await?;
-    revocations.announce([revocation]);
-    Ok(())
 }

@@ -45,6 +45,8 @@ pub struct PasswordRequest {
     pub scope: Option<Scope>,
 }
 
+const REFUSED: TokenError = TokenError::InvalidGrant(WRONG_CREDENTIALS);
+
 impl PasswordGrant {
     /// Signs a person in for a first-party client. Throttled on the same counters as the sign-in page.
     ///
@@ -85,10 +87,15 @@ impl PasswordGrant {
         let refresh_token = if client.may_use(GrantType::RefreshToken) {
             let family = new_family(&self.policy, client, grant.clone(), now);
             let mut tx = self.transactions.begin().await?;
-            tx.insert_family(&family).await?;
+            // The password may have been changed while the old one was being compared.
+            if !tx.insert_family(&family, user.password.as_ref()).await? {
+                return Err(REFUSED);
+            }
             tx.commit().await?;
             Some(self.refresh.token(&grant.grant_id, family.generation)?)
         } else {
+            let current = self.sign_in.users.find_user(&user.sub).await?;
+            current.filter(|current| current.is_active() && current.password == user.password).ok_or(REFUSED)?;
             None
         };
         let subject = Subject::Person { user: &user, grant: &grant, sid: None };
@@ -100,7 +107,7 @@ impl PasswordGrant {
 
 fn refused(error: SignInError) -> TokenError {
     match error {
-        SignInError::WrongCredentials => TokenError::InvalidGrant(WRONG_CREDENTIALS),
+        SignInError::WrongCredentials => REFUSED,
         SignInError::Throttled { until } => TokenError::Throttled { until },
         SignInError::Busy => TokenError::Busy,
         SignInError::Store(error) => TokenError::Store(error),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-use service_kit::{Clock, Timestamp};
+use service_kit::{Clock, Tasks, Timestamp};
 use token_keys::KeyError;
 
 use crate::{
@@ -33,6 +33,7 @@ pub struct PollEvents {
     keyring: Arc<Keyring>,
     revocations: Arc<RevocationLog>,
     clock: Arc<dyn Clock>,
+    tasks: Tasks,
     streams: Mutex<HashMap<String, Stream>>,
 }
 
@@ -65,13 +66,15 @@ pub struct Events {
 }
 
 impl PollEvents {
+    /// Long polls end when `tasks` are to stop.
     pub fn new(
         policy: Arc<Policy>,
         keyring: Arc<Keyring>,
         revocations: Arc<RevocationLog>,
         clock: Arc<dyn Clock>,
+        tasks: Tasks,
     ) -> Self {
-        Self { policy, keyring, revocations, clock, streams: Mutex::default() }
+        Self { policy, keyring, revocations, clock, tasks, streams: Mutex::default() }
     }
 
     /// Answers what the receiver has not acknowledged yet; waits for news when there is none and the receiver agrees to wait.
@@ -84,8 +87,11 @@ impl PollEvents {
         self.acknowledge(poll);
         let mut pending = self.pending(&poll.stream);
         if pending.is_empty() && !poll.return_immediately && poll.max_events > 0 {
-            // A time-out or a closed channel means: no news.
-            let _ = tokio::time::timeout(LONGEST_POLL, news.changed()).await;
+            tokio::select! {
+                // A time-out or a closed channel means: no news.
+                _ = tokio::time::timeout(LONGEST_POLL, news.changed()) => {}
+                () = self.tasks.stopping() => {}
+            }
             pending = self.pending(&poll.stream);
         }
         let limit = poll.max_events.min(MAX_EVENTS);

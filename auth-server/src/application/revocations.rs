@@ -1,6 +1,8 @@
 //! Revocations: recorded with the change that causes them, indexed in memory, fed to resource servers.
 
 use std::{
+    collections::HashSet,
+    mem::{Discriminant, discriminant},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -11,11 +13,9 @@ use tokio::sync::watch;
 
 use crate::{
     application::policy::Lifetimes,
-    ports::store::{RecordedRevocation, Revocations, StoreResult},
+    ports::store::{RecordedRevocation, RevocationCursor, Revocations, StoreResult},
 };
 
-/// A transaction may commit this much after the time its revocation carries; readers look back by as much.
-const COMMIT_LAG: Duration = Duration::from_secs(10);
 /// Clocks of resource servers may differ from ours by this much.
 const LEEWAY: Duration = Duration::from_secs(60);
 
@@ -33,8 +33,23 @@ pub struct RevocationLog {
 struct State {
     index: RevocationIndex,
     feed: Vec<Arc<RecordedRevocation>>,
-    /// `recorded_at` of the latest revocation read from the store.
-    read_up_to: Option<Timestamp>,
+    /// What the feed holds.
+    known: HashSet<Key>,
+    cursor: RevocationCursor,
+}
+
+/// What makes two revocations the same: kind, subject, cutoff.
+type Key = (Discriminant<Revoked>, String, i64);
+
+fn key(revoked: &Revoked) -> Key {
+    let (subject, before) = match revoked {
+        Revoked::Token { jti } => (jti, 0),
+        Revoked::Grant { grant } => (grant, 0),
+        Revoked::Session { sid } => (sid, 0),
+        Revoked::Subject { sub, before } => (sub, *before),
+        Revoked::Client { client_id, before } => (client_id, *before),
+    };
+    (discriminant(revoked), subject.clone(), before)
 }
 
 impl std::fmt::Debug for RevocationLog {
@@ -74,6 +89,11 @@ impl RevocationLog {
         }
     }
 
+    /// Tells whether this very thing has been revoked and that still matters, so that it need not be recorded again.
+    pub fn knows(&self, revoked: &Revoked) -> bool {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).known.contains(&key(revoked))
+    }
+
     /// Tells whether a token has been revoked.
     pub fn covers(&self, token: TokenFacts<'_>) -> bool {
         self.state.read().unwrap_or_else(PoisonError::into_inner).index.covers(token)
@@ -85,18 +105,25 @@ impl RevocationLog {
     /// When the store fails; what is known stays known.
     pub async fn refresh(&self) -> StoreResult<()> {
         let now = self.clock.now();
-        let known = self.state.read().unwrap_or_else(PoisonError::into_inner).read_up_to;
-        let since = known.map_or(Timestamp::from_micros(0), |at| at - COMMIT_LAG);
-        let recorded = self.store.revocations_since(since, now).await?;
-        let latest = recorded.iter().map(|one| one.recorded_at).max();
-        self.announce(recorded);
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.read_up_to = latest.max(known);
-        let seconds = now.as_seconds();
-        if state.feed.iter().any(|one| one.event.until <= seconds) {
-            state.feed.retain(|one| one.event.until > seconds);
-            state.index.prune(seconds);
+        let from = self.state.read().unwrap_or_else(PoisonError::into_inner).cursor;
+        let mut page = match from == RevocationCursor::default() {
+            true => self.store.read_revocations(from, now).await?,
+            false => self.store.read_revocations(from, Timestamp::from_micros(0)).await?,
+        };
+        if page.next < from {
+            // Another database stands where ours was: a backup was put back, or a copy took over.
+            page = self.store.read_revocations(RevocationCursor::default(), now).await?;
+        } else if from != RevocationCursor::default() {
+            // What is news to a running node was recorded a moment ago, whatever the recorder's clock said.
+            let until = (now + self.keep).as_seconds();
+            for revocation in &mut page.revocations {
+                revocation.event.until = revocation.event.until.max(until);
+            }
         }
+        self.announce(page.revocations);
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.cursor = page.next;
+        state.prune(now.as_seconds());
         Ok(())
     }
 
@@ -114,12 +141,21 @@ impl RevocationLog {
 impl State {
     /// `false` when it is known already.
     fn add(&mut self, revocation: RecordedRevocation) -> bool {
-        // Most recent first: what is read again by looking back is near the end.
-        if self.feed.iter().rev().any(|known| known.id == revocation.id) {
+        if !self.known.insert(key(&revocation.event.revoked)) {
             return false;
         }
         self.index.add(revocation.event.clone());
         self.feed.push(Arc::new(revocation));
         true
+    }
+
+    fn prune(&mut self, now: i64) {
+        if self.feed.iter().all(|one| one.event.until > now) {
+            return;
+        }
+        self.index.prune(now);
+        for over in self.feed.extract_if(.., |one| one.event.until <= now) {
+            self.known.remove(&key(&over.event.revoked));
+        }
     }
 }

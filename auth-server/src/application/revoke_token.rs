@@ -7,7 +7,7 @@ use service_kit::Clock;
 
 use crate::{
     application::{
-        exchange_code::end_grant, live_tokens::LiveTokens, refresh_secret::RefreshSecrets, revocations::RevocationLog,
+        end_grant::EndGrant, live_tokens::LiveTokens, refresh_secret::RefreshSecrets, revocations::RevocationLog,
         token_error::TokenError,
     },
     domain::client::Client,
@@ -22,6 +22,7 @@ pub struct RevokeToken {
     pub transactions: Arc<dyn Transactions>,
     pub refresh: RefreshSecrets,
     pub revocations: Arc<RevocationLog>,
+    pub end_grant: EndGrant,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -44,7 +45,9 @@ impl RevokeToken {
             return match self.families.find_family(&grant).await? {
                 None => Ok(()),
                 Some(family) if family.grant.client != client.client_id => Err(NOT_YOURS),
-                Some(_) => end_grant(self.transactions.as_ref(), &self.revocations, self.clock.as_ref(), &grant).await,
+                // Whatever ended it has ended its access tokens as well.
+                Some(family) if family.revoked_at.is_some() => Ok(()),
+                Some(_) => self.end_grant.end(&grant).await,
             };
         }
         let Some(token) = self.tokens.verified(token) else { return Ok(()) };
@@ -54,7 +57,11 @@ impl RevokeToken {
         if token.exp <= self.clock.now().as_seconds() {
             return Ok(());
         }
-        let revocation = self.revocations.revocation(Revoked::Token { jti: token.jti().to_owned() });
+        let revoked = Revoked::Token { jti: token.jti().to_owned() };
+        if self.revocations.knows(&revoked) {
+            return Ok(());
+        }
+        let revocation = self.revocations.revocation(revoked);
         let mut tx = self.transactions.begin().await?;
         tx.record_revocation(&revocation).await?;
         tx.commit().await?;

@@ -7,11 +7,10 @@ use service_kit::Clock;
 
 use crate::{
     application::{
-        exchange_code::end_grant,
+        end_grant::EndGrant,
         issue::{Issued, Subject, TokenIssuer},
         policy::{OFFLINE_ACCESS, Policy},
         refresh_secret::RefreshSecrets,
-        revocations::RevocationLog,
         token_error::TokenError,
     },
     domain::{
@@ -21,7 +20,7 @@ use crate::{
         session::Session,
         user::User,
     },
-    ports::store::{RefreshFamilies, Sessions, Transactions, Users},
+    ports::store::{RefreshFamilies, Sessions, Users},
 };
 
 const DEAD: TokenError = TokenError::InvalidGrant("the refresh token is unknown, expired or revoked");
@@ -33,10 +32,9 @@ pub struct RotateRefresh {
     pub families: Arc<dyn RefreshFamilies>,
     pub users: Arc<dyn Users>,
     pub sessions: Arc<dyn Sessions>,
-    pub transactions: Arc<dyn Transactions>,
+    pub end_grant: EndGrant,
     pub issuer: TokenIssuer,
     pub refresh: RefreshSecrets,
-    pub revocations: Arc<RevocationLog>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -120,7 +118,7 @@ impl RotateRefresh {
                 }
                 RefreshUse::LostReply => return Ok(family.generation),
                 RefreshUse::Reused => {
-                    end_grant(self.transactions.as_ref(), &self.revocations, self.clock.as_ref(), grant_id).await?;
+                    self.end_grant.end(grant_id).await?;
                     return Err(TokenError::InvalidGrant("the refresh token was used before"));
                 }
                 RefreshUse::Dead => return Err(DEAD),

@@ -98,18 +98,26 @@ impl SignIn {
                 return Err(SignInError::Throttled { until });
             }
         }
-        let user = self.users.find_user_by_name(&credentials.tenant, &name).await?;
-        let hash = user.as_ref().and_then(|user| user.password.clone());
-        let genuine = self.hasher.verify(credentials.password, hash).await.map_err(hashing)?;
-        match user.filter(|user| genuine && user.is_active()) {
-            Some(user) => {
-                if !exempt {
-                    self.throttle.clear_attempts(&key).await?;
+        let outcome = self.compare(&credentials.tenant, &name, credentials.password).await;
+        if !exempt {
+            match &outcome {
+                Ok(_) => self.throttle.clear_attempts(&key).await?,
+                Err(SignInError::WrongCredentials | SignInError::Throttled { .. }) => {}
+                // Nobody learnt anything: who tries again into a busy service must not lock themselves out. What went wrong is told
+                // whether or not that works.
+                Err(SignInError::Busy | SignInError::Store(_) | SignInError::Password(_) | SignInError::OpenSsl(_)) => {
+                    let _ = self.throttle.forgive_attempt(&key).await;
                 }
-                Ok(user)
             }
-            None => Err(SignInError::WrongCredentials),
         }
+        outcome
+    }
+
+    async fn compare(&self, tenant: &TenantId, name: &Username, password: SecretString) -> Result<User, SignInError> {
+        let user = self.users.find_user_by_name(tenant, name).await?;
+        let hash = user.as_ref().and_then(|user| user.password.clone());
+        let genuine = self.hasher.verify(password, hash).await.map_err(hashing)?;
+        user.filter(|user| genuine && user.is_active()).ok_or(SignInError::WrongCredentials)
     }
 
     /// Checks credentials and opens a browser session, or renews the one that this person has in this browser. Somebody else's session in
@@ -124,12 +132,13 @@ impl SignIn {
         before: Option<Session>,
     ) -> Result<(Session, User), SignInError> {
         let user = self.check(credentials).await?;
+        let verified = user.password.as_ref().ok_or(SignInError::WrongCredentials)?;
         let now = self.clock.now();
         let expires_at = now + self.policy.lifetimes.session;
         if let Some(before) = before {
             if before.user != user.sub {
                 self.sign_out.end_session(&before.sid).await?;
-            } else if self.sessions.renew_session(&before.sid, now, expires_at).await? {
+            } else if self.sessions.renew_session(&before.sid, verified, now, expires_at).await? {
                 return Ok((Session { auth_time: now, last_seen_at: now, expires_at, ..before }, user));
             }
         }
@@ -143,7 +152,10 @@ impl SignIn {
             user_agent: origin.user_agent.chars().take(USER_AGENT_CHARACTERS).collect(),
             address: origin.address,
         };
-        self.sessions.insert_session(&session).await?;
+        // The account may have been locked, or the password changed, while the old one was being compared.
+        if !self.sessions.insert_session(&session, verified).await? {
+            return Err(SignInError::WrongCredentials);
+        }
         Ok((session, user))
     }
 

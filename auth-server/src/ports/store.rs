@@ -11,7 +11,7 @@ use oauth_wire::RevocationEvent;
 use service_kit::Timestamp;
 
 use crate::domain::{
-    client::{Client, ClientStatus},
+    client::{Client, ClientSecret, ClientStatus},
     directory::{Dictionary, Menu, Org, Role, Tenant},
     grant::{CodeGrant, RefreshFamily},
     ids::{ClientId, CodeDigest, GrantId, KeyId, RoleName, SessionId, TenantId, UserId, Username},
@@ -49,7 +49,7 @@ pub struct PageRequest {
 /// Registered clients.
 #[async_trait]
 pub trait Clients: Send + Sync {
-    /// The client, whatever its status; deleted ones are not found.
+    /// The client, whatever its status; deleted ones are not found. One of a disabled tenant reads as disabled.
     async fn find_client(&self, id: &ClientId) -> StoreResult<Option<Client>>;
     /// Clients by `client_id`.
     async fn list_clients(&self, page: PageRequest) -> StoreResult<Vec<Client>>;
@@ -58,7 +58,8 @@ pub trait Clients: Send + Sync {
 /// Accounts of people.
 #[async_trait]
 pub trait Users: Send + Sync {
-    /// The account, whatever its status, deleted ones included (their `sub` is never reused).
+    /// The account, whatever its status, deleted ones included (their `sub` is never reused). One of a disabled tenant reads as
+    /// locked, here and by name.
     async fn find_user(&self, sub: &UserId) -> StoreResult<Option<User>>;
     /// The account of that name that is not deleted.
     async fn find_user_by_name(&self, tenant: &TenantId, name: &Username) -> StoreResult<Option<User>>;
@@ -71,17 +72,19 @@ pub trait Users: Send + Sync {
 /// Single sign-on sessions.
 #[async_trait]
 pub trait Sessions: Send + Sync {
-    /// Saves a new session; `Conflict` when the sid exists.
-    async fn insert_session(&self, session: &Session) -> StoreResult<()>;
-    /// The session, if it was not ended, has not expired at `now`, and its person is active: one statement.
+    /// Saves a new session if its person is active and `verified` is still the password, in one statement: whoever was locked or
+    /// changed the password while the old one was being compared gets none (`false`). `Conflict` when the sid exists.
+    async fn insert_session(&self, session: &Session, verified: &PasswordHash) -> StoreResult<bool>;
+    /// The session, if it was not ended, has not expired at `now`, and its person and their tenant are active: one statement.
     async fn find_live_session(&self, sid: &SessionId, now: Timestamp) -> StoreResult<Option<Session>>;
     /// Live sessions of a person, latest sign-in first, at most 100.
     async fn live_sessions_of(&self, user: &UserId, now: Timestamp) -> StoreResult<Vec<Session>>;
     /// Notes that the person proved who they are again: sets `auth_time`, `last_seen_at` and `expires_at`. `false` when the session is
-    /// gone or ended.
+    /// gone or ended, or its person is not active or has another password than `verified`.
     async fn renew_session(
         &self,
         sid: &SessionId,
+        verified: &PasswordHash,
         auth_time: Timestamp,
         expires_at: Timestamp,
     ) -> StoreResult<bool>;
@@ -129,13 +132,23 @@ pub trait RefreshFamilies: Send + Sync {
 /// Revocations, for this node's index and for the resource servers' feed.
 #[async_trait]
 pub trait Revocations: Send + Sync {
-    /// Revocations recorded at or after `recorded_since` that still matter at `now`, oldest first. Rows that commit late carry the
-    /// time they were made, so a reader asks again from a little before its last row.
-    async fn revocations_since(
-        &self,
-        recorded_since: Timestamp,
-        now: Timestamp,
-    ) -> StoreResult<Vec<RecordedRevocation>>;
+    /// Revocations that matter longer than until `after`, oldest first: every one whose transaction was not over when `from` was
+    /// given out, and perhaps some again. No clock has a say in that, so that neither a recorder's wrong clock nor a transaction
+    /// that commits late hides one.
+    async fn read_revocations(&self, from: RevocationCursor, after: Timestamp) -> StoreResult<RevocationPage>;
+}
+
+/// How far a reader has read; the default is the beginning. It means something to the store alone, but never goes back as long
+/// as the database is the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RevocationCursor(pub i64);
+
+/// What a reader of revocations gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevocationPage {
+    pub revocations: Vec<RecordedRevocation>,
+    /// Where to read on.
+    pub next: RevocationCursor,
 }
 
 /// A revocation as recorded.
@@ -160,6 +173,8 @@ pub trait LoginThrottle: Send + Sync {
     /// Counts an attempt before the password is looked at, so that parallel guesses cannot slip through: one statement.
     /// Attempt number `limit + 1` within `window` of the first is blocked until the window ends; a later one starts a new window.
     async fn count_attempt(&self, key: &ThrottleKey, policy: ThrottlePolicy, now: Timestamp) -> StoreResult<Attempt>;
+    /// Takes back one attempt that came to no answer.
+    async fn forgive_attempt(&self, key: &ThrottleKey) -> StoreResult<()>;
     /// Forgets the attempts after a success.
     async fn clear_attempts(&self, key: &ThrottleKey) -> StoreResult<()>;
 }
@@ -186,8 +201,17 @@ pub trait Revisions: Send + Sync {
 #[async_trait]
 pub trait Housekeeping: Send + Sync {
     /// Deletes at most `limit` rows of each kind that ended before `now` less `keep`: codes (kept that much longer so that a
-    /// replay is still recognised), families, sessions, browser sessions, revocations, throttle rows, retired keys. Returns how many.
-    async fn delete_expired(&self, now: Timestamp, keep: Duration, limit: u32) -> StoreResult<u64>;
+    /// replay is still recognised), families, sessions, browser sessions, revocations, throttle rows, retired keys. A kind that
+    /// fails does not keep the others from being swept.
+    async fn delete_expired(&self, now: Timestamp, keep: Duration, limit: u32) -> Vec<Swept>;
+}
+
+/// What became of one kind of ended rows.
+#[derive(Debug)]
+pub struct Swept {
+    pub kind: &'static str,
+    /// How many were deleted.
+    pub outcome: StoreResult<u64>,
 }
 
 /// Starts transactions.
@@ -210,8 +234,10 @@ pub trait StoreTx: GrantWrites + DirectoryWrites + KeyWrites + Send {
 pub trait GrantWrites: Send {
     /// As [`Codes::redeem_code`], inside the transaction.
     async fn redeem_code(&mut self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool>;
-    /// Saves a new family; `Conflict` when the grant has one.
-    async fn insert_family(&mut self, family: &RefreshFamily) -> StoreResult<()>;
+    /// Saves a new family if its person is active and, when a password was verified for it, still has that one; `false` otherwise.
+    /// Holds the account until the transaction ends, so that whoever locks it meanwhile ends this family too. `Conflict` when the
+    /// grant has one.
+    async fn insert_family(&mut self, family: &RefreshFamily, verified: Option<&PasswordHash>) -> StoreResult<bool>;
     /// Ends a family; `false` when it is gone or ended already.
     async fn revoke_family(&mut self, grant: &GrantId, at: Timestamp) -> StoreResult<bool>;
     /// Ends every live family of a person, or of the person and one client, and returns their grants.
@@ -239,8 +265,8 @@ pub trait GrantWrites: Send {
     /// Deletes the person's codes for a client, or for all clients, redeemed ones included as far as they are still kept, and
     /// returns their grants.
     async fn take_codes_of(&mut self, user: &UserId, client: Option<&ClientId>) -> StoreResult<Vec<GrantId>>;
-    /// Records a revocation for this node's index and the feed.
-    async fn record_revocation(&mut self, revocation: &RecordedRevocation) -> StoreResult<()>;
+    /// Records a revocation for every node's index and the feed; `false` when the very same thing was revoked before.
+    async fn record_revocation(&mut self, revocation: &RecordedRevocation) -> StoreResult<bool>;
 }
 
 /// Whether an upsert changed anything.
@@ -265,6 +291,8 @@ pub trait DirectoryWrites: Send {
     async fn upsert_client(&mut self, client: &Client, at: Timestamp) -> StoreResult<Upserted>;
     /// Creates or replaces the account with that `sub`; `Conflict` when another live account of the tenant has the user name.
     async fn upsert_user(&mut self, user: &User, at: Timestamp) -> StoreResult<Upserted>;
+    /// Replaces the client's secrets and nothing else; `false` when there is no such client.
+    async fn set_client_secrets(&mut self, id: &ClientId, secrets: &[ClientSecret], at: Timestamp) -> StoreResult<bool>;
     /// `false` when there is no such client.
     async fn set_client_status(&mut self, id: &ClientId, status: ClientStatus, at: Timestamp) -> StoreResult<bool>;
     /// `false` when there is no such account. [`UserStatus::Deleted`] frees the user name.

@@ -62,6 +62,26 @@ impl World {
     pub(crate) async fn begin(&self) -> Box<dyn StoreTx> {
         self.store.begin().await.unwrap()
     }
+
+    /// Accounts as [`user`] makes them, each named like its sub.
+    pub(crate) async fn sign_up(&self, subs: &[&str]) {
+        let mut tx = self.begin().await;
+        for sub in subs {
+            tx.upsert_user(&user(sub, sub), NOON).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// Saves a session of somebody whose password has been verified.
+    pub(crate) async fn open(&self, session: &Session) {
+        assert!(self.store.insert_session(session, &password()).await.unwrap());
+    }
+
+    /// Deletes what is over, of every kind; how many rows.
+    pub(crate) async fn sweep(&self, now: Timestamp, keep: Duration, limit: u32) -> u64 {
+        let swept = self.store.delete_expired(now, keep, limit).await;
+        swept.into_iter().map(|swept| swept.outcome.unwrap()).sum()
+    }
 }
 
 /// Makes of each named contract one test per engine.
@@ -142,13 +162,18 @@ pub(crate) fn client(id: &str) -> Client {
     }
 }
 
+/// The password of everybody, as stored.
+pub(crate) fn password() -> PasswordHash {
+    PasswordHash("$argon2id$v=19$x".into())
+}
+
 /// An account with something in every field, last changed at [`NOON`].
 pub(crate) fn user(sub: &str, name: &str) -> User {
     User {
         sub: UserId::new(sub),
         tenant: tenant(),
         username: Username::parse(name).unwrap(),
-        password: Some(PasswordHash("$argon2id$v=19$x".into())),
+        password: Some(password()),
         org: Some(OrgId::new("head-office")),
         roles: names([RoleName::new("admin"), RoleName::new("auditor")]),
         status: UserStatus::Active,

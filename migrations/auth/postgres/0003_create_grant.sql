@@ -69,12 +69,15 @@ CREATE TABLE session (
 CREATE INDEX session_by_user ON session (user_sub, auth_time);
 CREATE INDEX session_by_end ON session (ends_at);
 
--- What ends tokens before they expire; matters until the last of them has expired.
+-- What ends tokens before they expire; matters until the last of them has expired. event names kind, subject and cutoff, so
+-- that what has ended is not announced again. position is the transaction: readers know which ones were not over when they
+-- last looked, and so miss none that commits late, whatever the clocks of the recorders say.
 CREATE TABLE revocation (
+    position        BIGINT  NOT NULL DEFAULT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),
     id              TEXT    NOT NULL PRIMARY KEY,
-    event           TEXT    NOT NULL,
+    event           TEXT    NOT NULL UNIQUE,
     matters_until   BIGINT  NOT NULL,
     recorded_at     BIGINT  NOT NULL
 );
-CREATE INDEX revocation_by_recorded ON revocation (recorded_at);
+CREATE INDEX revocation_by_position ON revocation (position);
 CREATE INDEX revocation_by_end ON revocation (matters_until);

@@ -69,12 +69,13 @@ CREATE TABLE session (
 CREATE INDEX session_by_user ON session (user_sub, auth_time);
 CREATE INDEX session_by_end ON session (ends_at);
 
--- What ends tokens before they expire; matters until the last of them has expired.
+-- What ends tokens before they expire; matters until the last of them has expired. event names kind, subject and cutoff, so
+-- that what has ended is not announced again. position grows in the order of commits: the writer is one.
 CREATE TABLE revocation (
-    id              TEXT    NOT NULL PRIMARY KEY,
-    event           TEXT    NOT NULL,
+    position        INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    id              TEXT    NOT NULL UNIQUE,
+    event           TEXT    NOT NULL UNIQUE,
     matters_until   BIGINT  NOT NULL,
     recorded_at     BIGINT  NOT NULL
 );
-CREATE INDEX revocation_by_recorded ON revocation (recorded_at);
 CREATE INDEX revocation_by_end ON revocation (matters_until);

@@ -10,19 +10,28 @@ use crate::domain::client::{Client, ClientStatus};
 use crate::domain::ids::{ClientId, TenantId};
 use crate::ports::store::{Clients, PageRequest, StoreResult};
 
-macro_rules! columns {
+macro_rules! own_columns {
     () => {
         "client_id, tenant, client_name, secrets, token_endpoint_auth_method, redirect_uris, post_logout_redirect_uris, \
          grant_types, response_types, scope, links, first_party, auto_approve, require_pkce, access_token_ttl, \
-         refresh_token_ttl, id_token_signed_response_alg, access_token_signing_alg, ai_interfaces, permissions, status"
+         refresh_token_ttl, id_token_signed_response_alg, access_token_signing_alg, ai_interfaces, permissions"
     };
 }
 
+macro_rules! columns {
+    () => {
+        concat!(own_columns!(), ", status")
+    };
+}
+
+/// With the status that counts: no client of a disabled tenant is active.
 const BY_ID: Sql = sql!(concat!(
     "SELECT ",
-    columns!(),
-    " FROM client WHERE client_id = ? AND deleted_at IS NULL"
+    own_columns!(),
+    ", CASE WHEN t.enabled THEN client.status ELSE 'disabled' END AS status \
+     FROM client LEFT JOIN tenant t ON t.id = client.tenant WHERE client_id = ? AND deleted_at IS NULL"
 ));
+/// What an operator sees: the client's own status.
 const AFTER: Sql = sql!(concat!(
     "SELECT ",
     columns!(),
@@ -51,6 +60,8 @@ pub(super) const UPDATE: Sql = sql!(
      OR ai_interfaces IS DISTINCT FROM ? OR permissions <> ? OR status <> ?)"
 );
 
+pub(super) const SET_SECRETS: Sql =
+    sql!("UPDATE client SET secrets = ?, updated_at = ? WHERE client_id = ? AND deleted_at IS NULL");
 pub(super) const SET_STATUS: Sql =
     sql!("UPDATE client SET status = ?, updated_at = ? WHERE client_id = ? AND deleted_at IS NULL");
 

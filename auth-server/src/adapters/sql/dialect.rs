@@ -2,31 +2,90 @@
 
 use sql_kit::{Sql, sql};
 
-/// The columns of an account, its roles as one JSON array.
+/// The columns of an account but its status, its roles as one JSON array.
 macro_rules! user {
     (sqlite) => {
-        "SELECT u.sub, u.tenant, u.username, u.password_hash, u.org, u.status, u.claims, u.updated_at, \
-         (SELECT json_group_array(r.role) FROM user_role r WHERE r.user_sub = u.sub) AS roles FROM users u "
+        "SELECT u.sub, u.tenant, u.username, u.password_hash, u.org, u.claims, u.updated_at, \
+         (SELECT json_group_array(r.role) FROM user_role r WHERE r.user_sub = u.sub) AS roles, "
     };
     (postgres) => {
-        "SELECT u.sub, u.tenant, u.username, u.password_hash, u.org, u.status, u.claims, u.updated_at, \
-         (SELECT COALESCE(json_agg(r.role)::text, '[]') FROM user_role r WHERE r.user_sub = u.sub) AS roles FROM users u "
+        "SELECT u.sub, u.tenant, u.username, u.password_hash, u.org, u.claims, u.updated_at, \
+         (SELECT COALESCE(json_agg(r.role)::text, '[]') FROM user_role r WHERE r.user_sub = u.sub) AS roles, "
     };
 }
 
+/// The account's status as it counts: nobody of a disabled tenant is active.
+macro_rules! from_users {
+    () => {
+        "CASE WHEN t.enabled OR u.status = 'deleted' THEN u.status ELSE 'locked' END AS status \
+         FROM users u LEFT JOIN tenant t ON t.id = u.tenant "
+    };
+}
+
+/// The account that something new is for, if it may still have that. Takes the account and, twice, the password that was verified
+/// (null: none was).
+macro_rules! active_account {
+    () => {
+        "FROM users u JOIN tenant t ON t.id = u.tenant AND t.enabled \
+         WHERE u.sub = ? AND u.status = 'active' AND (CAST(? AS TEXT) IS NULL OR u.password_hash = ?)"
+    };
+}
+
+/// Keeps the account as it was read until the transaction ends: of a sign-in and a lock at the same time either the first finds
+/// the second's mark or the second finds the first's row. SQLite has one writer at a time.
+macro_rules! hold {
+    () => {
+        " FOR SHARE OF u"
+    };
+}
+
+macro_rules! insert_session {
+    () => {
+        "INSERT INTO session (sid, user_sub, tenant, auth_time, last_seen_at, expires_at, user_agent, address, ends_at) \
+         SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? "
+    };
+}
+
+/// Takes the columns, then as `active_account!` says.
+pub(super) const INSERT_SESSION: Sql = sql!(
+    sqlite: concat!(insert_session!(), active_account!()),
+    postgres: concat!(insert_session!(), active_account!(), hold!()),
+);
+
+macro_rules! insert_family {
+    () => {
+        "INSERT INTO refresh_token (grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, generation, \
+         issued_at, rotated_at, idle_expires_at, absolute_expires_at, revoked_at, ends_at) \
+         SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? "
+    };
+}
+
+/// Takes the columns, then as `active_account!` says.
+pub(super) const INSERT_FAMILY: Sql = sql!(
+    sqlite: concat!(insert_family!(), active_account!()),
+    postgres: concat!(insert_family!(), active_account!(), hold!()),
+);
+
+/// The first place in the order of revocations that a later look may find filled.
+pub(super) const REVOCATION_HORIZON: Sql = sql!(
+    sqlite: "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0) + 1",
+    postgres: "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)",
+);
+
 pub(super) const USER_BY_SUB: Sql = sql!(
-    sqlite: concat!(user!(sqlite), "WHERE u.sub = ?"),
-    postgres: concat!(user!(postgres), "WHERE u.sub = ?"),
+    sqlite: concat!(user!(sqlite), from_users!(), "WHERE u.sub = ?"),
+    postgres: concat!(user!(postgres), from_users!(), "WHERE u.sub = ?"),
 );
 
 pub(super) const USER_BY_NAME: Sql = sql!(
-    sqlite: concat!(user!(sqlite), "WHERE u.tenant = ? AND u.live_name = ?"),
-    postgres: concat!(user!(postgres), "WHERE u.tenant = ? AND u.live_name = ?"),
+    sqlite: concat!(user!(sqlite), from_users!(), "WHERE u.tenant = ? AND u.live_name = ?"),
+    postgres: concat!(user!(postgres), from_users!(), "WHERE u.tenant = ? AND u.live_name = ?"),
 );
 
+/// What an operator sees: the account's own status.
 pub(super) const USERS_AFTER: Sql = sql!(
-    sqlite: concat!(user!(sqlite), "WHERE u.tenant = ? AND u.live_name > ? ORDER BY u.live_name LIMIT ?"),
-    postgres: concat!(user!(postgres), "WHERE u.tenant = ? AND u.live_name > ? ORDER BY u.live_name LIMIT ?"),
+    sqlite: concat!(user!(sqlite), "u.status FROM users u WHERE u.tenant = ? AND u.live_name > ? ORDER BY u.live_name LIMIT ?"),
+    postgres: concat!(user!(postgres), "u.status FROM users u WHERE u.tenant = ? AND u.live_name > ? ORDER BY u.live_name LIMIT ?"),
 );
 
 /// Takes the tenant, the role and the JSON array of menus to keep.

@@ -11,7 +11,7 @@ use sql_kit::{Arg, Sql, args, sql};
 
 use super::dialect::{ADD_ROLE_MENUS, ADD_USER_ROLES, KEEP_ITEMS, KEEP_ROLE_MENUS, KEEP_USER_ROLES};
 use super::{SqlTx, clients, limits, stored, users};
-use crate::domain::client::{Client, ClientStatus};
+use crate::domain::client::{Client, ClientSecret, ClientStatus};
 use crate::domain::directory::{Dictionary, Menu, Org, Role, Tenant};
 use crate::domain::ids::{ClientId, OrgId, RoleName, TenantId, UserId};
 use crate::domain::user::{PasswordHash, User, UserStatus};
@@ -219,6 +219,16 @@ impl DirectoryWrites for SqlTx {
                 .await?;
         self.with_parts(row, parts, (users::TOUCH, args![at.as_micros(), user.sub.as_str()]))
             .await
+    }
+
+    async fn set_client_secrets(
+        &mut self,
+        id: &ClientId,
+        secrets: &[ClientSecret],
+        at: Timestamp,
+    ) -> StoreResult<bool> {
+        let args = args![stored::json(secrets)?, at.as_micros(), id.as_str()];
+        Ok(self.tx.execute(clients::SET_SECRETS, args).await? == 1)
     }
 
     async fn set_client_status(&mut self, id: &ClientId, status: ClientStatus, at: Timestamp) -> StoreResult<bool> {

@@ -5,17 +5,14 @@ use service_kit::Timestamp;
 use sql_kit::{Sql, args, sql};
 
 use super::codes::{GrantRow, REDEEM, TAKE_OF_USER, TAKE_OF_USER_AND_CLIENT, grant_values, redeem_args};
+use super::dialect::INSERT_FAMILY;
 use super::sessions::{DELETE_CONSENT, END, END_ALL_OF};
 use super::{SqlStore, SqlTx, revocations, stored};
 use crate::domain::grant::RefreshFamily;
 use crate::domain::ids::{ClientId, CodeDigest, GrantId, SessionId, UserId};
+use crate::domain::user::PasswordHash;
 use crate::ports::store::{GrantWrites, RecordedRevocation, RefreshFamilies, StoreError, StoreResult};
 
-const INSERT: Sql = sql!(
-    "INSERT INTO refresh_token (grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, generation, issued_at, \
-     rotated_at, idle_expires_at, absolute_expires_at, revoked_at, ends_at) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-);
 const BY_GRANT: Sql = sql!(
     "SELECT grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, generation, issued_at, rotated_at, \
      idle_expires_at, absolute_expires_at, revoked_at FROM refresh_token WHERE grant_id = ?"
@@ -87,7 +84,8 @@ impl GrantWrites for SqlTx {
         Ok(self.tx.execute(REDEEM, redeem_args(digest, at)).await? == 1)
     }
 
-    async fn insert_family(&mut self, family: &RefreshFamily) -> StoreResult<()> {
+    async fn insert_family(&mut self, family: &RefreshFamily, verified: Option<&PasswordHash>) -> StoreResult<bool> {
+        let verified = verified.map(|hash| hash.0.as_str());
         let revoked_at = family.revoked_at.map(Timestamp::as_micros);
         let (idle, absolute) = (
             family.idle_expires_at.as_micros(),
@@ -101,11 +99,12 @@ impl GrantWrites for SqlTx {
             absolute,
             revoked_at,
             idle.min(absolute).min(revoked_at.unwrap_or(i64::MAX)),
+            family.grant.user.as_str(),
+            verified,
+            verified,
         ];
-        self.tx
-            .execute(INSERT, grant_values(&family.grant)?.into_iter().chain(own))
-            .await?;
-        Ok(())
+        let args = grant_values(&family.grant)?.into_iter().chain(own);
+        Ok(self.tx.execute(INSERT_FAMILY, args).await? == 1)
     }
 
     async fn revoke_family(&mut self, grant: &GrantId, at: Timestamp) -> StoreResult<bool> {
@@ -182,11 +181,9 @@ impl GrantWrites for SqlTx {
         Ok(grants(rows))
     }
 
-    async fn record_revocation(&mut self, revocation: &RecordedRevocation) -> StoreResult<()> {
-        self.tx
-            .execute(revocations::INSERT, revocations::values(revocation)?)
-            .await?;
-        Ok(())
+    async fn record_revocation(&mut self, revocation: &RecordedRevocation) -> StoreResult<bool> {
+        let args = revocations::values(revocation)?;
+        Ok(self.tx.execute(revocations::INSERT, args).await? == 1)
     }
 }
 

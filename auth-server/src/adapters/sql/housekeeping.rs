@@ -7,12 +7,11 @@ use service_kit::Timestamp;
 use sql_kit::{Sql, args, sql};
 
 use super::SqlStore;
-use crate::ports::store::{Housekeeping, StoreResult};
+use crate::ports::store::{Housekeeping, StoreError, Swept};
 
-/// Deletes some rows of a table that ended before a moment; takes the moment and how many.
-macro_rules! delete_ended {
-    ($table:literal, $key:literal, $end:literal) => {
-        sql!(concat!(
+macro_rules! delete_some {
+    ($table:literal, $key:literal, $end:literal, $tail:literal) => {
+        concat!(
             "DELETE FROM ",
             $table,
             " WHERE ",
@@ -23,12 +22,28 @@ macro_rules! delete_ended {
             $table,
             " WHERE ",
             $end,
-            " < ? LIMIT ?)"
-        ))
+            " < ? LIMIT ?",
+            $tail,
+            ")"
+        )
     };
 }
 
-const DELETES: [Sql; 7] = [
+/// The table, and what deletes some of its rows that ended before a moment; takes the moment and how many. Every node keeps house:
+/// each takes rows that no other is deleting.
+macro_rules! delete_ended {
+    ($table:literal, $key:literal, $end:literal) => {
+        (
+            $table,
+            sql!(
+                sqlite: delete_some!($table, $key, $end, ""),
+                postgres: delete_some!($table, $key, $end, " FOR UPDATE SKIP LOCKED"),
+            ),
+        )
+    };
+}
+
+const DELETES: [(&str, Sql); 7] = [
     delete_ended!("authorization_code", "digest", "expires_at"),
     delete_ended!("refresh_token", "grant_id", "ends_at"),
     delete_ended!("session", "sid", "ends_at"),
@@ -40,13 +55,17 @@ const DELETES: [Sql; 7] = [
 
 #[async_trait]
 impl Housekeeping for SqlStore {
-    async fn delete_expired(&self, now: Timestamp, keep: Duration, limit: u32) -> StoreResult<u64> {
+    async fn delete_expired(&self, now: Timestamp, keep: Duration, limit: u32) -> Vec<Swept> {
         let before = (now - keep).as_micros();
-        let mut deleted = 0;
+        let mut swept = Vec::with_capacity(DELETES.len());
         // One transaction each: none holds up the writer for longer than one small batch.
-        for delete in DELETES {
-            deleted += self.db.execute(delete, args![before, limit]).await?;
+        for (kind, delete) in DELETES {
+            let outcome = self.db.execute(delete, args![before, limit]).await;
+            swept.push(Swept {
+                kind,
+                outcome: outcome.map_err(StoreError::from),
+            });
         }
-        Ok(deleted)
+        swept
     }
 }

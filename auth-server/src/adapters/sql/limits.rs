@@ -16,6 +16,7 @@ const COUNT: Sql = sql!(
      ends_at = CASE WHEN login_throttle.ends_at > ? THEN login_throttle.ends_at ELSE excluded.ends_at END \
      RETURNING attempts, ends_at"
 );
+const FORGIVE: Sql = sql!("UPDATE login_throttle SET attempts = attempts - 1 WHERE id = ? AND attempts > 0");
 const CLEAR: Sql = sql!("DELETE FROM login_throttle WHERE id = ?");
 
 pub(super) const REVISION: Sql = sql!("SELECT value FROM revision WHERE name = 'configuration'");
@@ -30,6 +31,11 @@ impl LoginThrottle for SqlStore {
             return Ok(Attempt::Blocked(Timestamp::from_micros(ends_at)));
         }
         Ok(Attempt::Allowed)
+    }
+
+    async fn forgive_attempt(&self, key: &ThrottleKey) -> StoreResult<()> {
+        self.db.execute(FORGIVE, args![key.to_text()]).await?;
+        Ok(())
     }
 
     async fn clear_attempts(&self, key: &ThrottleKey) -> StoreResult<()> {

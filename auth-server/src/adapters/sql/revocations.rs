@@ -6,14 +6,16 @@ use service_kit::Timestamp;
 use sql_kit::{Arg, Sql, args, sql};
 
 use super::SqlStore;
+use super::dialect::REVOCATION_HORIZON;
 use super::stored::{self, Place};
-use crate::ports::store::{RecordedRevocation, Revocations, StoreError, StoreResult};
+use crate::ports::store::{RecordedRevocation, RevocationCursor, RevocationPage, Revocations, StoreError, StoreResult};
 
-pub(super) const INSERT: Sql =
-    sql!("INSERT INTO revocation (id, event, matters_until, recorded_at) VALUES (?, ?, ?, ?)");
-const SINCE: Sql = sql!(
-    "SELECT id, event, matters_until, recorded_at FROM revocation WHERE recorded_at >= ? AND matters_until > ? \
-     ORDER BY recorded_at, id"
+pub(super) const INSERT: Sql = sql!(
+    "INSERT INTO revocation (id, event, matters_until, recorded_at) VALUES (?, ?, ?, ?) ON CONFLICT (event) DO NOTHING"
+);
+const FROM: Sql = sql!(
+    "SELECT id, event, matters_until, recorded_at FROM revocation WHERE position >= ? AND matters_until > ? \
+     ORDER BY position, id"
 );
 
 #[derive(sqlx::FromRow)]
@@ -26,14 +28,15 @@ struct RevocationRow {
 
 #[async_trait]
 impl Revocations for SqlStore {
-    async fn revocations_since(
-        &self,
-        recorded_since: Timestamp,
-        now: Timestamp,
-    ) -> StoreResult<Vec<RecordedRevocation>> {
-        let args = args![recorded_since.as_micros(), now.as_micros()];
-        let rows: Vec<RevocationRow> = self.db.all(SINCE, args).await?;
-        rows.into_iter().map(RecordedRevocation::try_from).collect()
+    async fn read_revocations(&self, from: RevocationCursor, after: Timestamp) -> StoreResult<RevocationPage> {
+        // First how far, then what: whatever commits in between is read now and once more next time.
+        let (next,) = self.db.one(REVOCATION_HORIZON, args![]).await?;
+        let rows: Vec<RevocationRow> = self.db.all(FROM, args![from.0, after.as_micros()]).await?;
+        let revocations = rows.into_iter().map(RecordedRevocation::try_from);
+        Ok(RevocationPage {
+            revocations: revocations.collect::<StoreResult<_>>()?,
+            next: RevocationCursor(next),
+        })
     }
 }
 

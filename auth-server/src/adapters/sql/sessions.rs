@@ -5,22 +5,21 @@ use service_kit::Timestamp;
 use sql_kit::{Sql, args, sql};
 
 use super::SqlStore;
+use super::dialect::INSERT_SESSION;
 use super::stored::Place;
 use crate::domain::ids::{ClientId, SessionId, TenantId, UserId};
 use crate::domain::session::{Consent, Session};
+use crate::domain::user::PasswordHash;
 use crate::ports::store::{BrowserSessions, Consents, Sessions, StoreError, StoreResult};
 
 macro_rules! session {
     () => {
         "SELECT s.sid, s.user_sub, s.tenant, s.auth_time, s.last_seen_at, s.expires_at, s.user_agent, s.address \
-         FROM session s JOIN users u ON u.sub = s.user_sub AND u.status = 'active' "
+         FROM session s JOIN users u ON u.sub = s.user_sub AND u.status = 'active' \
+         JOIN tenant t ON t.id = u.tenant AND t.enabled "
     };
 }
 
-const INSERT: Sql = sql!(
-    "INSERT INTO session (sid, user_sub, tenant, auth_time, last_seen_at, expires_at, user_agent, address, ends_at) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-);
 const LIVE: Sql = sql!(concat!(session!(), "WHERE s.sid = ? AND s.ends_at > ?"));
 const LIVE_OF: Sql = sql!(concat!(
     session!(),
@@ -28,7 +27,9 @@ const LIVE_OF: Sql = sql!(concat!(
 ));
 const RENEW: Sql = sql!(
     "UPDATE session SET auth_time = ?, last_seen_at = ?, expires_at = ?, ends_at = ? \
-     WHERE sid = ? AND ended_at IS NULL AND ends_at > ?"
+     WHERE sid = ? AND ended_at IS NULL AND ends_at > ? AND EXISTS (SELECT 1 FROM users u \
+     JOIN tenant t ON t.id = u.tenant AND t.enabled \
+     WHERE u.sub = session.user_sub AND u.status = 'active' AND u.password_hash = ?)"
 );
 /// Late writers lose: of two requests at once the later moment stays.
 const TOUCH: Sql = sql!("UPDATE session SET last_seen_at = ? WHERE sid = ? AND ended_at IS NULL AND last_seen_at < ?");
@@ -85,7 +86,7 @@ struct ConsentRow {
 
 #[async_trait]
 impl Sessions for SqlStore {
-    async fn insert_session(&self, session: &Session) -> StoreResult<()> {
+    async fn insert_session(&self, session: &Session, verified: &PasswordHash) -> StoreResult<bool> {
         let expires_at = session.expires_at.as_micros();
         let args = args![
             session.sid.as_str(),
@@ -97,9 +98,11 @@ impl Sessions for SqlStore {
             session.user_agent.as_str(),
             session.address.as_str(),
             expires_at,
+            session.user.as_str(),
+            verified.0.as_str(),
+            verified.0.as_str(),
         ];
-        self.db.execute(INSERT, args).await?;
-        Ok(())
+        Ok(self.db.execute(INSERT_SESSION, args).await? == 1)
     }
 
     async fn find_live_session(&self, sid: &SessionId, now: Timestamp) -> StoreResult<Option<Session>> {
@@ -112,13 +115,16 @@ impl Sessions for SqlStore {
         Ok(rows.into_iter().map(Session::from).collect())
     }
 
-    async fn renew_session(&self, sid: &SessionId, auth_time: Timestamp, expires_at: Timestamp) -> StoreResult<bool> {
+    async fn renew_session(
+        &self,
+        sid: &SessionId,
+        verified: &PasswordHash,
+        auth_time: Timestamp,
+        expires_at: Timestamp,
+    ) -> StoreResult<bool> {
         let (at, end) = (auth_time.as_micros(), expires_at.as_micros());
-        Ok(self
-            .db
-            .execute(RENEW, args![at, at, end, end, sid.as_str(), at])
-            .await?
-            == 1)
+        let args = args![at, at, end, end, sid.as_str(), at, verified.0.as_str()];
+        Ok(self.db.execute(RENEW, args).await? == 1)
     }
 
     async fn touch_session(&self, sid: &SessionId, at: Timestamp) -> StoreResult<()> {

@@ -89,6 +89,7 @@ async fn of_200_parallel_redemptions_one_wins(world: World) {
 
 /// As the token endpoint does it: the winner's family is saved with the redemption, the losers leave nothing.
 async fn of_200_parallel_transactions_that_redeem_one_wins(world: World) {
+    world.sign_up(&["alice"]).await;
     let code = code(1, grant("g1", "alice", "web"));
     world.store.insert_code(&code).await.unwrap();
     let winners = race(|| {
@@ -98,7 +99,7 @@ async fn of_200_parallel_transactions_that_redeem_one_wins(world: World) {
             if !tx.redeem_code(&CodeDigest([1; 32]), NOON).await.unwrap() {
                 return false;
             }
-            tx.insert_family(&super::family(grant("g1", "alice", "web")))
+            tx.insert_family(&super::family(grant("g1", "alice", "web")), None)
                 .await
                 .unwrap();
             tx.commit().await.unwrap();

@@ -2,13 +2,15 @@ use std::sync::Arc;
 
 use auth_server::domain::grant::RefreshFamily;
 use auth_server::domain::ids::{ClientId, GrantId, SessionId, UserId};
+use auth_server::domain::user::{PasswordHash, UserStatus};
 use auth_server::ports::store::{Store, StoreError};
 
-use super::{MICRO, NOON, World, family, grant, minutes, names, on_every_engine, race};
+use super::{MICRO, NOON, World, family, grant, minutes, names, on_every_engine, password, race};
 
 on_every_engine!(
     a_family_reads_back_as_it_was_saved,
     a_grant_has_one_family,
+    who_was_locked_or_changed_the_password_meanwhile_gets_no_family,
     a_family_moves_one_generation_at_a_time,
     a_family_that_is_over_does_not_rotate,
     of_200_parallel_rotations_one_wins,
@@ -21,7 +23,7 @@ on_every_engine!(
 
 async fn save(world: &World, family: &RefreshFamily) {
     let mut tx = world.begin().await;
-    tx.insert_family(family).await.unwrap();
+    assert!(tx.insert_family(family, None).await.unwrap());
     tx.commit().await.unwrap();
 }
 
@@ -30,6 +32,7 @@ async fn find(store: &dyn Store, id: &str) -> RefreshFamily {
 }
 
 async fn a_family_reads_back_as_it_was_saved(world: World) {
+    world.sign_up(&["alice", "bob"]).await;
     let mut bare = family(grant("g2", "alice", "web"));
     bare.grant.sid = None;
     bare.generation = 4_000_000_000;
@@ -42,16 +45,45 @@ async fn a_family_reads_back_as_it_was_saved(world: World) {
 }
 
 async fn a_grant_has_one_family(world: World) {
+    world.sign_up(&["alice", "bob"]).await;
     save(&world, &family(grant("g1", "alice", "web"))).await;
     let mut tx = world.begin().await;
-    let again = tx.insert_family(&family(grant("g1", "bob", "web"))).await;
+    let again = tx.insert_family(&family(grant("g1", "bob", "web")), None).await;
     assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
     // A failed statement ends its transaction on every engine.
     assert!(tx.commit().await.is_err());
     assert_eq!(find(&*world.store, "g1").await.grant.user, UserId::new("alice"));
 }
 
+async fn who_was_locked_or_changed_the_password_meanwhile_gets_no_family(world: World) {
+    world.sign_up(&["alice"]).await;
+    let (alice, old) = (UserId::new("alice"), password());
+    let new = PasswordHash("$argon2id$v=19$y".into());
+    let insert = async |id: &str, verified: Option<&PasswordHash>| {
+        let mut tx = world.begin().await;
+        let done = tx
+            .insert_family(&family(grant(id, "alice", "web")), verified)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        done
+    };
+    assert!(insert("g1", Some(&old)).await);
+    let mut tx = world.begin().await;
+    tx.set_password(&alice, &new, NOON).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(!insert("g2", Some(&old)).await);
+    assert!(insert("g2", Some(&new)).await);
+    assert!(insert("g3", None).await);
+    let mut tx = world.begin().await;
+    tx.set_user_status(&alice, UserStatus::Locked, NOON).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(!insert("g4", None).await);
+    assert!(!insert("g4", Some(&new)).await);
+}
+
 async fn a_family_moves_one_generation_at_a_time(world: World) {
+    world.sign_up(&["alice", "bob"]).await;
     save(&world, &family(grant("g1", "alice", "web"))).await;
     let (id, at, idle) = (GrantId::new("g1"), NOON + minutes(1), NOON + minutes(11));
     assert!(!world.store.rotate_family(&id, 2, at, idle).await.unwrap());
@@ -75,6 +107,7 @@ async fn a_family_moves_one_generation_at_a_time(world: World) {
 }
 
 async fn a_family_that_is_over_does_not_rotate(world: World) {
+    world.sign_up(&["alice", "bob"]).await;
     for id in ["idle", "absolute", "revoked"] {
         save(&world, &family(grant(id, "alice", "web"))).await;
     }
@@ -99,6 +132,7 @@ async fn a_family_that_is_over_does_not_rotate(world: World) {
 }
 
 async fn of_200_parallel_rotations_one_wins(world: World) {
+    world.sign_up(&["alice", "bob"]).await;
     save(&world, &family(grant("g1", "alice", "web"))).await;
     let winners = race(|| {
         let store = Arc::clone(&world.store);
@@ -115,6 +149,7 @@ async fn of_200_parallel_rotations_one_wins(world: World) {
 
 /// Reuse is seen while the rightful owner rotates: whatever the order, the family ends.
 async fn rotation_and_revocation_leave_a_revoked_family(world: World) {
+    world.sign_up(&["alice", "bob"]).await;
     save(&world, &family(grant("g1", "alice", "web"))).await;
     let turn = std::sync::atomic::AtomicUsize::new(0);
     let winners = race(|| {
@@ -144,6 +179,7 @@ async fn rotation_and_revocation_leave_a_revoked_family(world: World) {
 }
 
 async fn a_family_is_revoked_once(world: World) {
+    world.sign_up(&["alice", "bob"]).await;
     save(&world, &family(grant("g1", "alice", "web"))).await;
     let mut tx = world.begin().await;
     assert!(tx.revoke_family(&GrantId::new("g1"), NOON).await.unwrap());
@@ -161,6 +197,7 @@ async fn a_family_is_revoked_once(world: World) {
 }
 
 async fn a_persons_families_are_revoked_and_others_are_not(world: World) {
+    world.sign_up(&["alice", "bob"]).await;
     for (id, user, client) in [
         ("g1", "alice", "web"),
         ("g2", "alice", "spa"),
@@ -190,6 +227,7 @@ async fn a_persons_families_are_revoked_and_others_are_not(world: World) {
 }
 
 async fn a_clients_families_are_revoked(world: World) {
+    world.sign_up(&["alice", "bob"]).await;
     for (id, user, client) in [("g1", "alice", "web"), ("g2", "bob", "web"), ("g3", "alice", "spa")] {
         save(&world, &family(grant(id, user, client))).await;
     }
@@ -207,6 +245,7 @@ async fn a_clients_families_are_revoked(world: World) {
 }
 
 async fn log_out_ends_the_sessions_families_but_offline_access(world: World) {
+    world.sign_up(&["alice", "bob"]).await;
     for (id, sid, scope) in [
         ("g1", Some("s1"), "openid"),
         ("g2", Some("s1"), "offline_access openid"),

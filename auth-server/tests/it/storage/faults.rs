@@ -6,17 +6,18 @@ use auth_server::adapters::sql::SqlStore;
 use auth_server::domain::ids::{ClientId, CodeDigest, GrantId, KeyId, SessionId, UserId, Username};
 use auth_server::domain::signing_key::KeyStage;
 use auth_server::domain::throttle::{ThrottleKey, ThrottlePolicy};
-use auth_server::ports::store::{Clients, Codes, PageRequest, SigningKeys, StoreError, StoreResult};
+use auth_server::ports::store::{Clients, Codes, PageRequest, RevocationCursor, SigningKeys, StoreError, StoreResult};
 use sql_kit::{Db, Options, Sql, args, sql};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 
-use super::{NOON, World, client, code, family, grant, on_every_engine, session, tenant, user};
+use super::{NOON, World, client, code, family, grant, on_every_engine, password, session, tenant, user};
 
 on_every_engine!(
     every_call_on_a_store_that_is_away_says_so,
     what_cannot_be_read_back_is_named,
     migrating_again_changes_nothing,
+    nobody_is_found_by_a_name_with_a_nul,
 );
 
 fn unavailable<T: std::fmt::Debug>(call: &str, outcome: StoreResult<T>) {
@@ -49,10 +50,16 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
     unavailable("find_user_by_name", store.find_user_by_name(&tenant(), &name).await);
     unavailable("permissions_of", store.permissions_of(&user).await);
     unavailable("list_users", store.list_users(&tenant(), page).await);
-    unavailable("insert_session", store.insert_session(&session("s", "u")).await);
+    unavailable(
+        "insert_session",
+        store.insert_session(&session("s", "u"), &password()).await,
+    );
     unavailable("find_live_session", store.find_live_session(&sid, NOON).await);
     unavailable("live_sessions_of", store.live_sessions_of(&user, NOON).await);
-    unavailable("renew_session", store.renew_session(&sid, NOON, NOON).await);
+    unavailable(
+        "renew_session",
+        store.renew_session(&sid, &password(), NOON, NOON).await,
+    );
     unavailable("touch_session", store.touch_session(&sid, NOON).await);
     unavailable("find_consent", store.find_consent(&user, &web).await);
     unavailable("consents_of", store.consents_of(&user).await);
@@ -64,13 +71,17 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
         "rotate_family",
         store.rotate_family(&GrantId::new("g"), 1, NOON, NOON).await,
     );
-    unavailable("revocations_since", store.revocations_since(NOON, NOON).await);
+    unavailable(
+        "read_revocations",
+        store.read_revocations(RevocationCursor::default(), NOON).await,
+    );
     unavailable("list_keys", store.list_keys().await);
     let policy = ThrottlePolicy {
         limit: 1,
         window: Duration::from_mins(1),
     };
     unavailable("count_attempt", store.count_attempt(&throttle, policy, NOON).await);
+    unavailable("forgive_attempt", store.forgive_attempt(&throttle).await);
     unavailable("clear_attempts", store.clear_attempts(&throttle).await);
     unavailable(
         "create_browser_session",
@@ -80,7 +91,11 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
     unavailable("load_browser_session", store.load_browser_session("k", NOON).await);
     unavailable("delete_browser_session", store.delete_browser_session("k").await);
     unavailable("current_revision", store.current_revision().await);
-    unavailable("delete_expired", store.delete_expired(NOON, Duration::ZERO, 1).await);
+    let swept = store.delete_expired(NOON, Duration::ZERO, 1).await;
+    assert_eq!(swept.len(), 7);
+    for swept in swept {
+        unavailable(swept.kind, swept.outcome);
+    }
     unavailable("migrate", world.sql.migrate().await);
 }
 
@@ -88,7 +103,7 @@ async fn what_cannot_be_read_back_is_named(world: World) {
     let mut tx = world.begin().await;
     tx.upsert_client(&client("web"), NOON).await.unwrap();
     tx.upsert_user(&user("u", "alice"), NOON).await.unwrap();
-    tx.insert_family(&family(grant("g", "u", "web"))).await.unwrap();
+    tx.insert_family(&family(grant("g", "u", "web")), None).await.unwrap();
     tx.commit().await.unwrap();
     world.store.insert_code(&code(1, grant("g", "u", "web"))).await.unwrap();
     let db = Db::connect(&world.database.url, &Options::default()).await.unwrap();
@@ -121,6 +136,18 @@ fn corrupt<T: std::fmt::Debug>(outcome: StoreResult<T>, wanted_table: &str, want
     let named =
         matches!(error, StoreError::Corrupt { table, column } if (table, column) == (wanted_table, wanted_column));
     assert!(named, "{error:?}");
+}
+
+async fn nobody_is_found_by_a_name_with_a_nul(world: World) {
+    let store = &world.store;
+    assert_eq!(store.find_client(&ClientId::new("\0")).await.unwrap(), None);
+    assert_eq!(store.find_user(&UserId::new("u\0")).await.unwrap(), None);
+    assert_eq!(
+        store.find_live_session(&SessionId::new("s\0"), NOON).await.unwrap(),
+        None
+    );
+    assert_eq!(store.find_family(&GrantId::new("\0")).await.unwrap(), None);
+    assert_eq!(store.load_browser_session("\0", NOON).await.unwrap(), None);
 }
 
 async fn migrating_again_changes_nothing(world: World) {
@@ -174,9 +201,12 @@ async fn a_database_that_does_not_answer_is_unavailable_and_its_password_is_not_
 #[tokio::test]
 async fn a_failed_statement_ends_its_transaction() {
     let world = World::sqlite().await;
+    world.sign_up(&["u"]).await;
     let mut tx = world.begin().await;
-    tx.insert_family(&family(grant("g", "u", "web"))).await.unwrap();
-    tx.insert_family(&family(grant("g", "u", "web"))).await.unwrap_err();
+    tx.insert_family(&family(grant("g", "u", "web")), None).await.unwrap();
+    tx.insert_family(&family(grant("g", "u", "web")), None)
+        .await
+        .unwrap_err();
     let after = tx
         .move_key(&KeyId::new("k"), KeyStage::Next, KeyStage::Current, None)
         .await;

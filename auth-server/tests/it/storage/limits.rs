@@ -9,6 +9,7 @@ on_every_engine!(
     attempts_are_counted_up_to_the_limit_within_the_window,
     a_success_forgets_the_attempts_of_its_key_alone,
     parallel_guesses_do_not_slip_through,
+    an_attempt_that_came_to_no_answer_is_given_back,
 );
 
 const POLICY: ThrottlePolicy = ThrottlePolicy {
@@ -58,6 +59,22 @@ async fn a_success_forgets_the_attempts_of_its_key_alone(world: World) {
         let blocked = world.store.count_attempt(key, POLICY, NOON).await.unwrap();
         assert_eq!(blocked, Attempt::Blocked(NOON + minutes(10)));
     }
+}
+
+async fn an_attempt_that_came_to_no_answer_is_given_back(world: World) {
+    let key = account("alice");
+    let count = async || world.store.count_attempt(&key, POLICY, NOON).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(count().await, Attempt::Allowed);
+        world.store.forgive_attempt(&key).await.unwrap();
+    }
+    // Never more than there were.
+    world.store.forgive_attempt(&key).await.unwrap();
+    world.store.forgive_attempt(&account("nobody")).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(count().await, Attempt::Allowed);
+    }
+    assert_eq!(count().await, Attempt::Blocked(NOON + minutes(10)));
 }
 
 async fn parallel_guesses_do_not_slip_through(world: World) {

@@ -16,6 +16,8 @@ on_every_engine!(
     status_and_password_of_an_account_change,
     accounts_are_listed_page_by_page_without_deleted_ones,
     an_uncommitted_directory_is_not_seen,
+    nobody_and_nothing_of_a_disabled_tenant_is_active,
+    secrets_are_replaced_alone,
 );
 
 use Upserted::{Created, Unchanged, Updated};
@@ -326,4 +328,92 @@ async fn an_uncommitted_directory_is_not_seen(world: World) {
             .unwrap(),
         []
     );
+}
+
+async fn nobody_and_nothing_of_a_disabled_tenant_is_active(world: World) {
+    save_client(&world, &client("web")).await;
+    save_user(&world, &user("u1", "alice")).await;
+    world.open(&super::session("s1", "u1")).await;
+    let alice = Username::parse("alice").unwrap();
+    for enabled in [false, true] {
+        let mut tx = world.begin().await;
+        let tenant = Tenant {
+            id: tenant(),
+            name: "Default".into(),
+            enabled,
+        };
+        assert_eq!(tx.upsert_tenant(&tenant, NOON).await.unwrap(), Updated);
+        tx.commit().await.unwrap();
+        let found = world.store.find_client(&ClientId::new("web")).await.unwrap().unwrap();
+        assert_eq!(found.is_active(), enabled);
+        assert_eq!(find(&world, "u1").await.is_active(), enabled);
+        let by_name = world
+            .store
+            .find_user_by_name(&tenant.id, &alice)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(by_name.is_active(), enabled);
+        let sid = auth_server::domain::ids::SessionId::new("s1");
+        assert_eq!(
+            world.store.find_live_session(&sid, NOON).await.unwrap().is_some(),
+            enabled
+        );
+        assert_eq!(
+            world
+                .store
+                .live_sessions_of(&UserId::new("u1"), NOON)
+                .await
+                .unwrap()
+                .len(),
+            usize::from(enabled)
+        );
+        let hash = super::password();
+        let sid = format!("s2-{enabled}");
+        assert_eq!(
+            world
+                .store
+                .insert_session(&super::session(&sid, "u1"), &hash)
+                .await
+                .unwrap(),
+            enabled
+        );
+        let mut tx = world.begin().await;
+        let family = super::family(super::grant(&sid, "u1", "web"));
+        assert_eq!(tx.insert_family(&family, None).await.unwrap(), enabled);
+        drop(tx);
+        // An operator still sees what each is by itself, and so does the next document.
+        let page = PageRequest { after: None, limit: 9 };
+        assert!(world.store.list_clients(page.clone()).await.unwrap()[0].is_active());
+        assert!(world.store.list_users(&tenant.id, page).await.unwrap()[0].is_active());
+        assert_eq!(save_client(&world, &client("web")).await, Unchanged);
+        assert_eq!(save_user(&world, &user("u1", "alice")).await, Unchanged);
+    }
+    let mut tx = world.begin().await;
+    tx.set_user_status(&UserId::new("u1"), UserStatus::Deleted, NOON)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(find(&world, "u1").await.status, UserStatus::Deleted);
+}
+
+async fn secrets_are_replaced_alone(world: World) {
+    save_client(&world, &client("web")).await;
+    let mut tx = world.begin().await;
+    let id = ClientId::new("web");
+    tx.set_client_status(&id, ClientStatus::Disabled, NOON).await.unwrap();
+    assert!(
+        tx.set_client_secrets(&id, &client("web").secrets[..1], NOON)
+            .await
+            .unwrap()
+    );
+    assert!(!tx.set_client_secrets(&ClientId::new("none"), &[], NOON).await.unwrap());
+    tx.commit().await.unwrap();
+    let found = world.store.find_client(&id).await.unwrap().unwrap();
+    let expected = Client {
+        secrets: client("web").secrets[..1].to_vec(),
+        status: ClientStatus::Disabled,
+        ..client("web")
+    };
+    assert_eq!(found, expected);
 }
