@@ -234,7 +234,8 @@ pub struct Provider {
     pub foundation: Foundation,
     keyring: Arc<Keyring>,
     clients: ClientDirectory,
-    tasks: Tasks,
+    /// Background work, which a shutdown stops and waits for.
+    pub tasks: Tasks,
     /// When it was last in step with the store, in microseconds.
     synced_at: AtomicI64,
 }

@@ -14,6 +14,7 @@ mod limits;
 mod people;
 mod revocations;
 mod schema;
+mod service;
 mod sessions;
 
 use std::collections::BTreeSet;
