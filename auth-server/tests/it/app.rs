@@ -1,7 +1,12 @@
 //! The world of the service tests: a provider on an in-memory database, called without sockets, with a clock that
 //! stands still and seeded entropy.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod browser;
 mod reply;
@@ -80,11 +85,11 @@ impl Builder {
     }
 
     pub(crate) fn issuer(self, issuer: &str) -> Self {
-        self.config(|config| config.issuer = issuer.to_owned())
+        self.config(|config| issuer.clone_into(&mut config.issuer))
     }
 
     pub(crate) fn database(self, url: &str) -> Self {
-        self.config(|config| config.database.url = url.to_owned())
+        self.config(|config| url.clone_into(&mut config.database.url))
     }
 
     /// Applies one more document.
@@ -95,7 +100,7 @@ impl Builder {
 
     pub(crate) async fn start(mut self) -> TestApp {
         let template = TEMPLATE.get_or_init(Template::make).await;
-        self.config.keys.dir = template.keys.path().to_owned();
+        template.keys.path().clone_into(&mut self.config.keys.dir);
         let clock = Arc::new(FixedClock::at(Timestamp::from_seconds(NOW)));
         let store = SqlStore::connect(&self.config.database.url, &Options::default())
             .await
@@ -132,7 +137,7 @@ impl Template {
     async fn make() -> Self {
         let keys = tempfile::tempdir().unwrap();
         let mut config = config();
-        config.keys.dir = keys.path().to_owned();
+        keys.path().clone_into(&mut config.keys.dir);
         let clock = Arc::new(FixedClock::at(Timestamp::from_seconds(NOW)));
         let foundation = Foundation::lay(&config, ambient(&clock)).await.unwrap();
         let signing_keys = foundation.store.list_keys().await.unwrap();

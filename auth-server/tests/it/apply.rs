@@ -1,5 +1,7 @@
 //! Declarative documents: refused whole with every fault at its path, written in one transaction, idempotent.
 
+#![expect(clippy::panic, reason = "helpers of tests fail as tests do")]
+
 use auth_server::application::apply::ApplyError;
 
 use crate::app::{ALICE, BOB, CONSOLE, NOBODY, SERVICE, SPA, TestApp, WEB, WORLD};

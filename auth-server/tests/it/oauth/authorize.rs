@@ -129,7 +129,7 @@ async fn broken_utf8_and_too_many_parameters_are_refused_on_a_page() {
     app.get(&WEB.ask().with("state", "a\u{0}b").path())
         .await
         .expect_error_page(400, "invalid_request");
-    let many: String = (0..130).map(|n| format!("&p{n}=1")).collect();
+    let many = (0..130).map(|n| format!("&p{n}=1")).collect::<Vec<_>>().concat();
     app.get(&format!("{}{many}", WEB.ask().path()))
         .await
         .expect_error_page(400, "invalid_request");
@@ -505,7 +505,7 @@ async fn an_access_token_or_a_changed_id_token_is_no_hint() {
     let tokens = app.tokens(ALICE, WEB).await;
     let mut changed = tokens.id_token.clone();
     changed.truncate(changed.len() - 4);
-    for hint in [&tokens.access_token, &changed, &format!("{}AAAA", changed), "", "x.y.z"]
+    for hint in [&tokens.access_token, &changed, &format!("{changed}AAAA"), "", "x.y.z"]
         .iter()
         .filter(|h| !h.is_empty())
     {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use auth_server::domain::{client::ClientStatus, ids::ClientId};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Method;
 use secrecy::ExposeSecret as _;
 
@@ -163,7 +164,6 @@ async fn malformed_basic_is_failed_authentication() {
 #[tokio::test]
 async fn the_scheme_name_has_no_case_and_the_parts_may_be_form_encoded() {
     let app = TestApp::start().await;
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
     let encoded = STANDARD.encode(format!("{}:{SECRET}", SERVICE.id));
     let reply = post(&app)
         .header("authorization", &format!("bAsIc {encoded}"))

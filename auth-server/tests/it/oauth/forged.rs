@@ -48,6 +48,7 @@ fn foreign(pair: &SigningKeyPair, header: &Value, payload: &str) -> String {
     format!("{}.{payload}.{signature}", B64.encode(header.to_string()))
 }
 
+#[expect(clippy::too_many_lines, reason = "a corpus")]
 async fn forgeries(app: &TestApp, token: &str) -> Vec<(&'static str, String)> {
     let (header, payload) = parts(token);
     let keys = app.jwks().await;

@@ -52,9 +52,7 @@ async fn a_stranger_is_told_nothing_as_if_the_token_were_dead() {
 
 #[tokio::test]
 async fn an_api_in_the_audience_may_ask() {
-    let document = format!(
-        "[[client]]\nclient_id = \"gateway\"\nclient_secret = \"gateway-secret\"\ngrant_types = []\nresponse_types = []\n"
-    );
+    let document = "[[client]]\nclient_id = \"gateway\"\nclient_secret = \"gateway-secret\"\ngrant_types = []\nresponse_types = []\n";
     let gateway = crate::app::TestClient {
         id: "gateway",
         secret: Some("gateway-secret"),
@@ -62,7 +60,7 @@ async fn an_api_in_the_audience_may_ask() {
         scope: "",
     };
     // An API is named by its client_id in `aud` when the installation calls its gateway so.
-    let builder = TestApp::builder().document(&document);
+    let builder = TestApp::builder().document(document);
     let app = builder
         .config(|config| config.tokens.gateway_audience = "gateway".into())
         .start()

@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::app::{ALICE, BOB, Browser, Page, TestApp, WEB};
 
-async fn asked<'a>(app: &'a TestApp) -> (Browser<'a>, Page) {
+async fn asked(app: &TestApp) -> (Browser<'_>, Page) {
     let mut browser = app.browser();
     let login = browser.authorize(&WEB.ask()).await;
     let page = browser.sign_in(&login, ALICE).await.expect_page("id=\"consent-allow\"");
