@@ -120,11 +120,12 @@ async fn pass(
     mut to: impl AsyncWriteExt + Unpin,
     mut frozen: watch::Receiver<bool>,
 ) {
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        if frozen.wait_for(|frozen| !frozen).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
+    let mut buffer = Vec::new();
+    while let Ok(1..) = from.read_buf(&mut buffer).await {
+        if frozen.wait_for(|frozen| !frozen).await.is_err() || to.write_all(&buffer).await.is_err() {
             return;
         }
+        buffer.clear();
     }
 }
 
