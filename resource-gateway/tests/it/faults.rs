@@ -120,3 +120,13 @@ async fn another_route_is_tried_before_the_first_byte() {
         assert_eq!((usage.state.as_str(), usage.attempts), ("completed", 2));
     }
 }
+
+#[tokio::test]
+async fn each_attempt_has_its_own_time_for_the_first_byte() {
+    let world = Running::start().await;
+    for answer in [world.chat("hang-then-late").await, world.stream("hang-then-late").await] {
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let usage = world.usage(answer.request_id()).await;
+        assert_eq!((usage.state.as_str(), usage.attempts), ("completed", 2));
+    }
+}

@@ -86,6 +86,9 @@ fn documents(vendor: &StubVendor) -> String {
     text.push_str(
         "[[interface]]\nname = \"fallback\"\ncapability = \"chat\"\nroutes = [{ vendor = \"stub\", model = \"status-500\", priority = 1 }, \
          { vendor = \"stub\", model = \"echo\", priority = 2 }]\n\
+         [[interface]]\nname = \"hang-then-late\"\ncapability = \"chat\"\nroutes = [{ vendor = \"stub\", model = \"hang\", priority = 1 }, \
+         { vendor = \"stub\", model = \"late\", priority = 2 }]\n\
+         timeouts_ms = { connect = 1000, first_byte = 400, idle = 1000, total = 5000 }\n\
          [[interface]]\nname = \"embed\"\ncapability = \"embeddings\"\nroutes = [{ vendor = \"stub\", model = \"embed\" }]\n\
          [[interface]]\nname = \"sandbox-embed\"\ncapability = \"embeddings\"\nroutes = [{ vendor = \"sandbox\", model = \"e\" }]\n",
     );

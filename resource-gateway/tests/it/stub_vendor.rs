@@ -180,7 +180,7 @@ fn streamed(model: &str, body: &Value, watch: Watch) -> Response {
     } else {
         ""
     };
-    let mut pause = Duration::ZERO;
+    let (mut lead, mut pause) = (Duration::ZERO, Duration::ZERO);
     let mut broken = false;
     let mut parts: Vec<String> = vec![CHUNK.into(), CHUNK.into()];
     match model {
@@ -195,6 +195,10 @@ fn streamed(model: &str, body: &Value, watch: Watch) -> Response {
             parts = vec!["data: {\"error\":{\"message\":\"no at secret-host-7\",\"code\":503}}\n\n".into()];
         }
         "stall" => pause = Duration::from_mins(1),
+        "late" => {
+            lead = Duration::from_millis(100);
+            parts.extend([FINISH.into(), usage.into(), DONE.into()]);
+        }
         "slow" => {
             pause = Duration::from_millis(20);
             parts = vec![CHUNK.into(); 500];
@@ -214,6 +218,8 @@ fn streamed(model: &str, body: &Value, watch: Watch) -> Response {
         if at > 0 {
             tokio::time::sleep(pause).await;
             tokio::task::yield_now().await;
+        } else if !lead.is_zero() {
+            tokio::time::sleep(lead).await;
         }
         part
     });

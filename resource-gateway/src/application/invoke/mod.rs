@@ -204,8 +204,9 @@ impl Invoke {
         way: &Way<'_>,
     ) -> Result<Answer, Fault> {
         let timeouts = interface.timeouts;
+        let began = tokio::time::Instant::now();
         let deadline = tokio::time::Instant::from_std(invocation.began) + timeouts.total;
-        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let left = deadline.saturating_duration_since(began);
         let head = timeouts.first_byte.min(left);
         let uri = way.vendor.pick_uri(invocation.capability, || self.chance());
         let mut headers = way.vendor.headers();
@@ -234,8 +235,9 @@ impl Invoke {
             return Err(read_fault(way.codec.as_ref(), reply).await);
         }
         if call.stream {
-            // The first byte of a stream is its first event, so it has to come in the time for first bytes.
-            let first_by = tokio::time::Instant::from_std(invocation.began) + timeouts.first_byte;
+            // The first byte of a stream is its first event, so it has to come in the time for first bytes, which each attempt
+            // has for itself: the vendor before may have used up its own.
+            let first_by = began + timeouts.first_byte;
             return open_stream(way.codec.as_ref(), call, reply, timeouts.idle, deadline, first_by).await;
         }
         let body = Paced::new(reply.body, timeouts.idle, deadline)
