@@ -122,6 +122,7 @@ fn not_json(error: JsonError) -> PublicError {
             format!("The body of the request is not a JSON object that could be read: {reason}."),
         ),
         JsonError::Duplicate(name) => wrong(&name, "stands in the body twice"),
+        JsonError::Respelt { name, .. } => wrong(&name, "stands in the body in another spelling"),
     }
 }
 
@@ -275,6 +276,20 @@ mod tests {
                 Some("stream_options"),
             ),
             (r#"{"model":"m","model":"n","messages":[]}"#, Some("model")),
+            // Readers that know no case would take these for the others, and the last one wins.
+            (r#"{"model":"m","Model":"n","messages":[]}"#, Some("model")),
+            (r#"{"MODEL":"n","messages":[]}"#, Some("model")),
+            (r#"{"model":"m","messages":[],"Stream":true}"#, Some("stream")),
+            ("{\"model\":\"m\",\"messages\":[],\"\u{17f}tream\":true}", Some("stream")),
+            (
+                r#"{"model":"m","messages":[],"stream":true,"Stream_Options":{}}"#,
+                Some("stream_options"),
+            ),
+            (
+                r#"{"model":"m","messages":[],"stream":true,"stream_options":{"Include_Usage":false}}"#,
+                Some("include_usage"),
+            ),
+            (r#"{"model":"m","messages":[],"Messages":[]}"#, Some("messages")),
             (r#"{"model":"m","messages":[],"messages":[]}"#, Some("messages")),
         ] {
             let error = Call::read(Capability::Chat, Bytes::from(body)).unwrap_err();

@@ -87,7 +87,7 @@ fn find<'n>(text: &str, tokens: &'n [String]) -> Result<Place<'n>, Misfit> {
             .map_err(|_| Misfit::NoPlace("lies within something that is not an object"))?;
         let member = object
             .get(token)
-            .map_err(|_| Misfit::Ambiguous("stands in the body twice"))?;
+            .map_err(|_| Misfit::Ambiguous("stands in the body twice, or in another spelling"))?;
         let Some(member) = member else {
             let names = tokens.get(depth..).unwrap_or_default();
             let first = object.members().is_empty();
@@ -167,6 +167,10 @@ mod tests {
             (r#"{"a":1,"a":2}"#, "/a", FieldAction::Forbid, Err("invalid_value")),
             (r#"{"a":[1]}"#, "/a/7", force(json!(1)), Err("invalid_value")),
             (r#"{"a":1,"a":2}"#, "/a", force(json!(1)), Err("invalid_value")),
+            // Some readers take `A` for `a`.
+            (r#"{"A":1}"#, "/a", FieldAction::Forbid, Err("invalid_value")),
+            (r#"{"a":1,"A":2}"#, "/a", force(json!(1)), Err("invalid_value")),
+            (r#"{"a":{"B":2}}"#, "/a/b", fill(json!(1)), Err("invalid_value")),
         ] {
             let got = after(text, pointer, action);
             assert_eq!(got.as_deref().map_err(String::as_str), wanted, "{text} {pointer}");

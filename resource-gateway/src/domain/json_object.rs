@@ -14,6 +14,10 @@ pub enum JsonError {
     /// The same name twice: two readers may take different values, so nobody gets to choose (RFC 8259 §4).
     #[error("the member `{0}` stands there twice")]
     Duplicate(String),
+    /// The name in another case. Servers written in Go take it for the name, and the last one wins there: a caller would choose
+    /// what the gateway believes to have set, or sends what is forbidden.
+    #[error("the member `{name}` stands there as `{written}`")]
+    Respelt { name: String, written: String },
 }
 
 /// One member of an object.
@@ -48,16 +52,25 @@ impl<'a> JsonObject<'a> {
         Ok(Self { text, members })
     }
 
-    /// The member of that name.
+    /// The member of that name, if all readers agree on which one it is.
     ///
     /// # Errors
-    /// [`JsonError::Duplicate`].
+    /// [`JsonError::Duplicate`] and [`JsonError::Respelt`].
     pub fn get(&self, name: &str) -> Result<Option<&Member<'a>>, JsonError> {
-        let mut found = self.members.iter().filter(|member| member.name == name);
-        match (found.next(), found.next()) {
-            (first, None) => Ok(first),
-            (_, Some(_)) => Err(JsonError::Duplicate(name.to_owned())),
+        let mut found = None;
+        for member in &self.members {
+            if member.name == name {
+                if found.replace(member).is_some() {
+                    return Err(JsonError::Duplicate(name.to_owned()));
+                }
+            } else if differ_in_case_only(&member.name, name) {
+                return Err(JsonError::Respelt {
+                    name: name.to_owned(),
+                    written: member.name.clone().into_owned(),
+                });
+            }
         }
+        Ok(found)
     }
 
     pub fn members(&self) -> &[Member<'a>] {
@@ -76,7 +89,7 @@ impl<'a> JsonObject<'a> {
     /// The edit that sets a member, whether it is there or not.
     ///
     /// # Errors
-    /// [`JsonError::Duplicate`].
+    /// As for [`Self::get`].
     pub fn set(&self, name: &str, value: &str) -> Result<Edit, JsonError> {
         if let Some(member) = self.get(name)? {
             return Ok(Edit {
@@ -91,6 +104,16 @@ impl<'a> JsonObject<'a> {
             with: format!("{}:{value}{comma}", quoted(name)),
         })
     }
+}
+
+/// Whether two unequal names are one to readers that know no case. Unicode's folding counts, too: to Go's `encoding/json` the
+/// Kelvin sign is a `k` and the long s an `s`.
+fn differ_in_case_only(one: &str, other: &str) -> bool {
+    if one.is_ascii() && other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    let folded = |name: &str| name.to_uppercase().to_lowercase();
+    folded(one) == folded(other)
 }
 
 /// A string as JSON text.
@@ -245,6 +268,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_in_another_case_is_refused_since_some_readers_take_it_for_the_name() {
+        for written in ["Top_k", "TOP_K", "top_\u{212a}", "t\\u004fp_k"] {
+            let text = format!("{{\"top_k\":1,\"{written}\":2}}");
+            let object = JsonObject::parse(text.as_bytes()).unwrap();
+            let refused = object.get("top_k").unwrap_err();
+            assert!(matches!(refused, JsonError::Respelt { name, .. } if name == "top_k"), "{written}");
+            assert!(object.get("top_p").unwrap().is_none());
+        }
+        let alone = JsonObject::parse(br#"{"Model":1}"#).unwrap();
+        assert!(alone.get("model").is_err() && alone.get("mode").unwrap().is_none());
+    }
+
+    #[test]
     fn what_is_not_an_object_is_refused_and_depth_is_no_danger() {
         for bad in [
             "",
@@ -300,6 +336,7 @@ mod tests {
             let before = Value::Object(map.into_iter().collect());
             let text = if pretty { serde_json::to_string_pretty(&before).unwrap() } else { before.to_string() };
             let object = JsonObject::parse(text.as_bytes()).unwrap();
+            prop_assume!(object.get(&name).is_ok());
             let after = apply(&text, vec![object.set(&name, &value.to_string()).unwrap()]);
             let mut wanted = before;
             wanted[name.as_str()] = value;
