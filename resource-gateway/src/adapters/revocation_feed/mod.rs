@@ -15,6 +15,8 @@ const SET_TYP: &str = "secevent+jwt";
 const LONG_POLL: Duration = Duration::from_secs(40);
 const SHORT_POLL: Duration = Duration::from_secs(10);
 const MAX_EVENTS: u32 = 500;
+/// Longer than the time in which an unknown key is not asked for again.
+const SECOND_LOOK: Duration = Duration::from_millis(1500);
 
 /// How we prove who we are.
 #[derive(Debug)]
@@ -78,19 +80,13 @@ impl HttpRevocationFeed {
         }
     }
 
-    async fn read(&self, id: String, set: &str) -> Result<SecurityEvent, FeedError> {
+    /// Reads an event token; `None` when its signature does not hold.
+    async fn read(&self, id: &str, set: &str) -> Result<Option<SecurityEvent>, FeedError> {
         let verified = match self.keys.verify(set).await {
             Ok(verified) => verified,
             // Not acknowledged, so it comes again once there are keys to read it with.
             Err(KeysError::NotLoaded) => return Err(FeedError::Unavailable("no keys are known yet".to_owned())),
-            // Unknown keys have been asked for by then, so it will never hold; it must not keep the events after it away.
-            Err(KeysError::Invalid) => {
-                tracing::error!(
-                    event.id = id,
-                    "a security event's signature does not hold; the event is passed over"
-                );
-                return Ok(SecurityEvent { id, event: None });
-            }
+            Err(KeysError::Invalid) => return Ok(None),
         };
         let from_issuer = verified.jwt.claims.get("iss").and_then(serde_json::Value::as_str) == Some(&self.issuer);
         // RFC 8417 §2.3: the type tells event tokens from all others that the keys sign.
@@ -103,7 +99,28 @@ impl HttpRevocationFeed {
                 "a security event is of a kind that this version does not know"
             );
         }
-        Ok(SecurityEvent { id, event })
+        Ok(Some(SecurityEvent {
+            id: id.to_owned(),
+            event,
+        }))
+    }
+
+    /// Events whose signature did not hold. An unknown key is asked for at most so often, and whoever floods us with made-up
+    /// keys must not make us miss a revocation: so they are looked at once more, later. What does not hold then is passed over,
+    /// since it must not keep the events after it away.
+    async fn read_again(&self, unread: BTreeMap<String, String>) -> Result<Vec<SecurityEvent>, FeedError> {
+        tokio::time::sleep(SECOND_LOOK).await;
+        let mut events = Vec::with_capacity(unread.len());
+        for (id, set) in unread {
+            events.push(self.read(&id, &set).await?.unwrap_or_else(|| {
+                tracing::error!(
+                    event.id = id,
+                    "a security event's signature does not hold; it is passed over"
+                );
+                SecurityEvent { id, event: None }
+            }));
+        }
+        Ok(events)
     }
 }
 
@@ -143,8 +160,18 @@ impl RevocationFeed for HttpRevocationFeed {
             .await
             .map_err(unavailable)?;
         let mut events = Vec::with_capacity(reply.sets.len());
+        let mut unread = BTreeMap::new();
         for (id, set) in reply.sets {
-            events.push(self.read(id, &set).await?);
+            match self.read(&id, &set).await? {
+                Some(event) => events.push(event),
+                None => {
+                    unread.insert(id, set);
+                }
+            }
+        }
+        // What can be read goes first; the rest stays unacknowledged and comes again.
+        if events.is_empty() && !unread.is_empty() {
+            return self.read_again(unread).await;
         }
         Ok(events)
     }
