@@ -671,6 +671,21 @@ async fn a_posted_request_that_is_not_a_form_or_repeats_a_parameter_is_refused()
     assert!([400, 413].contains(&reply.status), "{}", reply.status);
 }
 
+#[tokio::test]
+async fn a_posted_request_too_long_for_an_address_is_answered_at_once() {
+    let app = TestApp::start().await;
+    // Each character takes nine bytes of an address.
+    let state = "\u{65e5}".repeat(1300);
+    let mut browser = app.browser();
+    let reply = browser
+        .post("/oauth2/authorize", &WEB.ask().with("state", &state).fields)
+        .await;
+    let login = browser.follow(reply).await;
+    let consent = browser.sign_in(&login, ALICE).await;
+    let answer = browser.complete(consent, ALICE).await.expect_answer();
+    assert_eq!(answer.params["state"], state);
+}
+
 // Consent.
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Redirect URIs: compared as strings, and nothing is sent to one that is not registered (RFC 9700 §2.1, §4.1).
 
+use proptest::{prelude::*, test_runner::TestRunner};
+
 use crate::app::{ALICE, LEGACY, NATIVE, TestApp, WEB};
 
 /// Everything that parsers have taken for `https://web.example/callback` somewhere.
@@ -188,4 +190,35 @@ async fn the_code_is_bound_to_the_very_uri_of_its_request() {
     let code = app.browser().consented_code(ALICE, &ask).await;
     let other = code.form().with("redirect_uri", "http://127.0.0.1:5001/cb");
     app.token(NATIVE, &other).await.expect_oauth_error(400, "invalid_grant");
+}
+
+/// Texts near a registered URI and far from it.
+fn texts() -> impl Strategy<Value = String> {
+    let registered = "https://web.example/callback";
+    let inserted = (0..=registered.len(), "[ -~]{1,3}|\\PC{1,2}|[\\x00-\\x1f]").prop_map(move |(at, text)| {
+        let (before, after) = registered.split_at(at);
+        format!("{before}{text}{after}")
+    });
+    let cut = (0..registered.len()).prop_map(move |at| registered.chars().take(at).collect());
+    prop_oneof![inserted, cut, "\\PC{1,40}", "(https?|ftp|javascript|data):[ -~]{1,30}"]
+}
+
+#[test]
+fn no_text_that_is_not_registered_is_ever_redirected_to() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let app = runtime.block_on(TestApp::start());
+    let mut runner = TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(300)
+    });
+    let outcome = runner.run(&texts(), |text| {
+        let reply = runtime.block_on(app.get(&WEB.ask().with("redirect_uri", &text).path()));
+        prop_assert_eq!(reply.status, 400);
+        prop_assert_eq!(reply.header("location"), None);
+        Ok(())
+    });
+    outcome.unwrap();
 }

@@ -395,3 +395,23 @@ async fn a_scope_that_was_taken_from_the_client_is_not_refreshed() {
         refreshed.expect_oauth_error(400, "invalid_scope");
     }
 }
+
+#[tokio::test]
+async fn codes_refresh_tokens_and_access_tokens_cannot_stand_in_for_each_other() {
+    let app = TestApp::start().await;
+    let code = app.consented_code(ALICE, WEB).await;
+    let tokens = app.tokens(ALICE, WEB).await;
+    app.refresh(WEB, &code.value)
+        .await
+        .expect_oauth_error(400, "invalid_grant");
+    for token in [&tokens.refresh_token, &tokens.access_token, &tokens.id_token] {
+        let form = code.form().with("code", token);
+        app.token(WEB, &form).await.expect_oauth_error(400, "invalid_grant");
+    }
+    for token in [&tokens.refresh_token, &code.value] {
+        let reply = app.call(http::Method::GET, "/userinfo").bearer(token).send().await;
+        reply.expect_bearer_error(401, "invalid_token");
+    }
+    app.exchange(&code).await.expect_tokens();
+    app.refresh(WEB, &tokens.refresh_token).await.expect_tokens();
+}
