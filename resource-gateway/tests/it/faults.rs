@@ -112,6 +112,15 @@ async fn a_stream_that_fails_after_it_began_ends_in_an_error_event() {
 }
 
 #[tokio::test]
+async fn an_error_object_in_place_of_a_stream_keeps_its_meaning() {
+    let world = Running::start().await;
+    let answer = world.stream("json-error").await;
+    assert_eq!(answer.error(429)["code"], "insufficient_quota");
+    keeps_secrets(&answer);
+    assert_eq!(world.usage(answer.request_id()).await.state, "upstream_error");
+}
+
+#[tokio::test]
 async fn another_route_is_tried_before_the_first_byte() {
     let world = Running::start().await;
     for answer in [world.chat("fallback").await, world.stream("fallback").await] {

@@ -47,6 +47,7 @@ pub(crate) const MODELS: &[&str] = &[
     "malformed",
     "in-band",
     "in-band-first",
+    "json-error",
     "no-usage",
 ];
 

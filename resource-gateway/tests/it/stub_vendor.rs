@@ -175,6 +175,11 @@ fn plain(model: &str, watch: Watch) -> Response {
 }
 
 fn streamed(model: &str, body: &Value, watch: Watch) -> Response {
+    if model == "json-error" {
+        watch.complete();
+        let error = json!({"error": {"message": "no at secret-host-7", "code": "insufficient_quota"}});
+        return json_reply(200, &error);
+    }
     let usage = if body["stream_options"]["include_usage"] == true {
         USAGE
     } else {

@@ -299,6 +299,22 @@ async fn read_fault(codec: &dyn Codec, reply: UpstreamReply) -> Fault {
     codec.decode_fault(reply.status.as_u16(), &reply.headers, &body)
 }
 
+/// Some servers report an error under a status of success, as JSON in place of the stream: limits, quotas and filters keep
+/// their meaning. Whatever else comes is no answer.
+async fn read_no_stream(codec: &dyn Codec, reply: UpstreamReply, deadline: tokio::time::Instant) -> Fault {
+    let deadline = deadline.min(tokio::time::Instant::now() + FAULT_BODY_TIME);
+    let body = Paced::new(reply.body, FAULT_BODY_TIME, deadline)
+        .collect_some(MAX_FAULT_BYTES)
+        .await;
+    match codec.decode(body) {
+        Err(fault) if fault.class != FaultClass::InvalidReply => fault,
+        Ok(_) | Err(_) => Fault {
+            status: Some(reply.status.as_u16()),
+            ..Fault::of(FaultClass::InvalidReply)
+        },
+    }
+}
+
 /// Reads up to the first bytes that may go to the caller: until then a failure still has a status of its own, and another
 /// vendor may be asked.
 async fn open_stream(
@@ -310,10 +326,7 @@ async fn open_stream(
     first_by: tokio::time::Instant,
 ) -> Result<Answer, Fault> {
     if !is_event_stream(&reply.headers) {
-        return Err(Fault {
-            status: Some(reply.status.as_u16()),
-            ..Fault::of(FaultClass::InvalidReply)
-        });
+        return Err(read_no_stream(codec, reply, first_by.min(deadline)).await);
     }
     let mut decoder = codec.stream(call);
     let mut upstream = Paced::new(reply.body, idle, deadline);
