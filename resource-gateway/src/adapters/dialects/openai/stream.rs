@@ -20,7 +20,9 @@ pub(super) struct ChatStream {
     splitter: SseSplitter,
     /// The caller wants the usage chunk.
     include_usage: bool,
-    finished: bool,
+    /// Choices that appeared, and those of them that have their finish reason: a bit for each index.
+    seen: u128,
+    finished: u128,
     progress: Progress,
 }
 
@@ -37,7 +39,8 @@ impl ChatStream {
         Self {
             splitter: SseSplitter::default(),
             include_usage,
-            finished: false,
+            seen: 0,
+            finished: 0,
             progress: Progress::default(),
         }
     }
@@ -86,6 +89,7 @@ impl ChatStream {
         }
         let usage = chunk.token_usage();
         let choices = chunk.choices.unwrap_or_default();
+        self.seen |= choices.seen;
         self.finished |= choices.finished;
         self.progress.weight += choices.weight;
         let usage = usage.or(choices.usage);
@@ -126,8 +130,8 @@ impl StreamDecoder for ChatStream {
             _ => self.read(rest),
         };
         if pushed.end.is_none() {
-            // Without `[DONE]` a finish reason is the end; without either the answer was cut off.
-            pushed.end = Some(if self.finished {
+            // Without `[DONE]` the last choice's finish reason is the end; without either the answer was cut off.
+            pushed.end = Some(if self.seen != 0 && self.finished == self.seen {
                 let mut out = BytesMut::from(pushed.out.as_ref());
                 if !out.is_empty() && !out.ends_with(b"\n\n") {
                     out.extend_from_slice(b"\n\n");

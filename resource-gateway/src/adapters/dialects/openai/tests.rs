@@ -130,6 +130,43 @@ fn each_way_to_end_is_told_apart() {
 }
 
 #[test]
+fn of_several_choices_each_has_to_finish() {
+    let part = |index: u32, reason: &str| {
+        format!("data: {{\"choices\":[{{\"index\":{index},\"delta\":{{}},\"finish_reason\":{reason}}}]}}\n\n")
+    };
+    let (open, stop) = ("null", "\"stop\"");
+    let cut = Some(FaultClass::Transport);
+    for (name, text, wanted) in [
+        ("one runs", [part(0, open), part(1, open), part(0, stop)].concat(), cut),
+        (
+            "both finish",
+            [part(0, open), part(1, open), part(1, stop), part(0, stop)].concat(),
+            None,
+        ),
+        ("only the second", part(1, stop), None),
+        ("a word after the reason", [part(0, stop), part(0, open)].concat(), None),
+        (
+            "more than there can be",
+            [part(500, open), part(400, open), part(500, stop)].concat(),
+            None,
+        ),
+        (
+            "in one chunk",
+            "data: {\"choices\":[{\"index\":0,\"finish_reason\":\"stop\"},{\"index\":1,\"delta\":{}}]}\n\n".to_owned(),
+            cut,
+        ),
+        (
+            "no index that could be read",
+            "data: {\"choices\":[{\"index\":null,\"finish_reason\":\"stop\"}]}\n\n".to_owned(),
+            None,
+        ),
+    ] {
+        assert_eq!(run(&text, &[], false).1, wanted, "{name}");
+        assert_eq!(run(&[&text, DONE].concat(), &[], false).1, None, "{name}, and [DONE]");
+    }
+}
+
+#[test]
 fn usage_is_found_wherever_servers_put_it() {
     let usage = |json: &str| {
         OpenAiChat

@@ -87,8 +87,9 @@ impl From<Usage> for TokenUsage {
 pub(super) struct Choices {
     pub(super) count: usize,
     pub(super) weight: Weight,
-    /// One of them has a finish reason.
-    pub(super) finished: bool,
+    /// Which ones they are, and which of them have a finish reason: a bit for each index.
+    pub(super) seen: u128,
+    pub(super) finished: u128,
     /// Moonshot puts usage here.
     pub(super) usage: Option<TokenUsage>,
 }
@@ -113,7 +114,10 @@ impl<'de> Visitor<'de> for ChoicesVisitor {
         while let Some(choice) = seq.next_element::<Choice>()? {
             all.count += 1;
             all.weight += choice.weight;
-            all.finished |= choice.finished;
+            // OpenAI's `n` is 128 at most; what is beyond that shares the last bit.
+            let bit = 1 << choice.index.min(127);
+            all.seen |= bit;
+            all.finished |= if choice.finished { bit } else { 0 };
             all.usage = choice.usage.or(all.usage);
         }
         Ok(all)
@@ -122,6 +126,7 @@ impl<'de> Visitor<'de> for ChoicesVisitor {
 
 #[derive(Default)]
 struct Choice {
+    index: u64,
     weight: Weight,
     finished: bool,
     usage: Option<TokenUsage>,
@@ -130,6 +135,7 @@ struct Choice {
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
 enum ChoiceField {
+    Index,
     Delta,
     Message,
     FinishReason,
@@ -152,6 +158,10 @@ impl<'de> Deserialize<'de> for Choice {
                 let mut choice = Choice::default();
                 while let Some(field) = map.next_key()? {
                     match field {
+                        // Servers that have only one choice leave it out, or send null.
+                        ChoiceField::Index => {
+                            choice.index = map.next_value::<serde_json::Value>()?.as_u64().unwrap_or(0);
+                        }
                         ChoiceField::Delta | ChoiceField::Message => {
                             choice.weight += map.next_value::<TextWeight>()?.0;
                         }
