@@ -355,6 +355,7 @@ impl Gateway {
             "provider": {
                 "keys_loaded": self.keys.is_loaded(),
                 "revocations": self.revocations.len(),
+                "revocations_asked": self.revocations.was_asked(),
                 "revocations_error": self.revocations.error().map(|error| error.to_string()),
             },
         })

@@ -17,6 +17,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Every revocation that still matters.
+///
+/// Nobody is served before the provider was asked once for all of them. A provider that cannot answer keeps nobody out for longer
+/// than that one question: a token whose revocation we miss lives ten minutes at most, and an outage of the feed must not be one
+/// of the gateway. `/status` and the log say so while it lasts.
 #[derive(Debug, Default)]
 pub struct Revocations {
     index: RwLock<RevocationIndex>,
@@ -38,7 +42,7 @@ impl Revocations {
         self.len() == 0
     }
 
-    /// Whether the provider was asked once, with or without success: before that a revoked token might pass.
+    /// Whether the provider has once told all that it had to tell, or failed to: before that a revoked token might pass.
     pub fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
     }
@@ -68,6 +72,9 @@ impl Revocations {
             }
         }
         *slot = error;
+    }
+
+    fn has_been_asked(&self) {
         self.asked.store(true, Ordering::Release);
     }
 }
@@ -101,15 +108,19 @@ impl FollowRevocations {
                 return;
             };
             match polled {
-                Ok(events) => {
+                Ok(polled) => {
                     // More may wait behind a full answer: ask again at once, and wait only when there was nothing.
-                    wait = if events.is_empty() { Wait::Long } else { Wait::No };
-                    acknowledged = self.take_in(events);
+                    wait = if polled.events.is_empty() { Wait::Long } else { Wait::No };
+                    acknowledged = self.take_in(polled.events);
                     self.revocations.note(None);
+                    if !polled.more {
+                        self.revocations.has_been_asked();
+                    }
                     pause = FIRST_PAUSE;
                 }
                 Err(error) => {
                     self.revocations.note(Some(error));
+                    self.revocations.has_been_asked();
                     wait = Wait::No;
                     if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                         return;

@@ -39,7 +39,7 @@ pub enum TokenError {
     Fault(#[from] TokenFault),
     #[error("the token has been revoked")]
     Revoked,
-    /// Not the token's fault.
+    /// Not the token's fault: keys or revocations have not been fetched yet.
     #[error("tokens cannot be verified yet")]
     NotReady,
 }
@@ -88,6 +88,10 @@ impl VerifyToken {
         if caller.has_expired(&self.expected, now) {
             self.cache.invalidate(&digest);
             return Err(TokenFault::Expired.into());
+        }
+        // What was revoked before this process began is not known until the provider was asked.
+        if !self.revocations.was_asked() {
+            return Err(TokenError::NotReady);
         }
         if self.revocations.covers(caller.facts()) {
             return Err(TokenError::Revoked);

@@ -42,7 +42,15 @@ pub trait ProviderKeys: Send + Sync + fmt::Debug {
 #[async_trait]
 pub trait RevocationFeed: Send + Sync + fmt::Debug {
     /// Acknowledges what was taken in and fetches what is new; waits for news when `wait` says so.
-    async fn poll(&self, acknowledged: &[String], wait: Wait) -> Result<Vec<SecurityEvent>, FeedError>;
+    async fn poll(&self, acknowledged: &[String], wait: Wait) -> Result<Polled, FeedError>;
+}
+
+/// What a poll brought.
+#[derive(Debug)]
+pub struct Polled {
+    pub events: Vec<SecurityEvent>,
+    /// There are more than fitted in (RFC 8936 §2.3, `moreAvailable`).
+    pub more: bool,
 }
 
 /// Whether a poll may be held open.

@@ -296,6 +296,41 @@ async fn events_that_the_provider_did_not_sign_revoke_nothing() {
 }
 
 #[tokio::test]
+async fn nobody_is_served_before_all_revocations_have_come() {
+    let issuer = StubIssuer::start().await;
+    for jti in ["g1.a", "g2.a"] {
+        issuer.revoke(Revoked::Token { jti: jti.into() });
+    }
+    issuer.hold_feed();
+    let world = Running::start_unready(issuer, |_| {}).await;
+    let waits = async || {
+        world
+            .gateway
+            .ready()
+            .is_err_and(|reason| reason.contains("revocations"))
+    };
+    world.until("the keys are there", waits).await;
+    let revoked = world.issuer.token(&json!({"jti": "g2.a"}));
+    let early = world.chat_as(&revoked, "echo").await;
+    assert_eq!(early.error(503)["code"], "not_ready");
+    assert_eq!(early.header("retry-after"), "1");
+    // The first answer brings one of two events, and says that there is more.
+    world.issuer.answer_polls(1);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(waits().await);
+    world.chat_as(&revoked, "echo").await.error(503);
+    world.issuer.answer_polls(1000);
+    world
+        .until("it is refused", async || {
+            let status = world.chat_as(&revoked, "echo").await.status;
+            assert_ne!(status, 200);
+            status == 401
+        })
+        .await;
+    assert_eq!(world.chat("echo").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_feed_that_refuses_us_stops_nothing() {
     let issuer = StubIssuer::start().await;
     issuer.refuse_feed(StatusCode::UNAUTHORIZED);

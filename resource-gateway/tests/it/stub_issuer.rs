@@ -20,7 +20,10 @@ use oauth_wire::{RevocationEvent, Revoked, SigningAlg};
 use serde_json::{Map, Value, json};
 use service_kit::{Clock as _, SystemClock};
 use token_keys::SigningKeyPair;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 
 pub(crate) const AUDIENCE: &str = "https://gateway.test";
 
@@ -36,7 +39,12 @@ struct Shared {
     news: watch::Sender<u64>,
     jwks_fetches: AtomicUsize,
     feed_status: Mutex<StatusCode>,
+    /// Polls that are still let through, and how many events each brings.
+    polls: Semaphore,
+    page: AtomicUsize,
 }
+
+const ENDLESS: usize = 1 << 20;
 
 pub(crate) fn now() -> i64 {
     SystemClock.now().as_seconds()
@@ -60,6 +68,8 @@ impl StubIssuer {
             news: watch::channel(0).0,
             jwks_fetches: AtomicUsize::new(0),
             feed_status: Mutex::new(StatusCode::OK),
+            polls: Semaphore::new(ENDLESS),
+            page: AtomicUsize::new(usize::MAX),
         });
         let issuer = Self {
             url: url.clone(),
@@ -108,6 +118,16 @@ impl StubIssuer {
 
     pub(crate) fn refuse_feed(&self, status: StatusCode) {
         *self.shared.feed_status.lock().unwrap() = status;
+    }
+
+    /// Leaves polls unanswered, and answers them with one event each.
+    pub(crate) fn hold_feed(&self) {
+        self.shared.polls.forget_permits(ENDLESS);
+        self.shared.page.store(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn answer_polls(&self, count: usize) {
+        self.shared.polls.add_permits(count);
     }
 
     /// The claims of a good token.
@@ -175,6 +195,7 @@ async fn jwks(State(issuer): State<StubIssuer>) -> Json<Value> {
 }
 
 async fn poll(State(issuer): State<StubIssuer>, Json(request): Json<Value>) -> impl IntoResponse {
+    issuer.shared.polls.acquire().await.unwrap().forget();
     let status = *issuer.shared.feed_status.lock().unwrap();
     let mut news = issuer.shared.news.subscribe();
     {
@@ -192,6 +213,11 @@ async fn poll(State(issuer): State<StubIssuer>, Json(request): Json<Value>) -> i
     if empty && request["returnImmediately"] == false {
         let _ = tokio::time::timeout(Duration::from_secs(5), news.changed()).await;
     }
-    let sets = issuer.shared.events.lock().unwrap().clone();
-    (status, Json(json!({"sets": sets, "moreAvailable": false})))
+    let mut sets = issuer.shared.events.lock().unwrap().clone();
+    let mut more = false;
+    while sets.len() > issuer.shared.page.load(Ordering::SeqCst) {
+        sets.pop_last();
+        more = true;
+    }
+    (status, Json(json!({"sets": sets, "moreAvailable": more})))
 }

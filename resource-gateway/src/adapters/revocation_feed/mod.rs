@@ -7,7 +7,7 @@ use oauth_wire::RevocationEvent;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::ports::provider::{FeedError, KeysError, ProviderKeys, RevocationFeed, SecurityEvent, Wait};
+use crate::ports::provider::{FeedError, KeysError, Polled, ProviderKeys, RevocationFeed, SecurityEvent, Wait};
 
 /// `typ` of a security event token (RFC 8417 §2.3).
 const SET_TYP: &str = "secevent+jwt";
@@ -48,9 +48,12 @@ struct Poll<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct PollReply {
     #[serde(default)]
     sets: BTreeMap<String, String>,
+    #[serde(default)]
+    more_available: bool,
 }
 
 impl fmt::Debug for HttpRevocationFeed {
@@ -126,7 +129,7 @@ impl HttpRevocationFeed {
 
 #[async_trait]
 impl RevocationFeed for HttpRevocationFeed {
-    async fn poll(&self, acknowledged: &[String], wait: Wait) -> Result<Vec<SecurityEvent>, FeedError> {
+    async fn poll(&self, acknowledged: &[String], wait: Wait) -> Result<Polled, FeedError> {
         let poll = Poll {
             max_events: MAX_EVENTS,
             return_immediately: wait == Wait::No,
@@ -171,8 +174,15 @@ impl RevocationFeed for HttpRevocationFeed {
         }
         // What can be read goes first; the rest stays unacknowledged and comes again.
         if events.is_empty() && !unread.is_empty() {
-            return self.read_again(unread).await;
+            let events = self.read_again(unread).await?;
+            return Ok(Polled {
+                events,
+                more: reply.more_available,
+            });
         }
-        Ok(events)
+        Ok(Polled {
+            events,
+            more: reply.more_available || !unread.is_empty(),
+        })
     }
 }
