@@ -87,6 +87,11 @@ pub(super) fn broken_body() -> GatewayError {
     .into()
 }
 
+pub(super) fn slow_body() -> GatewayError {
+    let message = "The body of the request came too slowly.";
+    PublicError::new(408, ErrorKind::InvalidRequest, "request_timeout", message).into()
+}
+
 pub(super) fn panicked() -> GatewayError {
     PublicError::new(
         500,

@@ -6,10 +6,14 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
+use service_kit::StalledBody;
 use tokio::time::{Duration, timeout};
 
-use super::error::{GatewayError, broken_body, too_large, wrong_media_type};
+use super::error::{GatewayError, broken_body, slow_body, too_large, wrong_media_type};
 
+/// All of a body has to come in this time. The listener drops senders that stand still or drip; it lets slow ones take hours,
+/// and by then the token that was checked before the body has long expired.
+const BODY_TIME: Duration = Duration::from_mins(10);
 /// A body over the limit is read on up to here before it is refused: a client that is cut off while it writes sees a broken
 /// connection instead of the 413.
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
@@ -36,7 +40,11 @@ pub(super) fn check_json(headers: &HeaderMap) -> Result<(), GatewayError> {
 }
 
 /// Reads a body: without a copy when it comes in one piece.
-pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes, GatewayError> {
+pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, GatewayError> {
+    read_within(body, limit, BODY_TIME).await
+}
+
+async fn read_within(mut body: Body, limit: usize, time: Duration) -> Result<Bytes, GatewayError> {
     let announced = body.size_hint().lower();
     if announced > limit as u64 {
         drain(body).await;
@@ -52,13 +60,17 @@ pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes, GatewayE
     }
     whole.reserve(usize::try_from(announced).unwrap_or(0).max(length));
     whole.extend_from_slice(&first);
-    while let Some(piece) = next(&mut body).await? {
-        length += piece.len();
-        if length > limit {
-            break;
+    let rest = async {
+        while let Some(piece) = next(&mut body).await? {
+            length += piece.len();
+            if length > limit {
+                break;
+            }
+            whole.extend_from_slice(&piece);
         }
-        whole.extend_from_slice(&piece);
-    }
+        Ok::<(), GatewayError>(())
+    };
+    timeout(time, rest).await.map_err(|_| slow_body())??;
     if length > limit {
         drop(whole);
         drain(body).await;
@@ -69,7 +81,10 @@ pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes, GatewayE
 
 async fn next(body: &mut Body) -> Result<Option<Bytes>, GatewayError> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| broken_body())?;
+        let frame = frame.map_err(|error| match error.into_inner().is::<StalledBody>() {
+            true => slow_body(),
+            false => broken_body(),
+        })?;
         if let Ok(bytes) = frame.into_data() {
             return Ok(Some(bytes));
         }
@@ -89,4 +104,43 @@ async fn drain(mut body: Body) {
     };
     // Whoever is slower than that gets the broken connection.
     let _ = timeout(DRAIN_TIME, all).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::pending};
+
+    use axum::response::IntoResponse as _;
+    use futures_util::{StreamExt as _, stream};
+    use service_kit::{BodyTimeout, Limits};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+
+    fn status(read: Result<Bytes, GatewayError>) -> u16 {
+        read.unwrap_err().into_response().status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_given_up() {
+        let drip = stream::repeat(()).then(async |()| {
+            tokio::time::sleep(SHORT / 10).await;
+            Ok::<_, Infallible>("x")
+        });
+        assert_eq!(status(read_within(Body::from_stream(drip), 1 << 20, SHORT).await), 408);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stands_still_is_told_from_one_that_breaks() {
+        let still = stream::once(async { Ok::<_, Infallible>("x") }).chain(stream::once(pending()));
+        let limits = Limits {
+            body: SHORT,
+            ..Limits::default()
+        };
+        let still = Body::new(BodyTimeout::new(Body::from_stream(still), &limits));
+        assert_eq!(status(read(still, 1 << 20).await), 408);
+        let broken = stream::iter([Ok("x"), Err(std::io::Error::other("cut"))]);
+        assert_eq!(status(read(Body::from_stream(broken), 1 << 20).await), 400);
+    }
 }
