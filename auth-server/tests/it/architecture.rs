@@ -235,7 +235,8 @@ fn inline_paths(text: &str) -> BTreeSet<String> {
         let end = rest[at..]
             .find(|c: char| !is_word(c) && c != ':')
             .map_or(rest.len(), |end| at + end);
-        if start < at {
+        // `collect::<String>()` names no path.
+        if start < at && !rest[at..].starts_with("::<") {
             paths.insert(rest[start..end].trim_end_matches(':').to_owned());
         }
         rest = &rest[end.max(at + 2)..];
