@@ -19,8 +19,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Every revocation that still matters.
 ///
 /// Nobody is served before the provider was asked once for all of them. A provider that cannot answer keeps nobody out for longer
-/// than that one question: a token whose revocation we miss lives ten minutes at most, and an outage of the feed must not be one
-/// of the gateway. `/status` and the log say so while it lasts.
+/// than that one question: a token whose revocation we miss lives until it expires (ten minutes by default), and an outage of the
+/// feed must not be one of the gateway. `/status` and the log say so while it lasts.
 #[derive(Debug, Default)]
 pub struct Revocations {
     index: RwLock<RevocationIndex>,

@@ -280,7 +280,10 @@ mod tests {
             (r#"{"model":"m","Model":"n","messages":[]}"#, Some("model")),
             (r#"{"MODEL":"n","messages":[]}"#, Some("model")),
             (r#"{"model":"m","messages":[],"Stream":true}"#, Some("stream")),
-            ("{\"model\":\"m\",\"messages\":[],\"\u{17f}tream\":true}", Some("stream")),
+            (
+                "{\"model\":\"m\",\"messages\":[],\"\u{17f}tream\":true}",
+                Some("stream"),
+            ),
             (
                 r#"{"model":"m","messages":[],"stream":true,"Stream_Options":{}}"#,
                 Some("stream_options"),

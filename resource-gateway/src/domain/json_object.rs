@@ -273,7 +273,10 @@ mod tests {
             let text = format!("{{\"top_k\":1,\"{written}\":2}}");
             let object = JsonObject::parse(text.as_bytes()).unwrap();
             let refused = object.get("top_k").unwrap_err();
-            assert!(matches!(refused, JsonError::Respelt { name, .. } if name == "top_k"), "{written}");
+            assert!(
+                matches!(refused, JsonError::Respelt { name, .. } if name == "top_k"),
+                "{written}"
+            );
             assert!(object.get("top_p").unwrap().is_none());
         }
         let alone = JsonObject::parse(br#"{"Model":1}"#).unwrap();
