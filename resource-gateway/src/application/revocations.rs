@@ -15,6 +15,8 @@ use crate::ports::provider::{FeedError, ProviderKeys, RevocationFeed, SecurityEv
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A provider that has ever more to tell keeps callers out for so long: some hundred pages.
+const LONGEST_START: Duration = Duration::from_secs(30);
 
 /// Every revocation that still matters.
 ///
@@ -103,6 +105,7 @@ impl FollowRevocations {
             }
         }
         let (mut acknowledged, mut wait, mut pause) = (Vec::new(), Wait::No, FIRST_PAUSE);
+        let began = tokio::time::Instant::now();
         loop {
             let Some(polled) = stop.run_until_cancelled(self.feed.poll(&acknowledged, wait)).await else {
                 return;
@@ -113,7 +116,7 @@ impl FollowRevocations {
                     wait = if polled.events.is_empty() { Wait::Long } else { Wait::No };
                     acknowledged = self.take_in(polled.events);
                     self.revocations.note(None);
-                    if !polled.more {
+                    if !polled.more || began.elapsed() > LONGEST_START {
                         self.revocations.has_been_asked();
                     }
                     pause = FIRST_PAUSE;
