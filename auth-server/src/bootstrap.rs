@@ -81,7 +81,10 @@ pub struct Ambient {
 
 impl Default for Ambient {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }
     }
 }
 
@@ -115,7 +118,8 @@ impl Foundation {
         let is_new = store.list_keys().await?.is_empty();
         let master = match is_new {
             true => MasterKey::load_or_create(&config.keys.dir)?,
-            false => MasterKey::load(&config.keys.dir).context("this database has signing keys, so its master key must be there")?,
+            false => MasterKey::load(&config.keys.dir)
+                .context("this database has signing keys, so its master key must be there")?,
         };
         let foundation = Self::on(config, ambient, store, master)?;
         foundation.key_factory.ensure().await?;
@@ -129,7 +133,10 @@ impl Foundation {
     /// When the hashing threads cannot be started.
     pub fn on(config: &Config, ambient: Ambient, store: Arc<SqlStore>, master: MasterKey) -> anyhow::Result<Self> {
         let policy = Arc::new(policy(config));
-        let hasher = Arc::new(Argon2Hasher::start(&config.password_hashing, Arc::clone(&ambient.entropy))?);
+        let hasher = Arc::new(Argon2Hasher::start(
+            &config.password_hashing,
+            Arc::clone(&ambient.entropy),
+        )?);
         let revocations = Arc::new(RevocationLog::new(
             store.clone(),
             ambient.clock.clone(),
@@ -143,7 +150,16 @@ impl Foundation {
             master: master.clone(),
         };
         let secrets = ClientSecrets::new(master.derive("client-secret")?);
-        Ok(Self { store, policy, hasher, secrets, revocations, key_factory, ambient, master })
+        Ok(Self {
+            store,
+            policy,
+            hasher,
+            secrets,
+            revocations,
+            key_factory,
+            ambient,
+            master,
+        })
     }
 
     /// Opens the signing keys in use with the master key.
@@ -188,13 +204,21 @@ async fn connect(config: &Config) -> anyhow::Result<SqlStore> {
         application_name: "hexgate auth-server".into(),
         ..Options::default()
     };
-    SqlStore::connect(&config.database.url, &options).await.context("database.url")
+    SqlStore::connect(&config.database.url, &options)
+        .await
+        .context("database.url")
 }
 
 /// Looks at an installation without changing it: what it says is what `doctor` tells, check by check.
 pub async fn examine(config: &Config, ambient: &Ambient) -> Vec<(&'static str, anyhow::Result<String>)> {
     let master = MasterKey::load(&config.keys.dir).map_err(anyhow::Error::from);
-    let mut told = vec![("master key", master.as_ref().map(|_| format!("loaded from {}", config.keys.dir.display())).map_err(|error| anyhow::anyhow!("{error}")))];
+    let mut told = vec![(
+        "master key",
+        master
+            .as_ref()
+            .map(|_| format!("loaded from {}", config.keys.dir.display()))
+            .map_err(|error| anyhow::anyhow!("{error}")),
+    )];
     let store = match connect(config).await {
         Ok(store) => Arc::new(store),
         Err(error) => {
@@ -203,17 +227,23 @@ pub async fn examine(config: &Config, ambient: &Ambient) -> Vec<(&'static str, a
         }
     };
     let keys = store.list_keys().await;
-    told.push(("database", match &keys {
-        Ok(_) => Ok("answers, and has the schema".into()),
-        Err(error) => Err(anyhow::anyhow!("{error}; run `auth-server migrate`")),
-    }));
+    told.push((
+        "database",
+        match &keys {
+            Ok(_) => Ok("answers, and has the schema".into()),
+            Err(error) => Err(anyhow::anyhow!("{error}; run `auth-server migrate`")),
+        },
+    ));
     if let (Ok(keys), Ok(master)) = (keys, master) {
         let opened = Keyring::load(store.clone(), ambient.clock.clone(), master).await;
-        told.push(("signing keys", match opened {
-            Ok(_) if keys.is_empty() => Err(anyhow::anyhow!("there are none; run `auth-server migrate`")),
-            Ok(_) => Ok(format!("{} stored, those in use open with this master key", keys.len())),
-            Err(error) => Err(error.into()),
-        }));
+        told.push((
+            "signing keys",
+            match opened {
+                Ok(_) if keys.is_empty() => Err(anyhow::anyhow!("there are none; run `auth-server migrate`")),
+                Ok(_) => Ok(format!("{} stored, those in use open with this master key", keys.len())),
+                Err(error) => Err(error.into()),
+            },
+        ));
     }
     store.close().await;
     told
@@ -271,7 +301,14 @@ impl Provider {
         let clients = ClientDirectory::new(foundation.store.clone());
         let tasks = Tasks::default();
         let services = services(&foundation, &keyring, &clients, &tasks)?;
-        Ok(Self { router: http::router(Arc::new(services)), foundation, keyring, clients, tasks, synced_at })
+        Ok(Self {
+            router: http::router(Arc::new(services)),
+            foundation,
+            keyring,
+            clients,
+            tasks,
+            synced_at,
+        })
     }
 
     /// Notices what other nodes and commands have changed.
@@ -352,20 +389,35 @@ impl Provider {
         self.foundation.store.ping().await.map_err(|error| error.to_string())?;
         let age = self.foundation.ambient.clock.now().since(self.synced_at());
         if age > STALE_AFTER {
-            return Err(format!("changes by other nodes, revocations included, were last read {} s ago", age.as_secs()));
+            return Err(format!(
+                "changes by other nodes, revocations included, were last read {} s ago",
+                age.as_secs()
+            ));
         }
         Ok(())
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "one literal per use case; cut in pieces, the wiring would only be harder to see")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one literal per use case; cut in pieces, the wiring would only be harder to see"
+)]
 fn services(
     foundation: &Foundation,
     keyring: &Arc<Keyring>,
     clients: &ClientDirectory,
     tasks: &Tasks,
 ) -> anyhow::Result<Services> {
-    let Foundation { store, policy, hasher, secrets, revocations, ambient, master, .. } = foundation;
+    let Foundation {
+        store,
+        policy,
+        hasher,
+        secrets,
+        revocations,
+        ambient,
+        master,
+        ..
+    } = foundation;
     let Ambient { clock, entropy } = ambient;
     let refresh = RefreshSecrets::new(master.derive("refresh-token")?);
     let issuer = TokenIssuer {
@@ -375,8 +427,13 @@ fn services(
         clock: clock.clone(),
         entropy: entropy.clone(),
     };
-    let tokens =
-        LiveTokens::new(policy.clone(), keyring.clone(), clients.clone(), revocations.clone(), clock.clone());
+    let tokens = LiveTokens::new(
+        policy.clone(),
+        keyring.clone(),
+        clients.clone(),
+        revocations.clone(),
+        clock.clone(),
+    );
     let end_grant = EndGrant {
         transactions: store.clone(),
         revocations: revocations.clone(),
@@ -467,8 +524,17 @@ fn services(
             end_grant,
             clock: clock.clone(),
         },
-        userinfo: Userinfo { tokens, users: store.clone() },
-        poll_events: PollEvents::new(policy.clone(), keyring.clone(), revocations.clone(), clock.clone(), tasks.clone()),
+        userinfo: Userinfo {
+            tokens,
+            users: store.clone(),
+        },
+        poll_events: PollEvents::new(
+            policy.clone(),
+            keyring.clone(),
+            revocations.clone(),
+            clock.clone(),
+            tasks.clone(),
+        ),
         account: Account {
             users: store.clone(),
             sessions: store.clone(),

@@ -189,12 +189,20 @@ async fn apply(foundation: &Foundation, files: &[PathBuf]) -> anyhow::Result<()>
 
 async fn keys(foundation: &Foundation, command: &Keys) -> anyhow::Result<()> {
     if let Keys::Rotate = command {
-        foundation.key_factory.rotate(foundation.policy.lifetimes.key_retirement).await?;
+        foundation
+            .key_factory
+            .rotate(foundation.policy.lifetimes.key_retirement)
+            .await?;
         settle().await;
     }
     for key in foundation.key_factory.list().await? {
         let retires = key.retire_at.map(|at| format!(" until {at}")).unwrap_or_default();
-        say(&format!("{}  {}  {}{retires}", key.kid, key.alg.as_str(), key.stage.as_str()))?;
+        say(&format!(
+            "{}  {}  {}{retires}",
+            key.kid,
+            key.alg.as_str(),
+            key.stage.as_str()
+        ))?;
     }
     Ok(())
 }
@@ -242,18 +250,28 @@ async fn client(operate: &Operate, command: ClientCommand) -> anyhow::Result<()>
     match command {
         ClientCommand::List => {
             for client in operate.all_clients().await? {
-                say(&format!("{}  {}  {:?}", client.client_id, client.client_name, client.status))?;
+                say(&format!(
+                    "{}  {}  {:?}",
+                    client.client_id, client.client_name, client.status
+                ))?;
             }
             return Ok(());
         }
         ClientCommand::Disable { client_id } => {
-            operate.set_client_status(&ClientId::new(client_id), ClientStatus::Disabled).await?;
+            operate
+                .set_client_status(&ClientId::new(client_id), ClientStatus::Disabled)
+                .await?;
             settle_cutoff().await;
         }
         ClientCommand::Enable { client_id } => {
-            operate.set_client_status(&ClientId::new(client_id), ClientStatus::Active).await?;
+            operate
+                .set_client_status(&ClientId::new(client_id), ClientStatus::Active)
+                .await?;
         }
-        ClientCommand::RotateSecret { client_id, overlap_hours } => {
+        ClientCommand::RotateSecret {
+            client_id,
+            overlap_hours,
+        } => {
             let overlap = Duration::from_secs(overlap_hours.saturating_mul(3600));
             let secret = operate.rotate_secret(&ClientId::new(client_id), overlap).await?;
             say(secret.expose_secret())?;
@@ -287,7 +305,9 @@ fn tls(config: &Config) -> anyhow::Result<String> {
             }
             Ok("certificate and key can be read".into())
         }
-        _ if config.issuer.starts_with("https:") => Ok("off: something in front of this process must terminate https".into()),
+        _ if config.issuer.starts_with("https:") => {
+            Ok("off: something in front of this process must terminate https".into())
+        }
         _ => Ok("off".into()),
     }
 }

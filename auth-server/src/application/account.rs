@@ -57,7 +57,9 @@ impl Account {
     /// # Errors
     /// When the store fails.
     pub async fn overview(&self, session: &Session) -> StoreResult<Option<Overview>> {
-        let Some(user) = self.users.find_user(&session.user).await? else { return Ok(None) };
+        let Some(user) = self.users.find_user(&session.user).await? else {
+            return Ok(None);
+        };
         let sessions = self.sessions.live_sessions_of(&user.sub, self.clock.now()).await?;
         let mut apps = Vec::new();
         for consent in self.consents.consents_of(&user.sub).await? {
@@ -102,7 +104,9 @@ impl Account {
         grants.dedup();
         let mut revocations = Vec::with_capacity(grants.len());
         for grant in grants {
-            let revocation = self.revocations.revocation(Revoked::Grant { grant: grant.as_str().to_owned() });
+            let revocation = self.revocations.revocation(Revoked::Grant {
+                grant: grant.as_str().to_owned(),
+            });
             tx.record_revocation(&revocation).await?;
             revocations.push(revocation);
         }

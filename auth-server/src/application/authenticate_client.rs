@@ -45,8 +45,15 @@ impl std::fmt::Debug for ClientDirectory {
 
 impl ClientDirectory {
     pub fn new(store: Arc<dyn Clients>) -> Self {
-        let cache = moka::sync::Cache::builder().max_capacity(CACHED_CLIENTS).time_to_live(CACHED_FOR).build();
-        Self { store, cache, generation: Arc::default() }
+        let cache = moka::sync::Cache::builder()
+            .max_capacity(CACHED_CLIENTS)
+            .time_to_live(CACHED_FOR)
+            .build();
+        Self {
+            store,
+            cache,
+            generation: Arc::default(),
+        }
     }
 
     /// The client, whatever its status.
@@ -59,7 +66,9 @@ impl ClientDirectory {
         }
         let generation = self.generation.load(Ordering::Acquire);
         // Unknown ids are not kept: strangers could fill the cache with them.
-        let Some(client) = self.store.find_client(id).await?.map(Arc::new) else { return Ok(None) };
+        let Some(client) = self.store.find_client(id).await?.map(Arc::new) else {
+            return Ok(None);
+        };
         self.cache.insert(id.clone(), Arc::clone(&client));
         // The row may have been read before a change that was announced meanwhile.
         if self.generation.load(Ordering::Acquire) != generation {
@@ -92,7 +101,10 @@ impl ClientSecrets {
     /// # Errors
     /// When OpenSSL refuses.
     pub fn seal(&self, secret: &SecretString, expires_at: Option<Timestamp>) -> Result<ClientSecret, TokenError> {
-        Ok(ClientSecret { mac: self.mac(secret)?, expires_at })
+        Ok(ClientSecret {
+            mac: self.mac(secret)?,
+            expires_at,
+        })
     }
 
     /// Tells whether `secret` is one of the stored ones that still work.
@@ -102,11 +114,16 @@ impl ClientSecrets {
     pub fn matches(&self, secret: &SecretString, stored: &[ClientSecret], now: Timestamp) -> Result<bool, TokenError> {
         let mac = self.mac(secret)?;
         let usable = stored.iter().filter(|one| one.expires_at.is_none_or(|at| at > now));
-        Ok(usable.fold(false, |found, one| found | bool::from(one.mac.as_bytes().ct_eq(mac.as_bytes()))))
+        Ok(usable.fold(false, |found, one| {
+            found | bool::from(one.mac.as_bytes().ct_eq(mac.as_bytes()))
+        }))
     }
 
     fn mac(&self, secret: &SecretString) -> Result<String, TokenError> {
-        let mac = self.key.mac(&[secret.expose_secret().as_bytes()]).map_err(TokenError::internal)?;
+        let mac = self
+            .key
+            .mac(&[secret.expose_secret().as_bytes()])
+            .map_err(TokenError::internal)?;
         Ok(URL_SAFE_NO_PAD.encode(mac))
     }
 }

@@ -9,12 +9,7 @@ use service_kit::{Clock, Entropy};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    application::{
-        authenticate_client::ClientDirectory,
-        issue::AMR_PASSWORD,
-        keyring::Keyring,
-        policy::Policy,
-    },
+    application::{authenticate_client::ClientDirectory, issue::AMR_PASSWORD, keyring::Keyring, policy::Policy},
     domain::{
         authorization::AuthorizationRequest,
         client::Client,
@@ -106,7 +101,10 @@ pub enum Step {
 }
 
 fn page(code: OAuthErrorCode, sentence: impl Into<String>) -> AuthorizeError {
-    AuthorizeError::Page { code, sentence: sentence.into() }
+    AuthorizeError::Page {
+        code,
+        sentence: sentence.into(),
+    }
 }
 
 impl Authorize {
@@ -119,7 +117,11 @@ impl Authorize {
         let redirect_uri = redirect_uri(&mut form, &client)?;
         let state = form.take("state");
         // Kept while the person signs in, so it is bounded; refused, never cut.
-        for (name, value) in [("state", state.as_deref()), ("login_hint", form.get("login_hint")), ("ui_locales", form.get("ui_locales"))] {
+        for (name, value) in [
+            ("state", state.as_deref()),
+            ("login_hint", form.get("login_hint")),
+            ("ui_locales", form.get("ui_locales")),
+        ] {
             if value.is_some_and(|value| value.len() > MAX_VALUE_BYTES) {
                 let sentence = format!("The parameter {name} has more than {MAX_VALUE_BYTES} bytes.");
                 return Err(page(OAuthErrorCode::InvalidRequest, sentence));
@@ -152,7 +154,9 @@ impl Authorize {
                 state,
             })));
         }
-        let checked = self.parameters(&mut form, &client).map_err(|(error, description)| refuse(error, description))?;
+        let checked = self
+            .parameters(&mut form, &client)
+            .map_err(|(error, description)| refuse(error, description))?;
         let request = AuthorizationRequest {
             client_id: client.client_id.clone(),
             response_mode,
@@ -173,12 +177,18 @@ impl Authorize {
 
     async fn client(&self, form: &mut Form) -> Result<Arc<Client>, AuthorizeError> {
         let Some(client_id) = form.take("client_id") else {
-            return Err(page(OAuthErrorCode::InvalidRequest, "The parameter client_id is missing."));
+            return Err(page(
+                OAuthErrorCode::InvalidRequest,
+                "The parameter client_id is missing.",
+            ));
         };
         let client = self.clients.find(&ClientId::new(client_id)).await?;
-        client
-            .filter(|client| client.is_active())
-            .ok_or_else(|| page(OAuthErrorCode::InvalidClient, "The client_id is not the one of a registered application."))
+        client.filter(|client| client.is_active()).ok_or_else(|| {
+            page(
+                OAuthErrorCode::InvalidClient,
+                "The client_id is not the one of a registered application.",
+            )
+        })
     }
 
     fn parameters(&self, form: &mut Form, client: &Client) -> Result<Checked, (OAuthErrorCode, &'static str)> {
@@ -187,7 +197,11 @@ impl Authorize {
         for (name, error, description) in [
             ("request", E::RequestNotSupported, "request is not supported"),
             ("request_uri", E::RequestUriNotSupported, "request_uri is not supported"),
-            ("registration", E::RegistrationNotSupported, "registration is not supported"),
+            (
+                "registration",
+                E::RegistrationNotSupported,
+                "registration is not supported",
+            ),
         ] {
             if form.get(name).is_some() {
                 return Err((error, description));
@@ -196,7 +210,10 @@ impl Authorize {
         response_type(form.take("response_type").as_deref(), client)?;
         let scope = scope(form.take("scope").as_deref(), client)?;
         // RFC 8707 §2: a target that we issue no tokens for must not be passed over in silence.
-        if form.take("resource").is_some_and(|resource| !self.policy.is_known_resource(&resource)) {
+        if form
+            .take("resource")
+            .is_some_and(|resource| !self.policy.is_known_resource(&resource))
+        {
             return Err((E::InvalidTarget, "resource is not one that tokens are issued for"));
         }
         let challenge = challenge(form, client)?;
@@ -206,7 +223,10 @@ impl Authorize {
             Some(Ok(seconds)) => Some(seconds),
             Some(Err(_)) => return Err((E::InvalidRequest, "max_age is not a number of seconds")),
         };
-        if form.take("display").is_some_and(|text| Display::from_wire(&text).is_none()) {
+        if form
+            .take("display")
+            .is_some_and(|text| Display::from_wire(&text).is_none())
+        {
             return Err((E::InvalidRequest, "display is not one of page, popup, touch, wap"));
         }
         let nonce = form.take("nonce");
@@ -215,9 +235,19 @@ impl Authorize {
         }
         let hinted_user = match form.take("id_token_hint") {
             None => None,
-            Some(hint) => Some(self.hinted(&hint).ok_or((E::InvalidRequest, "id_token_hint is not an ID token of this issuer"))?),
+            Some(hint) => Some(
+                self.hinted(&hint)
+                    .ok_or((E::InvalidRequest, "id_token_hint is not an ID token of this issuer"))?,
+            ),
         };
-        Ok(Checked { scope, challenge, prompt, max_age, nonce, hinted_user })
+        Ok(Checked {
+            scope,
+            challenge,
+            prompt,
+            max_age,
+            nonce,
+            hinted_user,
+        })
     }
 
     /// The person that an ID token of ours names. It may have expired (OpenID Connect Core §3.1.2.1 does not ask that it is current).
@@ -233,13 +263,18 @@ impl Authorize {
     /// When the store fails.
     pub async fn decide(&self, request: &AuthorizationRequest, session: Option<&Session>) -> StoreResult<Decision> {
         let client = self.clients.find(&request.client_id).await?;
-        let Some(client) = client.filter(|client| client.is_active()) else { return Ok(Decision::Gone) };
-        let signed_in = session.filter(|session| {
-            session.tenant == client.tenant && request.is_signed_in_by(session, self.clock.now())
-        });
+        let Some(client) = client.filter(|client| client.is_active()) else {
+            return Ok(Decision::Gone);
+        };
+        let signed_in = session
+            .filter(|session| session.tenant == client.tenant && request.is_signed_in_by(session, self.clock.now()));
         let Some(session) = signed_in else {
             return Ok(match request.is_silent() {
-                true => Decision::Refuse(error(request, OAuthErrorCode::LoginRequired, "the person is not signed in")),
+                true => Decision::Refuse(error(
+                    request,
+                    OAuthErrorCode::LoginRequired,
+                    "the person is not signed in",
+                )),
                 false => Decision::SignIn,
             });
         };
@@ -251,8 +286,15 @@ impl Authorize {
             return Ok(Decision::Ready(client));
         }
         Ok(match request.is_silent() {
-            true => Decision::Refuse(error(request, OAuthErrorCode::ConsentRequired, "the person has not agreed yet")),
-            false => Decision::Consent { client, known: consent.map(|consent| consent.scope).unwrap_or_default() },
+            true => Decision::Refuse(error(
+                request,
+                OAuthErrorCode::ConsentRequired,
+                "the person has not agreed yet",
+            )),
+            false => Decision::Consent {
+                client,
+                known: consent.map(|consent| consent.scope).unwrap_or_default(),
+            },
         })
     }
 
@@ -262,7 +304,9 @@ impl Authorize {
     /// When the store fails.
     pub async fn advance(&self, request: &AuthorizationRequest, session: Option<&Session>) -> StoreResult<Step> {
         Ok(match (self.decide(request, session).await?, session) {
-            (Decision::Ready(client), Some(session)) => Step::Respond(self.issue_code(request, &client, session).await?),
+            (Decision::Ready(client), Some(session)) => {
+                Step::Respond(self.issue_code(request, &client, session).await?)
+            }
             (Decision::SignIn | Decision::Ready(_), _) => Step::SignIn,
             (Decision::Consent { .. }, _) => Step::Consent,
             (Decision::Refuse(error), _) => Step::Refuse(error),
@@ -366,11 +410,17 @@ fn error(request: &AuthorizationRequest, error: OAuthErrorCode, description: &'s
 fn redirect_uri(form: &mut Form, client: &Client) -> Result<String, AuthorizeError> {
     // OpenID Connect Core §3.1.2.1 requires the parameter even when only one URI is registered.
     let Some(asked) = form.take("redirect_uri") else {
-        return Err(page(OAuthErrorCode::InvalidRequest, "The parameter redirect_uri is missing."));
+        return Err(page(
+            OAuthErrorCode::InvalidRequest,
+            "The parameter redirect_uri is missing.",
+        ));
     };
     match client.redirect_uri(&asked) {
         Some(_) => Ok(asked),
-        None => Err(page(OAuthErrorCode::InvalidRequest, "The redirect_uri is not registered for this application.")),
+        None => Err(page(
+            OAuthErrorCode::InvalidRequest,
+            "The redirect_uri is not registered for this application.",
+        )),
     }
 }
 
@@ -379,26 +429,39 @@ fn is_web(uri: &str) -> bool {
 }
 
 fn response_type(asked: Option<&str>, client: &Client) -> Result<(), (OAuthErrorCode, &'static str)> {
-    let Some(asked) = asked else { return Err((OAuthErrorCode::InvalidRequest, "response_type is missing")) };
+    let Some(asked) = asked else {
+        return Err((OAuthErrorCode::InvalidRequest, "response_type is missing"));
+    };
     let Some(response_type) = ResponseType::from_wire(asked) else {
-        return Err((OAuthErrorCode::UnsupportedResponseType, "response_type is not supported"));
+        return Err((
+            OAuthErrorCode::UnsupportedResponseType,
+            "response_type is not supported",
+        ));
     };
     if !client.response_types.contains(&response_type) || !client.may_use(GrantType::AuthorizationCode) {
-        return Err((OAuthErrorCode::UnauthorizedClient, "the client may not use this response_type"));
+        return Err((
+            OAuthErrorCode::UnauthorizedClient,
+            "the client may not use this response_type",
+        ));
     }
     Ok(())
 }
 
 fn scope(asked: Option<&str>, client: &Client) -> Result<Scope, (OAuthErrorCode, &'static str)> {
-    let scope: Scope = asked
-        .unwrap_or_default()
-        .parse()
-        .map_err(|_| (OAuthErrorCode::InvalidScope, "scope holds a character that is not allowed"))?;
+    let scope: Scope = asked.unwrap_or_default().parse().map_err(|_| {
+        (
+            OAuthErrorCode::InvalidScope,
+            "scope holds a character that is not allowed",
+        )
+    })?;
     if scope.is_empty() {
         return Err((OAuthErrorCode::InvalidScope, "scope is missing"));
     }
     if !scope.is_subset(&client.scope) {
-        return Err((OAuthErrorCode::InvalidScope, "scope holds a value that the client is not registered for"));
+        return Err((
+            OAuthErrorCode::InvalidScope,
+            "scope holds a value that the client is not registered for",
+        ));
     }
     Ok(scope)
 }
@@ -408,17 +471,24 @@ fn challenge(form: &mut Form, client: &Client) -> Result<Option<CodeChallenge>, 
     let Some(challenge) = form.take("code_challenge") else {
         // RFC 9700 §2.1.1: public clients always; others unless the operator relaxed it.
         return match client.require_pkce || client.is_public() {
-            true => Err((OAuthErrorCode::InvalidRequest, "code_challenge is missing (PKCE is required)")),
+            true => Err((
+                OAuthErrorCode::InvalidRequest,
+                "code_challenge is missing (PKCE is required)",
+            )),
             false => Ok(None),
         };
     };
-    CodeChallenge::parse(&challenge, method.as_deref()).map(Some).map_err(|error| {
-        let description = match error {
-            PkceError::MethodNotS256 => "code_challenge_method must be S256",
-            PkceError::MalformedChallenge | PkceError::MalformedVerifier => "code_challenge is not a SHA-256 digest in base64url",
-        };
-        (OAuthErrorCode::InvalidRequest, description)
-    })
+    CodeChallenge::parse(&challenge, method.as_deref())
+        .map(Some)
+        .map_err(|error| {
+            let description = match error {
+                PkceError::MethodNotS256 => "code_challenge_method must be S256",
+                PkceError::MalformedChallenge | PkceError::MalformedVerifier => {
+                    "code_challenge is not a SHA-256 digest in base64url"
+                }
+            };
+            (OAuthErrorCode::InvalidRequest, description)
+        })
 }
 
 fn prompt(asked: Option<&str>) -> Result<BTreeSet<Prompt>, (OAuthErrorCode, &'static str)> {
@@ -428,7 +498,10 @@ fn prompt(asked: Option<&str>) -> Result<BTreeSet<Prompt>, (OAuthErrorCode, &'st
         return Err((OAuthErrorCode::InvalidRequest, "prompt holds an unknown value"));
     };
     if prompt.contains(&Prompt::None) && prompt.len() > 1 {
-        return Err((OAuthErrorCode::InvalidRequest, "prompt=none cannot be combined with another value"));
+        return Err((
+            OAuthErrorCode::InvalidRequest,
+            "prompt=none cannot be combined with another value",
+        ));
     }
     Ok(prompt)
 }

@@ -24,7 +24,9 @@ impl ClientCredentials {
     /// [`TokenError`].
     pub async fn issue(&self, client: &Client, asked: Option<Scope>) -> Result<Issued, TokenError> {
         if !client.may_use(GrantType::ClientCredentials) || client.is_public() {
-            return Err(TokenError::UnauthorizedClient("the client may not use client_credentials"));
+            return Err(TokenError::UnauthorizedClient(
+                "the client may not use client_credentials",
+            ));
         }
         let (scope, told) = match asked {
             Some(asked) if !asked.is_empty() => (asked, None),
@@ -38,9 +40,17 @@ impl ClientCredentials {
             return Err(TokenError::InvalidScope("openid and offline_access need a person"));
         }
         if !scope.is_subset(&client.scope) {
-            return Err(TokenError::InvalidScope("scope holds a value that the client is not registered for"));
+            return Err(TokenError::InvalidScope(
+                "scope holds a value that the client is not registered for",
+            ));
         }
         let (access_token, expires_in) = self.issuer.access_token(client, &scope, Subject::Client).await?;
-        Ok(Issued { access_token, expires_in, refresh_token: None, id_token: None, scope: told })
+        Ok(Issued {
+            access_token,
+            expires_in,
+            refresh_token: None,
+            id_token: None,
+            scope: told,
+        })
     }
 }

@@ -34,7 +34,9 @@ impl EndGrant {
     /// # Errors
     /// When the store fails; nothing has ended then.
     pub async fn end(&self, grant: &GrantId) -> Result<(), TokenError> {
-        let revoked = Revoked::Grant { grant: grant.as_str().to_owned() };
+        let revoked = Revoked::Grant {
+            grant: grant.as_str().to_owned(),
+        };
         if self.revocations.knows(&revoked) {
             return Ok(());
         }

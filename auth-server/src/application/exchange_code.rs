@@ -64,19 +64,38 @@ impl ExchangeCode {
     /// [`TokenError`].
     pub async fn exchange(&self, client: &Client, request: CodeExchange) -> Result<Issued, TokenError> {
         if !client.may_use(GrantType::AuthorizationCode) {
-            return Err(TokenError::UnauthorizedClient("the client may not use authorization_code"));
+            return Err(TokenError::UnauthorizedClient(
+                "the client may not use authorization_code",
+            ));
         }
         let code = self.judge(client, &request).await?;
-        let user = self.users.find_user(&code.grant.user).await?.filter(User::is_active).ok_or(INACTIVE)?;
+        let user = self
+            .users
+            .find_user(&code.grant.user)
+            .await?
+            .filter(User::is_active)
+            .ok_or(INACTIVE)?;
         if let Some(sid) = &code.grant.sid {
             let live = self.sessions.find_live_session(sid, self.clock.now()).await?;
             live.ok_or(TokenError::InvalidGrant("the person has signed out"))?;
         }
         let refresh_token = self.redeem(client, &code).await?;
-        let subject = Subject::Person { user: &user, grant: &code.grant, sid: code.grant.sid.as_ref() };
+        let subject = Subject::Person {
+            user: &user,
+            grant: &code.grant,
+            sid: code.grant.sid.as_ref(),
+        };
         let (access_token, expires_in) = self.issuer.access_token(client, &code.grant.scope, subject).await?;
-        let id_token = self.issuer.id_token(client, &code.grant, code.nonce.as_deref(), &access_token)?;
-        Ok(Issued { access_token, expires_in, refresh_token, id_token, scope: None })
+        let id_token = self
+            .issuer
+            .id_token(client, &code.grant, code.nonce.as_deref(), &access_token)?;
+        Ok(Issued {
+            access_token,
+            expires_in,
+            refresh_token,
+            id_token,
+            scope: None,
+        })
     }
 
     async fn judge(&self, client: &Client, request: &CodeExchange) -> Result<CodeGrant, TokenError> {
@@ -141,12 +160,7 @@ impl ExchangeCode {
 }
 
 /// A family at its first generation.
-pub(super) fn new_family(
-    policy: &Policy,
-    client: &Client,
-    grant: Grant,
-    now: service_kit::Timestamp,
-) -> RefreshFamily {
+pub(super) fn new_family(policy: &Policy, client: &Client, grant: Grant, now: service_kit::Timestamp) -> RefreshFamily {
     let absolute_expires_at = now + policy.lifetimes.refresh_absolute;
     RefreshFamily {
         grant,

@@ -52,14 +52,23 @@ impl Introspect {
     }
 
     async fn refresh_token(&self, caller: &Client, token: &str) -> Result<Option<Map<String, Value>>, TokenError> {
-        let Some((grant, generation)) = self.refresh.read(token)? else { return Ok(None) };
-        let Some(family) = self.families.find_family(&grant).await? else { return Ok(None) };
+        let Some((grant, generation)) = self.refresh.read(token)? else {
+            return Ok(None);
+        };
+        let Some(family) = self.families.find_family(&grant).await? else {
+            return Ok(None);
+        };
         let theirs = caller.holds(PERMISSION_INTROSPECT) || family.grant.client == caller.client_id;
         let window = self.policy.lifetimes.lost_reply_window;
         if !theirs || family.judge(generation, self.clock.now(), window) != RefreshUse::Current {
             return Ok(None);
         }
-        if !self.users.find_user(&family.grant.user).await?.is_some_and(|user| User::is_active(&user)) {
+        if !self
+            .users
+            .find_user(&family.grant.user)
+            .await?
+            .is_some_and(|user| User::is_active(&user))
+        {
             return Ok(None);
         }
         let claims = BTreeMap::from([
@@ -68,8 +77,16 @@ impl Introspect {
             ("sub", json!(family.grant.user)),
             ("scope", json!(family.grant.scope)),
             ("iat", json!(family.rotated_at.as_seconds())),
-            ("exp", json!(family.idle_expires_at.min(family.absolute_expires_at).as_seconds())),
+            (
+                "exp",
+                json!(family.idle_expires_at.min(family.absolute_expires_at).as_seconds()),
+            ),
         ]);
-        Ok(Some(claims.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
+        Ok(Some(
+            claims
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        ))
     }
 }

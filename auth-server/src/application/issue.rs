@@ -1,10 +1,6 @@
 //! Access tokens (RFC 9068) and ID tokens (OpenID Connect Core §2).
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use oauth_wire::Scope;
@@ -67,7 +63,11 @@ pub enum Subject<'a> {
     /// The client itself.
     Client,
     /// A person, through a grant; `sid` names the browser session if it is still live.
-    Person { user: &'a User, grant: &'a Grant, sid: Option<&'a SessionId> },
+    Person {
+        user: &'a User,
+        grant: &'a Grant,
+        sid: Option<&'a SessionId>,
+    },
 }
 
 #[derive(Serialize)]
@@ -169,7 +169,9 @@ impl TokenIssuer {
             ai_interfaces: client.ai_interfaces.as_ref(),
         };
         let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
-        let token = self.keyring.sign(client.access_token_signing_alg, ACCESS_TOKEN_TYP, &bytes)?;
+        let token = self
+            .keyring
+            .sign(client.access_token_signing_alg, ACCESS_TOKEN_TYP, &bytes)?;
         Ok((token, lifetime))
     }
 
@@ -202,7 +204,11 @@ impl TokenIssuer {
             amr: &grant.amr,
         };
         let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
-        Ok(Some(self.keyring.sign(client.id_token_signed_response_alg, "JWT", &bytes)?))
+        Ok(Some(self.keyring.sign(
+            client.id_token_signed_response_alg,
+            "JWT",
+            &bytes,
+        )?))
     }
 }
 
@@ -228,7 +234,10 @@ mod tests {
     #[test]
     fn at_hash_is_the_left_half_of_sha_256() {
         // Example of OpenID Connect Core appendix A.3.
-        assert_eq!(at_hash("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"), "77QmUPtjPfzWtF2AnpK9RQ");
+        assert_eq!(
+            at_hash("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"),
+            "77QmUPtjPfzWtF2AnpK9RQ"
+        );
     }
 
     #[test]

@@ -78,7 +78,16 @@ mod tests {
             let rows = (*left).min(u64::from(limit));
             *left -= rows;
             let failed = StoreError::Unavailable("gone".into());
-            vec![Swept { kind: "code", outcome: Err(failed) }, Swept { kind: "session", outcome: Ok(rows) }]
+            vec![
+                Swept {
+                    kind: "code",
+                    outcome: Err(failed),
+                },
+                Swept {
+                    kind: "session",
+                    outcome: Ok(rows),
+                },
+            ]
         }
     }
 

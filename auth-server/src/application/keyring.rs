@@ -65,7 +65,12 @@ impl Keyring {
         master: MasterKey,
     ) -> Result<Self, KeyringError> {
         let keys = ArcSwap::from_pointee(read(store.as_ref(), clock.as_ref(), &master).await?);
-        Ok(Self { store, clock, master, keys })
+        Ok(Self {
+            store,
+            clock,
+            master,
+            keys,
+        })
     }
 
     /// Reads the keys again, after somebody rotated them.
@@ -89,7 +94,11 @@ impl Keyring {
     /// [`KeyError`].
     pub fn sign(&self, alg: SigningAlg, typ: &str, claims: &[u8]) -> Result<String, KeyError> {
         let keys = self.keys.load();
-        let key = keys.current.iter().find(|key| key.alg() == alg).ok_or(KeyError::NotIssued(alg))?;
+        let key = keys
+            .current
+            .iter()
+            .find(|key| key.alg() == alg)
+            .ok_or(KeyError::NotIssued(alg))?;
         key.sign(typ, claims)
     }
 
@@ -110,7 +119,10 @@ impl Keyring {
 async fn read(store: &dyn SigningKeys, clock: &dyn Clock, master: &MasterKey) -> Result<Keys, KeyringError> {
     let now = clock.now();
     let stored = store.list_keys().await?;
-    let served: Vec<&SigningKey> = stored.iter().filter(|key| key.retire_at.is_none_or(|at| at > now)).collect();
+    let served: Vec<&SigningKey> = stored
+        .iter()
+        .filter(|key| key.retire_at.is_none_or(|at| at > now))
+        .collect();
     let mut current = Vec::new();
     for key in served.iter().filter(|key| key.stage != KeyStage::Retiring) {
         // The next key is opened as well: a wrong master key must show now, not on the day of the rotation.
@@ -124,7 +136,12 @@ async fn read(store: &dyn SigningKeys, clock: &dyn Clock, master: &MasterKey) ->
     let public: Vec<&Map<String, Value>> = served.iter().map(|key| &key.public_jwk).collect();
     let document = json!({ "keys": public }).to_string().into_bytes().into();
     let until = served.iter().filter_map(|key| key.retire_at).min();
-    Ok(Keys { current, verifiers: Jwks::from_keys(public.iter().copied()), document, until })
+    Ok(Keys {
+        current,
+        verifiers: Jwks::from_keys(public.iter().copied()),
+        document,
+        until,
+    })
 }
 
 /// Where a sealed private key belongs: it opens nowhere else.
@@ -198,7 +215,8 @@ impl KeyFactory {
         let retire_at = self.clock.now() + retirement;
         let mut tx = self.transactions.begin().await?;
         for key in stored.iter().filter(|key| key.stage == KeyStage::Current) {
-            tx.move_key(&key.kid, KeyStage::Current, KeyStage::Retiring, Some(retire_at)).await?;
+            tx.move_key(&key.kid, KeyStage::Current, KeyStage::Retiring, Some(retire_at))
+                .await?;
         }
         for key in stored.iter().filter(|key| key.stage == KeyStage::Next) {
             tx.move_key(&key.kid, KeyStage::Next, KeyStage::Current, None).await?;

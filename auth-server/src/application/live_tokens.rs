@@ -8,7 +8,10 @@ use service_kit::Clock;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    application::{authenticate_client::ClientDirectory, issue::ACCESS_TOKEN_TYP, keyring::Keyring, policy::Policy, revocations::RevocationLog},
+    application::{
+        authenticate_client::ClientDirectory, issue::ACCESS_TOKEN_TYP, keyring::Keyring, policy::Policy,
+        revocations::RevocationLog,
+    },
     domain::{client::Client, ids::ClientId},
     ports::store::StoreResult,
 };
@@ -92,7 +95,14 @@ impl LiveTokens {
             .max_capacity(CACHED_TOKENS)
             .time_to_live(policy.lifetimes.max_access_token)
             .build();
-        Self { policy, keyring, clients, revocations, clock, verified }
+        Self {
+            policy,
+            keyring,
+            clients,
+            revocations,
+            clock,
+            verified,
+        }
     }
 
     /// The token and its client, if the token is ours, has not expired, was not revoked, and its client is active.
@@ -100,11 +110,17 @@ impl LiveTokens {
     /// # Errors
     /// When the store fails.
     pub async fn find(&self, token: &str) -> StoreResult<Option<(Arc<AccessToken>, Arc<Client>)>> {
-        let Some(token) = self.verified(token) else { return Ok(None) };
+        let Some(token) = self.verified(token) else {
+            return Ok(None);
+        };
         if token.exp <= self.clock.now().as_seconds() || self.revocations.covers(token.facts()) {
             return Ok(None);
         }
-        let client = self.clients.find(&token.client_id).await?.filter(|client| client.is_active());
+        let client = self
+            .clients
+            .find(&token.client_id)
+            .await?
+            .filter(|client| client.is_active());
         Ok(client.map(|client| (token, client)))
     }
 

@@ -7,11 +7,7 @@ use secrecy::SecretString;
 use service_kit::{Clock, Entropy, Timestamp};
 
 use crate::{
-    application::{
-        authenticate_client::ClientSecrets,
-        revocations::RevocationLog,
-        token_error::TokenError,
-    },
+    application::{authenticate_client::ClientSecrets, revocations::RevocationLog, token_error::TokenError},
     domain::{
         client::{Client, ClientStatus},
         ids::{ClientId, TenantId, UserId, Username},
@@ -26,7 +22,7 @@ use crate::{
 /// Prefix of client secrets that we make, for secret scanners.
 const SECRET_PREFIX: &str = "hgcs_";
 /// Rows read at a time when everything is listed.
-const PAGE: u32 = 200;
+pub(super) const PAGE: u32 = 200;
 
 /// Up to which second of issue a revocation by time ends tokens. Nodes may serve what they remember for a fraction of a second more, and
 /// a request under way may sign just after the change, so the second that follows is included.
@@ -89,7 +85,10 @@ impl Operate {
         let mut all: Vec<User> = Vec::new();
         loop {
             let after = all.last().map(|user| user.username.as_str().to_owned());
-            let page = self.users.list_users(tenant, PageRequest { after, limit: PAGE }).await?;
+            let page = self
+                .users
+                .list_users(tenant, PageRequest { after, limit: PAGE })
+                .await?;
             if page.is_empty() {
                 return Ok(all);
             }
@@ -123,7 +122,9 @@ impl Operate {
         tx.set_user_status(&user.sub, status, now).await?;
         let revocation = match status {
             UserStatus::Active => None,
-            UserStatus::Locked | UserStatus::Deleted => Some(end_everything_of(tx.as_mut(), &self.revocations, &user.sub, now).await?),
+            UserStatus::Locked | UserStatus::Deleted => {
+                Some(end_everything_of(tx.as_mut(), &self.revocations, &user.sub, now).await?)
+            }
         };
         tx.bump_revision().await?;
         tx.commit().await?;
@@ -161,7 +162,10 @@ impl Operate {
             ClientStatus::Active => None,
             ClientStatus::Disabled => {
                 tx.revoke_families_of_client(id, now).await?;
-                let revoked = Revoked::Client { client_id: id.as_str().to_owned(), before: cutoff(now) };
+                let revoked = Revoked::Client {
+                    client_id: id.as_str().to_owned(),
+                    before: cutoff(now),
+                };
                 let revocation = self.revocations.revocation(revoked);
                 tx.record_revocation(&revocation).await?;
                 Some(revocation)
@@ -182,7 +186,11 @@ impl Operate {
         id: &ClientId,
         overlap: std::time::Duration,
     ) -> Result<SecretString, OperateError> {
-        let client = self.clients.find_client(id).await?.ok_or_else(|| OperateError::NoSuchClient(id.to_string()))?;
+        let client = self
+            .clients
+            .find_client(id)
+            .await?
+            .ok_or_else(|| OperateError::NoSuchClient(id.to_string()))?;
         if client.is_public() {
             return Err(OperateError::PublicClient(id.to_string()));
         }
@@ -190,13 +198,17 @@ impl Operate {
         let now = self.clock.now();
         let mut secrets = vec![self.secrets.seal(&secret, None)?];
         // The one before only: at most two work at once.
-        let before = client.secrets.iter().find(|one| one.expires_at.is_none_or(|at| at > now)).cloned();
+        let before = client
+            .secrets
+            .iter()
+            .find(|one| one.expires_at.is_none_or(|at| at > now))
+            .cloned();
         secrets.extend(before.map(|before| crate::domain::client::ClientSecret {
             expires_at: Some(before.expires_at.map_or(now + overlap, |at| at.min(now + overlap))),
             ..before
         }));
         let mut tx = self.transactions.begin().await?;
-        tx.upsert_client(&Client { secrets, ..client }, now).await?;
+        tx.set_client_secrets(id, &secrets, now).await?;
         tx.bump_revision().await?;
         tx.commit().await?;
         Ok(secret)
@@ -213,7 +225,10 @@ pub(super) async fn end_everything_of(
     tx.end_sessions_of(sub, None, now).await?;
     tx.revoke_families_of_user(sub, None, now).await?;
     tx.take_codes_of(sub, None).await?;
-    let revoked = Revoked::Subject { sub: sub.as_str().to_owned(), before: cutoff(now) };
+    let revoked = Revoked::Subject {
+        sub: sub.as_str().to_owned(),
+        before: cutoff(now),
+    };
     let revocation = revocations.revocation(revoked);
     tx.record_revocation(&revocation).await?;
     Ok(revocation)

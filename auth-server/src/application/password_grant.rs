@@ -1,6 +1,6 @@
 //! `grant_type=password`: not part of OAuth 2.1, kept for the operator's own console alone (RFC 6749 §4.3).
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use oauth_wire::{GrantType, Scope};
 use secrecy::SecretString;
@@ -42,6 +42,8 @@ impl std::fmt::Debug for PasswordGrant {
 pub struct PasswordRequest {
     pub username: String,
     pub password: SecretString,
+    /// Where the request comes from.
+    pub address: Option<IpAddr>,
     pub scope: Option<Scope>,
 }
 
@@ -54,14 +56,18 @@ impl PasswordGrant {
     /// [`TokenError`].
     pub async fn issue(&self, client: &Client, request: PasswordRequest) -> Result<Issued, TokenError> {
         if !client.first_party || !client.may_use(GrantType::Password) {
-            return Err(TokenError::UnauthorizedClient("the client may not use the password grant"));
+            return Err(TokenError::UnauthorizedClient(
+                "the client may not use the password grant",
+            ));
         }
         let (scope, told) = match request.scope {
             Some(asked) if !asked.is_empty() => (asked, None),
             Some(_) | None => (client.scope.clone(), Some(client.scope.clone())),
         };
         if !scope.is_subset(&client.scope) {
-            return Err(TokenError::InvalidScope("scope holds a value that the client is not registered for"));
+            return Err(TokenError::InvalidScope(
+                "scope holds a value that the client is not registered for",
+            ));
         }
         let user = self
             .sign_in
@@ -69,6 +75,7 @@ impl PasswordGrant {
                 tenant: client.tenant.clone(),
                 username: request.username,
                 password: request.password,
+                address: request.address,
                 device: None,
             })
             .await
@@ -95,13 +102,25 @@ impl PasswordGrant {
             Some(self.refresh.token(&grant.grant_id, family.generation)?)
         } else {
             let current = self.sign_in.users.find_user(&user.sub).await?;
-            current.filter(|current| current.is_active() && current.password == user.password).ok_or(REFUSED)?;
+            current
+                .filter(|current| current.is_active() && current.password == user.password)
+                .ok_or(REFUSED)?;
             None
         };
-        let subject = Subject::Person { user: &user, grant: &grant, sid: None };
+        let subject = Subject::Person {
+            user: &user,
+            grant: &grant,
+            sid: None,
+        };
         let (access_token, expires_in) = self.issuer.access_token(client, &grant.scope, subject).await?;
         let id_token = self.issuer.id_token(client, &grant, None, &access_token)?;
-        Ok(Issued { access_token, expires_in, refresh_token, id_token, scope: told })
+        Ok(Issued {
+            access_token,
+            expires_in,
+            refresh_token,
+            id_token,
+            scope: told,
+        })
     }
 }
 

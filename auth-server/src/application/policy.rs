@@ -50,11 +50,17 @@ const AI_PREFIX: &str = "ai:";
 
 impl Policy {
     pub fn access_token_ttl(&self, client: &Client) -> Duration {
-        client.access_token_ttl.unwrap_or(self.lifetimes.access_token).min(self.lifetimes.max_access_token)
+        client
+            .access_token_ttl
+            .unwrap_or(self.lifetimes.access_token)
+            .min(self.lifetimes.max_access_token)
     }
 
     pub fn refresh_idle(&self, client: &Client) -> Duration {
-        client.refresh_token_ttl.unwrap_or(self.lifetimes.refresh_idle).min(self.lifetimes.refresh_absolute)
+        client
+            .refresh_token_ttl
+            .unwrap_or(self.lifetimes.refresh_idle)
+            .min(self.lifetimes.refresh_absolute)
     }
 
     /// Whether `resource` (RFC 8707) names somebody whom tokens are issued for. Who it is in the end follows from the scope.
@@ -98,7 +104,10 @@ pub(crate) mod tests {
                 key_retirement: minutes(120),
             },
             login: LoginPolicy {
-                throttle: ThrottlePolicy { limit: 10, window: minutes(15) },
+                throttle: ThrottlePolicy {
+                    limit: 10,
+                    window: minutes(15),
+                },
                 throttle_exempt: Vec::new(),
             },
         }
@@ -109,7 +118,10 @@ pub(crate) mod tests {
         let policy = policy();
         let audience = |scope: &str| policy.audience(&scope.parse().unwrap());
         assert_eq!(audience("ai:chat"), ["https://gateway.example"]);
-        assert_eq!(audience("openid ai:chat:support"), ["https://gateway.example", "https://op.example"]);
+        assert_eq!(
+            audience("openid ai:chat:support"),
+            ["https://gateway.example", "https://op.example"]
+        );
         assert_eq!(audience("openid profile"), ["https://op.example"]);
         assert_eq!(audience("reports:read"), ["https://op.example"]);
     }

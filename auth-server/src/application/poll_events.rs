@@ -74,7 +74,14 @@ impl PollEvents {
         clock: Arc<dyn Clock>,
         tasks: Tasks,
     ) -> Self {
-        Self { policy, keyring, revocations, clock, tasks, streams: Mutex::default() }
+        Self {
+            policy,
+            keyring,
+            revocations,
+            clock,
+            tasks,
+            streams: Mutex::default(),
+        }
     }
 
     /// Answers what the receiver has not acknowledged yet; waits for news when there is none and the receiver agrees to wait.
@@ -95,8 +102,14 @@ impl PollEvents {
             pending = self.pending(&poll.stream);
         }
         let limit = poll.max_events.min(MAX_EVENTS);
-        let sets = pending.iter().take(limit).map(|one| Ok((one.id.clone(), self.sign(one)?)));
-        Ok(Events { sets: sets.collect::<Result<_, KeyError>>()?, more_available: pending.len() > limit })
+        let sets = pending
+            .iter()
+            .take(limit)
+            .map(|one| Ok((one.id.clone(), self.sign(one)?)));
+        Ok(Events {
+            sets: sets.collect::<Result<_, KeyError>>()?,
+            more_available: pending.len() > limit,
+        })
     }
 
     fn acknowledge(&self, poll: &Poll) {
@@ -109,23 +122,30 @@ impl PollEvents {
                 streams.clear();
             }
         }
-        let stream = streams
-            .entry(poll.stream.clone())
-            .or_insert_with(|| Stream { acknowledged: HashSet::new(), polled_at: now });
+        let stream = streams.entry(poll.stream.clone()).or_insert_with(|| Stream {
+            acknowledged: HashSet::new(),
+            polled_at: now,
+        });
         stream.polled_at = now;
         let live: HashSet<&str> = poll.acknowledged.iter().map(String::as_str).collect();
         let feed = self.revocations.feed();
         // Only ids that exist are kept, so a receiver cannot grow the set at will.
         let current: HashSet<&str> = feed.iter().map(|one| one.id.as_str()).collect();
         stream.acknowledged.retain(|id| current.contains(id.as_str()));
-        stream.acknowledged.extend(feed.iter().filter(|one| live.contains(one.id.as_str())).map(|one| one.id.clone()));
+        stream.acknowledged.extend(
+            feed.iter()
+                .filter(|one| live.contains(one.id.as_str()))
+                .map(|one| one.id.clone()),
+        );
     }
 
     fn pending(&self, stream: &str) -> Vec<Arc<RecordedRevocation>> {
         let feed = self.revocations.feed();
         let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(stream) = streams.get(stream) else { return feed };
-        feed.into_iter().filter(|one| !stream.acknowledged.contains(&one.id)).collect()
+        feed.into_iter()
+            .filter(|one| !stream.acknowledged.contains(&one.id))
+            .collect()
     }
 
     fn sign(&self, revocation: &RecordedRevocation) -> Result<String, KeyError> {
@@ -134,6 +154,7 @@ impl PollEvents {
         claims.insert("aud".into(), self.policy.gateway_audience.as_str().into());
         claims.insert("iat".into(), revocation.recorded_at.as_seconds().into());
         claims.insert("jti".into(), revocation.id.as_str().into());
-        self.keyring.sign(SigningAlg::Es256, SET_TYP, Value::Object(claims).to_string().as_bytes())
+        self.keyring
+            .sign(SigningAlg::Es256, SET_TYP, Value::Object(claims).to_string().as_bytes())
     }
 }

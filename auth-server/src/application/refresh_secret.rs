@@ -36,14 +36,18 @@ impl RefreshSecrets {
     /// # Errors
     /// When OpenSSL refuses.
     pub fn read(&self, token: &str) -> Result<Option<(GrantId, i64)>, TokenError> {
-        let Some((grant, generation, mac)) = split(token) else { return Ok(None) };
+        let Some((grant, generation, mac)) = split(token) else {
+            return Ok(None);
+        };
         let parts = [grant.as_bytes(), &generation.to_be_bytes()[..]];
         let genuine = self.key.verify(&parts, &mac).map_err(TokenError::internal)?;
         Ok(genuine.then(|| (GrantId::new(grant), generation)))
     }
 
     fn mac(&self, grant: &str, generation: i64) -> Result<[u8; 32], TokenError> {
-        self.key.mac(&[grant.as_bytes(), &generation.to_be_bytes()]).map_err(TokenError::internal)
+        self.key
+            .mac(&[grant.as_bytes(), &generation.to_be_bytes()])
+            .map_err(TokenError::internal)
     }
 }
 
@@ -60,7 +64,10 @@ mod tests {
 
     fn secrets() -> (tempfile::TempDir, RefreshSecrets) {
         let dir = tempfile::tempdir().unwrap();
-        let key = token_keys::MasterKey::load_or_create(dir.path()).unwrap().derive("refresh-token").unwrap();
+        let key = token_keys::MasterKey::load_or_create(dir.path())
+            .unwrap()
+            .derive("refresh-token")
+            .unwrap();
         (dir, RefreshSecrets::new(key))
     }
 

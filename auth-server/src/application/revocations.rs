@@ -66,14 +66,28 @@ impl RevocationLog {
         lifetimes: &Lifetimes,
     ) -> Self {
         let keep = lifetimes.max_access_token + LEEWAY;
-        Self { store, clock, entropy, keep, state: RwLock::default(), changed: watch::channel(0).0 }
+        Self {
+            store,
+            clock,
+            entropy,
+            keep,
+            state: RwLock::default(),
+            changed: watch::channel(0).0,
+        }
     }
 
     /// A revocation to be recorded in the transaction that causes it, and announced by [`RevocationLog::announce`] after the commit.
     pub fn revocation(&self, revoked: Revoked) -> RecordedRevocation {
         let now = self.clock.now();
-        let event = RevocationEvent { revoked, until: (now + self.keep).as_seconds() };
-        RecordedRevocation { id: self.entropy.id(), event, recorded_at: now }
+        let event = RevocationEvent {
+            revoked,
+            until: (now + self.keep).as_seconds(),
+        };
+        RecordedRevocation {
+            id: self.entropy.id(),
+            event,
+            recorded_at: now,
+        }
     }
 
     /// Puts committed revocations into this node's index at once; other nodes read them within a fraction of a second.
@@ -91,12 +105,20 @@ impl RevocationLog {
 
     /// Tells whether this very thing has been revoked and that still matters, so that it need not be recorded again.
     pub fn knows(&self, revoked: &Revoked) -> bool {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).known.contains(&key(revoked))
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .known
+            .contains(&key(revoked))
     }
 
     /// Tells whether a token has been revoked.
     pub fn covers(&self, token: TokenFacts<'_>) -> bool {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).index.covers(token)
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .index
+            .covers(token)
     }
 
     /// Reads what other nodes and commands have recorded, and forgets what no longer matters.

@@ -50,14 +50,18 @@ impl RevokeToken {
                 Some(_) => self.end_grant.end(&grant).await,
             };
         }
-        let Some(token) = self.tokens.verified(token) else { return Ok(()) };
+        let Some(token) = self.tokens.verified(token) else {
+            return Ok(());
+        };
         if token.client_id != client.client_id {
             return Err(NOT_YOURS);
         }
         if token.exp <= self.clock.now().as_seconds() {
             return Ok(());
         }
-        let revoked = Revoked::Token { jti: token.jti().to_owned() };
+        let revoked = Revoked::Token {
+            jti: token.jti().to_owned(),
+        };
         if self.revocations.knows(&revoked) {
             return Ok(());
         }

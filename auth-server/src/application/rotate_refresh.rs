@@ -60,7 +60,9 @@ impl RotateRefresh {
         let (grant_id, presented) = self.refresh.read(token)?.ok_or(DEAD)?;
         let family = self.families.find_family(&grant_id).await?.ok_or(DEAD)?;
         if family.grant.client != client.client_id {
-            return Err(TokenError::InvalidGrant("the refresh token was issued to another client"));
+            return Err(TokenError::InvalidGrant(
+                "the refresh token was issued to another client",
+            ));
         }
         // RFC 6749 §6: never more than what was granted, nor than what the client may have by now.
         let granted = family.grant.scope.intersection(&client.scope);
@@ -77,16 +79,31 @@ impl RotateRefresh {
         let generation = self.advance(client, &grant_id, family.clone(), presented).await?;
         let grant = Grant { scope, ..family.grant };
         let sid = session.as_ref().map(|session| &session.sid);
-        let subject = Subject::Person { user: &user, grant: &grant, sid };
+        let subject = Subject::Person {
+            user: &user,
+            grant: &grant,
+            sid,
+        };
         let (access_token, expires_in) = self.issuer.access_token(client, &grant.scope, subject).await?;
         let id_token = self.issuer.id_token(client, &grant, None, &access_token)?;
         let refresh_token = Some(self.refresh.token(&grant_id, generation)?);
-        Ok(Issued { access_token, expires_in, refresh_token, id_token, scope: told })
+        Ok(Issued {
+            access_token,
+            expires_in,
+            refresh_token,
+            id_token,
+            scope: told,
+        })
     }
 
     /// The person, if still active, and the browser session, if still live. A family without `offline_access` lives by its session.
     async fn person(&self, grant: &Grant) -> Result<(User, Option<Session>), TokenError> {
-        let user = self.users.find_user(&grant.user).await?.filter(User::is_active).ok_or(DEAD)?;
+        let user = self
+            .users
+            .find_user(&grant.user)
+            .await?
+            .filter(User::is_active)
+            .ok_or(DEAD)?;
         let session = match &grant.sid {
             Some(sid) => self.sessions.find_live_session(sid, self.clock.now()).await?,
             None => None,

@@ -1,6 +1,6 @@
 //! Signing in with a password: one rule for the page and for the password grant.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::SecretString;
@@ -12,7 +12,7 @@ use crate::{
     domain::{
         ids::{SessionId, TenantId, Username},
         session::Session,
-        throttle::{Attempt, ThrottleKey},
+        throttle::{Attempt, ThrottleKey, ThrottlePolicy, address_block},
         user::User,
     },
     ports::{
@@ -48,6 +48,8 @@ pub struct Credentials {
     pub tenant: TenantId,
     pub username: String,
     pub password: SecretString,
+    /// Where the attempt comes from.
+    pub address: Option<IpAddr>,
     /// The device cookie, if the browser sent one.
     pub device: Option<String>,
 }
@@ -90,34 +92,54 @@ impl SignIn {
             self.hasher.verify(credentials.password, None).await.map_err(hashing)?;
             return Err(SignInError::WrongCredentials);
         };
-        let key = self.throttle_key(&credentials, &name)?;
-        let exempt = self.policy.login.throttle_exempt.iter().any(|exempt| exempt == name.as_str());
-        if !exempt {
-            let counted = self.throttle.count_attempt(&key, self.policy.login.throttle, self.clock.now()).await?;
-            if let Attempt::Blocked(until) = counted {
+        let exempt = self
+            .policy
+            .login
+            .throttle_exempt
+            .iter()
+            .any(|exempt| exempt == name.as_str());
+        let counters = if exempt {
+            Vec::new()
+        } else {
+            self.counters(&credentials, &name)?
+        };
+        for (key, policy) in &counters {
+            if let Attempt::Blocked(until) = self.throttle.count_attempt(key, *policy, self.clock.now()).await? {
                 return Err(SignInError::Throttled { until });
             }
         }
         let outcome = self.compare(&credentials.tenant, &name, credentials.password).await;
-        if !exempt {
-            match &outcome {
-                Ok(_) => self.throttle.clear_attempts(&key).await?,
-                Err(SignInError::WrongCredentials | SignInError::Throttled { .. }) => {}
-                // Nobody learnt anything: who tries again into a busy service must not lock themselves out. What went wrong is told
-                // whether or not that works.
-                Err(SignInError::Busy | SignInError::Store(_) | SignInError::Password(_) | SignInError::OpenSsl(_)) => {
-                    let _ = self.throttle.forgive_attempt(&key).await;
+        match &outcome {
+            Ok(_) => self.forget(&counters).await?,
+            Err(SignInError::WrongCredentials | SignInError::Throttled { .. }) => {}
+            // Nobody learnt anything: who tries again into a busy service must not lock themselves out. What went wrong is told
+            // whether or not that works.
+            Err(SignInError::Busy | SignInError::Store(_) | SignInError::Password(_) | SignInError::OpenSsl(_)) => {
+                for (key, _) in &counters {
+                    let _ = self.throttle.forgive_attempt(key).await;
                 }
             }
         }
         outcome
     }
 
+    /// After a success the browser or address starts afresh; what others have guessed at the account stays counted.
+    async fn forget(&self, counters: &[(ThrottleKey, ThrottlePolicy)]) -> Result<(), StoreError> {
+        for (key, _) in counters {
+            match key {
+                ThrottleKey::Account(..) => self.throttle.forgive_attempt(key).await?,
+                ThrottleKey::Address(..) | ThrottleKey::KnownDevice(..) => self.throttle.clear_attempts(key).await?,
+            }
+        }
+        Ok(())
+    }
+
     async fn compare(&self, tenant: &TenantId, name: &Username, password: SecretString) -> Result<User, SignInError> {
         let user = self.users.find_user_by_name(tenant, name).await?;
         let hash = user.as_ref().and_then(|user| user.password.clone());
         let genuine = self.hasher.verify(password, hash).await.map_err(hashing)?;
-        user.filter(|user| genuine && user.is_active()).ok_or(SignInError::WrongCredentials)
+        user.filter(|user| genuine && user.is_active())
+            .ok_or(SignInError::WrongCredentials)
     }
 
     /// Checks credentials and opens a browser session, or renews the one that this person has in this browser. Somebody else's session in
@@ -138,8 +160,20 @@ impl SignIn {
         if let Some(before) = before {
             if before.user != user.sub {
                 self.sign_out.end_session(&before.sid).await?;
-            } else if self.sessions.renew_session(&before.sid, verified, now, expires_at).await? {
-                return Ok((Session { auth_time: now, last_seen_at: now, expires_at, ..before }, user));
+            } else if self
+                .sessions
+                .renew_session(&before.sid, verified, now, expires_at)
+                .await?
+            {
+                return Ok((
+                    Session {
+                        auth_time: now,
+                        last_seen_at: now,
+                        expires_at,
+                        ..before
+                    },
+                    user,
+                ));
             }
         }
         let session = Session {
@@ -159,15 +193,25 @@ impl SignIn {
         Ok((session, user))
     }
 
-    fn throttle_key(&self, credentials: &Credentials, name: &Username) -> Result<ThrottleKey, SignInError> {
-        let tenant = credentials.tenant.clone();
+    fn counters(
+        &self,
+        credentials: &Credentials,
+        name: &Username,
+    ) -> Result<Vec<(ThrottleKey, ThrottlePolicy)>, SignInError> {
+        let (tenant, policy) = (credentials.tenant.clone(), self.policy.login.throttle);
         let known = match &credentials.device {
             Some(cookie) => self.devices.read(cookie, &tenant, name)?,
             None => None,
         };
         Ok(match known {
-            Some(device) => ThrottleKey::KnownDevice(tenant, name.clone(), device),
-            None => ThrottleKey::Account(tenant, name.clone()),
+            Some(device) => vec![(ThrottleKey::KnownDevice(tenant, name.clone(), device), policy)],
+            None => {
+                let address = credentials.address.map(address_block).unwrap_or_default();
+                vec![
+                    (ThrottleKey::Address(tenant.clone(), name.clone(), address), policy),
+                    (ThrottleKey::Account(tenant, name.clone()), policy.account_wide()),
+                ]
+            }
         })
     }
 }
@@ -199,13 +243,20 @@ impl DeviceCookies {
     /// When OpenSSL refuses.
     pub fn issue(&self, user: &User, entropy: &dyn Entropy) -> Result<String, SignInError> {
         let device = entropy.id();
-        let mac = self.key.mac(&parts(&device, &user.tenant, &user.username)).map_err(openssl)?;
+        let mac = self
+            .key
+            .mac(&parts(&device, &user.tenant, &user.username))
+            .map_err(openssl)?;
         Ok(format!("{device}.{}", URL_SAFE_NO_PAD.encode(mac)))
     }
 
     fn read(&self, cookie: &str, tenant: &TenantId, name: &Username) -> Result<Option<String>, SignInError> {
-        let Some((device, mac)) = cookie.split_once('.') else { return Ok(None) };
-        let Ok(mac) = URL_SAFE_NO_PAD.decode(mac) else { return Ok(None) };
+        let Some((device, mac)) = cookie.split_once('.') else {
+            return Ok(None);
+        };
+        let Ok(mac) = URL_SAFE_NO_PAD.decode(mac) else {
+            return Ok(None);
+        };
         let genuine = self.key.verify(&parts(device, tenant, name), &mac).map_err(openssl)?;
         Ok(genuine.then(|| device.to_owned()))
     }

@@ -64,12 +64,18 @@ impl SignOut {
     /// # Errors
     /// [`LogoutError`].
     pub async fn validate(&self, request: LogoutRequest) -> Result<ValidLogout, LogoutError> {
-        let audience = request.id_token_hint.as_deref().map(|hint| self.hint(hint)).transpose()?;
+        let audience = request
+            .id_token_hint
+            .as_deref()
+            .map(|hint| self.hint(hint))
+            .transpose()?;
         let named = request.client_id.map(ClientId::new);
         if let (Some(named), Some(audience)) = (&named, &audience)
             && named != audience
         {
-            return Err(LogoutError::Invalid("The client_id is not the one that the id_token_hint was issued to."));
+            return Err(LogoutError::Invalid(
+                "The client_id is not the one that the id_token_hint was issued to.",
+            ));
         }
         let client = match audience.as_ref().or(named.as_ref()) {
             Some(id) => self.client(id).await?,
@@ -79,14 +85,25 @@ impl SignOut {
             None => None,
             // Without the hint nothing proves that the relying party sent this person (§2, §3): no redirect then.
             Some(_) if audience.is_none() => {
-                return Err(LogoutError::Invalid("A post_logout_redirect_uri needs an id_token_hint."));
+                return Err(LogoutError::Invalid(
+                    "A post_logout_redirect_uri needs an id_token_hint.",
+                ));
             }
             Some(asked) => {
-                let registered = client.as_ref().and_then(|client| client.post_logout_redirect_uri(&asked)).cloned();
-                Some(registered.ok_or(LogoutError::Invalid("The post_logout_redirect_uri is not registered for this application."))?)
+                let registered = client
+                    .as_ref()
+                    .and_then(|client| client.post_logout_redirect_uri(&asked))
+                    .cloned();
+                Some(registered.ok_or(LogoutError::Invalid(
+                    "The post_logout_redirect_uri is not registered for this application.",
+                ))?)
             }
         };
-        Ok(ValidLogout { client, redirect, state: request.state })
+        Ok(ValidLogout {
+            client,
+            redirect,
+            state: request.state,
+        })
     }
 
     /// A client, for the pages to name.
@@ -119,7 +136,9 @@ impl SignOut {
             return Ok(());
         }
         tx.revoke_families_of_session(sid, now).await?;
-        let revocation = self.revocations.revocation(Revoked::Session { sid: sid.as_str().to_owned() });
+        let revocation = self.revocations.revocation(Revoked::Session {
+            sid: sid.as_str().to_owned(),
+        });
         tx.record_revocation(&revocation).await?;
         tx.commit().await?;
         self.revocations.announce([revocation]);
@@ -137,7 +156,9 @@ impl SignOut {
         let mut revocations = Vec::with_capacity(ended.len());
         for sid in &ended {
             tx.revoke_families_of_session(sid, now).await?;
-            let revocation = self.revocations.revocation(Revoked::Session { sid: sid.as_str().to_owned() });
+            let revocation = self.revocations.revocation(Revoked::Session {
+                sid: sid.as_str().to_owned(),
+            });
             tx.record_revocation(&revocation).await?;
             revocations.push(revocation);
         }

@@ -47,7 +47,9 @@ impl From<CodeRefusal> for TokenError {
             CodeRefusal::OtherRedirectUri => "redirect_uri is not the one of the authorization request",
             CodeRefusal::VerifierMissing => "code_verifier is missing",
             CodeRefusal::VerifierMismatch => "code_verifier does not match the code_challenge",
-            CodeRefusal::VerifierUnexpected => "code_verifier was sent, but the authorization request had no code_challenge",
+            CodeRefusal::VerifierUnexpected => {
+                "code_verifier was sent, but the authorization request had no code_challenge"
+            }
             CodeRefusal::Refused => "the code cannot be exchanged",
         })
     }

@@ -44,7 +44,11 @@ impl Userinfo {
         if !token.has_scope(OPENID) {
             return Err(UserinfoError::InsufficientScope);
         }
-        let user = self.users.find_user(&UserId::new(token.sub())).await?.filter(User::is_active);
+        let user = self
+            .users
+            .find_user(&UserId::new(token.sub()))
+            .await?
+            .filter(User::is_active);
         let user = user.ok_or(UserinfoError::InvalidToken)?;
         let scope = token.claims.get("scope").and_then(Value::as_str).unwrap_or_default();
         // The scope was ours when the token was signed.

@@ -22,7 +22,11 @@ pub struct LoginConfig {
 
 impl Default for LoginConfig {
     fn default() -> Self {
-        Self { max_attempts: 10, window_s: 900, throttle_exempt: Vec::new() }
+        Self {
+            max_attempts: 10,
+            window_s: 900,
+            throttle_exempt: Vec::new(),
+        }
     }
 }
 
@@ -39,8 +43,15 @@ impl LoginConfig {
     /// The same as the use cases need it.
     pub fn policy(&self) -> LoginPolicy {
         LoginPolicy {
-            throttle: ThrottlePolicy { limit: self.max_attempts, window: Duration::from_secs(self.window_s) },
-            throttle_exempt: self.throttle_exempt.iter().map(|name| name.trim().to_lowercase()).collect(),
+            throttle: ThrottlePolicy {
+                limit: self.max_attempts,
+                window: Duration::from_secs(self.window_s),
+            },
+            throttle_exempt: self
+                .throttle_exempt
+                .iter()
+                .map(|name| name.trim().to_lowercase())
+                .collect(),
         }
     }
 }

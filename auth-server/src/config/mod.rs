@@ -91,7 +91,10 @@ impl Default for Config {
 
 impl Default for KeysConfig {
     fn default() -> Self {
-        Self { dir: "keys".into(), retirement_s: 86_400 }
+        Self {
+            dir: "keys".into(),
+            retirement_s: 86_400,
+        }
     }
 }
 
@@ -111,7 +114,10 @@ impl Settings for Config {
             problems.push(Problem::new("tls", "cert and key belong together"));
         }
         if self.keys.retirement_s < self.tokens.max_access_token_ttl_s {
-            problems.push(Problem::new("keys.retirement_s", "must not be shorter than tokens.max_access_token_ttl_s"));
+            problems.push(Problem::new(
+                "keys.retirement_s",
+                "must not be shorter than tokens.max_access_token_ttl_s",
+            ));
         }
         problems
     }
@@ -120,7 +126,9 @@ impl Settings for Config {
 impl Config {
     fn issuer_problems(&self, problems: &mut Vec<Problem>) {
         let mut wrong = |reason: &str| problems.push(Problem::new("issuer", reason));
-        let Ok(url) = Url::parse(&self.issuer) else { return wrong("must be a URL") };
+        let Ok(url) = Url::parse(&self.issuer) else {
+            return wrong("must be a URL");
+        };
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return wrong("must be an http or https URL");
         }
@@ -181,7 +189,10 @@ mod tests {
             ("https://op.example/a/../b", false),
             ("https://op.example/{x}", false),
         ] {
-            let config = Config { issuer: issuer.into(), ..Config::default() };
+            let config = Config {
+                issuer: issuer.into(),
+                ..Config::default()
+            };
             assert_eq!(config.problems().is_empty(), good, "{issuer}");
         }
     }

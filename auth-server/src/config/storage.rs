@@ -16,13 +16,18 @@ pub struct DatabaseConfig {
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { url: "sqlite://data/auth.db".into(), max_connections: 10 }
+        Self {
+            url: "sqlite://data/auth.db".into(),
+            max_connections: 10,
+        }
     }
 }
 
 impl DatabaseConfig {
     pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
-        let known = ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| self.url.starts_with(scheme));
+        let known = ["sqlite:", "postgres:", "postgresql:"]
+            .iter()
+            .any(|scheme| self.url.starts_with(scheme));
         if !known {
             problems.push(Problem::new("database.url", "must begin with sqlite: or postgres:"));
         }
@@ -43,7 +48,10 @@ pub struct RedisConfig {
 impl RedisConfig {
     pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
         if self.url.as_ref().is_some_and(|url| !url.is_empty()) {
-            problems.push(Problem::new("redis.url", "Redis is not available in this version; leave it unset"));
+            problems.push(Problem::new(
+                "redis.url",
+                "Redis is not available in this version; leave it unset",
+            ));
         }
     }
 }
@@ -59,7 +67,10 @@ pub struct EtcdConfig {
 impl EtcdConfig {
     pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
         if !self.endpoints.is_empty() {
-            problems.push(Problem::new("etcd.endpoints", "etcd is not available in this version; leave it unset"));
+            problems.push(Problem::new(
+                "etcd.endpoints",
+                "etcd is not available in this version; leave it unset",
+            ));
         }
     }
 }

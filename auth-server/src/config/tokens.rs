@@ -54,12 +54,20 @@ impl TokensConfig {
     pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
         let mut between = |name: &str, value: u64, low: u64, high: u64| {
             if !(low..=high).contains(&value) {
-                problems.push(Problem::new(format!("tokens.{name}"), format!("must be {low} to {high} seconds")));
+                problems.push(Problem::new(
+                    format!("tokens.{name}"),
+                    format!("must be {low} to {high} seconds"),
+                ));
             }
         };
         between("code_ttl_s", self.code_ttl_s, 1, 60);
         between("max_access_token_ttl_s", self.max_access_token_ttl_s, 1, DAY);
-        between("access_token_ttl_s", self.access_token_ttl_s, 1, self.max_access_token_ttl_s);
+        between(
+            "access_token_ttl_s",
+            self.access_token_ttl_s,
+            1,
+            self.max_access_token_ttl_s,
+        );
         between("id_token_ttl_s", self.id_token_ttl_s, 1, DAY);
         between("refresh_absolute_s", self.refresh_absolute_s, 1, 3650 * DAY);
         between("refresh_idle_s", self.refresh_idle_s, 1, self.refresh_absolute_s);

@@ -34,7 +34,6 @@ pub struct AuthorizationRequest {
     pub received_at: Timestamp,
 }
 
-
 impl AuthorizationRequest {
     pub fn wants(&self, prompt: Prompt) -> bool {
         self.prompt.contains(&prompt)
@@ -58,7 +57,11 @@ impl AuthorizationRequest {
         }
         // max_age counts whole seconds, since auth_time in the ID token does.
         let age = now.as_seconds().saturating_sub(session.auth_time.as_seconds());
-        if self.max_age.is_some_and(|limit| u64::try_from(age).unwrap_or(0) > limit) && session.auth_time < self.received_at {
+        if self
+            .max_age
+            .is_some_and(|limit| u64::try_from(age).unwrap_or(0) > limit)
+            && session.auth_time < self.received_at
+        {
             return false;
         }
         self.hinted_user.as_ref().is_none_or(|hinted| *hinted == session.user)
@@ -119,23 +122,35 @@ mod tests {
 
     #[test]
     fn prompt_login_wants_a_sign_in_after_the_request() {
-        let request = AuthorizationRequest { prompt: [Prompt::Login].into(), ..request() };
+        let request = AuthorizationRequest {
+            prompt: [Prompt::Login].into(),
+            ..request()
+        };
         assert!(!request.is_signed_in_by(&session(999), Timestamp::from_seconds(1000)));
         assert!(request.is_signed_in_by(&session(1000), Timestamp::from_seconds(1005)));
     }
 
     #[test]
     fn max_age_holds_at_its_edge_and_a_sign_in_for_this_request_always_counts() {
-        let request = AuthorizationRequest { max_age: Some(10), ..request() };
+        let request = AuthorizationRequest {
+            max_age: Some(10),
+            ..request()
+        };
         assert!(request.is_signed_in_by(&session(990), Timestamp::from_seconds(1000)));
         assert!(!request.is_signed_in_by(&session(989), Timestamp::from_seconds(1000)));
-        let zero = AuthorizationRequest { max_age: Some(0), ..request };
+        let zero = AuthorizationRequest {
+            max_age: Some(0),
+            ..request
+        };
         assert!(zero.is_signed_in_by(&session(1001), Timestamp::from_seconds(1003)));
     }
 
     #[test]
     fn a_hint_for_somebody_else_wants_another_sign_in() {
-        let request = AuthorizationRequest { hinted_user: Some(UserId::new("other")), ..request() };
+        let request = AuthorizationRequest {
+            hinted_user: Some(UserId::new("other")),
+            ..request()
+        };
         assert!(!request.is_signed_in_by(&session(999), Timestamp::from_seconds(1000)));
     }
 }

@@ -77,7 +77,9 @@ pub struct ClientSecret {
 
 impl fmt::Debug for ClientSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientSecret").field("expires_at", &self.expires_at).finish_non_exhaustive()
+        f.debug_struct("ClientSecret")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -109,6 +111,8 @@ impl Client {
     }
 
     pub fn post_logout_redirect_uri(&self, asked: &str) -> Option<&RedirectUri> {
-        self.post_logout_redirect_uris.iter().find(|registered| registered.as_str() == asked)
+        self.post_logout_redirect_uris
+            .iter()
+            .find(|registered| registered.as_str() == asked)
     }
 }

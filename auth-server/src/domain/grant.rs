@@ -113,32 +113,62 @@ mod tests {
 
     #[test]
     fn the_current_token_lives_until_the_idle_limit() {
-        assert_eq!(family().judge(3, Timestamp::from_seconds(1999), WINDOW), RefreshUse::Current);
-        assert_eq!(family().judge(3, Timestamp::from_seconds(2000), WINDOW), RefreshUse::Dead);
+        assert_eq!(
+            family().judge(3, Timestamp::from_seconds(1999), WINDOW),
+            RefreshUse::Current
+        );
+        assert_eq!(
+            family().judge(3, Timestamp::from_seconds(2000), WINDOW),
+            RefreshUse::Dead
+        );
     }
 
     #[test]
     fn the_absolute_limit_holds_however_often_the_token_was_used() {
-        let family = RefreshFamily { idle_expires_at: Timestamp::from_seconds(9000), ..family() };
-        assert_eq!(family.judge(3, Timestamp::from_seconds(2999), WINDOW), RefreshUse::Current);
+        let family = RefreshFamily {
+            idle_expires_at: Timestamp::from_seconds(9000),
+            ..family()
+        };
+        assert_eq!(
+            family.judge(3, Timestamp::from_seconds(2999), WINDOW),
+            RefreshUse::Current
+        );
         assert_eq!(family.judge(3, Timestamp::from_seconds(3000), WINDOW), RefreshUse::Dead);
     }
 
     #[test]
     fn the_previous_token_is_a_lost_reply_within_the_window_and_reuse_after_it() {
-        assert_eq!(family().judge(2, Timestamp::from_seconds(1009), WINDOW), RefreshUse::LostReply);
-        assert_eq!(family().judge(2, Timestamp::from_seconds(1010), WINDOW), RefreshUse::Reused);
+        assert_eq!(
+            family().judge(2, Timestamp::from_seconds(1009), WINDOW),
+            RefreshUse::LostReply
+        );
+        assert_eq!(
+            family().judge(2, Timestamp::from_seconds(1010), WINDOW),
+            RefreshUse::Reused
+        );
     }
 
     #[test]
     fn an_older_token_is_reuse_at_once() {
-        assert_eq!(family().judge(1, Timestamp::from_seconds(1000), WINDOW), RefreshUse::Reused);
+        assert_eq!(
+            family().judge(1, Timestamp::from_seconds(1000), WINDOW),
+            RefreshUse::Reused
+        );
     }
 
     #[test]
     fn a_revoked_family_and_a_generation_from_the_future_are_dead() {
-        let revoked = RefreshFamily { revoked_at: Some(Timestamp::from_seconds(1)), ..family() };
-        assert_eq!(revoked.judge(3, Timestamp::from_seconds(1000), WINDOW), RefreshUse::Dead);
-        assert_eq!(family().judge(4, Timestamp::from_seconds(1000), WINDOW), RefreshUse::Dead);
+        let revoked = RefreshFamily {
+            revoked_at: Some(Timestamp::from_seconds(1)),
+            ..family()
+        };
+        assert_eq!(
+            revoked.judge(3, Timestamp::from_seconds(1000), WINDOW),
+            RefreshUse::Dead
+        );
+        assert_eq!(
+            family().judge(4, Timestamp::from_seconds(1000), WINDOW),
+            RefreshUse::Dead
+        );
     }
 }

@@ -111,7 +111,13 @@ mod tests {
 
     #[test]
     fn a_name_has_1_to_128_characters() {
-        for (name, good) in [("", false), ("a", true), (&"é".repeat(128), true), (&"é".repeat(129), false), ("a\nb", false)] {
+        for (name, good) in [
+            ("", false),
+            ("a", true),
+            (&"é".repeat(128), true),
+            (&"é".repeat(129), false),
+            ("a\nb", false),
+        ] {
             assert_eq!(Username::parse(name).is_ok(), good, "{name:?}");
         }
     }

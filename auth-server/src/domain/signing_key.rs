@@ -39,6 +39,8 @@ impl KeyStage {
     }
 
     pub fn from_stored(text: &str) -> Option<Self> {
-        [Self::Next, Self::Current, Self::Retiring].into_iter().find(|stage| stage.as_str() == text)
+        [Self::Next, Self::Current, Self::Retiring]
+            .into_iter()
+            .find(|stage| stage.as_str() == text)
     }
 }

@@ -151,7 +151,8 @@ impl User {
             // A struct of named fields always serialises to an object.
             Ok(_) | Err(_) => Map::new(),
         };
-        all.entry("preferred_username").or_insert_with(|| self.username.as_str().into());
+        all.entry("preferred_username")
+            .or_insert_with(|| self.username.as_str().into());
         all.insert("updated_at".into(), self.updated_at.as_seconds().into());
         let mut opened = Map::from_iter([("sub".to_owned(), Value::from(self.sub.as_str()))]);
         for (scope_name, names) in CLAIMS_OF_SCOPE {

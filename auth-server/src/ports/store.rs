@@ -292,7 +292,8 @@ pub trait DirectoryWrites: Send {
     /// Creates or replaces the account with that `sub`; `Conflict` when another live account of the tenant has the user name.
     async fn upsert_user(&mut self, user: &User, at: Timestamp) -> StoreResult<Upserted>;
     /// Replaces the client's secrets and nothing else; `false` when there is no such client.
-    async fn set_client_secrets(&mut self, id: &ClientId, secrets: &[ClientSecret], at: Timestamp) -> StoreResult<bool>;
+    async fn set_client_secrets(&mut self, id: &ClientId, secrets: &[ClientSecret], at: Timestamp)
+    -> StoreResult<bool>;
     /// `false` when there is no such client.
     async fn set_client_status(&mut self, id: &ClientId, status: ClientStatus, at: Timestamp) -> StoreResult<bool>;
     /// `false` when there is no such account. [`UserStatus::Deleted`] frees the user name.

@@ -39,7 +39,12 @@ pub struct HasherConfig {
 
 impl Default for HasherConfig {
     fn default() -> Self {
-        Self { memory_kib: 19_456, passes: 2, threads: 0, queue: 256 }
+        Self {
+            memory_kib: 19_456,
+            passes: 2,
+            threads: 0,
+            queue: 256,
+        }
     }
 }
 
@@ -70,10 +75,16 @@ impl Argon2Hasher {
         let (queue, work) = mpsc::channel(config.queue.max(1));
         let work = Arc::new(std::sync::Mutex::new(work));
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = if config.threads == 0 { cores.saturating_sub(1).max(1) } else { config.threads };
+        let threads = if config.threads == 0 {
+            cores.saturating_sub(1).max(1)
+        } else {
+            config.threads
+        };
         for number in 0..threads {
             let (work, params) = (Arc::clone(&work), params.clone());
-            thread::Builder::new().name(format!("argon2-{number}")).spawn(move || work_off(&work, &params))?;
+            thread::Builder::new()
+                .name(format!("argon2-{number}"))
+                .spawn(move || work_off(&work, &params))?;
         }
         Ok(Self { queue, entropy, params })
     }
@@ -108,7 +119,10 @@ impl Argon2Hasher {
             let _ = reply.send(hashed.map(|()| then(out)));
         });
         self.queue.try_send(work).map_err(|_| PasswordError::Busy)?;
-        answer.await.map_err(|_| PasswordError::Failed)?.map_err(|_| PasswordError::Failed)
+        answer
+            .await
+            .map_err(|_| PasswordError::Failed)?
+            .map_err(|_| PasswordError::Failed)
     }
 }
 
@@ -154,13 +168,22 @@ impl PasswordHasher for Argon2Hasher {
             return self.run(password, [0; SALT_BYTES], None, |_| false).await;
         };
         let phc = PhcHash::new(&text).map_err(|_| PasswordError::CorruptHash)?;
-        let salt = phc.salt.as_ref().and_then(|salt| <[u8; SALT_BYTES]>::try_from(salt.as_ref()).ok());
-        let wanted = phc.hash.as_ref().and_then(|hash| <[u8; HASH_BYTES]>::try_from(hash.as_bytes()).ok());
-        let (Some(salt), Some(wanted)) = (salt, wanted) else { return Err(PasswordError::CorruptHash) };
+        let salt = phc
+            .salt
+            .as_ref()
+            .and_then(|salt| <[u8; SALT_BYTES]>::try_from(salt.as_ref()).ok());
+        let wanted = phc
+            .hash
+            .as_ref()
+            .and_then(|hash| <[u8; HASH_BYTES]>::try_from(hash.as_bytes()).ok());
+        let (Some(salt), Some(wanted)) = (salt, wanted) else {
+            return Err(PasswordError::CorruptHash);
+        };
         // Hashes made under an earlier cost verify under that cost.
         let cost = Params::try_from(&phc).map_err(|_| PasswordError::CorruptHash)?;
         let cost = (cost != self.params).then_some(cost);
-        self.run(password, salt, cost, move |made| made.ct_eq(&wanted).into()).await
+        self.run(password, salt, cost, move |made| made.ct_eq(&wanted).into())
+            .await
     }
 }
 
@@ -174,7 +197,12 @@ mod tests {
     }
 
     fn cheap() -> HasherConfig {
-        HasherConfig { memory_kib: 64, passes: 1, threads: 1, queue: 4 }
+        HasherConfig {
+            memory_kib: 64,
+            passes: 1,
+            threads: 1,
+            queue: 4,
+        }
     }
 
     #[tokio::test]
@@ -190,7 +218,10 @@ mod tests {
     #[tokio::test]
     async fn a_hash_made_under_another_cost_still_verifies() {
         let hash = hasher(&cheap()).hash("pw".into()).await.unwrap();
-        let dearer = hasher(&HasherConfig { memory_kib: 128, ..cheap() });
+        let dearer = hasher(&HasherConfig {
+            memory_kib: 128,
+            ..cheap()
+        });
         assert!(dearer.verify("pw".into(), Some(hash)).await.unwrap());
     }
 
@@ -198,18 +229,28 @@ mod tests {
     async fn a_password_may_have_1024_bytes_and_no_more() {
         let hasher = hasher(&cheap());
         assert!(hasher.hash("a".repeat(1024).into()).await.is_ok());
-        assert!(matches!(hasher.hash("a".repeat(1025).into()).await, Err(PasswordError::TooLong)));
+        assert!(matches!(
+            hasher.hash("a".repeat(1025).into()).await,
+            Err(PasswordError::TooLong)
+        ));
     }
 
     #[tokio::test]
     async fn a_stored_hash_that_is_no_hash_is_an_error_and_not_a_refusal() {
-        let asked = hasher(&cheap()).verify("pw".into(), Some(PasswordHash("plain".into()))).await;
+        let asked = hasher(&cheap())
+            .verify("pw".into(), Some(PasswordHash("plain".into())))
+            .await;
         assert!(matches!(asked, Err(PasswordError::CorruptHash)));
     }
 
     #[tokio::test]
     async fn a_full_queue_answers_busy_at_once() {
-        let hasher = hasher(&HasherConfig { memory_kib: 8192, passes: 3, threads: 1, queue: 1 });
+        let hasher = hasher(&HasherConfig {
+            memory_kib: 8192,
+            passes: 3,
+            threads: 1,
+            queue: 1,
+        });
         let all = futures_util::future::join_all((0..32).map(|_| hasher.verify("pw".into(), None))).await;
         assert!(all.iter().any(|one| matches!(one, Err(PasswordError::Busy))));
         assert!(all.iter().any(Result::is_ok));

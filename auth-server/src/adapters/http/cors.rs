@@ -51,7 +51,11 @@ impl<S: Service<Request, Response = Response>> Service<Request> for AllowAnyOrig
             return Either::Left(ready(Ok(preflight())));
         }
         let cross_origin = headers.contains_key(header::ORIGIN);
-        let opened: Opened<S::Error> = if cross_origin { |answered| answered.map(open) } else { |answered| answered };
+        let opened: Opened<S::Error> = if cross_origin {
+            |answered| answered.map(open)
+        } else {
+            |answered| answered
+        };
         Either::Right(self.inner.call(request).map(opened))
     }
 }

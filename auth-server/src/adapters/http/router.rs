@@ -37,7 +37,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/events/poll", post(oauth::events::post))
         .method_not_allowed_fallback(pages::method_not_allowed);
     let browser = Router::new()
-        .route("/oauth2/authorize", get(oauth::authorize::any).post(oauth::authorize::any))
+        .route(
+            "/oauth2/authorize",
+            get(oauth::authorize::any).post(oauth::authorize::any),
+        )
         .merge(pages::router())
         .method_not_allowed_fallback(pages::method_not_allowed)
         // Errors of the handlers above become pages in the reader's language.
@@ -66,14 +69,27 @@ pub(crate) fn router(app: App) -> Router {
 /// RFC 8414 §3.1: for an issuer with a path the well-known name comes before the path.
 fn insertion_forms(path: &str) -> Router<App> {
     Router::new()
-        .route(&format!("/.well-known/oauth-authorization-server{path}"), get(oauth::metadata::get))
-        .route(&format!("/.well-known/openid-configuration{path}"), get(oauth::metadata::get))
+        .route(
+            &format!("/.well-known/oauth-authorization-server{path}"),
+            get(oauth::metadata::get),
+        )
+        .route(
+            &format!("/.well-known/openid-configuration{path}"),
+            get(oauth::metadata::get),
+        )
         .layer(AllowAnyOrigin)
 }
 
 fn sessions(app: &App) -> SessionManagerLayer<PortSessionStore> {
-    let store = PortSessionStore { sessions: app.browser_sessions.clone(), clock: app.clock.clone() };
-    let path = if app.secure || app.base_path.is_empty() { "/".to_owned() } else { app.base_path.clone() };
+    let store = PortSessionStore {
+        sessions: app.browser_sessions.clone(),
+        clock: app.clock.clone(),
+    };
+    let path = if app.secure || app.base_path.is_empty() {
+        "/".to_owned()
+    } else {
+        app.base_path.clone()
+    };
     SessionManagerLayer::new(store)
         .with_name(app.cookie_name(pages::SESSION_COOKIE))
         .with_secure(app.secure)

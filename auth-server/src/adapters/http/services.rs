@@ -11,7 +11,7 @@ use crate::{
     application::{
         account::Account, authenticate_client::AuthenticateClient, authorize::Authorize,
         client_credentials::ClientCredentials, exchange_code::ExchangeCode, introspect::Introspect, keyring::Keyring,
-        password_grant::PasswordGrant, poll_events::PollEvents, policy::Policy, revoke_token::RevokeToken,
+        password_grant::PasswordGrant, policy::Policy, poll_events::PollEvents, revoke_token::RevokeToken,
         rotate_refresh::RotateRefresh, sign_in::SignIn, sign_out::SignOut, userinfo::Userinfo,
     },
     ports::store::{BrowserSessions, Sessions},

@@ -49,7 +49,10 @@ impl SessionStore for PortSessionStore {
     async fn create(&self, record: &mut Record) -> Result<()> {
         let contents = serde_json::to_string(&record.data).map_err(|e| Error::Encode(e.to_string()))?;
         loop {
-            let created = self.sessions.create_browser_session(&key(&record.id), &contents, self.expiry()).await;
+            let created = self
+                .sessions
+                .create_browser_session(&key(&record.id), &contents, self.expiry())
+                .await;
             if created.map_err(backend)? {
                 return Ok(());
             }
@@ -59,17 +62,30 @@ impl SessionStore for PortSessionStore {
 
     async fn save(&self, record: &Record) -> Result<()> {
         let contents = serde_json::to_string(&record.data).map_err(|e| Error::Encode(e.to_string()))?;
-        self.sessions.save_browser_session(&key(&record.id), &contents, self.expiry()).await.map_err(backend)
+        self.sessions
+            .save_browser_session(&key(&record.id), &contents, self.expiry())
+            .await
+            .map_err(backend)
     }
 
     async fn load(&self, id: &Id) -> Result<Option<Record>> {
         let now = self.clock.now();
-        let Some(contents) = self.sessions.load_browser_session(&key(id), now).await.map_err(backend)? else {
+        let Some(contents) = self
+            .sessions
+            .load_browser_session(&key(id), now)
+            .await
+            .map_err(backend)?
+        else {
             return Ok(None);
         };
         let data = serde_json::from_str(&contents).map_err(|e| Error::Decode(e.to_string()))?;
-        let expiry_date = OffsetDateTime::from_unix_timestamp(now.as_seconds()).map_err(backend)? + super::pages::BROWSER_SESSION;
-        Ok(Some(Record { id: *id, data, expiry_date }))
+        let expiry_date =
+            OffsetDateTime::from_unix_timestamp(now.as_seconds()).map_err(backend)? + super::pages::BROWSER_SESSION;
+        Ok(Some(Record {
+            id: *id,
+            data,
+            expiry_date,
+        }))
     }
 
     async fn delete(&self, id: &Id) -> Result<()> {

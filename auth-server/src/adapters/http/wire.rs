@@ -40,15 +40,27 @@ impl From<FormRejection> for OAuthError {
 
 /// Reads a form body (RFC 6749 §3.2: `application/x-www-form-urlencoded`, no parameter twice).
 pub(super) async fn form(request: Request) -> Result<Form, FormRejection> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let content_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let media_type = content_type
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(FormRejection::Invalid("the body must be application/x-www-form-urlencoded".into()));
+        return Err(FormRejection::Invalid(
+            "the body must be application/x-www-form-urlencoded".into(),
+        ));
     }
-    let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => FormRejection::TooLarge,
-        _ => FormRejection::Invalid("the body cannot be read".into()),
-    })?;
+    let body = Bytes::from_request(request, &())
+        .await
+        .map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => FormRejection::TooLarge,
+            _ => FormRejection::Invalid("the body cannot be read".into()),
+        })?;
     Form::parse(&body).map_err(|error| FormRejection::Invalid(error.to_string()))
 }
 

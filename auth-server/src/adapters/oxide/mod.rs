@@ -71,18 +71,29 @@ impl CodeRules for OxideCodeRules {
         let pkce = Pkce::required();
         let saved = saved_grant(code, &pkce)?;
         // OAuth 2.1 dropped redirect_uri here; the machine wants one, so it gets the stored one.
-        let mut machine = AccessToken::new(&Seen { presented, redirect_uri: &code.redirect_uri });
-        let Output::Authenticate { .. } = machine.advance(Input::None) else { return Err(CodeRefusal::Refused) };
-        let Output::Recover { .. } = machine.advance(Input::Authenticated) else { return Err(CodeRefusal::Refused) };
+        let mut machine = AccessToken::new(&Seen {
+            presented,
+            redirect_uri: &code.redirect_uri,
+        });
+        let Output::Authenticate { .. } = machine.advance(Input::None) else {
+            return Err(CodeRefusal::Refused);
+        };
+        let Output::Recover { .. } = machine.advance(Input::Authenticated) else {
+            return Err(CodeRefusal::Refused);
+        };
         let Output::Extend { extensions } = machine.advance(Input::Recovered(Some(Box::new(saved)))) else {
             return Err(CodeRefusal::Refused);
         };
         verify_pkce(&pkce, extensions.remove(&pkce), presented)?;
-        match machine.advance(Input::Extended { access_extensions: Extensions::new() }) {
+        match machine.advance(Input::Extended {
+            access_extensions: Extensions::new(),
+        }) {
             Output::Issue { .. } => Ok(()),
-            Output::Authenticate { .. } | Output::Recover { .. } | Output::Extend { .. } | Output::Ok(_) | Output::Err(_) => {
-                Err(CodeRefusal::Refused)
-            }
+            Output::Authenticate { .. }
+            | Output::Recover { .. }
+            | Output::Extend { .. }
+            | Output::Ok(_)
+            | Output::Err(_) => Err(CodeRefusal::Refused),
         }
     }
 }
@@ -102,7 +113,9 @@ fn verify_pkce(pkce: &Pkce, saved: Option<Value>, presented: &PresentedCode<'_>)
 fn saved_grant(code: &CodeGrant, pkce: &Pkce) -> Result<Grant, CodeRefusal> {
     let mut extensions = Extensions::new();
     if let Some(challenge) = &code.code_challenge {
-        let value = pkce.challenge(Some("S256".into()), Some(challenge.as_str().into())).map_err(|()| CodeRefusal::Refused)?;
+        let value = pkce
+            .challenge(Some("S256".into()), Some(challenge.as_str().into()))
+            .map_err(|()| CodeRefusal::Refused)?;
         if let Some(value) = value {
             extensions.set_raw(pkce.identifier().to_owned(), value);
         }
@@ -153,17 +166,36 @@ mod tests {
         }
     }
 
-    fn check(code: &CodeGrant, client: &str, redirect_uri: Option<&str>, verifier: Option<&str>) -> Result<(), CodeRefusal> {
+    fn check(
+        code: &CodeGrant,
+        client: &str,
+        redirect_uri: Option<&str>,
+        verifier: Option<&str>,
+    ) -> Result<(), CodeRefusal> {
         let client = ClientId::new(client);
         let verifier = verifier.map(|v| CodeVerifier::parse(v).unwrap());
-        let presented = PresentedCode { client: &client, code: "hgc_x", redirect_uri, code_verifier: verifier.as_ref() };
+        let presented = PresentedCode {
+            client: &client,
+            code: "hgc_x",
+            redirect_uri,
+            code_verifier: verifier.as_ref(),
+        };
         OxideCodeRules.check(code, &presented)
     }
 
     #[test]
     fn the_right_client_uri_and_verifier_pass() {
-        for uri in ["https://app.example/cb", "https://app.example", "http://127.0.0.1:5000/cb", "com.example.app:/cb"] {
-            assert_eq!(check(&code(uri, true), "web", Some(uri), Some(VERIFIER)), Ok(()), "{uri}");
+        for uri in [
+            "https://app.example/cb",
+            "https://app.example",
+            "http://127.0.0.1:5000/cb",
+            "com.example.app:/cb",
+        ] {
+            assert_eq!(
+                check(&code(uri, true), "web", Some(uri), Some(VERIFIER)),
+                Ok(()),
+                "{uri}"
+            );
             assert_eq!(check(&code(uri, true), "web", None, Some(VERIFIER)), Ok(()), "{uri}");
         }
         assert_eq!(check(&code("https://app.example/cb", false), "web", None, None), Ok(()));
@@ -174,12 +206,35 @@ mod tests {
         let uri = "https://app.example/cb";
         let other = "a".repeat(43);
         for (asked, wanted) in [
-            (check(&code(uri, true), "spa", Some(uri), Some(VERIFIER)), CodeRefusal::OtherClient),
-            (check(&code(uri, true), "web", Some("https://app.example/CB"), Some(VERIFIER)), CodeRefusal::OtherRedirectUri),
-            (check(&code("https://a.example", true), "web", Some("https://a.example/"), Some(VERIFIER)), CodeRefusal::OtherRedirectUri),
-            (check(&code(uri, true), "web", Some(uri), None), CodeRefusal::VerifierMissing),
-            (check(&code(uri, true), "web", Some(uri), Some(&other)), CodeRefusal::VerifierMismatch),
-            (check(&code(uri, false), "web", Some(uri), Some(VERIFIER)), CodeRefusal::VerifierUnexpected),
+            (
+                check(&code(uri, true), "spa", Some(uri), Some(VERIFIER)),
+                CodeRefusal::OtherClient,
+            ),
+            (
+                check(&code(uri, true), "web", Some("https://app.example/CB"), Some(VERIFIER)),
+                CodeRefusal::OtherRedirectUri,
+            ),
+            (
+                check(
+                    &code("https://a.example", true),
+                    "web",
+                    Some("https://a.example/"),
+                    Some(VERIFIER),
+                ),
+                CodeRefusal::OtherRedirectUri,
+            ),
+            (
+                check(&code(uri, true), "web", Some(uri), None),
+                CodeRefusal::VerifierMissing,
+            ),
+            (
+                check(&code(uri, true), "web", Some(uri), Some(&other)),
+                CodeRefusal::VerifierMismatch,
+            ),
+            (
+                check(&code(uri, false), "web", Some(uri), Some(VERIFIER)),
+                CodeRefusal::VerifierUnexpected,
+            ),
         ] {
             assert_eq!(asked, Err(wanted));
         }

@@ -70,10 +70,12 @@ impl Faults<'_> {
 
     fn alg(&mut self, key: &str, text: Option<&String>, default: SigningAlg) -> SigningAlg {
         let Some(text) = text else { return default };
-        SigningAlg::from_wire(text).filter(|alg| SigningAlg::ISSUED.contains(alg)).unwrap_or_else(|| {
-            self.add(key, "must be RS256 or ES256");
-            default
-        })
+        SigningAlg::from_wire(text)
+            .filter(|alg| SigningAlg::ISSUED.contains(alg))
+            .unwrap_or_else(|| {
+                self.add(key, "must be RS256 or ES256");
+                default
+            })
     }
 
     fn lifetime(&mut self, key: &str, seconds: Option<u64>, longest: Duration) -> Option<Duration> {
@@ -94,12 +96,18 @@ impl Apply {
         let mut planned = Vec::new();
         let mut seen = BTreeSet::new();
         for (at, doc) in document.client.iter().enumerate() {
-            let mut faults = Faults { path: format!("client[{at}]"), problems };
+            let mut faults = Faults {
+                path: format!("client[{at}]"),
+                problems,
+            };
             if !seen.insert(doc.client_id.as_str()) {
                 faults.add("client_id", "stands twice in the document");
             }
             // A resource server must be able to tell a machine from a person (RFC 9700 §4.15).
-            let is_sub = document.user.iter().any(|user| user.sub.as_ref() == Some(&doc.client_id));
+            let is_sub = document
+                .user
+                .iter()
+                .any(|user| user.sub.as_ref() == Some(&doc.client_id));
             if is_sub || self.users.find_user(&UserId::new(&*doc.client_id)).await?.is_some() {
                 faults.add("client_id", "is the sub of a person");
             }
@@ -117,11 +125,17 @@ impl Apply {
             faults.add("client_id", "must have 1 to 128 characters of A-Z a-z 0-9 - . _ ~");
         }
         let grant_types: BTreeSet<GrantType> = match &doc.grant_types {
-            Some(texts) => faults.words("grant_types", texts, GrantType::from_wire).into_iter().collect(),
+            Some(texts) => faults
+                .words("grant_types", texts, GrantType::from_wire)
+                .into_iter()
+                .collect(),
             None => [GrantType::AuthorizationCode].into(),
         };
         let response_types = match &doc.response_types {
-            Some(texts) => faults.words("response_types", texts, ResponseType::from_wire).into_iter().collect(),
+            Some(texts) => faults
+                .words("response_types", texts, ResponseType::from_wire)
+                .into_iter()
+                .collect(),
             None if grant_types.contains(&GrantType::AuthorizationCode) => [ResponseType::Code].into(),
             None => BTreeSet::new(),
         };
@@ -194,7 +208,10 @@ impl Apply {
         match (&doc.client_secret, method) {
             (None, ClientAuthMethod::None) => Ok(Vec::new()),
             (Some(_), ClientAuthMethod::None) => {
-                faults.add("client_secret", "a public client (token_endpoint_auth_method = \"none\") has no secret");
+                faults.add(
+                    "client_secret",
+                    "a public client (token_endpoint_auth_method = \"none\") has no secret",
+                );
                 Ok(Vec::new())
             }
             (None, _) => {
@@ -214,9 +231,14 @@ impl Apply {
 fn method(doc: &ClientDoc, before: Option<&Client>, faults: &mut Faults<'_>) -> ClientAuthMethod {
     match &doc.token_endpoint_auth_method {
         // RFC 7591 §2: the default is client_secret_basic.
-        None => before.map_or(ClientAuthMethod::ClientSecretBasic, |client| client.token_endpoint_auth_method),
+        None => before.map_or(ClientAuthMethod::ClientSecretBasic, |client| {
+            client.token_endpoint_auth_method
+        }),
         Some(text) => ClientAuthMethod::from_wire(text).unwrap_or_else(|| {
-            faults.add("token_endpoint_auth_method", "must be client_secret_basic, client_secret_post or none");
+            faults.add(
+                "token_endpoint_auth_method",
+                "must be client_secret_basic, client_secret_post or none",
+            );
             ClientAuthMethod::ClientSecretBasic
         }),
     }
@@ -229,7 +251,10 @@ fn consistency(client: &Client, faults: &mut Faults<'_>) {
     }
     if client.response_types.contains(&ResponseType::Code) != client.may_use(GrantType::AuthorizationCode) {
         // RFC 7591 §2.1: the two belong together.
-        faults.add("response_types", "\"code\" and the grant authorization_code belong together");
+        faults.add(
+            "response_types",
+            "\"code\" and the grant authorization_code belong together",
+        );
     }
     if client.may_use(GrantType::Password) && !client.first_party {
         faults.add("grant_types", "the password grant is for first_party clients only");

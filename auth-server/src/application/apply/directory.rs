@@ -8,7 +8,7 @@ use crate::{
         directory::{DataPermission, Dictionary, DictionaryItem, Menu, Org, Role, Tenant},
         ids::{OrgId, RoleName, TenantId},
     },
-    ports::store::{StoreResult, StoreTx},
+    ports::store::{StoreResult, StoreTx, Upserted},
 };
 
 pub(super) struct PlannedDirectory {
@@ -54,7 +54,11 @@ pub(super) fn plan(document: &Document, problems: &mut Vec<Problem>) -> PlannedD
         description: doc.description.clone(),
         items: (0..)
             .zip(&doc.items)
-            .map(|(position, item)| DictionaryItem { key: item.key.clone(), label: item.label.clone(), position })
+            .map(|(position, item)| DictionaryItem {
+                key: item.key.clone(),
+                label: item.label.clone(),
+                position,
+            })
             .collect(),
     });
     PlannedDirectory {
@@ -79,7 +83,10 @@ fn roles(document: &Document, problems: &mut Vec<Problem>) -> Vec<Role> {
             continue;
         };
         if *data_permission != DataPermission::Custom && !doc.data_orgs.is_empty() {
-            problems.push(Problem::new(format!("role[{at}].data_orgs"), "only data_permission = \"custom\" names orgs"));
+            problems.push(Problem::new(
+                format!("role[{at}].data_orgs"),
+                "only data_permission = \"custom\" names orgs",
+            ));
         }
         roles.push(Role {
             name: RoleName::new(&*doc.name),
@@ -95,9 +102,29 @@ fn roles(document: &Document, problems: &mut Vec<Problem>) -> Vec<Role> {
 }
 
 impl PlannedDirectory {
-    pub(super) async fn write(&self, tx: &mut dyn StoreTx, now: Timestamp, report: &mut Report) -> StoreResult<()> {
+    /// Tenants that the document says are disabled.
+    pub(super) fn disabled_tenants(&self) -> Vec<TenantId> {
+        self.tenants
+            .iter()
+            .filter(|tenant| !tenant.enabled)
+            .map(|tenant| tenant.id.clone())
+            .collect()
+    }
+
+    /// Writes everything; returns the tenants that have just been disabled.
+    pub(super) async fn write(
+        &self,
+        tx: &mut dyn StoreTx,
+        now: Timestamp,
+        report: &mut Report,
+    ) -> StoreResult<Vec<TenantId>> {
+        let mut disabled = Vec::new();
         for tenant in &self.tenants {
-            report.count("tenant", tx.upsert_tenant(tenant, now).await?);
+            let upserted = tx.upsert_tenant(tenant, now).await?;
+            report.count("tenant", upserted);
+            if upserted == Upserted::Updated && !tenant.enabled {
+                disabled.push(tenant.id.clone());
+            }
         }
         for org in &self.orgs {
             report.count("org", tx.upsert_org(org, now).await?);
@@ -111,6 +138,6 @@ impl PlannedDirectory {
         for dictionary in &self.dictionaries {
             report.count("dictionary", tx.upsert_dictionary(dictionary, now).await?);
         }
-        Ok(())
+        Ok(disabled)
     }
 }

@@ -172,7 +172,8 @@ pub(super) struct UserDoc {
 
 /// Parses a document; the error names the path of the bad key.
 pub(super) fn parse(text: &str) -> Result<Document, Problem> {
-    let reading = toml::Deserializer::parse(text).map_err(|error| Problem::new("document", one_line(error.message())))?;
+    let reading =
+        toml::Deserializer::parse(text).map_err(|error| Problem::new("document", one_line(error.message())))?;
     serde_path_to_error::deserialize(reading).map_err(|error| {
         let path = error.path().to_string();
         Problem::new(path, one_line(error.inner().message()))

@@ -12,15 +12,18 @@ use service_kit::{Clock, Entropy, config::Problem};
 use crate::{
     application::{
         authenticate_client::ClientSecrets,
-        operate::{cutoff, end_everything_of},
+        operate::{PAGE, cutoff, end_everything_of},
         policy::Policy,
         revocations::RevocationLog,
         token_error::TokenError,
     },
-    domain::client::{Client, ClientStatus},
+    domain::{
+        client::{Client, ClientStatus},
+        ids::{ClientId, TenantId},
+    },
     ports::{
         crypto::{PasswordError, PasswordHasher},
-        store::{Clients, StoreError, StoreTx, Transactions, Upserted, Users},
+        store::{Clients, PageRequest, StoreError, StoreTx, Transactions, Upserted, Users},
     },
 };
 use document::Document;
@@ -100,8 +103,15 @@ impl fmt::Display for Report {
         let mut first = true;
         for (kind, counts) in &self.counts {
             let separator = if std::mem::take(&mut first) { "" } else { "\n" };
-            let Counts { created, updated, unchanged } = counts;
-            write!(f, "{separator}{kind}: {created} created, {updated} updated, {unchanged} unchanged")?;
+            let Counts {
+                created,
+                updated,
+                unchanged,
+            } = counts;
+            write!(
+                f,
+                "{separator}{kind}: {created} created, {updated} updated, {unchanged} unchanged"
+            )?;
         }
         Ok(())
     }
@@ -121,11 +131,19 @@ impl Apply {
         if !problems.is_empty() {
             return Err(ApplyError::Invalid(problems));
         }
+        let concerned = self.clients_of(&directory.disabled_tenants()).await?;
         let mut report = Report::default();
         let mut revocations = Vec::new();
         let now = self.clock.now();
         let mut tx = self.transactions.begin().await?;
-        directory.write(tx.as_mut(), now, &mut report).await?;
+        let disabled = directory.write(tx.as_mut(), now, &mut report).await?;
+        for (client, _) in concerned.iter().filter(|(_, tenant)| disabled.contains(tenant)) {
+            let revoked = Revoked::Client {
+                client_id: client.to_string(),
+                before: cutoff(now),
+            };
+            revocations.push(self.record(tx.as_mut(), revoked).await?);
+        }
         for planned in &clients {
             let upserted = match planned.changes() {
                 true => tx.upsert_client(&planned.client, now).await?,
@@ -136,7 +154,10 @@ impl Apply {
             if was_active && planned.client.status == ClientStatus::Disabled {
                 let id = &planned.client.client_id;
                 tx.revoke_families_of_client(id, now).await?;
-                let revoked = Revoked::Client { client_id: id.to_string(), before: cutoff(now) };
+                let revoked = Revoked::Client {
+                    client_id: id.to_string(),
+                    before: cutoff(now),
+                };
                 revocations.push(self.record(tx.as_mut(), revoked).await?);
             }
         }
@@ -160,6 +181,20 @@ impl Apply {
         Ok(report)
     }
 
+    /// Clients of tenants that the document disables: resource servers have to hear that their tokens are over.
+    async fn clients_of(&self, tenants: &[TenantId]) -> Result<Vec<(ClientId, TenantId)>, StoreError> {
+        let mut found = Vec::new();
+        let mut after = None;
+        while !tenants.is_empty() {
+            let page = self.clients.list_clients(PageRequest { after, limit: PAGE }).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.client_id.as_str().to_owned());
+            let theirs = page.into_iter().filter(|client| tenants.contains(&client.tenant));
+            found.extend(theirs.map(|client| (client.client_id, client.tenant)));
+        }
+        Ok(found)
+    }
+
     async fn record(
         &self,
         tx: &mut dyn StoreTx,
@@ -177,8 +212,15 @@ async fn check_roles(tx: &mut dyn StoreTx, users: &[user::PlannedUser]) -> Resul
     for (at, planned) in users.iter().enumerate() {
         let known = tx.role_names(&planned.user.tenant).await?;
         for role in planned.user.roles.difference(&known) {
-            problems.push(Problem::new(format!("user[{at}].roles"), format!("there is no role {role}")));
+            problems.push(Problem::new(
+                format!("user[{at}].roles"),
+                format!("there is no role {role}"),
+            ));
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(ApplyError::Invalid(problems)) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(ApplyError::Invalid(problems))
+    }
 }

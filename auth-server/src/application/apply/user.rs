@@ -49,7 +49,10 @@ impl Apply {
         for (at, doc) in document.user.iter().enumerate() {
             let path = |key: &str| format!("user[{at}].{key}");
             let Ok(username) = Username::parse(&doc.username) else {
-                problems.push(Problem::new(path("username"), "must have 1 to 128 characters and no control characters"));
+                problems.push(Problem::new(
+                    path("username"),
+                    "must have 1 to 128 characters and no control characters",
+                ));
                 continue;
             };
             let tenant = TenantId::new(&*doc.tenant);
@@ -60,8 +63,15 @@ impl Apply {
             if let Some(fault) = self.sub_fault(doc, before.as_ref(), clients).await? {
                 problems.push(Problem::new(path("sub"), fault));
             }
-            if doc.password.as_ref().is_some_and(|password| password.expose_secret().len() > MAX_PASSWORD_BYTES) {
-                problems.push(Problem::new(path("password"), format!("has more than {MAX_PASSWORD_BYTES} bytes")));
+            if doc
+                .password
+                .as_ref()
+                .is_some_and(|password| password.expose_secret().len() > MAX_PASSWORD_BYTES)
+            {
+                problems.push(Problem::new(
+                    path("password"),
+                    format!("has more than {MAX_PASSWORD_BYTES} bytes"),
+                ));
                 continue;
             }
             let user = self.user(doc, username, tenant, before.as_ref()).await?;
@@ -127,14 +137,19 @@ impl Apply {
         };
         Ok(match before == Some(&unchanged) {
             true => unchanged,
-            false => User { updated_at: self.clock.now(), ..unchanged },
+            false => User {
+                updated_at: self.clock.now(),
+                ..unchanged
+            },
         })
     }
 
     /// The stored hash when the document's password is still the right one, so that applying a document twice changes nothing.
     async fn password(&self, doc: &UserDoc, before: Option<&User>) -> Result<Option<PasswordHash>, ApplyError> {
         let stored = before.and_then(|before| before.password.clone());
-        let Some(password) = &doc.password else { return Ok(stored) };
+        let Some(password) = &doc.password else {
+            return Ok(stored);
+        };
         if let Some(stored) = &stored
             && self.hasher.verify(password.clone(), Some(stored.clone())).await?
         {

@@ -112,7 +112,7 @@ async fn a_reader_goes_on_where_it_stopped(world: World) {
     record(&world, &recorded("r2", grant("g2"), NOON)).await.unwrap();
     let (second, last) = ids(&world, next).await;
     assert_eq!(second.last().unwrap(), "r2");
-    assert!(start < last);
+    assert!(start <= last);
     // Removal of what is over does not set the order back.
     assert_eq!(world.sweep(NOON + minutes(60), Duration::ZERO, 10).await, 2);
     assert!(ids(&world, last).await.1 >= last);

@@ -38,7 +38,9 @@ pub(super) fn basic(headers: &HeaderMap) -> Result<Option<BasicCredentials>, OAu
     if second.is_some() {
         return Err(TokenError::InvalidRequest("two Authorization headers were sent".into()).into());
     }
-    let Some(text) = first.map(|value| value.to_str()) else { return Ok(None) };
+    let Some(text) = first.map(|value| value.to_str()) else {
+        return Ok(None);
+    };
     let parsed = text.ok().and_then(BasicCredentials::from_header);
     match parsed {
         None => Ok(None),
@@ -56,19 +58,29 @@ fn presented(basic: Option<BasicCredentials>, form: &mut Form) -> Result<Present
     }
     match (basic, id, secret) {
         // RFC 6749 §2.3: one method per request.
-        (Some(_), _, Some(_)) => {
-            Err(TokenError::InvalidRequest("client credentials were sent in two ways at once".into()))
-        }
-        (Some(basic), Some(id), None) if basic.client_id != id.as_str() => {
-            Err(TokenError::InvalidRequest("client_id is not the one of the Authorization header".into()))
-        }
-        (Some(BasicCredentials { client_id, client_secret }), _, None) => {
+        (Some(_), _, Some(_)) => Err(TokenError::InvalidRequest(
+            "client credentials were sent in two ways at once".into(),
+        )),
+        (Some(basic), Some(id), None) if basic.client_id != id.as_str() => Err(TokenError::InvalidRequest(
+            "client_id is not the one of the Authorization header".into(),
+        )),
+        (
+            Some(BasicCredentials {
+                client_id,
+                client_secret,
+            }),
+            _,
+            None,
+        ) => {
             let client_id = ClientId::new(client_id);
             // An empty password is how some libraries send a public client through Basic.
             if client_secret.is_empty() {
                 return Ok(PresentedClient::Public { client_id });
             }
-            Ok(PresentedClient::Secret { client_id, secret: client_secret.into() })
+            Ok(PresentedClient::Secret {
+                client_id,
+                secret: client_secret.into(),
+            })
         }
         (None, Some(client_id), Some(secret)) => Ok(PresentedClient::Secret { client_id, secret }),
         (None, Some(client_id), None) => Ok(PresentedClient::Public { client_id }),

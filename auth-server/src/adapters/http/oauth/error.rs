@@ -6,11 +6,7 @@ use oauth_wire::{OAuthErrorCode, error::legal_description};
 use serde_json::json;
 use service_kit::Timestamp;
 
-use crate::{
-    adapters::http::wire::no_store_json,
-    application::token_error::TokenError,
-    ports::store::StoreError,
-};
+use crate::{adapters::http::wire::no_store_json, application::token_error::TokenError, ports::store::StoreError};
 
 const BASIC_CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"hexgate\", charset=\"UTF-8\"");
 
@@ -26,15 +22,28 @@ pub(crate) struct OAuthError {
 
 impl OAuthError {
     fn new(status: StatusCode, code: OAuthErrorCode, description: impl Into<String>) -> Self {
-        Self { status, code, description: description.into(), retry_after: None }
+        Self {
+            status,
+            code,
+            description: description.into(),
+            retry_after: None,
+        }
     }
 
     pub(crate) fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, OAuthErrorCode::InvalidRequest, "the body is too large")
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            OAuthErrorCode::InvalidRequest,
+            "the body is too large",
+        )
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, OAuthErrorCode::InvalidRequest, "the method is not allowed here")
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            OAuthErrorCode::InvalidRequest,
+            "the method is not allowed here",
+        )
     }
 
     /// The caller is known and may not: at our own endpoints, where RFC 6749 §5.2 and its 400 do not rule (RFC 9110 §15.5.4).
@@ -49,16 +58,26 @@ impl OAuthError {
             _ => None,
         };
         let answered = Self::from(error);
-        Self { retry_after: left.or(answered.retry_after), ..answered }
+        Self {
+            retry_after: left.or(answered.retry_after),
+            ..answered
+        }
     }
 
     fn unavailable(description: &str) -> Self {
         let code = OAuthErrorCode::TemporarilyUnavailable;
-        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, description) }
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, description)
+        }
     }
 
     fn failed() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, OAuthErrorCode::ServerError, "something went wrong on our side")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            OAuthErrorCode::ServerError,
+            "something went wrong on our side",
+        )
     }
 }
 
@@ -68,16 +87,21 @@ impl From<TokenError> for OAuthError {
         let bad = |code, description: &str| Self::new(StatusCode::BAD_REQUEST, code, description);
         match error {
             TokenError::InvalidRequest(reason) => bad(Code::InvalidRequest, &reason),
-            TokenError::InvalidClient => {
-                Self::new(StatusCode::UNAUTHORIZED, Code::InvalidClient, "client authentication failed")
-            }
+            TokenError::InvalidClient => Self::new(
+                StatusCode::UNAUTHORIZED,
+                Code::InvalidClient,
+                "client authentication failed",
+            ),
             TokenError::InvalidGrant(reason) => bad(Code::InvalidGrant, reason),
             TokenError::UnauthorizedClient(reason) => bad(Code::UnauthorizedClient, reason),
             TokenError::UnsupportedGrantType => bad(Code::UnsupportedGrantType, "grant_type is not supported"),
             TokenError::InvalidScope(reason) => bad(Code::InvalidScope, reason),
             TokenError::Throttled { .. } => {
                 let description = "too many attempts, try again later";
-                Self { retry_after: Some(60), ..Self::new(StatusCode::TOO_MANY_REQUESTS, Code::SlowDown, description) }
+                Self {
+                    retry_after: Some(60),
+                    ..Self::new(StatusCode::TOO_MANY_REQUESTS, Code::SlowDown, description)
+                }
             }
             TokenError::Busy => Self::unavailable("too many log-ins at once"),
             TokenError::Store(error) => error.into(),
@@ -144,7 +168,13 @@ mod tests {
             (TokenError::UnauthorizedClient("x"), 400, "unauthorized_client"),
             (TokenError::UnsupportedGrantType, 400, "unsupported_grant_type"),
             (TokenError::InvalidScope("x"), 400, "invalid_scope"),
-            (TokenError::Throttled { until: Timestamp::from_seconds(0) }, 429, "slow_down"),
+            (
+                TokenError::Throttled {
+                    until: Timestamp::from_seconds(0),
+                },
+                429,
+                "slow_down",
+            ),
             (TokenError::Busy, 503, "temporarily_unavailable"),
             (TokenError::Store(unavailable()), 503, "temporarily_unavailable"),
             (TokenError::Store(StoreError::Conflict("x")), 500, "server_error"),

@@ -68,7 +68,11 @@ pub(crate) async fn post(
         stream: format!("{receiver}/{stream}"),
         max_events: request.max_events.unwrap_or(MAX_EVENTS),
         return_immediately: request.return_immediately,
-        acknowledged: request.ack.into_iter().chain(request.set_errs.into_iter().map(|(jti, _)| jti)).collect(),
+        acknowledged: request
+            .ack
+            .into_iter()
+            .chain(request.set_errs.into_iter().map(|(jti, _)| jti))
+            .collect(),
     };
     let events = app.poll_events.poll(&poll).await.map_err(TokenError::from)?;
     let body = json!({"sets": events.sets, "moreAvailable": events.more_available});
@@ -80,7 +84,11 @@ async fn receiver(app: &App, headers: &HeaderMap) -> Result<Arc<str>, OAuthError
     if let Some(token) = wire::bearer(headers) {
         let wanted = app.events_credential.expose_secret().as_bytes();
         let same: bool = token.as_bytes().ct_eq(wanted).into();
-        return if same { Ok("installation".into()) } else { Err(TokenError::InvalidClient.into()) };
+        return if same {
+            Ok("installation".into())
+        } else {
+            Err(TokenError::InvalidClient.into())
+        };
     }
     let credentials = basic(headers)?.ok_or(TokenError::InvalidClient)?;
     let presented = PresentedClient::Secret {

@@ -17,7 +17,9 @@ pub(crate) async fn post(State(app): State<App>, request: ClientRequest) -> Resu
     if client.is_public() {
         return Err(TokenError::InvalidClient.into());
     }
-    let token = form.take("token").ok_or_else(|| TokenError::InvalidRequest("token is missing".into()))?;
+    let token = form
+        .take("token")
+        .ok_or_else(|| TokenError::InvalidRequest("token is missing".into()))?;
     let reply = match app.introspect.introspect(&client, &token).await? {
         Some(claims) => IntrospectionReply { active: true, claims },
         None => IntrospectionReply::inactive(),

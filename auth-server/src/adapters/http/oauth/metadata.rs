@@ -3,7 +3,9 @@
 use std::{future::ready, sync::Arc};
 
 use axum::{body::Bytes, extract::State, response::Response};
-use oauth_wire::{ClientAuthMethod, Display, GrantType, Prompt, ProviderMetadata, ResponseMode, ResponseType, SigningAlg};
+use oauth_wire::{
+    ClientAuthMethod, Display, GrantType, Prompt, ProviderMetadata, ResponseMode, ResponseType, SigningAlg,
+};
 
 use crate::{
     adapters::http::{App, wire::cached_json},
@@ -19,7 +21,10 @@ pub(crate) fn get(State(app): State<App>) -> impl Future<Output = Response> {
 }
 
 pub(crate) fn jwks(State(app): State<App>) -> impl Future<Output = Response> {
-    ready(cached_json(Bytes::from_owner(OwnedDocument(app.keyring.document())), FIVE_MINUTES))
+    ready(cached_json(
+        Bytes::from_owner(OwnedDocument(app.keyring.document())),
+        FIVE_MINUTES,
+    ))
 }
 
 struct OwnedDocument(Arc<[u8]>);
@@ -34,9 +39,26 @@ impl AsRef<[u8]> for OwnedDocument {
 pub(crate) fn document(issuer: &str) -> ProviderMetadata {
     let url = |path: &str| format!("{issuer}{path}");
     let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let secret_methods = || texts(&[ClientAuthMethod::ClientSecretBasic.as_str(), ClientAuthMethod::ClientSecretPost.as_str()]);
+    let secret_methods = || {
+        texts(&[
+            ClientAuthMethod::ClientSecretBasic.as_str(),
+            ClientAuthMethod::ClientSecretPost.as_str(),
+        ])
+    };
     let all_methods: Vec<&str> = ClientAuthMethod::ALL.iter().map(|method| method.as_str()).collect();
-    let protocol_claims = ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"];
+    let protocol_claims = [
+        "sub",
+        "iss",
+        "aud",
+        "exp",
+        "iat",
+        "auth_time",
+        "nonce",
+        "acr",
+        "amr",
+        "sid",
+        "at_hash",
+    ];
     ProviderMetadata {
         issuer: issuer.to_owned(),
         authorization_endpoint: url("/oauth2/authorize"),
@@ -46,7 +68,17 @@ pub(crate) fn document(issuer: &str) -> ProviderMetadata {
         introspection_endpoint: url("/oauth2/introspect"),
         revocation_endpoint: url("/oauth2/revoke"),
         end_session_endpoint: url("/connect/logout"),
-        scopes_supported: texts(&["openid", "profile", "email", "phone", "address", "offline_access", "ai:chat", "ai:embeddings", "admin"]),
+        scopes_supported: texts(&[
+            "openid",
+            "profile",
+            "email",
+            "phone",
+            "address",
+            "offline_access",
+            "ai:chat",
+            "ai:embeddings",
+            "admin",
+        ]),
         response_types_supported: ResponseType::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
         response_modes_supported: ResponseMode::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
         grant_types_supported: GrantType::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
@@ -56,7 +88,11 @@ pub(crate) fn document(issuer: &str) -> ProviderMetadata {
         introspection_endpoint_auth_methods_supported: secret_methods(),
         revocation_endpoint_auth_methods_supported: texts(&all_methods),
         code_challenge_methods_supported: texts(&["S256"]),
-        claims_supported: protocol_claims.into_iter().chain(claim_names()).map(str::to_owned).collect(),
+        claims_supported: protocol_claims
+            .into_iter()
+            .chain(claim_names())
+            .map(str::to_owned)
+            .collect(),
         claim_types_supported: texts(&["normal"]),
         prompt_values_supported: Prompt::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
         display_values_supported: Display::ALL.iter().map(|one| one.as_str().to_owned()).collect(),

@@ -1,18 +1,26 @@
 //! Token endpoint (RFC 6749 §3.2).
 
-use axum::{extract::State, response::Response};
+use axum::{Extension, extract::State, response::Response};
 use http::StatusCode;
 use oauth_wire::{Form, GrantType, Scope, TokenReply, token::TokenType};
+use service_kit::listener::PeerAddress;
 
 use super::{OAuthError, client_request::ClientRequest};
 use crate::{
     adapters::http::{App, wire::no_store_json},
-    application::{exchange_code::CodeExchange, issue::Issued, password_grant::PasswordRequest, token_error::TokenError},
+    application::{
+        exchange_code::CodeExchange, issue::Issued, password_grant::PasswordRequest, token_error::TokenError,
+    },
 };
 
 /// Issues tokens for one of the grants.
-pub(crate) async fn post(State(app): State<App>, request: ClientRequest) -> Result<Response, OAuthError> {
+pub(crate) async fn post(
+    State(app): State<App>,
+    peer: Option<Extension<PeerAddress>>,
+    request: ClientRequest,
+) -> Result<Response, OAuthError> {
     let ClientRequest { client, mut form } = request;
+    let address = peer.map(|Extension(PeerAddress(peer))| peer.ip());
     let issued = match grant_type(&mut form)? {
         GrantType::AuthorizationCode => {
             let exchange = CodeExchange {
@@ -31,6 +39,7 @@ pub(crate) async fn post(State(app): State<App>, request: ClientRequest) -> Resu
             let request = PasswordRequest {
                 username: required(&mut form, "username")?,
                 password: required(&mut form, "password")?.into(),
+                address,
                 scope: scope(&mut form)?,
             };
             let issued = app.password_grant.issue(&client, request).await;
@@ -57,7 +66,8 @@ fn grant_type(form: &mut Form) -> Result<GrantType, TokenError> {
 }
 
 fn required(form: &mut Form, name: &str) -> Result<String, TokenError> {
-    form.take(name).ok_or_else(|| TokenError::InvalidRequest(format!("{name} is missing")))
+    form.take(name)
+        .ok_or_else(|| TokenError::InvalidRequest(format!("{name} is missing")))
 }
 
 fn scope(form: &mut Form) -> Result<Option<Scope>, TokenError> {

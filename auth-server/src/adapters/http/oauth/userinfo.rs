@@ -28,7 +28,12 @@ pub(crate) async fn any(State(app): State<App>, request: Request) -> Response {
         },
     };
     let token = match (in_header, in_body) {
-        (Some(_), Some(_)) => return refuse(StatusCode::BAD_REQUEST, Some((BearerErrorCode::InvalidRequest, "the token was sent twice"))),
+        (Some(_), Some(_)) => {
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                Some((BearerErrorCode::InvalidRequest, "the token was sent twice")),
+            );
+        }
         (Some(token), None) | (None, Some(token)) => token,
         // RFC 6750 §3.1: without credentials, a challenge without an error.
         (None, None) => return refuse(StatusCode::UNAUTHORIZED, None),
@@ -49,7 +54,12 @@ pub(crate) async fn any(State(app): State<App>, request: Request) -> Response {
 
 fn refuse(status: StatusCode, error: Option<(BearerErrorCode, &str)>) -> Response {
     let scope = matches!(error, Some((BearerErrorCode::InsufficientScope, _))).then_some(OPENID);
-    let challenge = BearerChallenge { realm: Some("hexgate"), error, scope, resource_metadata: None };
+    let challenge = BearerChallenge {
+        realm: Some("hexgate"),
+        error,
+        scope,
+        resource_metadata: None,
+    };
     let body = error.map(|(code, text)| serde_json::json!({"error": code.as_str(), "error_description": text}));
     let mut response = match &body {
         Some(body) => no_store_json(status, body),

@@ -9,8 +9,8 @@ use http::StatusCode;
 use super::{
     Browser, PageError, flow,
     html::{PagePolicy, html, page, see_other},
-    query::PageQuery,
     login::posted,
+    query::PageQuery,
     texts::Texts,
     views::{AccountPage, ConnectedApp, Contact, Device, Flash, Moment, Person, Profile, ScopeLine, SessionRow},
 };
@@ -37,10 +37,17 @@ pub(super) async fn get(
     browser: Browser,
     PageQuery(query): PageQuery,
 ) -> Result<Response, PageError> {
-    let Some(session) = browser.session(&app).await? else { return Ok(see_other(&app.path("/login"))) };
-    let Some(overview) = app.account.overview(&session).await? else { return Ok(see_other(&app.path("/login"))) };
+    let Some(session) = browser.session(&app).await? else {
+        return Ok(see_other(&app.path("/login")));
+    };
+    let Some(overview) = app.account.overview(&session).await? else {
+        return Ok(see_other(&app.path("/login")));
+    };
     let shown = page(&app, &browser, None);
-    let flash = DONE.iter().find(|(word, _)| query.get("done") == Some(word)).map(|(_, flash)| *flash);
+    let flash = DONE
+        .iter()
+        .find(|(word, _)| query.get("done") == Some(word))
+        .map(|(_, flash)| *flash);
     let now = app.clock.now().as_seconds();
     let shown = AccountPage {
         user: Person::new(overview.user.claims.name.as_deref(), overview.user.username.as_str()),
@@ -56,7 +63,10 @@ pub(super) async fn get(
 
 fn profile(user: &User) -> Profile {
     let contact = |value: &Option<String>, verified: Option<bool>| {
-        value.clone().map(|value| Contact { value, verified: verified == Some(true) })
+        value.clone().map(|value| Contact {
+            value,
+            verified: verified == Some(true),
+        })
     };
     Profile {
         email: contact(&user.claims.email, user.claims.email_verified),
@@ -67,7 +77,10 @@ fn profile(user: &User) -> Profile {
 fn sessions(texts: &Texts, overview: &Overview, own: &Session, now: i64) -> Vec<SessionRow> {
     let row = |session: &Session| SessionRow {
         id: session.sid.to_string(),
-        device: Device::from_user_agent(texts, Some(session.user_agent.as_str()).filter(|agent| !agent.is_empty())),
+        device: Device::from_user_agent(
+            texts,
+            Some(session.user_agent.as_str()).filter(|agent| !agent.is_empty()),
+        ),
         address: Some(session.address.clone()).filter(|address| !address.is_empty()),
         signed_in: Moment::on(texts, session.auth_time.as_seconds()),
         last_seen: Moment::ago(texts, session.last_seen_at.as_seconds(), now),
@@ -79,7 +92,10 @@ fn sessions(texts: &Texts, overview: &Overview, own: &Session, now: i64) -> Vec<
 }
 
 fn apps(texts: &Texts, overview: &Overview) -> Vec<ConnectedApp> {
-    let app = |(client, consent): &(std::sync::Arc<crate::domain::client::Client>, crate::domain::session::Consent)| ConnectedApp {
+    let app = |(client, consent): &(
+        std::sync::Arc<crate::domain::client::Client>,
+        crate::domain::session::Consent,
+    )| ConnectedApp {
         client_id: client.client_id.to_string(),
         // Logos of other sites are not loaded on a page that lists them all.
         app: flow::view(client).logo(None),
@@ -91,7 +107,9 @@ fn apps(texts: &Texts, overview: &Overview) -> Vec<ConnectedApp> {
 
 pub(super) async fn post(State(app): State<App>, browser: Browser, request: Request) -> Result<Response, PageError> {
     let mut form = posted(request).await?;
-    let Some(session) = browser.session(&app).await? else { return Ok(see_other(&app.path("/login"))) };
+    let Some(session) = browser.session(&app).await? else {
+        return Ok(see_other(&app.path("/login")));
+    };
     let back = |done: &str| see_other(&app.path(&format!("/account?done={done}")));
     if !browser.is_genuine(&form).await? {
         return Ok(back("expired"));
@@ -100,7 +118,11 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
         Some("end-session") => {
             let sid = SessionId::new(form.take("session").unwrap_or_default());
             app.account.end_session(&session, &sid).await?;
-            Ok(if sid == session.sid { see_other(&app.path("/logged-out")) } else { back("session-ended") })
+            Ok(if sid == session.sid {
+                see_other(&app.path("/logged-out"))
+            } else {
+                back("session-ended")
+            })
         }
         Some("end-others") => {
             app.account.end_other_sessions(&session).await?;

@@ -1,6 +1,6 @@
 //! The browser's side of a request: cookies, session contents, CSRF token.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, net::IpAddr, time::Duration};
 
 use axum::extract::FromRequestParts;
 use axum_extra::extract::CookieJar;
@@ -56,7 +56,9 @@ pub(super) struct PendingLogout {
 
 /// A lifetime as the session container counts it.
 pub(crate) fn inactivity(kept: Duration) -> Expiry {
-    Expiry::OnInactivity(tower_sessions::cookie::time::Duration::seconds(i64::try_from(kept.as_secs()).unwrap_or(i64::MAX)))
+    Expiry::OnInactivity(tower_sessions::cookie::time::Duration::seconds(
+        i64::try_from(kept.as_secs()).unwrap_or(i64::MAX),
+    ))
 }
 
 /// One browser. Nothing is read from the store before it is asked for.
@@ -79,7 +81,9 @@ impl FromRequestParts<App> for Browser {
             // Absent on addresses outside the session layer, whose pages need language and request id only.
             container: parts.extensions.get::<Container>().cloned(),
             sent_cookie: cookies.get(&app.cookie_name(SESSION_COOKIE)).is_some(),
-            device: cookies.get(&app.cookie_name(DEVICE_COOKIE)).map(|cookie| cookie.value().to_owned()),
+            device: cookies
+                .get(&app.cookie_name(DEVICE_COOKIE))
+                .map(|cookie| cookie.value().to_owned()),
             cookies,
             headers: parts.headers.clone(),
             peer: parts.extensions.get::<PeerAddress>().copied(),
@@ -98,15 +102,25 @@ impl Browser {
     }
 
     pub(super) fn request_id(&self) -> String {
-        self.context.as_ref().map(|context| context.request_id.to_string()).unwrap_or_default()
+        self.context
+            .as_ref()
+            .map(|context| context.request_id.to_string())
+            .unwrap_or_default()
     }
 
     pub(super) fn origin(&self) -> Origin {
-        let user_agent = self.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let user_agent = self
+            .headers
+            .get(header::USER_AGENT)
+            .and_then(|value| value.to_str().ok());
         Origin {
             user_agent: user_agent.unwrap_or_default().to_owned(),
-            address: self.peer.map(|peer| peer.0.ip().to_string()).unwrap_or_default(),
+            address: self.address().map(|address| address.to_string()).unwrap_or_default(),
         }
+    }
+
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.0.ip())
     }
 
     pub(super) fn device(&self) -> Option<String> {
@@ -116,7 +130,11 @@ impl Browser {
     /// The cookie that marks this browser as one that has signed in to the account.
     pub(super) fn device_cookie(&self, app: &App, value: String) -> CookieJar {
         let cookie = axum_extra::extract::cookie::Cookie::build((app.cookie_name(DEVICE_COOKIE), value))
-            .path(if app.base_path.is_empty() || app.secure { "/".to_owned() } else { app.base_path.clone() })
+            .path(if app.base_path.is_empty() || app.secure {
+                "/".to_owned()
+            } else {
+                app.base_path.clone()
+            })
             .http_only(true)
             .secure(app.secure)
             .same_site(axum_extra::extract::cookie::SameSite::Lax)
@@ -135,7 +153,9 @@ impl Browser {
 
     /// As [`Browser::session`], also in the very request that signed the person in, whose cookie is only on its way.
     pub(super) async fn session_after_sign_in(&self, app: &App) -> Result<Option<Session>, PageError> {
-        let Some(sid) = self.get::<SessionId>(SID).await? else { return Ok(None) };
+        let Some(sid) = self.get::<SessionId>(SID).await? else {
+            return Ok(None);
+        };
         let now = app.clock.now();
         let session = app.sessions.find_live_session(&sid, now).await?;
         if let Some(session) = &session
@@ -148,14 +168,20 @@ impl Browser {
 
     /// Ties the browser to a session. The cookie gets a new value, so that one planted before the sign-in is worth nothing.
     pub(super) async fn sign_in(&self, app: &App, session: &Session) -> Result<(), PageError> {
-        self.container()?.cycle_id().await.map_err(|error| PageError::container(&error))?;
+        self.container()?
+            .cycle_id()
+            .await
+            .map_err(|error| PageError::container(&error))?;
         self.put(SID, &session.sid).await?;
         self.put(CSRF, app.entropy.secret()).await
     }
 
     /// Forgets everything about the browser.
     pub(super) async fn clear(&self) -> Result<(), PageError> {
-        self.container()?.flush().await.map_err(|error| PageError::container(&error))
+        self.container()?
+            .flush()
+            .await
+            .map_err(|error| PageError::container(&error))
     }
 
     /// The token that every form of this browser must carry; made on first use.
@@ -171,8 +197,13 @@ impl Browser {
     /// Whether a posted form is one that this browser was given by us.
     pub(super) async fn is_genuine(&self, form: &Form) -> Result<bool, PageError> {
         // Fetch metadata tells a forged cross-site post even when a token leaked.
-        let cross_site = self.headers.get("sec-fetch-site").is_some_and(|value| value == "cross-site");
-        let (Some(sent), Some(known)) = (form.get("csrf"), self.get::<String>(CSRF).await?) else { return Ok(false) };
+        let cross_site = self
+            .headers
+            .get("sec-fetch-site")
+            .is_some_and(|value| value == "cross-site");
+        let (Some(sent), Some(known)) = (form.get("csrf"), self.get::<String>(CSRF).await?) else {
+            return Ok(false);
+        };
         Ok(!cross_site && bool::from(sent.as_bytes().ct_eq(known.as_bytes())))
     }
 
@@ -180,7 +211,10 @@ impl Browser {
     pub(super) async fn keep(&self, app: &App, request: AuthorizationRequest) -> Result<String, PageError> {
         let mut all = self.all_pending(app).await?;
         let id = app.entropy.id();
-        all.push(Pending { id: id.clone(), request });
+        all.push(Pending {
+            id: id.clone(),
+            request,
+        });
         let surplus = all.len().saturating_sub(MAX_PENDING);
         all.drain(..surplus);
         self.put(PENDING, all).await?;
@@ -189,7 +223,11 @@ impl Browser {
 
     pub(super) async fn pending(&self, app: &App, id: Option<&str>) -> Result<Option<Pending>, PageError> {
         let Some(id) = id else { return Ok(None) };
-        Ok(self.all_pending(app).await?.into_iter().find(|pending| pending.id == id))
+        Ok(self
+            .all_pending(app)
+            .await?
+            .into_iter()
+            .find(|pending| pending.id == id))
     }
 
     pub(super) async fn forget(&self, app: &App, id: &str) -> Result<(), PageError> {
@@ -215,21 +253,37 @@ impl Browser {
     }
 
     pub(super) async fn forget_logout(&self) -> Result<(), PageError> {
-        self.container()?.remove_value(LOGOUT).await.map(drop).map_err(|error| PageError::container(&error))
+        self.container()?
+            .remove_value(LOGOUT)
+            .await
+            .map(drop)
+            .map_err(|error| PageError::container(&error))
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, PageError> {
-        self.container()?.get(key).await.map_err(|error| PageError::container(&error))
+        self.container()?
+            .get(key)
+            .await
+            .map_err(|error| PageError::container(&error))
     }
 
     fn container(&self) -> Result<&Container, PageError> {
-        self.container.as_ref().ok_or_else(|| PageError::container(&"the address has no session layer"))
+        self.container
+            .as_ref()
+            .ok_or_else(|| PageError::container(&"the address has no session layer"))
     }
 
     async fn put(&self, key: &str, value: impl Serialize) -> Result<(), PageError> {
         let container = self.container()?;
-        container.insert(key, value).await.map_err(|error| PageError::container(&error))?;
-        let kept = if self.get::<SessionId>(SID).await?.is_some() { BROWSER_SESSION } else { STRANGER_SESSION };
+        container
+            .insert(key, value)
+            .await
+            .map_err(|error| PageError::container(&error))?;
+        let kept = if self.get::<SessionId>(SID).await?.is_some() {
+            BROWSER_SESSION
+        } else {
+            STRANGER_SESSION
+        };
         container.set_expiry(Some(inactivity(kept)));
         Ok(())
     }

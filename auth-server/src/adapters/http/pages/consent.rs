@@ -12,15 +12,11 @@ use super::{
     browser::Pending,
     flow,
     html::{PagePolicy, html, page, see_other},
-    query::PageQuery,
     login::posted,
+    query::PageQuery,
     views::{ConsentPage, Person, ScopeLine},
 };
-use crate::{
-    adapters::http::App,
-    application::authorize::Decision,
-    domain::session::Session,
-};
+use crate::{adapters::http::App, application::authorize::Decision, domain::session::Session};
 
 fn expired() -> PageError {
     PageError::invalid_request("The request has expired. Please start again at the application.")
@@ -39,7 +35,11 @@ pub(super) async fn get(
             let shown = page(&app, &browser, pending.request.ui_locales.as_deref());
             let scopes = pending.request.scope.iter().map(|scope| {
                 let line = ScopeLine::new(&shown.t, scope);
-                if known.is_empty() || known.contains(scope) { line } else { line.marked_new() }
+                if known.is_empty() || known.contains(scope) {
+                    line
+                } else {
+                    line.marked_new()
+                }
             });
             let shown = ConsentPage {
                 scopes: scopes.collect(),
@@ -64,7 +64,9 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
     let form = posted(request).await?;
     let pending = browser.pending(&app, form.get("request")).await?.ok_or_else(expired)?;
     if !browser.is_genuine(&form).await? {
-        return Err(PageError::invalid_request("The form is not one that this browser was given. Please try again."));
+        return Err(PageError::invalid_request(
+            "The form is not one that this browser was given. Please try again.",
+        ));
     }
     let session = browser.session(&app).await?;
     match (form.get("action"), session) {

@@ -29,7 +29,11 @@ pub(crate) struct PageError {
 
 impl PageError {
     pub(crate) fn oauth(code: OAuthErrorCode, sentence: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::BadRequest, code: code.as_str().to_owned(), sentence: sentence.into() }
+        Self {
+            kind: ErrorKind::BadRequest,
+            code: code.as_str().to_owned(),
+            sentence: sentence.into(),
+        }
     }
 
     pub(crate) fn invalid_request(sentence: impl Into<String>) -> Self {
@@ -103,11 +107,7 @@ impl IntoResponse for PageError {
 }
 
 /// Turns the errors of page handlers into pages.
-pub(crate) async fn render_errors(
-    State(app): State<App>,
-    request: Request,
-    next: axum::middleware::Next,
-) -> Response {
+pub(crate) async fn render_errors(State(app): State<App>, request: Request, next: axum::middleware::Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let Ok(browser) = Browser::from_request_parts(&mut parts, &app).await;
     let mut response = next.run(Request::from_parts(parts, body)).await;
@@ -119,11 +119,7 @@ pub(crate) async fn render_errors(
 
 /// The session layer writes what a handler has kept after the handler has answered. When the store refuses, its answer is bare: a page
 /// says so instead, and the handler's answer, which counted on the write, stays unsent.
-pub(crate) async fn render_unsaved(
-    State(app): State<App>,
-    request: Request,
-    next: axum::middleware::Next,
-) -> Response {
+pub(crate) async fn render_unsaved(State(app): State<App>, request: Request, next: axum::middleware::Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let Ok(browser) = Browser::from_request_parts(&mut parts, &app).await;
     let response = next.run(Request::from_parts(parts, body)).await;
@@ -153,7 +149,11 @@ pub(super) async fn page() -> PageError {
 
 /// An address that does not exist: a page for browsers, JSON for programs.
 pub(crate) async fn not_found(State(app): State<App>, browser: Browser, headers: HeaderMap) -> Response {
-    let error = PageError { kind: ErrorKind::NotFound, code: "not_found".into(), sentence: "There is nothing at this address.".into() };
+    let error = PageError {
+        kind: ErrorKind::NotFound,
+        code: "not_found".into(),
+        sentence: "There is nothing at this address.".into(),
+    };
     if wants_html(&headers) {
         return std::future::ready(show(&app, &browser, error)).await;
     }

@@ -42,12 +42,7 @@ pub(super) async fn resume(app: &App, browser: &Browser, pending: &Pending) -> R
 }
 
 /// Takes a kept request to its next step.
-pub(super) async fn follow(
-    app: &App,
-    browser: &Browser,
-    pending: &Pending,
-    step: Step,
-) -> Result<Response, PageError> {
+pub(super) async fn follow(app: &App, browser: &Browser, pending: &Pending, step: Step) -> Result<Response, PageError> {
     match step {
         Step::SignIn => return Ok(see_other(&app.path(&format!("/login?request={}", pending.id)))),
         Step::Consent => return Ok(see_other(&app.path(&format!("/consent?request={}", pending.id)))),
@@ -61,11 +56,17 @@ pub(super) async fn follow(
 }
 
 fn gone() -> PageError {
-    PageError::oauth(OAuthErrorCode::InvalidClient, "The client_id is not the one of a registered application.")
+    PageError::oauth(
+        OAuthErrorCode::InvalidClient,
+        "The client_id is not the one of a registered application.",
+    )
 }
 
 fn code_response(app: &App, browser: &Browser, response: &CodeResponse) -> Result<Response, PageError> {
-    let fields = [("code", Some(response.code.as_str())), ("state", response.state.as_deref())];
+    let fields = [
+        ("code", Some(response.code.as_str())),
+        ("state", response.state.as_deref()),
+    ];
     respond(app, browser, &response.redirect_uri, response.response_mode, &fields)
 }
 
@@ -100,7 +101,10 @@ fn respond(
                 redirect_host: host(redirect_uri),
                 nonce: nonce.clone(),
             };
-            let policy = PagePolicy { script_nonce: Some(nonce), ..PagePolicy::default().leading_to(redirect_uri) };
+            let policy = PagePolicy {
+                script_nonce: Some(nonce),
+                ..PagePolicy::default().leading_to(redirect_uri)
+            };
             html(app, StatusCode::OK, &shown, &policy)
         }
     }
@@ -113,13 +117,17 @@ pub(super) fn with_query<'a>(uri: &str, pairs: impl Iterator<Item = (&'a str, &'
         Some((_, "")) => "",
         Some(_) => "&",
     };
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish();
     format!("{uri}{separator}{query}")
 }
 
 /// The host of a redirect URI for people to read; the scheme when there is none.
 pub(super) fn host(uri: &str) -> String {
-    let Ok(url) = url::Url::parse(uri) else { return String::new() };
+    let Ok(url) = url::Url::parse(uri) else {
+        return String::new();
+    };
     url.host_str().map_or_else(|| url.scheme().to_owned(), str::to_owned)
 }
 
@@ -140,7 +148,10 @@ mod tests {
     fn parameters_join_whatever_query_the_uri_has() {
         let add = |uri: &str| with_query(uri, [("a", "1 2"), ("b", "é")].into_iter());
         assert_eq!(add("https://x.example/cb"), "https://x.example/cb?a=1+2&b=%C3%A9");
-        assert_eq!(add("https://x.example/cb?t=1"), "https://x.example/cb?t=1&a=1+2&b=%C3%A9");
+        assert_eq!(
+            add("https://x.example/cb?t=1"),
+            "https://x.example/cb?t=1&a=1+2&b=%C3%A9"
+        );
         assert_eq!(add("https://x.example/cb?"), "https://x.example/cb?a=1+2&b=%C3%A9");
     }
 }

@@ -34,16 +34,24 @@ pub(super) enum FormTargets {
 impl PagePolicy {
     /// Lets the page show a logo.
     pub(super) fn with_logo(self, uri: Option<&str>) -> Self {
-        Self { image: uri.and_then(origin), ..self }
+        Self {
+            image: uri.and_then(origin),
+            ..self
+        }
     }
 
     /// Lets the page's forms end at an application.
     pub(super) fn leading_to(self, redirect_uri: &str) -> Self {
-        Self { form_action: FormTargets::Application(redirect_uri.to_owned()), ..self }
+        Self {
+            form_action: FormTargets::Application(redirect_uri.to_owned()),
+            ..self
+        }
     }
 
     fn to_header(&self) -> String {
-        let mut policy = String::from("default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self'");
+        let mut policy = String::from(
+            "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self'",
+        );
         if let Some(image) = &self.image {
             policy.push(' ');
             policy.push_str(image);
@@ -87,7 +95,10 @@ pub(super) fn html(
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
     let csp = HeaderValue::from_str(&policy.to_header()).map_err(|error| PageError::internal(&error))?;
     headers.insert(header::CONTENT_SECURITY_POLICY, csp);
     harden(headers, app.secure);
@@ -102,7 +113,10 @@ fn harden(headers: &mut HeaderMap, secure: bool) {
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     // Addresses of ours may hold request ids; other sites learn at most the origin.
     set(header::REFERRER_POLICY, "same-origin");
-    set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=()");
+    set(
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), geolocation=(), microphone=(), payment=()",
+    );
     if secure {
         set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
@@ -116,8 +130,12 @@ pub(crate) fn see_other(location: &str) -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SEE_OTHER;
     response.headers_mut().insert(header::LOCATION, location);
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 
@@ -134,7 +152,10 @@ mod tests {
     #[test]
     fn a_page_by_itself_leads_nowhere_else() {
         let policy = PagePolicy::default().to_header();
-        assert!(policy.contains("form-action 'self'") && !policy.contains("https:"), "{policy}");
+        assert!(
+            policy.contains("form-action 'self'") && !policy.contains("https:"),
+            "{policy}"
+        );
         assert!(!policy.contains("script-src"), "{policy}");
     }
 

@@ -29,7 +29,10 @@ pub(super) async fn get(
     let pending = browser.pending(&app, query.get("request")).await?;
     let gone = query.get("request").is_some() && pending.is_none();
     let problem = gone.then_some(LoginProblem::FormExpired);
-    let hint = pending.as_ref().and_then(|pending| pending.request.login_hint.clone()).unwrap_or_default();
+    let hint = pending
+        .as_ref()
+        .and_then(|pending| pending.request.login_hint.clone())
+        .unwrap_or_default();
     show(&app, &browser, pending.as_ref(), hint, problem).await
 }
 
@@ -39,7 +42,14 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
     let username = form.take("username").unwrap_or_default();
     let gone = form.get("request").is_some() && pending.is_none();
     if gone || !browser.is_genuine(&form).await? {
-        return show(&app, &browser, pending.as_ref(), username, Some(LoginProblem::FormExpired)).await;
+        return show(
+            &app,
+            &browser,
+            pending.as_ref(),
+            username,
+            Some(LoginProblem::FormExpired),
+        )
+        .await;
     }
     if form.get("action") == Some("cancel") {
         return cancel(&app, &browser, pending).await;
@@ -48,6 +58,7 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
         tenant: tenant(&app, pending.as_ref()).await?,
         username: username.clone(),
         password: form.take("password").unwrap_or_default().into(),
+        address: browser.address(),
         device: browser.device(),
     };
     let before = browser.session(&app).await?;
@@ -70,12 +81,16 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
 
 /// A page's own form.
 pub(super) async fn posted(request: Request) -> Result<Form, PageError> {
-    wire::form(request).await.map_err(|_| PageError::invalid_request("The form could not be read."))
+    wire::form(request)
+        .await
+        .map_err(|_| PageError::invalid_request("The form could not be read."))
 }
 
 /// Nobody signs in: the application is told, or there is none and the home page is as good as any.
 async fn cancel(app: &App, browser: &Browser, pending: Option<Pending>) -> Result<Response, PageError> {
-    let Some(pending) = pending else { return Ok(see_other(&app.path("/"))) };
+    let Some(pending) = pending else {
+        return Ok(see_other(&app.path("/")));
+    };
     browser.forget(app, &pending.id).await?;
     flow::error_response(app, browser, &app.authorize.denied(&pending.request))
 }
@@ -83,9 +98,9 @@ async fn cancel(app: &App, browser: &Browser, pending: Option<Pending>) -> Resul
 fn problem(app: &App, error: SignInError) -> Result<LoginProblem, PageError> {
     match error {
         SignInError::WrongCredentials => Ok(LoginProblem::WrongCredentials),
-        SignInError::Throttled { until } => {
-            Ok(LoginProblem::Throttled { seconds: until.since(app.clock.now()).as_secs().max(1) })
-        }
+        SignInError::Throttled { until } => Ok(LoginProblem::Throttled {
+            seconds: until.since(app.clock.now()).as_secs().max(1),
+        }),
         SignInError::Busy => Ok(LoginProblem::Busy),
         SignInError::Store(_) | SignInError::Password(_) | SignInError::OpenSsl(_) => Err(error.into()),
     }
@@ -117,12 +132,18 @@ async fn show(
     let again = session.is_some() && request.is_some_and(|r| r.wants(Prompt::Login) || r.max_age.is_some());
     let mut policy = PagePolicy::default();
     if let (Some(client), Some(request)) = (&client, request) {
-        policy = policy.with_logo(client.links.logo_uri.as_deref()).leading_to(&request.redirect_uri);
+        policy = policy
+            .with_logo(client.links.logo_uri.as_deref())
+            .leading_to(&request.redirect_uri);
     }
     let shown = LoginPage {
         page: page(app, browser, request.and_then(|request| request.ui_locales.as_deref())),
         app: client.as_deref().map(flow::view),
-        purpose: if again { LoginPurpose::ProveAgain } else { LoginPurpose::SignIn },
+        purpose: if again {
+            LoginPurpose::ProveAgain
+        } else {
+            LoginPurpose::SignIn
+        },
         username,
         problem,
         request: pending.map(|pending| pending.id.clone()),

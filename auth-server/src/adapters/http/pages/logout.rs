@@ -11,8 +11,8 @@ use super::{
     browser::PendingLogout,
     flow::with_query,
     html::{PagePolicy, html, page, see_other},
-    query::PageQuery,
     login::posted,
+    query::PageQuery,
     views::{BackLink, LoggedOutPage, LogoutPage, Person},
 };
 use crate::{
@@ -66,7 +66,9 @@ pub(super) async fn get(
     browser: Browser,
     PageQuery(query): PageQuery,
 ) -> Result<Response, PageError> {
-    let Some(session) = browser.session(&app).await? else { return Ok(see_other(&app.path("/logged-out"))) };
+    let Some(session) = browser.session(&app).await? else {
+        return Ok(see_other(&app.path("/logged-out")));
+    };
     let logout = browser.pending_logout(query.get("request")).await?;
     let user = app.account.person(&session.user).await?;
     let client = match logout.as_ref().and_then(|logout| logout.client.as_ref()) {
@@ -90,9 +92,13 @@ pub(super) async fn get(
 /// `/logout`: the answer.
 pub(super) async fn post(State(app): State<App>, browser: Browser, request: Request) -> Result<Response, PageError> {
     let form = posted(request).await?;
-    let Some(session) = browser.session(&app).await? else { return Ok(see_other(&app.path("/logged-out"))) };
+    let Some(session) = browser.session(&app).await? else {
+        return Ok(see_other(&app.path("/logged-out")));
+    };
     if !browser.is_genuine(&form).await? {
-        return Err(PageError::invalid_request("The form is not one that this browser was given. Please try again."));
+        return Err(PageError::invalid_request(
+            "The form is not one that this browser was given. Please try again.",
+        ));
     }
     match form.get("action") {
         Some("logout") => confirm(&app, &browser, &session, form.get("request")).await,
@@ -141,6 +147,9 @@ pub(super) async fn logged_out(
         None => None,
     };
     let back = client.and_then(|client| BackLink::new(&client.client_name, client.links.client_uri.as_deref()?));
-    let shown = LoggedOutPage { page: page(&app, &browser, None), back };
+    let shown = LoggedOutPage {
+        page: page(&app, &browser, None),
+        back,
+    };
     html(&app, StatusCode::OK, &shown, &PagePolicy::default())
 }

@@ -15,6 +15,8 @@ impl FromRequestParts<App> for PageQuery {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, PageError> {
         let parsed = Form::parse(parts.uri.query().unwrap_or_default().as_bytes());
-        parsed.map(Self).map_err(|error| PageError::invalid_request(format!("The request is not valid: {error}.")))
+        parsed
+            .map(Self)
+            .map_err(|error| PageError::invalid_request(format!("The request is not valid: {error}.")))
     }
 }
