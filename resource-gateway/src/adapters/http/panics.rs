@@ -73,3 +73,25 @@ where
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tower::ServiceExt as _;
+
+    async fn fall_over(fall: bool) -> Result<Response, Infallible> {
+        assert!(!fall, "a secret that stood in memory");
+        Ok(Response::default())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_with_an_error_object_that_says_nothing() {
+        let service = CatchPanics.layer(tower::service_fn(fall_over));
+        assert_eq!(service.clone().oneshot(false).await.unwrap().status(), 200);
+        let answer = service.oneshot(true).await.unwrap();
+        assert_eq!(answer.status(), 500);
+        let body = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
+        let body = std::str::from_utf8(&body).unwrap();
+        assert!(body.contains("internal_error") && !body.contains("secret"), "{body}");
+    }
+}
