@@ -203,16 +203,14 @@ impl SignIn {
             Some(cookie) => self.devices.read(cookie, &tenant, name)?,
             None => None,
         };
-        Ok(match known {
-            Some(device) => vec![(ThrottleKey::KnownDevice(tenant, name.clone(), device), policy)],
-            None => {
-                let address = credentials.address.map(address_block).unwrap_or_default();
-                vec![
-                    (ThrottleKey::Address(tenant.clone(), name.clone(), address), policy),
-                    (ThrottleKey::Account(tenant, name.clone()), policy.account_wide()),
-                ]
-            }
-        })
+        if let Some(device) = known {
+            return Ok(vec![(ThrottleKey::KnownDevice(tenant, name.clone(), device), policy)]);
+        }
+        let address = credentials.address.map(address_block).unwrap_or_default();
+        Ok(vec![
+            (ThrottleKey::Address(tenant.clone(), name.clone(), address), policy),
+            (ThrottleKey::Account(tenant, name.clone()), policy.account_wide()),
+        ])
     }
 }
 
