@@ -80,10 +80,12 @@ trap 'say; say "stopping …"; exit 0' INT TERM
 echo $$ >.run/up.pid
 
 say "migrating and applying the demo documents …"
-"$bin/auth-server" migrate
-"$bin/auth-server" apply .run/auth.toml
-"$bin/resource-gateway" migrate
-"$bin/resource-gateway" apply "$root/resource-gateway/demo/gateway.toml"
+{
+  "$bin/auth-server" migrate
+  "$bin/auth-server" apply .run/auth.toml
+  "$bin/resource-gateway" migrate
+  "$bin/resource-gateway" apply "$root/resource-gateway/demo/gateway.toml"
+} >&2
 
 # serve NAME: in a process group of its own, so that Ctrl-C reaches this script alone, which then
 # stops the two in order.
