@@ -11,7 +11,7 @@ use resource_gateway::{
     },
     ports::config_source::{ConfigSource as _, SecretSource},
 };
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::storage_world::{Catalog, World};
 
@@ -346,7 +346,7 @@ async fn secrets_come_from_the_document_the_environment_or_a_file_and_stay_until
         apply(&world, &vendor(line)).await.unwrap();
         let rows = world.config.load_rows().await.unwrap();
         let key = rows.vendors[0].credential.secret_key.present();
-        assert_eq!(key.map(|key| key.expose_secret()), stored, "{line}");
+        assert_eq!(key.map(ExposeSecret::expose_secret), stored, "{line}");
     }
     for (line, fault) in [
         (
