@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use oauth_wire::Scope;
 use serde::Serialize;
 use service_kit::{Clock, Entropy, Timestamp};
-use sha2::{Digest, Sha256};
+use token_keys::left_half_hash;
 
 use crate::{
     application::{
@@ -198,7 +197,7 @@ impl TokenIssuer {
             exp: (now + self.policy.lifetimes.id_token).as_seconds(),
             auth_time: grant.auth_time.as_seconds(),
             nonce,
-            at_hash: at_hash(access_token),
+            at_hash: left_half_hash(client.id_token_signed_response_alg, access_token),
             sid: grant.sid.as_ref(),
             acr: ACR_PASSWORD,
             amr: &grant.amr,
@@ -219,26 +218,9 @@ fn audience(mut names: Vec<&str>) -> Audience<'_> {
     }
 }
 
-/// OpenID Connect Core §3.1.3.6: the left half of the hash that belongs to the ID token's algorithm. RS256 and ES256 both hash with
-/// SHA-256.
-fn at_hash(access_token: &str) -> String {
-    let digest = Sha256::digest(access_token.as_bytes());
-    let (left, _) = digest.split_at(digest.len() / 2);
-    URL_SAFE_NO_PAD.encode(left)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn at_hash_is_the_left_half_of_sha_256() {
-        // Example of OpenID Connect Core appendix A.3.
-        assert_eq!(
-            at_hash("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"),
-            "77QmUPtjPfzWtF2AnpK9RQ"
-        );
-    }
 
     #[test]
     fn a_single_audience_is_a_string_and_several_are_an_array() {

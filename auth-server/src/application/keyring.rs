@@ -171,22 +171,20 @@ impl KeyFactory {
     /// [`KeyringError`].
     pub async fn ensure(&self) -> Result<(), KeyringError> {
         let stored = self.keys.list_keys().await?;
-        for alg in SigningAlg::ISSUED {
-            for stage in [KeyStage::Current, KeyStage::Next] {
-                if stored.iter().any(|key| key.alg == alg && key.stage == stage) {
-                    continue;
+        let wanted = SigningAlg::ISSUED
+            .into_iter()
+            .flat_map(|alg| [(alg, KeyStage::Current), (alg, KeyStage::Next)]);
+        let missing = wanted.filter(|(alg, stage)| !stored.iter().any(|key| key.alg == *alg && key.stage == *stage));
+        for key in self.make_all(missing).await? {
+            let mut tx = self.transactions.begin().await?;
+            match tx.insert_key(&key).await {
+                Ok(()) => {
+                    tx.bump_revision().await?;
+                    tx.commit().await?;
                 }
-                let key = self.make(alg, stage).await?;
-                let mut tx = self.transactions.begin().await?;
-                match tx.insert_key(&key).await {
-                    Ok(()) => {
-                        tx.bump_revision().await?;
-                        tx.commit().await?;
-                    }
-                    // Another node was quicker: its key serves.
-                    Err(StoreError::Conflict(_)) => {}
-                    Err(error) => return Err(error.into()),
-                }
+                // Another node was quicker: its key serves.
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
@@ -207,10 +205,9 @@ impl KeyFactory {
     /// [`KeyringError`].
     pub async fn rotate(&self, retirement: std::time::Duration) -> Result<(), KeyringError> {
         self.ensure().await?;
-        let mut fresh = Vec::new();
-        for alg in SigningAlg::ISSUED {
-            fresh.push(self.make(alg, KeyStage::Next).await?);
-        }
+        let fresh = self
+            .make_all(SigningAlg::ISSUED.into_iter().map(|alg| (alg, KeyStage::Next)))
+            .await?;
         let stored = self.keys.list_keys().await?;
         let retire_at = self.clock.now() + retirement;
         let mut tx = self.transactions.begin().await?;
@@ -229,16 +226,33 @@ impl KeyFactory {
         Ok(())
     }
 
-    async fn make(&self, alg: SigningAlg, stage: KeyStage) -> Result<SigningKey, KeyringError> {
-        // An RSA key takes some hundred milliseconds of a core.
-        let pair = tokio::task::spawn_blocking(move || SigningKeyPair::generate(alg))
-            .await
-            .map_err(|_| KeyringError::FactoryEnded)??;
+    /// Makes keys, all at once: an RSA key takes some hundred milliseconds of a core, and a first start needs four.
+    async fn make_all(
+        &self,
+        wanted: impl IntoIterator<Item = (SigningAlg, KeyStage)>,
+    ) -> Result<Vec<SigningKey>, KeyringError> {
+        let at_work: Vec<_> = wanted
+            .into_iter()
+            .map(|(alg, stage)| {
+                (
+                    stage,
+                    tokio::task::spawn_blocking(move || SigningKeyPair::generate(alg)),
+                )
+            })
+            .collect();
+        let mut made = Vec::with_capacity(at_work.len());
+        for (stage, pair) in at_work {
+            made.push(self.seal(&pair.await.map_err(|_| KeyringError::FactoryEnded)??, stage)?);
+        }
+        Ok(made)
+    }
+
+    fn seal(&self, pair: &SigningKeyPair, stage: KeyStage) -> Result<SigningKey, KeyringError> {
         let kid = KeyId::new(pair.kid());
         let private = pair.to_private_bytes()?;
         let sealed = self.master.seal(&place(&kid), &private);
         Ok(SigningKey {
-            alg,
+            alg: pair.alg(),
             stage,
             public_jwk: pair.public_jwk(),
             sealed_private: sealed.map_err(|error| KeyringError::OpenSsl(Box::new(error)))?,

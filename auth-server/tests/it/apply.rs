@@ -130,7 +130,7 @@ async fn every_fault_of_a_client_has_its_path() {
             "client[0].id_token_signed_response_alg",
         ),
         (
-            "access_token_signing_alg = \"PS256\"",
+            "access_token_signing_alg = \"PS384\"",
             "client[0].access_token_signing_alg",
         ),
         ("logo_uri = \"javascript:alert(1)\"", "client[0].logo_uri"),

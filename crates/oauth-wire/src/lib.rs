@@ -20,7 +20,7 @@ pub use client_auth::{BasicCredentials, ClientAuthMethod, MalformedBasic};
 pub use error::OAuthErrorCode;
 pub use form::{Form, FormError};
 pub use grant::{Display, GrantType, Prompt, ResponseMode, ResponseType};
-pub use jose::SigningAlg;
+pub use jose::{HmacAlg, JweAlg, JweEnc, SigningAlg};
 pub use metadata::{ProtectedResourceMetadata, ProviderMetadata};
 pub use pkce::{CodeChallenge, CodeVerifier, PkceError};
 pub use redirect::{RedirectUri, RedirectUriError};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use josekit::{
     jwk::Jwk,
-    jws::{ES256, EdDSA, JwsVerifier, PS256, RS256},
+    jws::{ES256, ES384, ES512, EdDSA, JwsVerifier, PS256, PS384, PS512, RS256, RS384, RS512},
 };
 use oauth_wire::SigningAlg;
 use serde::Deserialize;
@@ -119,5 +119,11 @@ fn verifier(alg: SigningAlg, key: &Map<String, Value>) -> Option<Box<dyn JwsVeri
         SigningAlg::Rs256 => Box::new(RS256.verifier_from_jwk(&jwk).ok()?),
         SigningAlg::Ps256 => Box::new(PS256.verifier_from_jwk(&jwk).ok()?),
         SigningAlg::EdDsa => Box::new(EdDSA.verifier_from_jwk(&jwk).ok()?),
+        SigningAlg::Rs384 => Box::new(RS384.verifier_from_jwk(&jwk).ok()?),
+        SigningAlg::Rs512 => Box::new(RS512.verifier_from_jwk(&jwk).ok()?),
+        SigningAlg::Ps384 => Box::new(PS384.verifier_from_jwk(&jwk).ok()?),
+        SigningAlg::Ps512 => Box::new(PS512.verifier_from_jwk(&jwk).ok()?),
+        SigningAlg::Es384 => Box::new(ES384.verifier_from_jwk(&jwk).ok()?),
+        SigningAlg::Es512 => Box::new(ES512.verifier_from_jwk(&jwk).ok()?),
     })
 }

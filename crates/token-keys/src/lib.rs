@@ -2,11 +2,13 @@
 //!
 //! Algorithms come from keys and configuration, never from a token's header.
 
+mod hash;
 mod jwks;
 mod jwt;
 mod master;
 mod pair;
 
+pub use hash::left_half_hash;
 pub use jwks::{Jwks, JwksError};
 pub use jwt::{UnverifiedHeader, VerifiedJwt, VerifyError, peek_header};
 pub use master::{MacKey, MasterKey, MasterKeyError, SealError};

@@ -5,8 +5,11 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use josekit::{
     JoseError,
-    jwk::{Jwk, alg::ec::EcCurve},
-    jws::{ES256, JwsSigner, RS256},
+    jwk::{
+        Jwk,
+        alg::{ec::EcCurve, ed::EdCurve},
+    },
+    jws::{ES256, EdDSA, JwsSigner, PS256, RS256},
 };
 use oauth_wire::SigningAlg;
 use serde_json::{Map, Value};
@@ -39,15 +42,16 @@ pub struct SigningKeyPair {
 }
 
 impl SigningKeyPair {
-    /// Makes a new pair.
+    /// Makes a new pair, for one of [`SigningAlg::ISSUED`]. RSA keys take some hundred milliseconds of a core.
     ///
     /// # Errors
     /// [`KeyError`].
     pub fn generate(alg: SigningAlg) -> Result<Self, KeyError> {
         let jwk = match alg {
             SigningAlg::Es256 => Jwk::generate_ec_key(EcCurve::P256)?,
-            SigningAlg::Rs256 => Jwk::generate_rsa_key(RSA_BITS)?,
-            SigningAlg::Ps256 | SigningAlg::EdDsa => return Err(KeyError::NotIssued(alg)),
+            SigningAlg::Rs256 | SigningAlg::Ps256 => Jwk::generate_rsa_key(RSA_BITS)?,
+            SigningAlg::EdDsa => Jwk::generate_ed_key(EdCurve::Ed25519)?,
+            _ => return Err(KeyError::NotIssued(alg)),
         };
         Self::from_jwk(alg, jwk)
     }
@@ -69,7 +73,11 @@ impl SigningKeyPair {
         let signer: Box<dyn JwsSigner + Send + Sync> = match alg {
             SigningAlg::Es256 => Box::new(ES256.signer_from_jwk(&jwk)?),
             SigningAlg::Rs256 => Box::new(RS256.signer_from_jwk(&jwk)?),
-            SigningAlg::Ps256 | SigningAlg::EdDsa => return Err(KeyError::NotIssued(alg)),
+            SigningAlg::Ps256 => Box::new(PS256.signer_from_jwk(&jwk)?),
+            // josekit would take an Ed448 key for the same name.
+            SigningAlg::EdDsa if jwk.curve() == Some("Ed25519") => Box::new(EdDSA.signer_from_jwk(&jwk)?),
+            SigningAlg::EdDsa => return Err(KeyError::Unreadable),
+            _ => return Err(KeyError::NotIssued(alg)),
         };
         Ok(Self { alg, kid, jwk, signer })
     }
@@ -103,16 +111,18 @@ impl SigningKeyPair {
             .map_err(|_| KeyError::Unreadable)
     }
 
-    /// Signs claims as a compact JWS (RFC 7515 §7.1) with `alg`, `typ` and `kid` in its header.
+    /// Signs claims as a compact JWS (RFC 7515 §7.1) with `alg`, `typ` and `kid` in its header; with `None` the header has no `typ`.
     ///
     /// # Errors
     /// [`KeyError`].
-    pub fn sign(&self, typ: &str, claims: &[u8]) -> Result<String, KeyError> {
-        let header = format!(
-            r#"{{"alg":"{}","typ":"{typ}","kid":"{}"}}"#,
-            self.alg.as_str(),
-            self.kid
-        );
+    pub fn sign<'a>(&self, typ: impl Into<Option<&'a str>>, claims: &[u8]) -> Result<String, KeyError> {
+        let alg = self.alg.as_str();
+        let kid = &self.kid;
+        let header = match typ.into() {
+            // Printed as JSON, so that no media type, wherever it came from, adds a member to the header.
+            Some(typ) => format!(r#"{{"alg":"{alg}","typ":{},"kid":"{kid}"}}"#, Value::from(typ)),
+            None => format!(r#"{{"alg":"{alg}","kid":"{kid}"}}"#),
+        };
         let mut token = String::with_capacity((header.len() + claims.len()) * 4 / 3 + 360);
         URL_SAFE_NO_PAD.encode_string(header, &mut token);
         token.push('.');

@@ -73,7 +73,7 @@ impl Faults<'_> {
         SigningAlg::from_wire(text)
             .filter(|alg| SigningAlg::ISSUED.contains(alg))
             .unwrap_or_else(|| {
-                self.add(key, "must be RS256 or ES256");
+                self.add(key, format!("must be {}", SigningAlg::listed(&SigningAlg::ISSUED)));
                 default
             })
     }

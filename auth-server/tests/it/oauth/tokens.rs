@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::app::{ADMIN, ALICE, CONSOLE, GATEWAY, ISSUER, LEGACY, OWN, TestApp, WEB};
 
@@ -79,6 +79,44 @@ async fn a_client_may_choose_the_algorithms() {
     app.claims(&tokens.id_token).await;
     app.claims(&tokens.access_token).await;
     app.userinfo(&tokens).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn every_advertised_algorithm_signs_with_its_own_key_and_its_own_at_hash() {
+    let app = TestApp::start().await;
+    let mut kids = std::collections::BTreeSet::new();
+    for alg in ["RS256", "PS256", "ES256", "EdDSA"] {
+        app.apply(&format!(
+            r#"
+[[client]]
+client_id = "legacy"
+redirect_uris = ["https://legacy.example/cb?tenant=1"]
+scope = "openid"
+require_pkce = false
+auto_approve = true
+id_token_signed_response_alg = "{alg}"
+access_token_signing_alg = "{alg}"
+"#
+        ))
+        .await;
+        let tokens = app.tokens(ALICE, LEGACY).await;
+        for token in [&tokens.id_token, &tokens.access_token] {
+            assert_eq!(header(token)["alg"], alg);
+            kids.insert(header(token)["kid"].to_string());
+        }
+        let left: Vec<u8> = match alg {
+            // Ed25519 has SHA-512 inside.
+            "EdDSA" => Sha512::digest(&tokens.access_token)[..32].to_vec(),
+            _ => Sha256::digest(&tokens.access_token)[..16].to_vec(),
+        };
+        assert_eq!(
+            app.claims(&tokens.id_token).await["at_hash"],
+            URL_SAFE_NO_PAD.encode(left),
+            "{alg}"
+        );
+        app.userinfo(&tokens).await.expect_status(200);
+    }
+    assert_eq!(kids.len(), 4, "RS256 and PS256 share no key");
 }
 
 #[tokio::test]
