@@ -13,7 +13,7 @@ use crate::{
     domain::{
         authorization::AuthorizationRequest,
         client::Client,
-        grant::{CodeGrant, Grant},
+        grant::{CodeGrant, Grant, GrantDetails},
         ids::{ClientId, CodeDigest, GrantId, UserId},
         session::{Consent, Session},
     },
@@ -211,8 +211,9 @@ impl Authorize {
         let scope = scope(form.take("scope").as_deref(), client)?;
         // RFC 8707 §2: a target that we issue no tokens for must not be passed over in silence.
         if form
-            .take("resource")
-            .is_some_and(|resource| !self.policy.is_known_resource(&resource))
+            .take_all("resource")
+            .iter()
+            .any(|resource| !self.policy.is_known_resource(resource))
         {
             return Err((E::InvalidTarget, "resource is not one that tokens are issued for"));
         }
@@ -362,6 +363,7 @@ impl Authorize {
             scope: request.scope.clone(),
             auth_time: session.auth_time,
             amr: vec![AMR_PASSWORD.to_owned()],
+            details: GrantDetails::default(),
         };
         let row = CodeGrant {
             digest: digest(&code),

@@ -2,13 +2,11 @@
 
 use oauth_wire::{GrantType, Scope};
 
-use crate::{
-    application::{
-        issue::{Issued, Subject, TokenIssuer},
-        policy::{OFFLINE_ACCESS, OPENID},
-        token_error::TokenError,
-    },
-    domain::client::Client,
+use crate::application::{
+    issue::{AccessTokenOrder, Issued, Subject, TokenIssuer},
+    policy::{OFFLINE_ACCESS, OPENID},
+    token_call::TokenCall,
+    token_error::TokenError,
 };
 
 /// Issues tokens to machines.
@@ -22,7 +20,8 @@ impl ClientCredentials {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub async fn issue(&self, client: &Client, asked: Option<Scope>) -> Result<Issued, TokenError> {
+    pub async fn issue(&self, call: &TokenCall, asked: Option<Scope>) -> Result<Issued, TokenError> {
+        let client = call.client.as_ref();
         if !client.may_use(GrantType::ClientCredentials) || client.is_public() {
             return Err(TokenError::UnauthorizedClient(
                 "the client may not use client_credentials",
@@ -44,7 +43,17 @@ impl ClientCredentials {
                 "scope holds a value that the client is not registered for",
             ));
         }
-        let (access_token, expires_in) = self.issuer.access_token(client, &scope, Subject::Client).await?;
+        let (access_token, expires_in) = self
+            .issuer
+            .access_token(AccessTokenOrder {
+                client,
+                subject: Subject::Client,
+                scope: &scope,
+                resources: &call.resources,
+                authorization_details: &call.authorization_details.clone().unwrap_or_default(),
+                confirmation: call.confirmation.as_ref(),
+            })
+            .await?;
         Ok(Issued {
             access_token,
             expires_in,

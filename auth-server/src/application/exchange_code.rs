@@ -9,9 +9,10 @@ use crate::{
     application::{
         authorize::digest,
         end_grant::EndGrant,
-        issue::{Issued, Subject, TokenIssuer},
+        issue::{Issued, PersonOrder, TokenIssuer},
         policy::Policy,
         refresh_secret::RefreshSecrets,
+        token_call::TokenCall,
         token_error::TokenError,
     },
     domain::{
@@ -62,7 +63,8 @@ impl ExchangeCode {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub async fn exchange(&self, client: &Client, request: CodeExchange) -> Result<Issued, TokenError> {
+    pub async fn exchange(&self, call: &TokenCall, request: CodeExchange) -> Result<Issued, TokenError> {
+        let client = call.client.as_ref();
         if !client.may_use(GrantType::AuthorizationCode) {
             return Err(TokenError::UnauthorizedClient(
                 "the client may not use authorization_code",
@@ -79,22 +81,20 @@ impl ExchangeCode {
             let live = self.sessions.find_live_session(sid, self.clock.now()).await?;
             live.ok_or(TokenError::InvalidGrant("the person has signed out"))?;
         }
+        let resources = call.narrow_resources(&code.grant.details.resources)?;
+        // Whatever can be refused has been by now: from here on the code is spent.
         let refresh_token = self.redeem(client, &code).await?;
-        let subject = Subject::Person {
+        let order = PersonOrder {
+            call,
             user: &user,
             grant: &code.grant,
             sid: code.grant.sid.as_ref(),
+            nonce: code.nonce.as_deref(),
+            resources: &resources,
         };
-        let (access_token, expires_in) = self.issuer.access_token(client, &code.grant.scope, subject).await?;
-        let id_token = self
-            .issuer
-            .id_token(client, &code.grant, code.nonce.as_deref(), &access_token)?;
         Ok(Issued {
-            access_token,
-            expires_in,
             refresh_token,
-            id_token,
-            scope: None,
+            ..self.issuer.person_tokens(order).await?
         })
     }
 

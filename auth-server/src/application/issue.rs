@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use oauth_wire::Scope;
+use oauth_wire::{AuthorizationDetails, Confirmation, Scope};
 use serde::Serialize;
+use serde_json::Value;
 use service_kit::{Clock, Entropy, Timestamp};
 use token_keys::left_half_hash;
 
@@ -11,6 +12,7 @@ use crate::{
     application::{
         keyring::Keyring,
         policy::{ADMIN, OPENID, Policy},
+        token_call::TokenCall,
         token_error::TokenError,
     },
     domain::{
@@ -69,6 +71,32 @@ pub enum Subject<'a> {
     },
 }
 
+/// What a person's tokens are to say: an access token, and an ID token when `openid` was granted.
+#[derive(Debug, Clone, Copy)]
+pub struct PersonOrder<'a> {
+    pub call: &'a TokenCall,
+    pub user: &'a User,
+    pub grant: &'a Grant,
+    /// The browser session, if it is still live.
+    pub sid: Option<&'a SessionId>,
+    pub nonce: Option<&'a str>,
+    /// Those of the grant that these tokens are for; see [`TokenCall::narrow_resources`].
+    pub resources: &'a [String],
+}
+
+/// What an access token is to say.
+#[derive(Debug, Clone, Copy)]
+pub struct AccessTokenOrder<'a> {
+    pub client: &'a Client,
+    pub subject: Subject<'a>,
+    pub scope: &'a Scope,
+    /// Whom it is for; empty: whoever follows from the scope.
+    pub resources: &'a [String],
+    pub authorization_details: &'a AuthorizationDetails,
+    /// What it is bound to.
+    pub confirmation: Option<&'a Confirmation>,
+}
+
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Audience<'a> {
@@ -90,7 +118,7 @@ struct AccessClaims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    acr: Option<&'static str>,
+    acr: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     amr: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +132,12 @@ struct AccessClaims<'a> {
     permissions: Option<BTreeSet<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ai_interfaces: Option<&'a BTreeSet<String>>,
+    #[serde(skip_serializing_if = "AuthorizationDetails::is_empty")]
+    authorization_details: &'a AuthorizationDetails,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<&'a Confirmation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<&'a Value>,
 }
 
 #[derive(Serialize)]
@@ -119,21 +153,50 @@ struct IdClaims<'a> {
     at_hash: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<&'a SessionId>,
-    acr: &'static str,
+    acr: &'a str,
     amr: &'a [String],
 }
 
 impl TokenIssuer {
+    /// Tokens for a person, through a grant. A refresh token and the scope to be told are the caller's to add.
+    ///
+    /// # Errors
+    /// When the store or a signature fails.
+    pub async fn person_tokens(&self, order: PersonOrder<'_>) -> Result<Issued, TokenError> {
+        let PersonOrder { call, user, grant, .. } = order;
+        let client = call.client.as_ref();
+        let (access_token, expires_in) = self
+            .access_token(AccessTokenOrder {
+                client,
+                subject: Subject::Person {
+                    user,
+                    grant,
+                    sid: order.sid,
+                },
+                scope: &grant.scope,
+                resources: order.resources,
+                authorization_details: &grant.details.authorization_details,
+                confirmation: call.confirmation.as_ref(),
+            })
+            .await?;
+        let id_token = self.id_token(client, grant, order.nonce, &access_token)?;
+        Ok(Issued {
+            access_token,
+            expires_in,
+            refresh_token: None,
+            id_token,
+            scope: None,
+        })
+    }
+
     /// An access token with its lifetime.
     ///
     /// # Errors
     /// When the store or a signature fails.
-    pub async fn access_token(
-        &self,
-        client: &Client,
-        scope: &Scope,
-        subject: Subject<'_>,
-    ) -> Result<(String, Duration), TokenError> {
+    pub async fn access_token(&self, order: AccessTokenOrder<'_>) -> Result<(String, Duration), TokenError> {
+        let AccessTokenOrder {
+            client, scope, subject, ..
+        } = order;
         let lifetime = self.policy.access_token_ttl(client);
         let now = self.clock.now();
         let (person, grant, sid) = match subject {
@@ -150,7 +213,7 @@ impl TokenIssuer {
         let claims = AccessClaims {
             iss: &self.policy.issuer,
             sub: person.map_or(client.client_id.as_str(), |user| user.sub.as_str()),
-            aud: audience(self.policy.audience(scope)),
+            aud: audience(self.policy.audience(scope, order.resources)),
             client_id: client.client_id.as_str(),
             scope,
             iat: now.as_seconds(),
@@ -158,7 +221,7 @@ impl TokenIssuer {
             // The grant's id comes first, so that a whole grant can be revoked by prefix.
             jti: grant.map_or_else(|| unique.clone(), |grant| format!("{}.{unique}", grant.grant_id)),
             auth_time: grant.map(|grant| grant.auth_time.as_seconds()),
-            acr: grant.map(|_| ACR_PASSWORD),
+            acr: grant.map(acr),
             amr: grant.map(|grant| grant.amr.as_slice()),
             sid,
             tenant: client.tenant.as_str(),
@@ -166,6 +229,9 @@ impl TokenIssuer {
             roles: admin.map(|user| &user.roles),
             permissions,
             ai_interfaces: client.ai_interfaces.as_ref(),
+            authorization_details: order.authorization_details,
+            cnf: order.confirmation,
+            act: grant.and_then(|grant| grant.details.actor.as_ref()),
         };
         let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
         let token = self
@@ -178,7 +244,7 @@ impl TokenIssuer {
     ///
     /// # Errors
     /// When the signature fails.
-    pub fn id_token(
+    fn id_token(
         &self,
         client: &Client,
         grant: &Grant,
@@ -199,7 +265,7 @@ impl TokenIssuer {
             nonce,
             at_hash: left_half_hash(client.id_token_signed_response_alg, access_token),
             sid: grant.sid.as_ref(),
-            acr: ACR_PASSWORD,
+            acr: acr(grant),
             amr: &grant.amr,
         };
         let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
@@ -209,6 +275,11 @@ impl TokenIssuer {
             &bytes,
         )?))
     }
+}
+
+/// The class that the sign-in met; a password is the least.
+fn acr(grant: &Grant) -> &str {
+    grant.details.acr.as_deref().unwrap_or(ACR_PASSWORD)
 }
 
 fn audience(mut names: Vec<&str>) -> Audience<'_> {

@@ -22,5 +22,6 @@ pub mod revoke_token;
 pub mod rotate_refresh;
 pub mod sign_in;
 pub mod sign_out;
+pub mod token_call;
 pub mod token_error;
 pub mod userinfo;

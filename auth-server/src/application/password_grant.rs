@@ -9,13 +9,17 @@ use service_kit::{Clock, Entropy};
 use crate::{
     application::{
         exchange_code::new_family,
-        issue::{AMR_PASSWORD, Issued, Subject, TokenIssuer},
+        issue::{AMR_PASSWORD, Issued, PersonOrder, TokenIssuer},
         policy::Policy,
         refresh_secret::RefreshSecrets,
         sign_in::{Credentials, SignIn, SignInError},
+        token_call::TokenCall,
         token_error::{TokenError, WRONG_CREDENTIALS},
     },
-    domain::{client::Client, grant::Grant, ids::GrantId},
+    domain::{
+        grant::{Grant, GrantDetails},
+        ids::GrantId,
+    },
     ports::store::Transactions,
 };
 
@@ -54,7 +58,8 @@ impl PasswordGrant {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub async fn issue(&self, client: &Client, request: PasswordRequest) -> Result<Issued, TokenError> {
+    pub async fn issue(&self, call: &TokenCall, request: PasswordRequest) -> Result<Issued, TokenError> {
+        let client = call.client.as_ref();
         if !client.first_party || !client.may_use(GrantType::Password) {
             return Err(TokenError::UnauthorizedClient(
                 "the client may not use the password grant",
@@ -90,6 +95,10 @@ impl PasswordGrant {
             scope,
             auth_time: now,
             amr: vec![AMR_PASSWORD.to_owned()],
+            details: GrantDetails {
+                resources: call.resources.clone(),
+                ..GrantDetails::default()
+            },
         };
         let refresh_token = if client.may_use(GrantType::RefreshToken) {
             let family = new_family(&self.policy, client, grant.clone(), now);
@@ -107,19 +116,18 @@ impl PasswordGrant {
                 .ok_or(REFUSED)?;
             None
         };
-        let subject = Subject::Person {
+        let order = PersonOrder {
+            call,
             user: &user,
             grant: &grant,
             sid: None,
+            nonce: None,
+            resources: &grant.details.resources,
         };
-        let (access_token, expires_in) = self.issuer.access_token(client, &grant.scope, subject).await?;
-        let id_token = self.issuer.id_token(client, &grant, None, &access_token)?;
         Ok(Issued {
-            access_token,
-            expires_in,
             refresh_token,
-            id_token,
             scope: told,
+            ..self.issuer.person_tokens(order).await?
         })
     }
 }

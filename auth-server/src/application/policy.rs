@@ -70,9 +70,17 @@ impl Policy {
     }
 
     /// Whom a token with this scope is for: the gateway when it opens an AI capability, the provider itself (userinfo, admin
-    /// API) when it opens those or nothing else.
-    pub fn audience(&self, scope: &Scope) -> Vec<&str> {
-        let mut audience = Vec::with_capacity(2);
+    /// API) when it opens those or nothing else. Resources that were asked for (RFC 8707) take the place of both, but for userinfo,
+    /// which `openid` always opens.
+    pub fn audience<'a>(&'a self, scope: &Scope, resources: &'a [String]) -> Vec<&'a str> {
+        let mut audience = Vec::with_capacity(2 + resources.len());
+        if !resources.is_empty() {
+            audience.extend(resources.iter().map(String::as_str));
+            if scope.contains(OPENID) && !audience.contains(&self.issuer.as_str()) {
+                audience.push(self.issuer.as_str());
+            }
+            return audience;
+        }
         if scope.iter().any(|token| token.starts_with(AI_PREFIX)) {
             audience.push(self.gateway_audience.as_str());
         }
@@ -116,7 +124,7 @@ pub(crate) mod tests {
     #[test]
     fn the_audience_follows_from_the_scope() {
         let policy = policy();
-        let audience = |scope: &str| policy.audience(&scope.parse().unwrap());
+        let audience = |scope: &str| policy.audience(&scope.parse().unwrap(), &[]);
         assert_eq!(audience("ai:chat"), ["https://gateway.example"]);
         assert_eq!(
             audience("openid ai:chat:support"),
@@ -124,5 +132,12 @@ pub(crate) mod tests {
         );
         assert_eq!(audience("openid profile"), ["https://op.example"]);
         assert_eq!(audience("reports:read"), ["https://op.example"]);
+        let asked = ["https://api.example".to_owned()];
+        let audience = |scope: &str| policy.audience(&scope.parse().unwrap(), &asked);
+        assert_eq!(audience("ai:chat"), ["https://api.example"]);
+        assert_eq!(
+            audience("openid ai:chat"),
+            ["https://api.example", "https://op.example"]
+        );
     }
 }

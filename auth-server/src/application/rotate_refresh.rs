@@ -8,9 +8,10 @@ use service_kit::Clock;
 use crate::{
     application::{
         end_grant::EndGrant,
-        issue::{Issued, Subject, TokenIssuer},
+        issue::{Issued, PersonOrder, TokenIssuer},
         policy::{OFFLINE_ACCESS, Policy},
         refresh_secret::RefreshSecrets,
+        token_call::TokenCall,
         token_error::TokenError,
     },
     domain::{
@@ -53,7 +54,8 @@ impl RotateRefresh {
     ///
     /// # Errors
     /// [`TokenError`].
-    pub async fn rotate(&self, client: &Client, token: &str, asked: Option<Scope>) -> Result<Issued, TokenError> {
+    pub async fn rotate(&self, call: &TokenCall, token: &str, asked: Option<Scope>) -> Result<Issued, TokenError> {
+        let client = call.client.as_ref();
         if !client.may_use(GrantType::RefreshToken) {
             return Err(TokenError::UnauthorizedClient("the client may not use refresh_token"));
         }
@@ -76,23 +78,21 @@ impl RotateRefresh {
             Some(_) | None => (granted.clone(), (granted != family.grant.scope).then_some(granted)),
         };
         let (user, session) = self.person(&family.grant).await?;
+        let resources = call.narrow_resources(&family.grant.details.resources)?;
         let generation = self.advance(client, &grant_id, family.clone(), presented).await?;
         let grant = Grant { scope, ..family.grant };
-        let sid = session.as_ref().map(|session| &session.sid);
-        let subject = Subject::Person {
+        let order = PersonOrder {
+            call,
             user: &user,
             grant: &grant,
-            sid,
+            sid: session.as_ref().map(|session| &session.sid),
+            nonce: None,
+            resources: &resources,
         };
-        let (access_token, expires_in) = self.issuer.access_token(client, &grant.scope, subject).await?;
-        let id_token = self.issuer.id_token(client, &grant, None, &access_token)?;
-        let refresh_token = Some(self.refresh.token(&grant_id, generation)?);
         Ok(Issued {
-            access_token,
-            expires_in,
-            refresh_token,
-            id_token,
+            refresh_token: Some(self.refresh.token(&grant_id, generation)?),
             scope: told,
+            ..self.issuer.person_tokens(order).await?
         })
     }
 

@@ -19,6 +19,9 @@ pub enum TokenError {
     UnsupportedGrantType,
     #[error("{0}")]
     InvalidScope(&'static str),
+    /// RFC 8707 §2.
+    #[error("{0}")]
+    InvalidTarget(&'static str),
     /// Guessed too often; may be tried again then.
     #[error("too many attempts")]
     Throttled { until: Timestamp },

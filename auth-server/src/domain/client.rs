@@ -7,7 +7,10 @@ use oauth_wire::{ClientAuthMethod, GrantType, RedirectUri, ResponseType, Scope};
 use serde::{Deserialize, Serialize};
 use service_kit::Timestamp;
 
-use super::ids::{ClientId, TenantId};
+use super::{
+    client_protocol::ClientProtocol,
+    ids::{ClientId, TenantId},
+};
 
 /// Lets a client ask about any token (RFC 7662), also one that was not issued for it.
 pub const PERMISSION_INTROSPECT: &str = "token:introspect";
@@ -47,6 +50,7 @@ pub struct Client {
     /// Permission codes of the client itself, such as [`PERMISSION_INTROSPECT`].
     pub permissions: BTreeSet<String>,
     pub status: ClientStatus,
+    pub protocol: ClientProtocol,
 }
 
 /// Whether a client may act.

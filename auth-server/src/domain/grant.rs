@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use oauth_wire::{CodeChallenge, Scope};
+use oauth_wire::{AuthorizationDetails, CodeChallenge, Confirmation, Scope};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use service_kit::Timestamp;
 
 use super::ids::{ClientId, CodeDigest, GrantId, SessionId, TenantId, UserId};
@@ -20,6 +22,30 @@ pub struct Grant {
     pub auth_time: Timestamp,
     /// How the person signed in (RFC 8176), such as `pwd`.
     pub amr: Vec<String>,
+    pub details: GrantDetails,
+}
+
+/// What a grant carries beyond its scope; what is absent was not asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GrantDetails {
+    /// The resources that tokens may be for (RFC 8707); empty: those that follow from the scope.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+    #[serde(skip_serializing_if = "AuthorizationDetails::is_empty")]
+    pub authorization_details: AuthorizationDetails,
+    /// The `claims` parameter (OpenID Connect Core §5.5), checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Map<String, Value>>,
+    /// The authentication context class that the sign-in met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// Who must redeem the code or use the refresh token: a `dpop_jkt` (RFC 9449 §10), or the key or certificate of a public client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
+    /// Who acts for the person (`act`, RFC 8693 §4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Value>,
 }
 
 /// An authorization code at rest.
@@ -101,6 +127,7 @@ mod tests {
                 scope: Scope::default(),
                 auth_time: at,
                 amr: vec![],
+                details: GrantDetails::default(),
             },
             generation: 3,
             issued_at: at,

@@ -2,6 +2,7 @@
 
 pub mod authorization;
 pub mod client;
+pub mod client_protocol;
 pub mod directory;
 pub mod grant;
 pub mod ids;

@@ -179,6 +179,49 @@ pub trait LoginThrottle: Send + Sync {
     async fn clear_attempts(&self, key: &ThrottleKey) -> StoreResult<()>;
 }
 
+/// Something that works once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SingleUseId {
+    /// What kind of thing it is: ids of different kinds never meet.
+    pub namespace: SingleUseKind,
+    /// The id as its maker wrote it, together with whoever it is unique for: `<client id> <jti>`.
+    pub id: String,
+    /// From then on the thing is refused for its age, and its id may be forgotten.
+    pub expires_at: Timestamp,
+}
+
+/// Kinds of things that work once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SingleUseKind {
+    /// `jti` of a client assertion (RFC 7523 §3).
+    ClientAssertion,
+    /// `jti` of an assertion grant (RFC 7523 §3).
+    GrantAssertion,
+    /// `jti` of a DPoP proof (RFC 9449 §11.1).
+    DpopProof,
+    /// `jti` of a request object (RFC 9101 §10.8).
+    RequestObject,
+}
+
+impl SingleUseKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientAssertion => "client-assertion",
+            Self::GrantAssertion => "grant-assertion",
+            Self::DpopProof => "dpop-proof",
+            Self::RequestObject => "request-object",
+        }
+    }
+}
+
+/// Ids that were used.
+#[async_trait]
+pub trait SingleUse: Send + Sync {
+    /// Notes that all of them are used now, in one statement: `true` if none of them was before. Otherwise none is noted, and of N callers
+    /// with the same id one wins. At most eight.
+    async fn spend(&self, ids: &[SingleUseId]) -> StoreResult<bool>;
+}
+
 /// Contents of browser sessions before and after sign-in (the cookie's server side). Keyed by a digest of the cookie's id.
 #[async_trait]
 pub trait BrowserSessions: Send + Sync {
@@ -330,6 +373,7 @@ pub trait Store:
     + SigningKeys
     + LoginThrottle
     + BrowserSessions
+    + SingleUse
     + Revisions
     + Housekeeping
     + Transactions

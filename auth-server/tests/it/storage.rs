@@ -16,6 +16,7 @@ mod revocations;
 mod schema;
 mod service;
 mod sessions;
+mod single_use;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,13 +24,14 @@ use std::time::Duration;
 
 use auth_server::adapters::sql::SqlStore;
 use auth_server::domain::client::{Client, ClientLinks, ClientSecret, ClientStatus};
+use auth_server::domain::client_protocol::ClientProtocol;
 use auth_server::domain::directory::Role;
-use auth_server::domain::grant::{CodeGrant, Grant, RefreshFamily};
+use auth_server::domain::grant::{CodeGrant, Grant, GrantDetails, RefreshFamily};
 use auth_server::domain::ids::{ClientId, CodeDigest, GrantId, OrgId, RoleName, SessionId, TenantId, UserId, Username};
 use auth_server::domain::session::Session;
 use auth_server::domain::user::{Address, PasswordHash, StandardClaims, User, UserStatus};
 use auth_server::ports::store::{Store, StoreTx};
-use oauth_wire::{ClientAuthMethod, CodeChallenge, GrantType, RedirectUri, ResponseType, SigningAlg};
+use oauth_wire::{ClientAuthMethod, CodeChallenge, Confirmation, GrantType, RedirectUri, ResponseType, SigningAlg};
 use service_kit::Timestamp;
 use sql_kit::Options;
 use sql_test_kit::TestDatabase;
@@ -160,6 +162,10 @@ pub(crate) fn client(id: &str) -> Client {
         ai_interfaces: Some(names(["chat".to_owned(), "embed".to_owned()])),
         permissions: names(["token:introspect".to_owned()]),
         status: ClientStatus::Active,
+        protocol: ClientProtocol {
+            backchannel_logout_uri: Some("https://app.example/out".into()),
+            ..ClientProtocol::default()
+        },
     }
 }
 
@@ -226,6 +232,12 @@ pub(crate) fn grant(id: &str, user: &str, client: &str) -> Grant {
         scope: "openid profile".parse().unwrap(),
         auth_time: NOON,
         amr: vec!["pwd".into(), "otp".into()],
+        details: GrantDetails {
+            resources: vec!["https://api.example".into()],
+            confirmation: Some(Confirmation::Jkt("thumbprint".into())),
+            acr: Some("1".into()),
+            ..GrantDetails::default()
+        },
     }
 }
 

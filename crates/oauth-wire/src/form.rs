@@ -4,7 +4,14 @@ use std::collections::BTreeMap;
 
 /// Parameters by name. An empty value counts as absent (RFC 6749 §3.1 and §3.2).
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Form(BTreeMap<String, String>);
+pub struct Form {
+    single: BTreeMap<String, String>,
+    /// Values of [`REPEATABLE`] parameters, in the order in which they came.
+    repeated: BTreeMap<String, Vec<String>>,
+}
+
+/// The parameters whose specification lets them be sent more than once: `resource` (RFC 8707 §2) and `audience` (RFC 8693 §2.1).
+const REPEATABLE: [&str; 2] = ["resource", "audience"];
 
 /// Why parameters could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +37,7 @@ impl Form {
     /// # Errors
     /// [`FormError`] for repeated parameters, invalid UTF-8 or more than 128 pairs.
     pub fn parse(encoded: &[u8]) -> Result<Self, FormError> {
-        let mut pairs = BTreeMap::new();
+        let mut form = Self::default();
         for (count, (name, value)) in form_urlencoded::parse(encoded).enumerate() {
             if count >= MAX_PARAMETERS {
                 return Err(FormError::TooMany);
@@ -42,24 +49,50 @@ impl Form {
             if name.contains('\0') || value.contains('\0') {
                 return Err(FormError::Nul);
             }
-            if pairs.insert(name.clone().into_owned(), value.into_owned()).is_some() {
+            if !form.add(name.clone().into_owned(), value.into_owned()) {
                 return Err(FormError::Repeated(printable(&name)));
             }
         }
-        pairs.retain(|_, value: &mut String| !value.is_empty());
-        Ok(Self(pairs))
+        form.single.retain(|_, value| !value.is_empty());
+        form.repeated.retain(|_, values| {
+            values.retain(|value| !value.is_empty());
+            !values.is_empty()
+        });
+        Ok(form)
     }
 
+    /// Tells whether the pair was added; a second value of a parameter that has only one is not.
+    fn add(&mut self, name: String, value: String) -> bool {
+        if REPEATABLE.contains(&name.as_str()) {
+            self.repeated.entry(name).or_default().push(value);
+            return true;
+        }
+        self.single.insert(name, value).is_none()
+    }
+
+    /// The value of a parameter that has one.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.single.get(name).map(String::as_str)
     }
 
+    /// The value of a parameter that has one; it is gone from here on.
     pub fn take(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name)
+        self.single.remove(name)
     }
 
+    /// Every value of a parameter that may be repeated (`resource`, `audience`), in the order sent.
+    pub fn take_all(&mut self, name: &str) -> Vec<String> {
+        self.repeated.remove(name).unwrap_or_default()
+    }
+
+    /// Every pair, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        let single = self.single.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let repeated = self
+            .repeated
+            .iter()
+            .flat_map(|(name, values)| values.iter().map(|value| (name.as_str(), value.as_str())));
+        single.chain(repeated)
     }
 
     /// Encodes the pairs again, in the order of their names.
@@ -72,19 +105,20 @@ impl Form {
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Form {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        Self(
-            pairs
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )
+        let mut form = Self::default();
+        for (name, value) in pairs {
+            form.add(name.into(), value.into());
+        }
+        form
     }
 }
 
 impl std::fmt::Debug for Form {
     /// Names only: values may be passwords, codes and tokens.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set()
+            .entries(self.single.keys().chain(self.repeated.keys()))
+            .finish()
     }
 }
 
@@ -106,6 +140,15 @@ mod tests {
     #[test]
     fn a_repeated_parameter_is_named() {
         assert_eq!(Form::parse(b"a=1&b=2&a="), Err(FormError::Repeated("a".into())));
+    }
+
+    #[test]
+    fn a_resource_may_be_repeated_and_keeps_its_order() {
+        let mut form = Form::parse(b"resource=b&x=1&resource=&resource=a").unwrap();
+        assert_eq!(form.encode(), "x=1&resource=b&resource=a");
+        assert_eq!(form.get("resource"), None);
+        assert_eq!(form.take_all("resource"), ["b", "a"]);
+        assert_eq!(form.take_all("resource"), [""; 0]);
     }
 
     #[test]

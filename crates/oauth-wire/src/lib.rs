@@ -2,8 +2,10 @@
 //!
 //! Words, shapes and syntax rules only: serde types, parsers and formatters. No I/O, no clock, no business rule.
 
+pub mod authorization_details;
 pub mod challenge;
 pub mod client_auth;
+pub mod confirmation;
 pub mod error;
 pub mod form;
 pub mod grant;
@@ -15,8 +17,10 @@ pub mod revocation;
 pub mod scope;
 pub mod token;
 
+pub use authorization_details::{AiCall, AuthorizationDetail, AuthorizationDetails, Cost};
 pub use challenge::{BearerChallenge, BearerErrorCode};
 pub use client_auth::{BasicCredentials, ClientAuthMethod, MalformedBasic};
+pub use confirmation::Confirmation;
 pub use error::OAuthErrorCode;
 pub use form::{Form, FormError};
 pub use grant::{Display, GrantType, Prompt, ResponseMode, ResponseType};

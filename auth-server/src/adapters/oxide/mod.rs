@@ -135,7 +135,7 @@ fn saved_grant(code: &CodeGrant, pkce: &Pkce) -> Result<Grant, CodeRefusal> {
 mod tests {
     use super::*;
     use crate::domain::{
-        grant::Grant as OurGrant,
+        grant::{Grant as OurGrant, GrantDetails},
         ids::{ClientId, CodeDigest, GrantId, TenantId, UserId},
     };
     use oauth_wire::{CodeChallenge, CodeVerifier};
@@ -156,6 +156,7 @@ mod tests {
                 scope: "openid profile".parse().unwrap(),
                 auth_time: at,
                 amr: vec![],
+                details: GrantDetails::default(),
             },
             redirect_uri: redirect_uri.into(),
             code_challenge: challenge.then(|| CodeChallenge::of(&CodeVerifier::parse(VERIFIER).unwrap())),

@@ -14,7 +14,7 @@ macro_rules! own_columns {
     () => {
         "client_id, tenant, client_name, secrets, token_endpoint_auth_method, redirect_uris, post_logout_redirect_uris, \
          grant_types, response_types, scope, links, first_party, auto_approve, require_pkce, access_token_ttl, \
-         refresh_token_ttl, id_token_signed_response_alg, access_token_signing_alg, ai_interfaces, permissions"
+         refresh_token_ttl, id_token_signed_response_alg, access_token_signing_alg, ai_interfaces, permissions, protocol"
     };
 }
 
@@ -42,7 +42,7 @@ const AFTER: Sql = sql!(concat!(
 pub(super) const INSERT: Sql = sql!(concat!(
     "INSERT INTO client (",
     columns!(),
-    ", created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+    ", created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
      ON CONFLICT (client_id) DO NOTHING"
 ));
 
@@ -51,13 +51,13 @@ pub(super) const UPDATE: Sql = sql!(
     "UPDATE client SET tenant = ?, client_name = ?, secrets = ?, token_endpoint_auth_method = ?, redirect_uris = ?, \
      post_logout_redirect_uris = ?, grant_types = ?, response_types = ?, scope = ?, links = ?, first_party = ?, \
      auto_approve = ?, require_pkce = ?, access_token_ttl = ?, refresh_token_ttl = ?, id_token_signed_response_alg = ?, \
-     access_token_signing_alg = ?, ai_interfaces = ?, permissions = ?, status = ?, updated_at = ?, deleted_at = NULL \
+     access_token_signing_alg = ?, ai_interfaces = ?, permissions = ?, protocol = ?, status = ?, updated_at = ?, deleted_at = NULL \
      WHERE client_id = ? AND (deleted_at IS NOT NULL \
      OR tenant <> ? OR client_name <> ? OR secrets <> ? OR token_endpoint_auth_method <> ? OR redirect_uris <> ? \
      OR post_logout_redirect_uris <> ? OR grant_types <> ? OR response_types <> ? OR scope <> ? OR links <> ? \
      OR first_party <> ? OR auto_approve <> ? OR require_pkce <> ? OR access_token_ttl IS DISTINCT FROM ? \
      OR refresh_token_ttl IS DISTINCT FROM ? OR id_token_signed_response_alg <> ? OR access_token_signing_alg <> ? \
-     OR ai_interfaces IS DISTINCT FROM ? OR permissions <> ? OR status <> ?)"
+     OR ai_interfaces IS DISTINCT FROM ? OR permissions <> ? OR protocol <> ? OR status <> ?)"
 );
 
 pub(super) const SET_SECRETS: Sql =
@@ -87,6 +87,7 @@ struct ClientRow {
     access_token_signing_alg: String,
     ai_interfaces: Option<String>,
     permissions: String,
+    protocol: String,
     status: String,
 }
 
@@ -105,7 +106,7 @@ impl Clients for SqlStore {
 }
 
 /// The client's columns but its id.
-pub(super) fn values(client: &Client) -> StoreResult<[Arg; 20]> {
+pub(super) fn values(client: &Client) -> StoreResult<[Arg; 21]> {
     Ok(args![
         client.tenant.as_str(),
         client.client_name.as_str(),
@@ -126,6 +127,7 @@ pub(super) fn values(client: &Client) -> StoreResult<[Arg; 20]> {
         client.access_token_signing_alg.as_str(),
         client.ai_interfaces.as_ref().map(stored::json).transpose()?,
         stored::json(&client.permissions)?,
+        stored::json(&client.protocol)?,
         status(client.status)?,
     ])
 }
@@ -164,6 +166,7 @@ impl TryFrom<ClientRow> for Client {
             access_token_signing_alg: alg("access_token_signing_alg", &row.access_token_signing_alg)?,
             ai_interfaces: at("ai_interfaces").optional_json(row.ai_interfaces.as_deref())?,
             permissions: at("permissions").json(&row.permissions)?,
+            protocol: at("protocol").json(&row.protocol)?,
             status: at("status").word(&row.status)?,
         })
     }

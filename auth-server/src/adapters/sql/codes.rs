@@ -12,12 +12,12 @@ use crate::domain::ids::{ClientId, CodeDigest, GrantId, SessionId, TenantId, Use
 use crate::ports::store::{Codes, StoreError, StoreResult};
 
 const INSERT: Sql = sql!(
-    "INSERT INTO authorization_code (grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, digest, \
+    "INSERT INTO authorization_code (grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, details, digest, \
      redirect_uri, code_challenge, nonce, issued_at, expires_at, redeemed_at) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 );
 const BY_DIGEST: Sql = sql!(
-    "SELECT grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, digest, redirect_uri, code_challenge, \
+    "SELECT grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, details, digest, redirect_uri, code_challenge, \
      nonce, issued_at, expires_at, redeemed_at FROM authorization_code WHERE digest = ?"
 );
 
@@ -40,6 +40,7 @@ pub(super) struct GrantRow {
     scope: String,
     auth_time: i64,
     amr: String,
+    details: String,
 }
 
 #[derive(sqlx::FromRow)]
@@ -88,7 +89,7 @@ pub(super) fn redeem_args(digest: &CodeDigest, at: Timestamp) -> [Arg; 3] {
 }
 
 /// The columns of [`GrantRow`], in its order.
-pub(super) fn grant_values(grant: &Grant) -> StoreResult<[Arg; 8]> {
+pub(super) fn grant_values(grant: &Grant) -> StoreResult<[Arg; 9]> {
     Ok(args![
         grant.grant_id.as_str(),
         grant.client.as_str(),
@@ -98,6 +99,7 @@ pub(super) fn grant_values(grant: &Grant) -> StoreResult<[Arg; 8]> {
         grant.scope.to_string(),
         grant.auth_time.as_micros(),
         stored::json(&grant.amr)?,
+        stored::json(&grant.details)?,
     ])
 }
 
@@ -112,6 +114,7 @@ impl GrantRow {
             scope: Place(table, "scope").scope(&self.scope)?,
             auth_time: Timestamp::from_micros(self.auth_time),
             amr: Place(table, "amr").json(&self.amr)?,
+            details: Place(table, "details").json(&self.details)?,
         })
     }
 }

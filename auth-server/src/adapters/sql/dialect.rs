@@ -54,9 +54,9 @@ pub(super) const INSERT_SESSION: Sql = sql!(
 
 macro_rules! insert_family {
     () => {
-        "INSERT INTO refresh_token (grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, generation, \
+        "INSERT INTO refresh_token (grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, details, generation, \
          issued_at, rotated_at, idle_expires_at, absolute_expires_at, revoked_at, ends_at) \
-         SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? "
+         SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? "
     };
 }
 

@@ -14,7 +14,7 @@ use crate::domain::user::PasswordHash;
 use crate::ports::store::{GrantWrites, RecordedRevocation, RefreshFamilies, StoreError, StoreResult};
 
 const BY_GRANT: Sql = sql!(
-    "SELECT grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, generation, issued_at, rotated_at, \
+    "SELECT grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, details, generation, issued_at, rotated_at, \
      idle_expires_at, absolute_expires_at, revoked_at FROM refresh_token WHERE grant_id = ?"
 );
 /// The old generation is in the condition, so that of N rotations one counts a row (RFC 9700 §4.14.2).

@@ -43,13 +43,14 @@ macro_rules! delete_ended {
     };
 }
 
-const DELETES: [(&str, Sql); 7] = [
+const DELETES: [(&str, Sql); 8] = [
     delete_ended!("authorization_code", "digest", "expires_at"),
     delete_ended!("refresh_token", "grant_id", "ends_at"),
     delete_ended!("session", "sid", "ends_at"),
     delete_ended!("browser_session", "id", "expires_at"),
     delete_ended!("revocation", "id", "matters_until"),
     delete_ended!("login_throttle", "id", "ends_at"),
+    delete_ended!("single_use", "id", "expires_at"),
     delete_ended!("signing_key", "kid", "retire_at"),
 ];
 

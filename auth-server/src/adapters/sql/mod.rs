@@ -13,6 +13,7 @@ mod limits;
 mod revocations;
 mod sessions;
 mod signing_keys;
+mod single_use;
 mod stored;
 mod users;
 
@@ -31,6 +32,7 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0003_create_grant",
         "0004_create_signing_key",
         "0005_create_browser_session",
+        "0006_add_protocol",
     ]
 );
 

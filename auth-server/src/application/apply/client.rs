@@ -186,6 +186,7 @@ impl Apply {
             ),
             ai_interfaces: doc.ai_interfaces.clone(),
             permissions: doc.permissions.clone(),
+            protocol: doc.protocol.clone(),
             status: match doc.enabled {
                 Some(true) => ClientStatus::Active,
                 Some(false) => ClientStatus::Disabled,

@@ -6,7 +6,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use service_kit::config::Problem;
 
-use crate::domain::{directory::DEFAULT_TENANT, user::Address};
+use super::members::members;
+use crate::domain::{client_protocol::ClientProtocol, directory::DEFAULT_TENANT, user::Address};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -133,6 +134,9 @@ pub(super) struct ClientDoc {
     pub(super) ai_interfaces: Option<BTreeSet<String>>,
     #[serde(default)]
     pub(super) permissions: BTreeSet<String>,
+    /// The members that [`gather_protocol`] has put there.
+    #[serde(default, rename = "\0protocol")]
+    pub(super) protocol: ClientProtocol,
     /// Absent: as it is, so that applying a document again does not undo `client disable`.
     pub(super) enabled: Option<bool>,
 }
@@ -172,12 +176,26 @@ pub(super) struct UserDoc {
 
 /// Parses a document; the error names the path of the bad key.
 pub(super) fn parse(text: &str) -> Result<Document, Problem> {
-    let reading =
-        toml::Deserializer::parse(text).map_err(|error| Problem::new("document", one_line(error.message())))?;
-    serde_path_to_error::deserialize(reading).map_err(|error| {
-        let path = error.path().to_string();
+    let mut document: toml::Table =
+        toml::from_str(text).map_err(|error| Problem::new("document", one_line(error.message())))?;
+    gather_protocol(&mut document);
+    serde_path_to_error::deserialize(document).map_err(|error| {
+        let path = error.path().to_string().replace(".\0protocol", "");
         Problem::new(path, one_line(error.inner().message()))
     })
+}
+
+/// In a document a client is one flat table, as in RFC 7591. Those of its members that belong to [`ClientProtocol`] are put under one key, so
+/// that this type alone says what they are. No document can write that key: TOML has no NUL.
+fn gather_protocol(document: &mut toml::Table) {
+    let clients = document.get_mut("client").and_then(toml::Value::as_array_mut);
+    for client in clients.into_iter().flatten().filter_map(toml::Value::as_table_mut) {
+        let protocol: toml::Table = members::<ClientProtocol>()
+            .iter()
+            .filter_map(|&name| Some((name.to_owned(), client.remove(name)?)))
+            .collect();
+        client.insert("\0protocol".into(), protocol.into());
+    }
 }
 
 fn one_line(text: &str) -> String {

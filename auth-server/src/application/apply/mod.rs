@@ -3,6 +3,7 @@
 mod client;
 mod directory;
 mod document;
+mod members;
 mod user;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};

@@ -6,7 +6,9 @@ use auth_server::adapters::sql::SqlStore;
 use auth_server::domain::ids::{ClientId, CodeDigest, GrantId, KeyId, SessionId, UserId, Username};
 use auth_server::domain::signing_key::KeyStage;
 use auth_server::domain::throttle::{ThrottleKey, ThrottlePolicy};
-use auth_server::ports::store::{Clients, Codes, PageRequest, RevocationCursor, SigningKeys, StoreError, StoreResult};
+use auth_server::ports::store::{
+    Clients, Codes, PageRequest, RevocationCursor, SigningKeys, SingleUseId, SingleUseKind, StoreError, StoreResult,
+};
 use sql_kit::{Db, Options, Sql, args, sql};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor};
@@ -90,9 +92,15 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
     unavailable("save_browser_session", store.save_browser_session("k", "", NOON).await);
     unavailable("load_browser_session", store.load_browser_session("k", NOON).await);
     unavailable("delete_browser_session", store.delete_browser_session("k").await);
+    let proof = SingleUseId {
+        namespace: SingleUseKind::DpopProof,
+        id: "jti".into(),
+        expires_at: NOON,
+    };
+    unavailable("spend", store.spend(&[proof]).await);
     unavailable("current_revision", store.current_revision().await);
     let swept = store.delete_expired(NOON, Duration::ZERO, 1).await;
-    assert_eq!(swept.len(), 7);
+    assert_eq!(swept.len(), 8);
     for swept in swept {
         unavailable(swept.kind, swept.outcome);
     }

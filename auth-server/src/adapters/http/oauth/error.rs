@@ -95,6 +95,7 @@ impl From<TokenError> for OAuthError {
             TokenError::InvalidGrant(reason) => bad(Code::InvalidGrant, reason),
             TokenError::UnauthorizedClient(reason) => bad(Code::UnauthorizedClient, reason),
             TokenError::UnsupportedGrantType => bad(Code::UnsupportedGrantType, "grant_type is not supported"),
+            TokenError::InvalidTarget(reason) => bad(Code::InvalidTarget, reason),
             TokenError::InvalidScope(reason) => bad(Code::InvalidScope, reason),
             TokenError::Throttled { .. } => {
                 let description = "too many attempts, try again later";

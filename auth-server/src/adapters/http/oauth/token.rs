@@ -9,7 +9,8 @@ use super::{OAuthError, client_request::ClientRequest};
 use crate::{
     adapters::http::{App, wire::no_store_json},
     application::{
-        exchange_code::CodeExchange, issue::Issued, password_grant::PasswordRequest, token_error::TokenError,
+        exchange_code::CodeExchange, issue::Issued, password_grant::PasswordRequest, token_call::TokenCall,
+        token_error::TokenError,
     },
 };
 
@@ -20,6 +21,7 @@ pub(crate) async fn post(
     request: ClientRequest,
 ) -> Result<Response, OAuthError> {
     let ClientRequest { client, mut form } = request;
+    let call = TokenCall::plain(client);
     let address = peer.map(|Extension(PeerAddress(peer))| peer.ip());
     let issued = match grant_type(&mut form)? {
         GrantType::AuthorizationCode => {
@@ -28,13 +30,13 @@ pub(crate) async fn post(
                 redirect_uri: form.take("redirect_uri"),
                 code_verifier: form.take("code_verifier"),
             };
-            app.exchange_code.exchange(&client, exchange).await?
+            app.exchange_code.exchange(&call, exchange).await?
         }
         GrantType::RefreshToken => {
             let token = required(&mut form, "refresh_token")?;
-            app.rotate_refresh.rotate(&client, &token, scope(&mut form)?).await?
+            app.rotate_refresh.rotate(&call, &token, scope(&mut form)?).await?
         }
-        GrantType::ClientCredentials => app.client_credentials.issue(&client, scope(&mut form)?).await?,
+        GrantType::ClientCredentials => app.client_credentials.issue(&call, scope(&mut form)?).await?,
         GrantType::Password => {
             let request = PasswordRequest {
                 username: required(&mut form, "username")?,
@@ -42,7 +44,7 @@ pub(crate) async fn post(
                 address,
                 scope: scope(&mut form)?,
             };
-            let issued = app.password_grant.issue(&client, request).await;
+            let issued = app.password_grant.issue(&call, request).await;
             issued.map_err(|error| OAuthError::at(error, app.clock.now()))?
         }
     };
