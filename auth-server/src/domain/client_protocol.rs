@@ -35,15 +35,15 @@ pub struct ClientProtocol {
     pub tls_client_auth_san_ip: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_client_auth_san_email: Option<String>,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub tls_client_certificate_bound_access_tokens: bool,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub dpop_bound_access_tokens: bool,
 
     // Authorization requests and responses.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub require_pushed_authorization_requests: bool,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub require_signed_request_object: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_object_signing_alg: Option<SigningAlg>,
@@ -59,7 +59,7 @@ pub struct ClientProtocol {
     pub authorization_details_types: BTreeSet<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_max_age: Option<u64>,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub require_auth_time: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub default_acr_values: Vec<String>,
@@ -94,11 +94,11 @@ pub struct ClientProtocol {
     // Logout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backchannel_logout_uri: Option<String>,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub backchannel_logout_session_required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frontchannel_logout_uri: Option<String>,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub frontchannel_logout_session_required: bool,
 
     // CIBA.
@@ -108,7 +108,7 @@ pub struct ClientProtocol {
     pub backchannel_client_notification_endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backchannel_authentication_request_signing_alg: Option<SigningAlg>,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub backchannel_user_code_parameter: bool,
 
     // About the software.
@@ -149,14 +149,6 @@ pub enum ApplicationType {
     #[default]
     Web,
     Native,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands every member over by reference"
-)]
-fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

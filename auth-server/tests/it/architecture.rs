@@ -291,8 +291,8 @@ fn the_domain_is_values_in_and_values_out() {
     for source in sources().into_iter().filter(|source| source.layer() == "domain") {
         for path in source.paths() {
             let root = path.split("::").next().unwrap_or_default();
-            let is_crate =
-                root.starts_with(|c: char| c.is_ascii_lowercase()) && !["crate", "self", "super"].contains(&root);
+            let is_crate = root.starts_with(|c: char| c.is_ascii_lowercase())
+                && !["crate", "self", "super", "clippy"].contains(&root);
             // Modules of the domain itself are named without `crate` in the files that declare them.
             let is_own = root.len() <= 1 || source.text.contains(&format!("mod {root}"));
             if is_crate && !is_own && !DOMAIN_CRATES.contains(&root) && !is_primitive(root) {
