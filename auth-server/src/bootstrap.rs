@@ -27,6 +27,7 @@ use crate::{
     adapters::{
         crypto::Argon2Hasher,
         http::{self, Services},
+        outbound::{ExtraRoots, GuardSettings, GuardedOutbound, SystemLookup},
         oxide::OxideCodeRules,
         sql::SqlStore,
     },
@@ -58,6 +59,7 @@ use crate::{
     config::Config,
     ports::{
         crypto::PasswordHasher,
+        outbound::Outbound,
         store::{Revisions as _, SigningKeys as _, Transactions as _},
     },
 };
@@ -72,11 +74,13 @@ const HOUSEKEEPING_PAUSE: Duration = Duration::from_millis(20);
 /// A node that has not seen what others changed for this long must not be asked: it may honour what was revoked.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// Where time and randomness come from.
+/// Where time and randomness come from, and the way out.
 #[derive(Debug, Clone)]
 pub struct Ambient {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+    /// In place of the guarded client that the configuration describes.
+    pub outbound: Option<Arc<dyn Outbound>>,
 }
 
 impl Default for Ambient {
@@ -84,6 +88,7 @@ impl Default for Ambient {
         Self {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            outbound: None,
         }
     }
 }
@@ -96,6 +101,8 @@ pub struct Foundation {
     pub secrets: ClientSecrets,
     pub revocations: Arc<RevocationLog>,
     pub key_factory: KeyFactory,
+    /// The one HTTP client: whoever asks another host asks through it.
+    pub outbound: Arc<dyn Outbound>,
     pub ambient: Ambient,
     master: MasterKey,
 }
@@ -130,7 +137,7 @@ impl Foundation {
     /// Lays it on a migrated store that has its signing keys already.
     ///
     /// # Errors
-    /// When the hashing threads cannot be started.
+    /// When the hashing threads cannot be started, or `outbound.extra_ca` cannot be used.
     pub fn on(config: &Config, ambient: Ambient, store: Arc<SqlStore>, master: MasterKey) -> anyhow::Result<Self> {
         let policy = Arc::new(policy(config));
         let hasher = Arc::new(Argon2Hasher::start(
@@ -150,6 +157,10 @@ impl Foundation {
             master: master.clone(),
         };
         let secrets = ClientSecrets::new(master.derive("client-secret")?);
+        let outbound = match &ambient.outbound {
+            Some(outbound) => outbound.clone(),
+            None => Arc::new(GuardedOutbound::new(guard_settings(config)?)),
+        };
         Ok(Self {
             store,
             policy,
@@ -157,6 +168,7 @@ impl Foundation {
             secrets,
             revocations,
             key_factory,
+            outbound,
             ambient,
             master,
         })
@@ -198,6 +210,21 @@ impl Foundation {
     }
 }
 
+/// What the guarded client holds itself to, as configured.
+fn guard_settings(config: &Config) -> anyhow::Result<GuardSettings> {
+    let roots = match &config.outbound.extra_ca {
+        Some(path) => ExtraRoots::load(path).with_context(|| format!("outbound.extra_ca: {}", path.display()))?,
+        None => ExtraRoots::default(),
+    };
+    Ok(GuardSettings {
+        roots,
+        allowed: config.outbound.allowed().context("outbound.allow_hosts")?,
+        fetch_deadline: config.outbound.fetch_deadline(),
+        delivery_deadline: config.outbound.delivery_deadline(),
+        lookup: Arc::new(SystemLookup::default()),
+    })
+}
+
 async fn connect(config: &Config) -> anyhow::Result<SqlStore> {
     let options = Options {
         postgres_connections: config.database.max_connections,
@@ -212,13 +239,16 @@ async fn connect(config: &Config) -> anyhow::Result<SqlStore> {
 /// Looks at an installation without changing it: what it says is what `doctor` tells, check by check.
 pub async fn examine(config: &Config, ambient: &Ambient) -> Vec<(&'static str, anyhow::Result<String>)> {
     let master = MasterKey::load(&config.keys.dir).map_err(anyhow::Error::from);
-    let mut told = vec![(
-        "master key",
-        master
-            .as_ref()
-            .map(|_| format!("loaded from {}", config.keys.dir.display()))
-            .map_err(|error| anyhow::anyhow!("{error}")),
-    )];
+    let mut told = vec![
+        (
+            "master key",
+            master
+                .as_ref()
+                .map(|_| format!("loaded from {}", config.keys.dir.display()))
+                .map_err(|error| anyhow::anyhow!("{error}")),
+        ),
+        ("outbound requests", guard_settings(config).map(|guard| told_of(&guard))),
+    ];
     let store = match connect(config).await {
         Ok(store) => Arc::new(store),
         Err(error) => {
@@ -247,6 +277,18 @@ pub async fn examine(config: &Config, ambient: &Ambient) -> Vec<(&'static str, a
     }
     store.close().await;
     told
+}
+
+fn told_of(guard: &GuardSettings) -> String {
+    let hosts: Vec<String> = guard.allowed.iter().map(ToString::to_string).collect();
+    let roots = match guard.roots.len() {
+        0 => "the system's certificate authorities".to_owned(),
+        extra => format!("the system's certificate authorities and {extra} more"),
+    };
+    match hosts.as_slice() {
+        [] => format!("https at public addresses, {roots}"),
+        hosts => format!("https at public addresses, anything at {}, {roots}", hosts.join(", ")),
+    }
 }
 
 fn policy(config: &Config) -> Policy {
@@ -418,7 +460,7 @@ fn services(
         master,
         ..
     } = foundation;
-    let Ambient { clock, entropy } = ambient;
+    let Ambient { clock, entropy, .. } = ambient;
     let refresh = RefreshSecrets::new(master.derive("refresh-token")?);
     let issuer = TokenIssuer {
         policy: policy.clone(),

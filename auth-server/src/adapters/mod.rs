@@ -2,5 +2,6 @@
 
 pub mod crypto;
 pub mod http;
+pub mod outbound;
 pub mod oxide;
 pub mod sql;

@@ -1,6 +1,7 @@
 //! Configuration: one file per section. Every key has a working default.
 
 mod login;
+mod outbound;
 mod storage;
 mod tokens;
 
@@ -16,6 +17,7 @@ use service_kit::{
 use url::Url;
 
 pub use login::LoginConfig;
+pub use outbound::OutboundConfig;
 pub use storage::{DatabaseConfig, EtcdConfig, RedisConfig};
 pub use tokens::TokensConfig;
 
@@ -55,16 +57,6 @@ pub struct KeysConfig {
     pub dir: PathBuf,
     /// Seconds that a signing key stays published after its last signature.
     pub retirement_s: u64,
-}
-
-/// Limits for requests that the provider itself makes. This version makes none, so nothing can be reached through it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct OutboundConfig {
-    /// PEM file with further certificate authorities to trust.
-    pub extra_ca: Option<PathBuf>,
-    /// Hosts that may be reached although their address is private.
-    pub allow_hosts: Vec<String>,
 }
 
 impl Default for Config {
@@ -110,6 +102,7 @@ impl Settings for Config {
         self.etcd.problems(&mut problems);
         self.tokens.problems(&mut problems);
         self.login.problems(&mut problems);
+        self.outbound.problems(&mut problems);
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             problems.push(Problem::new("tls", "cert and key belong together"));
         }

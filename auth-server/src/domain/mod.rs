@@ -6,6 +6,7 @@ pub mod client_protocol;
 pub mod directory;
 pub mod grant;
 pub mod ids;
+pub mod reach;
 pub mod session;
 pub mod signing_key;
 pub mod throttle;

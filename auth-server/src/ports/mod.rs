@@ -1,5 +1,6 @@
 //! What the application needs from outside, as narrow traits.
 
 pub mod crypto;
+pub mod outbound;
 pub mod rules;
 pub mod store;

@@ -149,6 +149,7 @@ fn ambient(clock: &Arc<FixedClock>) -> Ambient {
     Ambient {
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::new(7)),
+        outbound: None,
     }
 }
 
@@ -267,6 +268,7 @@ impl TestApp {
         let ambient = Ambient {
             clock: self.clock.clone(),
             entropy: Arc::new(SeededEntropy::new(8)),
+            outbound: None,
         };
         let master = MasterKey::load(&self.config.keys.dir).unwrap();
         let foundation = Foundation::on(&self.config, ambient, self.foundation().store.clone(), master).unwrap();

@@ -81,12 +81,16 @@ fn files_under(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// All but unit tests that stand in files of their own.
 fn sources() -> Vec<Source> {
     let src = root().join("src");
     let files = files_under(&src)
         .into_iter()
         .filter(|path| path.extension().is_some_and(|kind| kind == "rs"));
-    files.map(|path| Source::read(&src, &path)).collect()
+    files
+        .map(|path| Source::read(&src, &path))
+        .filter(|source| !source.module.iter().any(|part| part == "tests"))
+        .collect()
 }
 
 impl Source {

@@ -85,6 +85,7 @@ impl Node {
         let ambient = Ambient {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(3)),
+            outbound: None,
         };
         let mut foundation = Foundation::lay(&config, ambient).await.unwrap();
         for document in [WORLD, WITHOUT_REFRESH] {
