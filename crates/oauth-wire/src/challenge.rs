@@ -1,13 +1,22 @@
-//! `WWW-Authenticate: Bearer` ([RFC 6750 §3](https://www.rfc-editor.org/rfc/rfc6750#section-3), RFC 9728 §5.1).
+//! `WWW-Authenticate` of a protected resource: `Bearer` ([RFC 6750 §3](https://www.rfc-editor.org/rfc/rfc6750#section-3), RFC 9728
+//! §5.1) and `DPoP` ([RFC 9449 §7.1](https://www.rfc-editor.org/rfc/rfc9449#section-7.1)).
 
 use std::fmt::Write as _;
 
-/// Error codes of RFC 6750 §3.1.
+use crate::jose::SigningAlg;
+
+/// Error codes of RFC 6750 §3.1, and those that RFC 9449 and RFC 9470 add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BearerErrorCode {
     InvalidRequest,
     InvalidToken,
     InsufficientScope,
+    /// RFC 9470 §3: the token is good, but the person must sign in again, or by stronger means.
+    InsufficientUserAuthentication,
+    /// RFC 9449 §7.1. With [`DpopChallenge`] only.
+    InvalidDpopProof,
+    /// RFC 9449 §9: the proof must hold the nonce that goes out in `DPoP-Nonce`. With [`DpopChallenge`] only.
+    UseDpopNonce,
 }
 
 impl BearerErrorCode {
@@ -16,8 +25,20 @@ impl BearerErrorCode {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
         }
     }
+}
+
+/// What a sign-in must be like to be enough (RFC 9470 §3); goes with [`BearerErrorCode::InsufficientUserAuthentication`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StepUp<'a> {
+    /// Space-separated, in order of preference.
+    pub acr_values: Option<&'a str>,
+    /// Seconds since the last active sign-in.
+    pub max_age: Option<u64>,
 }
 
 /// A Bearer challenge. Without an error it only says that a token is wanted (RFC 6750 §3.1: no error code when the
@@ -27,6 +48,8 @@ pub struct BearerChallenge<'a> {
     pub realm: Option<&'a str>,
     pub error: Option<(BearerErrorCode, &'a str)>,
     pub scope: Option<&'a str>,
+    /// What a new sign-in must be like (RFC 9470 §3).
+    pub step_up: StepUp<'a>,
     /// URL of the protected resource's metadata (RFC 9728 §5.1).
     pub resource_metadata: Option<&'a str>,
 }
@@ -34,31 +57,75 @@ pub struct BearerChallenge<'a> {
 impl BearerChallenge<'_> {
     /// The header's value.
     pub fn to_header(&self) -> String {
-        let mut header = String::from("Bearer");
-        let mut separator = " ";
-        let mut push = |name: &str, value: &str| {
-            // Writing to a String cannot fail.
-            let _ = write!(
-                header,
-                "{separator}{name}=\"{}\"",
-                crate::error::legal_description(value)
-            );
-            separator = ", ";
-        };
+        let mut parameters = Parameters::of("Bearer");
+        self.write(&mut parameters);
+        parameters.header
+    }
+
+    fn write(&self, parameters: &mut Parameters) {
         if let Some(realm) = self.realm {
-            push("realm", realm);
+            parameters.push("realm", realm);
         }
         if let Some((code, description)) = self.error {
-            push("error", code.as_str());
-            push("error_description", description);
+            parameters.push("error", code.as_str());
+            parameters.push("error_description", description);
         }
         if let Some(scope) = self.scope {
-            push("scope", scope);
+            parameters.push("scope", scope);
+        }
+        if let Some(acr_values) = self.step_up.acr_values {
+            parameters.push("acr_values", acr_values);
+        }
+        if let Some(max_age) = self.step_up.max_age {
+            parameters.push("max_age", &max_age.to_string());
         }
         if let Some(url) = self.resource_metadata {
-            push("resource_metadata", url);
+            parameters.push("resource_metadata", url);
         }
-        header
+    }
+}
+
+/// A DPoP challenge (RFC 9449 §7.1): the parameters of a Bearer challenge, and the algorithms that a proof may be signed with. A
+/// resource that takes both kinds of token sends both challenges, each in a header of its own.
+#[derive(Debug, Clone)]
+pub struct DpopChallenge<'a> {
+    pub algs: &'a [SigningAlg],
+    pub common: BearerChallenge<'a>,
+}
+
+impl DpopChallenge<'_> {
+    /// The header's value.
+    pub fn to_header(&self) -> String {
+        let mut parameters = Parameters::of("DPoP");
+        self.common.write(&mut parameters);
+        let algs: Vec<&str> = self.algs.iter().map(|alg| alg.as_str()).collect();
+        parameters.push("algs", &algs.join(" "));
+        parameters.header
+    }
+}
+
+struct Parameters {
+    header: String,
+    separator: &'static str,
+}
+
+impl Parameters {
+    fn of(scheme: &str) -> Self {
+        Self {
+            header: scheme.to_owned(),
+            separator: " ",
+        }
+    }
+
+    fn push(&mut self, name: &str, value: &str) {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            self.header,
+            "{}{name}=\"{}\"",
+            self.separator,
+            crate::error::legal_description(value)
+        );
+        self.separator = ", ";
     }
 }
 
@@ -72,6 +139,7 @@ mod tests {
             realm: Some("hexgate"),
             error: Some((BearerErrorCode::InvalidToken, "the access token \"expired\"\r\n")),
             scope: Some("ai:chat"),
+            step_up: StepUp::default(),
             resource_metadata: Some("https://gateway.example/.well-known/oauth-protected-resource"),
         };
         assert_eq!(
@@ -84,5 +152,36 @@ mod tests {
     #[test]
     fn without_credentials_no_error_is_named() {
         assert_eq!(BearerChallenge::default().to_header(), "Bearer");
+    }
+
+    #[test]
+    fn a_dpop_challenge_names_the_algorithms_for_proofs() {
+        let mut challenge = DpopChallenge {
+            algs: &[SigningAlg::Ps256, SigningAlg::Es256],
+            common: BearerChallenge::default(),
+        };
+        assert_eq!(challenge.to_header(), "DPoP algs=\"PS256 ES256\"");
+        challenge.common.error = Some((BearerErrorCode::UseDpopNonce, "the proof needs a fresh nonce"));
+        assert_eq!(
+            challenge.to_header(),
+            "DPoP error=\"use_dpop_nonce\", error_description=\"the proof needs a fresh nonce\", algs=\"PS256 ES256\""
+        );
+    }
+
+    #[test]
+    fn a_step_up_challenge_says_what_is_missing() {
+        let challenge = BearerChallenge {
+            error: Some((BearerErrorCode::InsufficientUserAuthentication, "sign in again")),
+            step_up: StepUp {
+                acr_values: Some("2 1"),
+                max_age: Some(300),
+            },
+            ..BearerChallenge::default()
+        };
+        assert_eq!(
+            challenge.to_header(),
+            "Bearer error=\"insufficient_user_authentication\", error_description=\"sign in again\", acr_values=\"2 1\", \
+             max_age=\"300\""
+        );
     }
 }

@@ -5,6 +5,8 @@ use oauth_wire::SigningAlg;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::strict_json;
+
 /// Longer tokens are refused before any work is done.
 const MAX_BYTES: usize = 16 * 1024;
 
@@ -20,14 +22,35 @@ pub struct VerifiedJwt {
 impl VerifiedJwt {
     /// Tells whether `typ` is the given media type, with or without its `application/` prefix (RFC 7515 §4.1.9).
     pub fn is_typ(&self, wanted: &str) -> bool {
-        self.typ.as_deref().is_some_and(|typ| {
-            let bare = typ
-                .get(..12)
-                .filter(|prefix| prefix.eq_ignore_ascii_case("application/"))
-                .map_or(typ, |_| typ.get(12..).unwrap_or_default());
-            bare.eq_ignore_ascii_case(wanted)
-        })
+        is_media_type(self.typ.as_deref(), wanted)
     }
+}
+
+/// A token of a client's whose signature holds. Nothing is said about its claims.
+#[derive(Debug, Clone)]
+pub struct ForeignJwt {
+    /// One of the algorithms that the caller allowed.
+    pub alg: &'static str,
+    pub kid: Option<String>,
+    pub typ: Option<String>,
+    pub claims: Map<String, Value>,
+}
+
+impl ForeignJwt {
+    /// Tells whether `typ` is the given media type, with or without its `application/` prefix (RFC 7515 §4.1.9).
+    pub fn is_typ(&self, wanted: &str) -> bool {
+        is_media_type(self.typ.as_deref(), wanted)
+    }
+}
+
+fn is_media_type(typ: Option<&str>, wanted: &str) -> bool {
+    typ.is_some_and(|typ| {
+        let bare = typ
+            .get(..12)
+            .filter(|prefix| prefix.eq_ignore_ascii_case("application/"))
+            .map_or(typ, |_| typ.get(12..).unwrap_or_default());
+        bare.eq_ignore_ascii_case(wanted)
+    })
 }
 
 /// Why a token was not believed.
@@ -41,6 +64,8 @@ pub enum VerifyError {
     UnknownKey,
     #[error("the token's signature does not hold")]
     BadSignature,
+    #[error("the secret is shorter than the hash of the token's algorithm")]
+    ShortSecret,
 }
 
 /// Header members that are read; `jwk`, `jku`, `x5u`, `x5c` are not among them, so no key ever comes from a token.
@@ -90,6 +115,76 @@ pub fn peek_header(token: &str) -> Result<UnverifiedHeader, VerifyError> {
     }
     let bytes = URL_SAFE_NO_PAD.decode(header).map_err(|_| VerifyError::Malformed)?;
     serde_json::from_slice(&bytes).map_err(|_| VerifyError::Malformed)
+}
+
+/// Reads a token's claims without believing them: to find out whose keys are to verify it.
+///
+/// # Errors
+/// [`VerifyError::Malformed`].
+pub fn peek_claims(token: &str) -> Result<Map<String, Value>, VerifyError> {
+    ForeignParts::of(token)?.claims()
+}
+
+/// A compact JWS of somebody else's, taken apart. A doubled member anywhere is refused, and so is `crit` (RFC 7515 §4.1.11), since no
+/// extension is understood.
+pub(crate) struct ForeignParts<'a> {
+    pub(crate) header: Map<String, Value>,
+    pub(crate) alg: String,
+    pub(crate) signed: &'a str,
+    pub(crate) signature: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl<'a> ForeignParts<'a> {
+    pub(crate) fn of(token: &'a str) -> Result<Self, VerifyError> {
+        if token.len() > MAX_BYTES {
+            return Err(VerifyError::Malformed);
+        }
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| VerifyError::Malformed);
+        // Two dots, no more: a third would stand in the signature, where the decoder refuses it.
+        let (header, rest) = token.split_once('.').ok_or(VerifyError::Malformed)?;
+        let (payload, signature) = rest.split_once('.').ok_or(VerifyError::Malformed)?;
+        let (signed, _) = token.rsplit_once('.').ok_or(VerifyError::Malformed)?;
+        let header = strict_json::object(&decode(header)?).map_err(|_| VerifyError::Malformed)?;
+        let alg = header
+            .get("alg")
+            .and_then(Value::as_str)
+            .ok_or(VerifyError::Malformed)?
+            .to_owned();
+        if header.contains_key("crit") {
+            return Err(VerifyError::Malformed);
+        }
+        Ok(Self {
+            header,
+            alg,
+            signed,
+            signature: decode(signature)?,
+            payload: decode(payload)?,
+        })
+    }
+
+    pub(crate) fn claims(&self) -> Result<Map<String, Value>, VerifyError> {
+        strict_json::object(&self.payload).map_err(|_| VerifyError::Malformed)
+    }
+
+    /// A member of the header that must be text when it is there.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<String>, VerifyError> {
+        match self.header.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(VerifyError::Malformed),
+        }
+    }
+
+    /// What the token says, once its signature is known to hold.
+    pub(crate) fn verified(&self, alg: &'static str) -> Result<ForeignJwt, VerifyError> {
+        Ok(ForeignJwt {
+            alg,
+            kid: self.text("kid")?,
+            typ: self.text("typ")?,
+            claims: self.claims()?,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -2,14 +2,27 @@
 //!
 //! Algorithms come from keys and configuration, never from a token's header.
 
+mod client_keys;
+mod dpop;
+mod dpop_nonce;
 mod hash;
+mod hmac;
 mod jwks;
 mod jwt;
 mod master;
 mod pair;
+mod public_key;
+mod strict_json;
+#[cfg(test)]
+mod testing;
 
+pub use client_keys::ClientKeys;
+pub use dpop::{DpopProof, ExpectedProof, ProofError, verify_dpop_proof};
+pub use dpop_nonce::{DpopNonces, NonceVerdict};
 pub use hash::left_half_hash;
+pub use hmac::verify_hmac;
 pub use jwks::{Jwks, JwksError};
-pub use jwt::{UnverifiedHeader, VerifiedJwt, VerifyError, peek_header};
+pub use jwt::{ForeignJwt, UnverifiedHeader, VerifiedJwt, VerifyError, peek_claims, peek_header};
 pub use master::{MacKey, MasterKey, MasterKeyError, SealError};
 pub use pair::{KeyError, SigningKeyPair};
+pub use public_key::KeyFault;

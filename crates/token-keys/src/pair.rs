@@ -144,7 +144,7 @@ impl fmt::Debug for SigningKeyPair {
 }
 
 /// RFC 7638 §3: SHA-256 of the required members in lexical order, no white space.
-fn thumbprint(jwk: &Map<String, Value>) -> Option<String> {
+pub(crate) fn thumbprint(jwk: &Map<String, Value>) -> Option<String> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
     let members: &[&str] = match text("kty")? {
         "EC" => &["crv", "kty", "x", "y"],

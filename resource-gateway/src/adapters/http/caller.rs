@@ -114,10 +114,10 @@ fn challenge(
     body: PublicError,
 ) -> Response {
     let challenge = BearerChallenge {
-        realm: None,
         error,
         scope,
         resource_metadata: Some(&app.metadata.url),
+        ..BearerChallenge::default()
     };
     let mut response = GatewayError(PublicError { status, ..body }).into_response();
     if let Ok(value) = HeaderValue::from_str(&challenge.to_header()) {

@@ -58,7 +58,7 @@ fn refuse(status: StatusCode, error: Option<(BearerErrorCode, &str)>) -> Respons
         realm: Some("hexgate"),
         error,
         scope,
-        resource_metadata: None,
+        ..BearerChallenge::default()
     };
     let body = error.map(|(code, text)| serde_json::json!({"error": code.as_str(), "error_description": text}));
     let mut response = match &body {

@@ -1,0 +1,98 @@
+//! Keys of clients, for tests: they sign whatever header they are told to.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use josekit::{
+    jwk::{
+        Jwk,
+        alg::{ec::EcCurve, ed::EdCurve},
+    },
+    jws::{ES256, ES384, ES512, EdDSA, JwsSigner, PS256, PS384, PS512, RS256, RS384, RS512},
+};
+use oauth_wire::SigningAlg;
+use serde_json::{Map, Value, json};
+
+pub(crate) struct TestKey {
+    alg: SigningAlg,
+    jwk: Jwk,
+    signer: Box<dyn JwsSigner>,
+}
+
+impl TestKey {
+    pub(crate) fn new(alg: SigningAlg) -> Self {
+        let jwk = match alg {
+            SigningAlg::Es256 => Jwk::generate_ec_key(EcCurve::P256).unwrap(),
+            SigningAlg::Es384 => Jwk::generate_ec_key(EcCurve::P384).unwrap(),
+            SigningAlg::Es512 => Jwk::generate_ec_key(EcCurve::P521).unwrap(),
+            SigningAlg::EdDsa => Jwk::generate_ed_key(EdCurve::Ed25519).unwrap(),
+            _ => Jwk::generate_rsa_key(2048).unwrap(),
+        };
+        Self::of(alg, jwk)
+    }
+
+    /// The same key for another algorithm.
+    pub(crate) fn by(&self, alg: SigningAlg) -> Self {
+        Self::of(alg, self.jwk.clone())
+    }
+
+    fn of(alg: SigningAlg, jwk: Jwk) -> Self {
+        let signer: Box<dyn JwsSigner> = match alg {
+            SigningAlg::Es256 => Box::new(ES256.signer_from_jwk(&jwk).unwrap()),
+            SigningAlg::Es384 => Box::new(ES384.signer_from_jwk(&jwk).unwrap()),
+            SigningAlg::Es512 => Box::new(ES512.signer_from_jwk(&jwk).unwrap()),
+            SigningAlg::EdDsa => Box::new(EdDSA.signer_from_jwk(&jwk).unwrap()),
+            SigningAlg::Rs256 => Box::new(RS256.signer_from_jwk(&jwk).unwrap()),
+            SigningAlg::Rs384 => Box::new(RS384.signer_from_jwk(&jwk).unwrap()),
+            SigningAlg::Rs512 => Box::new(RS512.signer_from_jwk(&jwk).unwrap()),
+            SigningAlg::Ps256 => Box::new(PS256.signer_from_jwk(&jwk).unwrap()),
+            SigningAlg::Ps384 => Box::new(PS384.signer_from_jwk(&jwk).unwrap()),
+            SigningAlg::Ps512 => Box::new(PS512.signer_from_jwk(&jwk).unwrap()),
+        };
+        Self { alg, jwk, signer }
+    }
+
+    pub(crate) fn alg(&self) -> SigningAlg {
+        self.alg
+    }
+
+    pub(crate) fn private(&self) -> Map<String, Value> {
+        self.jwk.as_ref().clone()
+    }
+
+    pub(crate) fn public(&self) -> Value {
+        let mut jwk = self.private();
+        for private in ["d", "p", "q", "dp", "dq", "qi"] {
+            jwk.remove(private);
+        }
+        Value::Object(jwk)
+    }
+
+    /// The public key with more members.
+    pub(crate) fn public_with(&self, more: Value) -> Value {
+        with(&self.public(), more)
+    }
+
+    /// Signs with the header's own `alg`, and `more` in it.
+    pub(crate) fn sign(&self, more: Value, claims: &Value) -> String {
+        let header = with(&json!({"alg": self.alg.as_str()}), more);
+        self.sign_text(&header.to_string(), &claims.to_string())
+    }
+
+    /// Signs any text.
+    pub(crate) fn sign_text(&self, header: &str, payload: &str) -> String {
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+        let signature = self.signer.sign(signed.as_bytes()).unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// Overlays members; null takes a member away.
+pub(crate) fn with(object: &Value, more: Value) -> Value {
+    let mut object = object.as_object().unwrap().clone();
+    for (name, value) in more.as_object().unwrap() {
+        match value {
+            Value::Null => object.remove(name),
+            value => object.insert(name.clone(), value.clone()),
+        };
+    }
+    Value::Object(object)
+}
