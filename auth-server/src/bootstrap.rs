@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use axum::Router;
 use serde_json::json;
 use service_kit::{
-    BoundListener, Clock, Entropy, SystemClock, SystemEntropy, Tasks, Timestamp, TlsConfig,
+    BoundListener, ClientCertificates, Clock, Entropy, SystemClock, SystemEntropy, Tasks, Timestamp, TlsConfig,
     config::{ConfigError, Settings as _},
     health::Management,
     tasks::termination_signal,
@@ -294,6 +294,7 @@ fn told_of(guard: &GuardSettings) -> String {
 fn policy(config: &Config) -> Policy {
     Policy {
         issuer: config.issuer.clone(),
+        mtls_base_url: config.mtls.base_url.clone(),
         gateway_audience: config.tokens.gateway_audience.clone(),
         lifetimes: config.tokens.lifetimes(config.keys.retirement_s),
         login: config.login.policy(),
@@ -593,7 +594,7 @@ fn services(
         sessions: store.clone(),
         browser_sessions: store.clone(),
         catalogue: http::catalogue()?,
-        metadata: http::metadata(&policy.issuer)?,
+        metadata: http::metadata(policy)?,
         events_credential: master.service_credential("events-poll")?,
         base_path: url.path().trim_end_matches('/').to_owned(),
         secure: url.scheme() == "https",
@@ -610,22 +611,19 @@ fn services(
 pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<()> {
     let metrics = telemetry::start_metrics()?;
     let provider = Arc::new(Provider::build(&config, Ambient::default()).await?);
-    let public = BoundListener::bind(config.listen, &config.tls).await?;
-    let management = BoundListener::bind(config.management_listen, &TlsConfig::default()).await?;
-    let (public_address, management_address) = (public.address(), management.address());
+    let listeners = Listeners::bind(&config).await?;
+    let addresses = listeners.addresses();
     let tasks = provider.tasks.clone();
     let grace = Duration::from_secs(config.shutdown_grace_s);
     let health = health(&provider, metrics);
     let router = provider.router.clone();
     tasks.spawn(provider.clone().keep_in_sync(tasks.clone()));
     tasks.spawn(provider.clone().keep_house(tasks.clone()));
-    tasks.spawn(public.serve(router, tasks.clone(), grace));
-    tasks.spawn(management.serve(health.router(), tasks.clone(), grace));
+    listeners.serve(&router, health.router(), &tasks, grace);
     if let Some(path) = ready_file {
-        let addresses = json!({"listen": public_address.to_string(), "management": management_address.to_string()});
         std::fs::write(path, addresses.to_string()).with_context(|| format!("ready file {}", path.display()))?;
     }
-    tracing::info!(listen = %public_address, management = %management_address, issuer = %config.issuer, "auth-server is ready");
+    tracing::info!(%addresses, issuer = %config.issuer, "auth-server is ready");
     termination_signal().await?;
     tracing::info!("stopping");
     if !tasks.drain(grace + Duration::from_secs(1)).await {
@@ -633,6 +631,54 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
     }
     provider.foundation.store.close().await;
     Ok(())
+}
+
+/// Every socket that the provider listens on.
+struct Listeners {
+    public: BoundListener,
+    /// For clients with certificates, when they have one of their own.
+    mtls: Option<BoundListener>,
+    management: BoundListener,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let rules = Arc::new(config.peer_rules()?);
+        let limits = config.connections.limits();
+        let public = |listener: BoundListener| listener.with_limits(limits).with_peer_rules(rules.clone());
+        let mtls = match config.mtls.listen {
+            None => None,
+            Some(address) => {
+                let tls = config.tls.asking(ClientCertificates::Optional);
+                Some(public(BoundListener::bind(address, &tls).await?))
+            }
+        };
+        Ok(Self {
+            public: public(BoundListener::bind(config.listen, &config.main_tls()).await?),
+            mtls,
+            management: BoundListener::bind(config.management_listen, &TlsConfig::default()).await?,
+        })
+    }
+
+    /// By the names that the ready file gives them.
+    fn addresses(&self) -> serde_json::Value {
+        let named = [
+            ("listen", Some(&self.public)),
+            ("management", Some(&self.management)),
+            ("mtls", self.mtls.as_ref()),
+        ];
+        let present = named
+            .into_iter()
+            .filter_map(|(name, listener)| Some((name, listener?.address())));
+        present.map(|(name, address)| (name, address.to_string())).collect()
+    }
+
+    fn serve(self, router: &Router, management: Router, tasks: &Tasks, grace: Duration) {
+        for listener in std::iter::once(self.public).chain(self.mtls) {
+            tasks.spawn(listener.serve(router.clone(), tasks.clone(), grace));
+        }
+        tasks.spawn(self.management.serve(management, tasks.clone(), grace));
+    }
 }
 
 fn health(provider: &Arc<Provider>, metrics: telemetry::PrometheusHandle) -> Management {

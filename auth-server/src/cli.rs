@@ -303,7 +303,11 @@ fn tls(config: &Config) -> anyhow::Result<String> {
             for file in [cert, key] {
                 std::fs::read(file).with_context(|| file.display().to_string())?;
             }
-            Ok("certificate and key can be read".into())
+            let mtls = match config.mtls.authorities()? {
+                Some(authorities) => format!("; {} authorities for client certificates", authorities.len()),
+                None => String::new(),
+            };
+            Ok(format!("certificate and key can be read{mtls}"))
         }
         _ if config.issuer.starts_with("https:") => {
             Ok("off: something in front of this process must terminate https".into())

@@ -369,7 +369,10 @@ impl Gateway {
 pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<()> {
     let metrics = telemetry::start_metrics()?;
     let gateway = Arc::new(Gateway::build(&config, Ambient::default()).await?);
-    let public = BoundListener::bind(config.listen, &config.tls).await?;
+    let public = BoundListener::bind(config.listen, &config.tls)
+        .await?
+        .with_limits(config.connections.limits())
+        .with_peer_rules(Arc::new(config.peer_rules()));
     let management = BoundListener::bind(config.management_listen, &TlsConfig::default()).await?;
     let (public_address, management_address) = (public.address(), management.address());
     let (tasks, records) = (Tasks::default(), Tasks::default());

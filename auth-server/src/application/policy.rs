@@ -11,6 +11,8 @@ use crate::domain::{client::Client, throttle::ThrottlePolicy};
 pub struct Policy {
     /// The issuer identifier, without a trailing slash; compared byte for byte everywhere.
     pub issuer: String,
+    /// Base URL of the endpoints for clients with certificates (RFC 8705 §5), without a trailing slash, when they have one.
+    pub mtls_base_url: Option<String>,
     /// `aud` of tokens for the gateway.
     pub gateway_audience: String,
     pub lifetimes: Lifetimes,
@@ -99,6 +101,7 @@ pub(crate) mod tests {
         let minutes = |n: u64| Duration::from_secs(n * 60);
         Policy {
             issuer: "https://op.example".into(),
+            mtls_base_url: None,
             gateway_audience: "https://gateway.example".into(),
             lifetimes: Lifetimes {
                 code: minutes(1),

@@ -1,22 +1,24 @@
 //! Configuration: one file per section. Every key has a working default.
 
 mod login;
+mod mtls;
 mod outbound;
 mod storage;
 mod tokens;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::{
-    TlsConfig,
+    ClientCertificates, ConnectionsConfig, PeerRules, ProxyConfig, TlsConfig,
     config::{Problem, Settings},
     telemetry::LogConfig,
 };
 use url::Url;
 
 pub use login::LoginConfig;
+pub use mtls::MtlsConfig;
 pub use outbound::OutboundConfig;
 pub use storage::{DatabaseConfig, EtcdConfig, RedisConfig};
 pub use tokens::TokensConfig;
@@ -41,6 +43,9 @@ pub struct Config {
     pub redis: RedisConfig,
     pub etcd: EtcdConfig,
     pub tls: TlsConfig,
+    pub mtls: MtlsConfig,
+    pub proxy: ProxyConfig,
+    pub connections: ConnectionsConfig,
     pub keys: KeysConfig,
     pub outbound: OutboundConfig,
     pub tokens: TokensConfig,
@@ -71,6 +76,9 @@ impl Default for Config {
             redis: RedisConfig::default(),
             etcd: EtcdConfig::default(),
             tls: TlsConfig::default(),
+            mtls: MtlsConfig::default(),
+            proxy: ProxyConfig::default(),
+            connections: ConnectionsConfig::default(),
             keys: KeysConfig::default(),
             outbound: OutboundConfig::default(),
             tokens: TokensConfig::default(),
@@ -92,7 +100,12 @@ impl Default for KeysConfig {
 
 impl Settings for Config {
     const ENV_PREFIX: &'static str = "AUTH";
-    const LISTS: &'static [&'static str] = &["outbound.allow_hosts", "login.throttle_exempt"];
+    const LISTS: &'static [&'static str] = &[
+        "outbound.allow_hosts",
+        "login.throttle_exempt",
+        "mtls.trusted_proxies",
+        "proxy.trusted",
+    ];
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -106,6 +119,8 @@ impl Settings for Config {
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             problems.push(Problem::new("tls", "cert and key belong together"));
         }
+        self.mtls.problems(self.tls.is_on(), &mut problems);
+        self.connections.problems(&mut problems);
         if self.keys.retirement_s < self.tokens.max_access_token_ttl_s {
             problems.push(Problem::new(
                 "keys.retirement_s",
@@ -117,6 +132,27 @@ impl Settings for Config {
 }
 
 impl Config {
+    /// TLS of the main listener. It asks nobody for a certificate when there is a listener for that.
+    pub fn main_tls(&self) -> TlsConfig {
+        match self.mtls.listen {
+            Some(_) => self.tls.asking(ClientCertificates::Off),
+            None => self.tls.clone(),
+        }
+    }
+
+    /// What the public listeners believe about their peers.
+    ///
+    /// # Errors
+    /// When `mtls.ca` cannot be used.
+    pub fn peer_rules(&self) -> anyhow::Result<PeerRules> {
+        Ok(PeerRules {
+            proxy: self.proxy.clone(),
+            certificate_header: self.mtls.header(),
+            certificate_proxies: self.mtls.trusted_proxies.clone(),
+            authorities: self.mtls.authorities()?.map(Arc::new),
+        })
+    }
+
     fn issuer_problems(&self, problems: &mut Vec<Problem>) {
         let mut wrong = |reason: &str| problems.push(Problem::new("issuer", reason));
         let Ok(url) = Url::parse(&self.issuer) else {

@@ -27,7 +27,7 @@ pub use form::{Form, FormError};
 pub use grant::{Display, GrantType, Prompt, ResponseMode, ResponseType};
 pub use htu::{Htu, HtuError};
 pub use jose::{HmacAlg, JweAlg, JweEnc, SigningAlg};
-pub use metadata::{ProtectedResourceMetadata, ProviderMetadata};
+pub use metadata::{MtlsEndpointAliases, ProtectedResourceMetadata, ProviderMetadata};
 pub use pkce::{CodeChallenge, CodeVerifier, PkceError};
 pub use redirect::{RedirectUri, RedirectUriError};
 pub use revocation::{RevocationEvent, RevocationIndex, Revoked, TokenFacts};

@@ -19,11 +19,15 @@ use axum::BoxError;
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::server::graceful::GracefulConnection;
 use pin_project_lite::pin_project;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::config::Problem;
 
 /// What a listener allows its clients. The defaults suit services that face the internet; tests shorten them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,9 @@ pub struct Limits {
     /// Connections at once, to one listener. More wait, not yet accepted. Never more than half of the files that the process may
     /// have open, so that databases and upstream calls get theirs.
     pub connections: usize,
+    /// Of them, connections from one address, or from one /64 of IPv6; one more is closed at once. When files are short it is never
+    /// more than half of what is left, unless it is no less than `connections`: then addresses are not told apart.
+    pub connections_per_address: usize,
 }
 
 impl Default for Limits {
@@ -55,6 +62,56 @@ impl Default for Limits {
             body: Duration::from_secs(10),
             body_rate: 500,
             connections: 10_000,
+            connections_per_address: 5_000,
+        }
+    }
+}
+
+impl Limits {
+    /// What one address may have of `most` places.
+    pub(crate) fn per_address(&self, most: usize) -> usize {
+        match self.connections_per_address >= self.connections {
+            true => usize::MAX,
+            false => self.connections_per_address.min(most / 2).max(1),
+        }
+    }
+}
+
+/// Settings of [`Limits`] that operators may want to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionsConfig {
+    /// Connections at once to each listener. More wait. Never more than half of the files that the process may have open.
+    pub total: usize,
+    /// Connections at once from one address, or from one /64 of IPv6; more are closed. Proxies in `proxy.trusted` and
+    /// `mtls.trusted_proxies` are not counted. As much as `total` turns it off.
+    pub per_address: usize,
+}
+
+impl Default for ConnectionsConfig {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            total: limits.connections,
+            per_address: limits.connections_per_address,
+        }
+    }
+}
+
+impl ConnectionsConfig {
+    pub fn problems(&self, problems: &mut Vec<Problem>) {
+        for (key, value) in [("total", self.total), ("per_address", self.per_address)] {
+            if value == 0 {
+                problems.push(Problem::new(format!("connections.{key}"), "must be at least 1"));
+            }
+        }
+    }
+
+    pub fn limits(&self) -> Limits {
+        Limits {
+            connections: self.total,
+            connections_per_address: self.per_address,
+            ..Limits::default()
         }
     }
 }

@@ -1,12 +1,6 @@
 //! Listeners: TCP or TLS, HTTP/1.1 and HTTP/2, limits against slow and too many clients, graceful shutdown.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::Request;
@@ -16,9 +10,7 @@ use hyper::{
     server::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use openssl::ssl::{AlpnError, Ssl, SslAcceptor, SslFiletype, SslMethod, SslVersion, select_next_proto};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use openssl::ssl::{Ssl, SslAcceptor};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -28,21 +20,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-pub use crate::connection::Limits;
 use crate::{
     Tasks,
     connection::{BodyTimeout, Marked, Pulse, Tracked, Version, drive},
+    neighbours::{Neighbour, Neighbours},
+    peer::Peer,
+    tls,
 };
-
-/// TLS settings of a listener. Both or neither.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct TlsConfig {
-    /// PEM file with the certificate chain, leaf first. With `key` it makes the public listener speak TLS 1.2 and 1.3.
-    pub cert: Option<PathBuf>,
-    /// PEM file with the private key.
-    pub key: Option<PathBuf>,
-}
+pub use crate::{
+    connection::Limits,
+    peer::{PeerAddress, PeerRules},
+    tls::{ClientCertificates, TlsConfig},
+};
 
 /// Why a listener could not start.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +62,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// After an accept error, such as too many open files, wait before trying again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Address of the peer of a connection. A request extension.
-#[derive(Debug, Clone, Copy)]
-pub struct PeerAddress(pub SocketAddr);
+/// Connections closed because their address had enough.
+const REFUSED: &str = "connections_refused_total";
 
 /// A bound socket that is not serving yet.
 pub struct BoundListener {
@@ -83,6 +71,7 @@ pub struct BoundListener {
     tls: Option<SslAcceptor>,
     address: SocketAddr,
     limits: Limits,
+    rules: Arc<PeerRules>,
 }
 
 impl std::fmt::Debug for BoundListener {
@@ -101,18 +90,25 @@ impl BoundListener {
     pub async fn bind(address: SocketAddr, tls: &TlsConfig) -> Result<Self, ListenError> {
         let tls = match (&tls.cert, &tls.key) {
             (None, None) => None,
-            (Some(cert), Some(key)) => Some(acceptor(cert, key)?),
+            (Some(cert), Some(key)) => {
+                let acceptor = tls::acceptor(cert, key, tls.client_certificates);
+                Some(acceptor.map_err(|source| ListenError::Tls {
+                    cert: cert.clone(),
+                    key: key.clone(),
+                    source,
+                })?)
+            }
             _ => return Err(ListenError::HalfTls),
         };
         let bind = |source| ListenError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let limits = Limits::default();
         Ok(Self {
             listener,
             tls,
             address,
-            limits,
+            limits: Limits::default(),
+            rules: Arc::default(),
         })
     }
 
@@ -120,6 +116,13 @@ impl BoundListener {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Believes about its peers what `rules` say.
+    #[must_use]
+    pub fn with_peer_rules(mut self, rules: Arc<PeerRules>) -> Self {
+        self.rules = rules;
         self
     }
 
@@ -140,10 +143,16 @@ impl BoundListener {
             .min(file_limit() / 2)
             .clamp(1, MOST_PERMITS as usize);
         let places = Arc::new(Semaphore::new(most));
+        metrics::describe_counter!(
+            REFUSED,
+            "Connections closed because their address had as many open as it may"
+        );
         let host = Host {
             router,
             tls: self.tls.map(Arc::new),
             limits: self.limits,
+            rules: self.rules,
+            neighbours: Neighbours::new(self.limits.per_address(most)),
             tasks,
         };
         let mut accepting = true;
@@ -159,7 +168,11 @@ impl BoundListener {
             match accepted {
                 Ok((stream, peer)) => {
                     accepting = true;
-                    host.receive(stream, peer, place);
+                    match host.admit(peer) {
+                        Ok(neighbour) => host.receive(stream, peer, (place, neighbour)),
+                        // Closed at once: who waits holds a place as well.
+                        Err(Crowded) => metrics::counter!(REFUSED).increment(1),
+                    }
                 }
                 Err(error) => {
                     // Once, not twenty times a second while files are short.
@@ -211,20 +224,37 @@ struct Host {
     router: Router,
     tls: Option<Arc<SslAcceptor>>,
     limits: Limits,
+    rules: Arc<PeerRules>,
+    neighbours: Arc<Neighbours>,
     tasks: Tasks,
 }
 
+/// An address has all the connections that it may have.
+struct Crowded;
+
+/// What an open connection holds on to.
+type Held = (Option<OwnedSemaphorePermit>, Option<Neighbour>);
+
 impl Host {
-    fn receive(&self, stream: TcpStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
+    /// Proxies are not counted: they are many people.
+    fn admit(&self, peer: SocketAddr) -> Result<Option<Neighbour>, Crowded> {
+        match self.rules.is_proxy(peer.ip()) {
+            true => Ok(None),
+            false => self.neighbours.admit(peer.ip()).map(Some).ok_or(Crowded),
+        }
+    }
+
+    fn receive(&self, stream: TcpStream, address: SocketAddr, held: Held) {
         // Small writes (SSE chunks, redirects) must not wait for the peer's ACK.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let (router, tls, limits) = (self.router.clone(), self.tls.clone(), self.limits);
+        let peer = Peer::new(address, self.rules.clone());
         // A token of its own: the shared one would be a lock that all connections take at every wake.
         let stop = self.tasks.stop_token().child_token();
         self.tasks.spawn(async move {
-            let _place = place;
+            let _held = held;
             match tls {
                 None => http(stream, peer, router, &limits, stop).await,
                 Some(acceptor) => {
@@ -233,6 +263,7 @@ impl Host {
                         () = stop.cancelled() => None,
                     };
                     if let Some(stream) = shaken {
+                        let peer = peer.with_certificate(stream.ssl());
                         http(stream, peer, router, &limits, stop).await;
                     }
                 }
@@ -261,7 +292,7 @@ async fn handshake(
     }
 }
 
-async fn http<S>(stream: S, peer: SocketAddr, router: Router, limits: &Limits, stop: CancellationToken)
+async fn http<S>(stream: S, peer: Peer, router: Router, limits: &Limits, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -283,7 +314,7 @@ where
             true => Body::empty(),
             false => Body::new(BodyTimeout::new(body, &body_limits)),
         });
-        request.extensions_mut().insert(PeerAddress(peer));
+        peer.introduce(&mut request);
         let answering = router.clone().call(request);
         async move { Ok::<_, std::convert::Infallible>(answering.await?.map(|body| Tracked { body, in_flight })) }
     });
@@ -314,27 +345,4 @@ where
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
-}
-
-/// TLS 1.2 and 1.3 with forward-secret AEAD suites only (BCP 195, the list of FAPI 2.0 §5.2.2).
-fn acceptor(cert: &Path, key: &Path) -> Result<SslAcceptor, ListenError> {
-    let build = || {
-        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
-        builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-        builder.set_cipher_list(
-            "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384",
-        )?;
-        builder.set_certificate_chain_file(cert)?;
-        builder.set_private_key_file(key, SslFiletype::PEM)?;
-        builder.check_private_key()?;
-        builder.set_alpn_select_callback(|_, offered| {
-            select_next_proto(b"\x02h2\x08http/1.1", offered).ok_or(AlpnError::NOACK)
-        });
-        Ok(builder.build())
-    };
-    build().map_err(|source| ListenError::Tls {
-        cert: cert.to_owned(),
-        key: key.to_owned(),
-        source,
-    })
 }

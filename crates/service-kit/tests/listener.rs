@@ -56,6 +56,7 @@ const GENEROUS: Limits = Limits {
     body: LONG,
     body_rate: 1,
     connections: 100,
+    connections_per_address: 100,
 };
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -468,6 +469,7 @@ fn certificate(directory: &Path) -> TlsConfig {
     TlsConfig {
         cert: Some(write("cert.pem", builder.build().to_pem().unwrap())),
         key: Some(write("key.pem", key.private_key_to_pem_pkcs8().unwrap())),
+        ..TlsConfig::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod auth;
 mod limits;
+mod mtls;
 mod storage;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -9,7 +10,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::{
-    TlsConfig,
+    ConnectionsConfig, PeerRules, ProxyConfig, TlsConfig,
     config::{Problem, Settings},
     telemetry::LogConfig,
 };
@@ -17,6 +18,7 @@ use url::Url;
 
 pub use auth::AuthConfig;
 pub use limits::LimitsConfig;
+pub use mtls::MtlsConfig;
 pub use storage::{DatabaseConfig, EtcdConfig, KeysConfig, RedisConfig, UsageConfig};
 
 /// The gateway's configuration.
@@ -37,6 +39,9 @@ pub struct Config {
     pub redis: RedisConfig,
     pub etcd: EtcdConfig,
     pub tls: TlsConfig,
+    pub mtls: MtlsConfig,
+    pub proxy: ProxyConfig,
+    pub connections: ConnectionsConfig,
     pub keys: KeysConfig,
     pub limits: LimitsConfig,
     pub usage: UsageConfig,
@@ -64,6 +69,9 @@ impl Default for Config {
             redis: RedisConfig::default(),
             etcd: EtcdConfig::default(),
             tls: TlsConfig::default(),
+            mtls: MtlsConfig::default(),
+            proxy: ProxyConfig::default(),
+            connections: ConnectionsConfig::default(),
             keys: KeysConfig::default(),
             limits: LimitsConfig::default(),
             usage: UsageConfig::default(),
@@ -75,7 +83,7 @@ impl Default for Config {
 
 impl Settings for Config {
     const ENV_PREFIX: &'static str = "GATEWAY";
-    const LISTS: &'static [&'static str] = &["etcd.endpoints"];
+    const LISTS: &'static [&'static str] = &["etcd.endpoints", "mtls.trusted_proxies", "proxy.trusted"];
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -88,6 +96,8 @@ impl Settings for Config {
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             problems.push(Problem::new("tls", "cert and key belong together"));
         }
+        self.mtls.problems(&mut problems);
+        self.connections.problems(&mut problems);
         match &self.public_url {
             Some(url) if resource_url(url).is_none() => {
                 problems.push(Problem::new(
@@ -108,6 +118,16 @@ impl Settings for Config {
 }
 
 impl Config {
+    /// What the public listener believes about its peers. Certificates are compared with tokens, so nobody vouches for them here.
+    pub fn peer_rules(&self) -> PeerRules {
+        PeerRules {
+            proxy: self.proxy.clone(),
+            certificate_header: self.mtls.header(),
+            certificate_proxies: self.mtls.trusted_proxies.clone(),
+            authorities: None,
+        }
+    }
+
     /// What callers know the gateway by (RFC 9728 §1.2: the resource identifier).
     pub fn resource(&self) -> &str {
         self.public_url.as_deref().unwrap_or(&self.auth.audience)

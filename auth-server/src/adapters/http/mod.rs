@@ -11,6 +11,8 @@ mod wire;
 pub(crate) use router::router;
 pub(crate) use services::{App, Services};
 
+use crate::application::policy::Policy;
+
 /// The pages' words.
 ///
 /// # Errors
@@ -19,10 +21,10 @@ pub(crate) fn catalogue() -> anyhow::Result<pages::texts::Catalogue> {
     Ok(pages::texts::Catalogue::builtin()?)
 }
 
-/// The metadata document of an issuer.
+/// The metadata document.
 ///
 /// # Errors
 /// When it cannot be serialised.
-pub(crate) fn metadata(issuer: &str) -> anyhow::Result<bytes::Bytes> {
-    Ok(serde_json::to_vec(&oauth::metadata_document(issuer))?.into())
+pub(crate) fn metadata(policy: &Policy) -> anyhow::Result<bytes::Bytes> {
+    Ok(serde_json::to_vec(&oauth::metadata_document(policy))?.into())
 }

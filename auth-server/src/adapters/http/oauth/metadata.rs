@@ -4,12 +4,13 @@ use std::{future::ready, sync::Arc};
 
 use axum::{body::Bytes, extract::State, response::Response};
 use oauth_wire::{
-    ClientAuthMethod, Display, GrantType, Prompt, ProviderMetadata, ResponseMode, ResponseType, SigningAlg,
+    ClientAuthMethod, Display, GrantType, MtlsEndpointAliases, Prompt, ProviderMetadata, ResponseMode, ResponseType,
+    SigningAlg,
 };
 
 use crate::{
     adapters::http::{App, wire::cached_json},
-    application::issue::ACR_PASSWORD,
+    application::{issue::ACR_PASSWORD, policy::Policy},
     domain::user::claim_names,
 };
 
@@ -36,7 +37,8 @@ impl AsRef<[u8]> for OwnedDocument {
 }
 
 /// The document for an issuer. What it lists is what the provider does, no more and no less.
-pub(crate) fn document(issuer: &str) -> ProviderMetadata {
+pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
+    let issuer = policy.issuer.as_str();
     let url = |path: &str| format!("{issuer}{path}");
     let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let secret_methods = || {
@@ -102,6 +104,18 @@ pub(crate) fn document(issuer: &str) -> ProviderMetadata {
         claims_parameter_supported: false,
         request_parameter_supported: false,
         request_uri_parameter_supported: false,
+        mtls_endpoint_aliases: policy.mtls_base_url.as_deref().map(mtls_aliases),
         service_documentation: None,
+    }
+}
+
+/// The endpoints that clients call themselves, under the base URL at which certificates are asked for.
+fn mtls_aliases(base_url: &str) -> MtlsEndpointAliases {
+    let url = |path: &str| format!("{base_url}{path}");
+    MtlsEndpointAliases {
+        token_endpoint: url("/oauth2/token"),
+        userinfo_endpoint: url("/userinfo"),
+        introspection_endpoint: url("/oauth2/introspect"),
+        revocation_endpoint: url("/oauth2/revoke"),
     }
 }
