@@ -1,9 +1,10 @@
 //! The keys of a client (RFC 7591 §2: `jwks`, or what `jwks_uri` answers), and what the client signs with them.
 
-use oauth_wire::SigningAlg;
+use oauth_wire::{JweAlg, JweEnc, SigningAlg};
 use serde_json::{Map, Value};
 
 use crate::{
+    jwe::{self, EncryptError},
     jwks::JwksError,
     jwt::{ForeignJwt, ForeignParts, VerifyError},
     public_key::{KeyFault, PublicKey},
@@ -22,14 +23,14 @@ pub struct ClientKeys {
 
 #[derive(Debug, Clone)]
 pub(crate) struct ClientKey {
-    pub(crate) kid: Option<String>,
+    kid: Option<String>,
     /// `use` (RFC 7517 §4.2).
     usage: Option<String>,
     /// `key_ops` (RFC 7517 §4.3).
     operations: Option<Vec<String>>,
     /// `alg` (RFC 7517 §4.4).
-    pub(crate) pinned: Option<String>,
-    pub(crate) key: PublicKey,
+    pinned: Option<String>,
+    key: PublicKey,
 }
 
 impl ClientKeys {
@@ -114,6 +115,37 @@ impl ClientKeys {
             None => Err(VerifyError::UnknownKey),
         }
     }
+
+    /// Whether a key of this set can be encrypted to by this algorithm.
+    pub fn can_encrypt(&self, alg: JweAlg) -> bool {
+        self.encryption_key(alg).is_some()
+    }
+
+    /// Encrypts to the client (RFC 7516 §7.1): an ID token, a userinfo answer, an introspection answer, as the client registered.
+    /// `cty` is `JWT` for what was signed before (RFC 7519 §5.2) and `None` otherwise.
+    ///
+    /// Of the keys that fit the algorithm, and that neither `use` nor `alg` nor `key_ops` keeps from it, one with `use` `enc` comes
+    /// first (OpenID Connect Core §10.2). Its `kid` goes into the header.
+    ///
+    /// # Errors
+    /// [`EncryptError::NoKey`] when the client has no such key: a caller that fetched the keys may fetch them again.
+    pub fn encrypt(&self, payload: &[u8], cty: Option<&str>, alg: JweAlg, enc: JweEnc) -> Result<String, EncryptError> {
+        let key = self.encryption_key(alg).ok_or(EncryptError::NoKey(alg.as_str()))?;
+        let mut header = Map::new();
+        header.insert("alg".into(), alg.as_str().into());
+        header.insert("enc".into(), enc.as_str().into());
+        for (name, text) in [("cty", cty), ("kid", key.kid.as_deref())] {
+            if let Some(text) = text {
+                header.insert(name.into(), text.into());
+            }
+        }
+        Ok(jwe::encrypt(payload, header, &key.key, alg, enc)?)
+    }
+
+    fn encryption_key(&self, alg: JweAlg) -> Option<&ClientKey> {
+        let fitting = || self.keys.iter().filter(|key| key.encrypts_by(alg));
+        fitting().find(|key| key.usage.is_some()).or_else(|| fitting().next())
+    }
 }
 
 impl ClientKey {
@@ -137,8 +169,18 @@ impl ClientKey {
         self.key.algs().contains(&alg) && self.is_for("sig", &["verify"], alg.as_str())
     }
 
+    fn encrypts_by(&self, alg: JweAlg) -> bool {
+        // RFC 7517 §4.3: what a sender's part of the algorithms is called.
+        let operations: &[&str] = match alg {
+            JweAlg::RsaOaep | JweAlg::RsaOaep256 => &["wrapKey", "encrypt"],
+            JweAlg::EcdhEs | JweAlg::EcdhEsA128Kw | JweAlg::EcdhEsA256Kw => &["deriveKey", "deriveBits"],
+        };
+        let kty = self.key.member("kty").unwrap_or_default();
+        alg.fits(kty, self.key.member("crv")) && self.is_for("enc", operations, alg.as_str())
+    }
+
     /// Whether nothing in the JWK stands against this use: what it does not say is open.
-    pub(crate) fn is_for(&self, usage: &str, operations: &[&str], alg: &str) -> bool {
+    fn is_for(&self, usage: &str, operations: &[&str], alg: &str) -> bool {
         let named = |own: &Vec<String>| own.iter().any(|one| operations.contains(&one.as_str()));
         self.usage.as_ref().is_none_or(|own| own == usage)
             && self.operations.as_ref().is_none_or(named)

@@ -52,9 +52,9 @@ pub enum KeyFault {
 pub(crate) struct PublicKey {
     /// The members that make the key (RFC 7638 §3.2), and no others.
     members: Map<String, Value>,
+    /// What it may verify: nothing, for a curve that signs nothing (X25519).
     algs: &'static [SigningAlg],
-    /// `None` for a curve that signs nothing (X25519).
-    verifier: Option<PKey<Public>>,
+    pkey: PKey<Public>,
 }
 
 impl PublicKey {
@@ -71,16 +71,13 @@ impl PublicKey {
             "EC" | "OKP" => Some(text(jwk, "crv")?),
             _ => None,
         };
-        let (verifier, names): (_, &[&str]) = match (kty, crv) {
-            ("RSA", _) => (Some(rsa(jwk)?), &["e", "kty", "n"]),
-            ("EC", Some("P-256")) => (Some(ec(jwk, Nid::X9_62_PRIME256V1, 32)?), &["crv", "kty", "x", "y"]),
-            ("EC", Some("P-384")) => (Some(ec(jwk, Nid::SECP384R1, 48)?), &["crv", "kty", "x", "y"]),
-            ("EC", Some("P-521")) => (Some(ec(jwk, Nid::SECP521R1, 66)?), &["crv", "kty", "x", "y"]),
-            ("OKP", Some("Ed25519")) => (Some(ed25519(jwk)?), &["crv", "kty", "x"]),
-            ("OKP", Some("X25519")) => {
-                octets::<32>(jwk, "x")?;
-                (None, &["crv", "kty", "x"])
-            }
+        let (pkey, names): (_, &[&str]) = match (kty, crv) {
+            ("RSA", _) => (rsa(jwk)?, &["e", "kty", "n"]),
+            ("EC", Some("P-256")) => (ec(jwk, Nid::X9_62_PRIME256V1, 32)?, &["crv", "kty", "x", "y"]),
+            ("EC", Some("P-384")) => (ec(jwk, Nid::SECP384R1, 48)?, &["crv", "kty", "x", "y"]),
+            ("EC", Some("P-521")) => (ec(jwk, Nid::SECP521R1, 66)?, &["crv", "kty", "x", "y"]),
+            ("OKP", Some("Ed25519")) => (edwards(jwk, Id::ED25519)?, &["crv", "kty", "x"]),
+            ("OKP", Some("X25519")) => (edwards(jwk, Id::X25519)?, &["crv", "kty", "x"]),
             _ => return Err(KeyFault::UnknownType),
         };
         let members = names
@@ -90,13 +87,21 @@ impl PublicKey {
         Ok(Self {
             members,
             algs: SigningAlg::allowed_for(kty, crv),
-            verifier,
+            pkey,
         })
     }
 
     /// The algorithms that this key may verify.
     pub(crate) fn algs(&self) -> &'static [SigningAlg] {
         self.algs
+    }
+
+    pub(crate) fn member(&self, name: &str) -> Option<&str> {
+        self.members.get(name).and_then(Value::as_str)
+    }
+
+    pub(crate) fn pkey(&self) -> &PKey<Public> {
+        &self.pkey
     }
 
     /// RFC 7638 thumbprint. The encodings were checked, so one key has one thumbprint.
@@ -106,10 +111,7 @@ impl PublicKey {
 
     /// Tells whether a signature holds. An algorithm that does not fit the key verifies nothing.
     pub(crate) fn verifies(&self, alg: SigningAlg, signed: &[u8], signature: &[u8]) -> bool {
-        let Some(key) = self.verifier.as_ref().filter(|_| self.algs.contains(&alg)) else {
-            return false;
-        };
-        verify(key, alg, signed, signature).unwrap_or(false)
+        self.algs.contains(&alg) && verify(&self.pkey, alg, signed, signature).unwrap_or(false)
     }
 }
 
@@ -128,10 +130,6 @@ fn decoded(jwk: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, KeyF
     URL_SAFE_NO_PAD
         .decode(text(jwk, name)?)
         .map_err(|_| KeyFault::Member(name))
-}
-
-fn octets<const N: usize>(jwk: &Map<String, Value>, name: &'static str) -> Result<[u8; N], KeyFault> {
-    decoded(jwk, name)?.try_into().map_err(|_| KeyFault::Member(name))
 }
 
 /// RFC 7518 §2, Base64urlUInt: the fewest octets that hold the number.
@@ -174,9 +172,9 @@ fn ec(jwk: &Map<String, Value>, curve: Nid, size: usize) -> Result<PKey<Public>,
     built().map_err(|_| KeyFault::NotOnCurve)
 }
 
-fn ed25519(jwk: &Map<String, Value>) -> Result<PKey<Public>, KeyFault> {
-    let x = octets::<32>(jwk, "x")?;
-    PKey::public_key_from_raw_bytes(&x, Id::ED25519).map_err(|_| KeyFault::NotOnCurve)
+fn edwards(jwk: &Map<String, Value>, curve: Id) -> Result<PKey<Public>, KeyFault> {
+    // OpenSSL takes 32 octets and no others. Both curves let every such string be read; one that is no point verifies nothing.
+    PKey::public_key_from_raw_bytes(&decoded(jwk, "x")?, curve).map_err(|_| KeyFault::Member("x"))
 }
 
 fn verify(key: &PKey<Public>, alg: SigningAlg, signed: &[u8], signature: &[u8]) -> Result<bool, ErrorStack> {

@@ -96,3 +96,9 @@ pub(crate) fn with(object: &Value, more: Value) -> Value {
     }
     Value::Object(object)
 }
+
+/// A token's header.
+pub(crate) fn header(token: &str) -> Value {
+    let (header, _) = token.split_once('.').unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap()
+}
