@@ -37,6 +37,7 @@ use crate::{
         authenticate_client::{AuthenticateClient, ClientDirectory, ClientSecrets},
         authorize::Authorize,
         client_credentials::ClientCredentials,
+        client_documents::ClientDocuments,
         end_grant::EndGrant,
         exchange_code::ExchangeCode,
         introspect::Introspect,
@@ -103,6 +104,8 @@ pub struct Foundation {
     pub key_factory: KeyFactory,
     /// The one HTTP client: whoever asks another host asks through it.
     pub outbound: Arc<dyn Outbound>,
+    /// What clients publish, fetched through it.
+    pub documents: Arc<ClientDocuments>,
     pub ambient: Ambient,
     master: MasterKey,
 }
@@ -168,6 +171,7 @@ impl Foundation {
             secrets,
             revocations,
             key_factory,
+            documents: Arc::new(ClientDocuments::new(outbound.clone(), ambient.clock.clone())),
             outbound,
             ambient,
             master,

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod authenticate_client;
 pub mod authorize;
 pub mod client_credentials;
+pub mod client_documents;
 pub mod end_grant;
 pub mod exchange_code;
 pub mod introspect;

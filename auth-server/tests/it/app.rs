@@ -9,6 +9,7 @@
 )]
 
 mod browser;
+mod hosts;
 mod reply;
 mod world;
 
@@ -30,7 +31,10 @@ use auth_server::{
         signing_key::SigningKey,
         user::User,
     },
-    ports::store::{SigningKeys as _, Transactions as _},
+    ports::{
+        outbound::Outbound,
+        store::{SigningKeys as _, Transactions as _},
+    },
 };
 use axum::body::Body;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -45,6 +49,7 @@ use tokio::sync::OnceCell;
 use tower::ServiceExt as _;
 
 pub(crate) use browser::{Browser, Page};
+pub(crate) use hosts::{Hosts, reply};
 pub(crate) use reply::{Reply, Tokens};
 pub(crate) use world::*;
 
@@ -68,6 +73,9 @@ pub(crate) struct TestApp {
     revision: AtomicI64,
     base: String,
     pub(crate) issuer: String,
+    /// Who answers when the provider asks somebody.
+    pub(crate) hosts: Arc<Hosts>,
+    outbound: Option<Arc<dyn Outbound>>,
     config: Config,
 }
 
@@ -75,6 +83,9 @@ pub(crate) struct TestApp {
 pub(crate) struct Builder {
     config: Config,
     documents: Vec<String>,
+    /// What can be put there before the provider starts.
+    pub(crate) hosts: Arc<Hosts>,
+    outbound: Option<Arc<dyn Outbound>>,
 }
 
 impl Builder {
@@ -90,6 +101,12 @@ impl Builder {
 
     pub(crate) fn database(self, url: &str) -> Self {
         self.config(|config| url.clone_into(&mut config.database.url))
+    }
+
+    /// The guarded client over real sockets, in place of the hosts of the test.
+    pub(crate) fn real_outbound(mut self) -> Self {
+        self.outbound = None;
+        self
     }
 
     /// Applies one more document.
@@ -112,7 +129,11 @@ impl Builder {
         }
         tx.commit().await.unwrap();
         let master = MasterKey::load(&self.config.keys.dir).unwrap();
-        let foundation = Foundation::on(&self.config, ambient(&clock), Arc::new(store), master).unwrap();
+        let ambient = Ambient {
+            outbound: self.outbound.clone(),
+            ..ambient(&clock)
+        };
+        let foundation = Foundation::on(&self.config, ambient, Arc::new(store), master).unwrap();
         for document in &self.documents {
             foundation.apply().apply(document).await.unwrap();
         }
@@ -128,6 +149,8 @@ impl Builder {
             revision: AtomicI64::new(0),
             base,
             issuer: self.config.issuer.clone(),
+            hosts: self.hosts,
+            outbound: self.outbound,
             config: self.config,
         }
     }
@@ -165,9 +188,12 @@ fn config() -> Config {
 
 impl TestApp {
     pub(crate) fn builder() -> Builder {
+        let hosts = Arc::new(Hosts::default());
         Builder {
             config: config(),
             documents: vec![WORLD.to_owned()],
+            outbound: Some(hosts.clone()),
+            hosts,
         }
     }
 
@@ -268,7 +294,7 @@ impl TestApp {
         let ambient = Ambient {
             clock: self.clock.clone(),
             entropy: Arc::new(SeededEntropy::new(8)),
-            outbound: None,
+            outbound: self.outbound.clone(),
         };
         let master = MasterKey::load(&self.config.keys.dir).unwrap();
         let foundation = Foundation::on(&self.config, ambient, self.foundation().store.clone(), master).unwrap();
@@ -280,6 +306,8 @@ impl TestApp {
             revision: AtomicI64::new(0),
             base,
             issuer,
+            hosts: self.hosts.clone(),
+            outbound: self.outbound.clone(),
             config: self.config.clone(),
         }
     }

@@ -3,9 +3,11 @@
 mod app;
 mod apply;
 mod architecture;
+mod documents;
 mod faults;
 mod nodes;
 mod oauth;
 mod operate;
+mod outbound;
 mod pages;
 mod storage;
