@@ -1,4 +1,6 @@
-//! Test doubles that both services share: a clock that stands still, entropy from a seed.
+//! Test doubles that both services share: a clock that stands still, entropy from a seed, keys of clients.
+
+mod jose;
 
 use std::sync::{
     Mutex, PoisonError,
@@ -8,6 +10,8 @@ use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use service_kit::{Clock, Entropy, Timestamp};
+
+pub use jose::{TestKey, header, with};
 
 /// A clock that moves only when told to.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::testing::TestKey;
+use test_kit::TestKey;
 
 fn keys(list: &[Value]) -> ClientKeys {
     ClientKeys::from_slice(json!({ "keys": list }).to_string().as_bytes()).unwrap()

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::testing::{TestKey, with};
+use test_kit::{TestKey, with};
 
 const NOW: i64 = 1_800_000_000;
 const TOKEN: &str = "access-token";

@@ -10,7 +10,8 @@ use josekit::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ClientKeys, testing::with};
+use crate::ClientKeys;
+use test_kit::with;
 
 /// A client's private key, and a reader that nobody here wrote.
 struct Reader(Jwk);
@@ -192,7 +193,7 @@ fn the_key_is_the_one_that_is_meant_for_it() {
         let set = keys(&list);
         assert_eq!(set.can_encrypt(alg), kid.is_some(), "{list:?}");
         match set.encrypt(b"x", None, alg, JweEnc::A128Gcm) {
-            Ok(token) => assert_eq!(crate::testing::header(&token)["kid"].as_str(), kid),
+            Ok(token) => assert_eq!(test_kit::header(&token)["kid"].as_str(), kid),
             Err(error) => {
                 assert!(matches!(error, EncryptError::NoKey(name) if name == alg.as_str()));
                 assert_eq!(kid, None, "{list:?}");

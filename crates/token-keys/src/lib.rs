@@ -14,8 +14,6 @@ mod master;
 mod pair;
 mod public_key;
 mod strict_json;
-#[cfg(test)]
-mod testing;
 
 pub use client_keys::ClientKeys;
 pub use dpop::{DpopProof, ExpectedProof, ProofError, verify_dpop_proof};

@@ -1,5 +1,11 @@
 //! Keys of clients, for tests: they sign whatever header they are told to.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "helpers of tests fail as tests do"
+)]
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use josekit::{
     jwk::{
@@ -11,14 +17,16 @@ use josekit::{
 use oauth_wire::SigningAlg;
 use serde_json::{Map, Value, json};
 
-pub(crate) struct TestKey {
+/// A private key whose owner is somebody else.
+pub struct TestKey {
     alg: SigningAlg,
     jwk: Jwk,
     signer: Box<dyn JwsSigner>,
 }
 
 impl TestKey {
-    pub(crate) fn new(alg: SigningAlg) -> Self {
+    /// A fresh key.
+    pub fn new(alg: SigningAlg) -> Self {
         let jwk = match alg {
             SigningAlg::Es256 => Jwk::generate_ec_key(EcCurve::P256).unwrap(),
             SigningAlg::Es384 => Jwk::generate_ec_key(EcCurve::P384).unwrap(),
@@ -30,7 +38,8 @@ impl TestKey {
     }
 
     /// The same key for another algorithm.
-    pub(crate) fn by(&self, alg: SigningAlg) -> Self {
+    #[must_use]
+    pub fn by(&self, alg: SigningAlg) -> Self {
         Self::of(alg, self.jwk.clone())
     }
 
@@ -50,15 +59,15 @@ impl TestKey {
         Self { alg, jwk, signer }
     }
 
-    pub(crate) fn alg(&self) -> SigningAlg {
+    pub fn alg(&self) -> SigningAlg {
         self.alg
     }
 
-    pub(crate) fn private(&self) -> Map<String, Value> {
+    pub fn private(&self) -> Map<String, Value> {
         self.jwk.as_ref().clone()
     }
 
-    pub(crate) fn public(&self) -> Value {
+    pub fn public(&self) -> Value {
         let mut jwk = self.private();
         for private in ["d", "p", "q", "dp", "dq", "qi"] {
             jwk.remove(private);
@@ -67,18 +76,18 @@ impl TestKey {
     }
 
     /// The public key with more members.
-    pub(crate) fn public_with(&self, more: Value) -> Value {
+    pub fn public_with(&self, more: Value) -> Value {
         with(&self.public(), more)
     }
 
     /// Signs with the header's own `alg`, and `more` in it.
-    pub(crate) fn sign(&self, more: Value, claims: &Value) -> String {
+    pub fn sign(&self, more: Value, claims: &Value) -> String {
         let header = with(&json!({"alg": self.alg.as_str()}), more);
         self.sign_text(&header.to_string(), &claims.to_string())
     }
 
     /// Signs any text.
-    pub(crate) fn sign_text(&self, header: &str, payload: &str) -> String {
+    pub fn sign_text(&self, header: &str, payload: &str) -> String {
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
         let signature = self.signer.sign(signed.as_bytes()).unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
@@ -86,7 +95,7 @@ impl TestKey {
 }
 
 /// Overlays members; null takes a member away.
-pub(crate) fn with(object: &Value, more: Value) -> Value {
+pub fn with(object: &Value, more: Value) -> Value {
     let mut object = object.as_object().unwrap().clone();
     for (name, value) in more.as_object().unwrap() {
         match value {
@@ -98,7 +107,15 @@ pub(crate) fn with(object: &Value, more: Value) -> Value {
 }
 
 /// A token's header.
-pub(crate) fn header(token: &str) -> Value {
+pub fn header(token: &str) -> Value {
     let (header, _) = token.split_once('.').unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap()
+}
+
+impl std::fmt::Debug for TestKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TestKey")
+            .field("alg", &self.alg)
+            .finish_non_exhaustive()
+    }
 }
