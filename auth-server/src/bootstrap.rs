@@ -45,6 +45,7 @@ use crate::{
         keep_house::KeepHouse,
         keyring::{KeyFactory, Keyring},
         live_tokens::LiveTokens,
+        opaque_tokens::OpaqueTokens,
         operate::Operate,
         password_grant::PasswordGrant,
         policy::Policy,
@@ -154,6 +155,7 @@ impl Foundation {
             &policy.lifetimes,
         ));
         let key_factory = KeyFactory {
+            algs: policy.signing_algs.clone(),
             keys: store.clone(),
             transactions: store.clone(),
             clock: ambient.clock.clone(),
@@ -300,6 +302,7 @@ fn policy(config: &Config) -> Policy {
         issuer: config.issuer.clone(),
         mtls_base_url: config.mtls.base_url.clone(),
         gateway_audience: config.tokens.gateway_audience.clone(),
+        signing_algs: config.keys.signing_algs(),
         lifetimes: config.tokens.lifetimes(config.keys.retirement_s),
         login: config.login.policy(),
     }
@@ -467,9 +470,11 @@ fn services(
     } = foundation;
     let Ambient { clock, entropy, .. } = ambient;
     let refresh = RefreshSecrets::new(master.derive("refresh-token")?);
+    let opaque = OpaqueTokens::new(master.sealing("opaque-access-token")?, &policy.issuer);
     let issuer = TokenIssuer {
         policy: policy.clone(),
         keyring: keyring.clone(),
+        opaque: opaque.clone(),
         users: store.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
@@ -477,6 +482,7 @@ fn services(
     let tokens = LiveTokens::new(
         policy.clone(),
         keyring.clone(),
+        opaque,
         clients.clone(),
         revocations.clone(),
         clock.clone(),

@@ -11,12 +11,14 @@ use token_keys::left_half_hash;
 use crate::{
     application::{
         keyring::Keyring,
+        opaque_tokens::OpaqueTokens,
         policy::{ADMIN, OPENID, Policy},
         token_call::TokenCall,
         token_error::TokenError,
     },
     domain::{
         client::Client,
+        client_protocol::AccessTokenFormat,
         grant::Grant,
         ids::{OrgId, RoleName, SessionId},
         user::User,
@@ -36,6 +38,7 @@ pub const AMR_PASSWORD: &str = "pwd";
 pub struct TokenIssuer {
     pub policy: Arc<Policy>,
     pub keyring: Arc<Keyring>,
+    pub opaque: OpaqueTokens,
     pub users: Arc<dyn Users>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -218,7 +221,8 @@ impl TokenIssuer {
             scope,
             iat: now.as_seconds(),
             exp: (now + lifetime).as_seconds(),
-            // The grant's id comes first, so that a whole grant can be revoked by prefix.
+            // 128 random bits (RFC 9068 §2.2.4: unique), so no two tokens share one without any being remembered. The grant's id comes
+            // first, so that a whole grant can be revoked by prefix.
             jti: grant.map_or_else(|| unique.clone(), |grant| format!("{}.{unique}", grant.grant_id)),
             auth_time: grant.map(|grant| grant.auth_time.as_seconds()),
             acr: grant.map(acr),
@@ -234,9 +238,12 @@ impl TokenIssuer {
             act: grant.and_then(|grant| grant.details.actor.as_ref()),
         };
         let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
-        let token = self
-            .keyring
-            .sign(client.access_token_signing_alg, ACCESS_TOKEN_TYP, &bytes)?;
+        let token = match client.protocol.access_token_format {
+            AccessTokenFormat::Jwt => self
+                .keyring
+                .sign(client.access_token_signing_alg, ACCESS_TOKEN_TYP, &bytes)?,
+            AccessTokenFormat::Opaque => self.opaque.seal(&bytes)?,
+        };
         Ok((token, lifetime))
     }
 

@@ -152,6 +152,8 @@ fn place(kid: &KeyId) -> String {
 /// Makes, lists and rotates keys.
 #[derive(Clone)]
 pub struct KeyFactory {
+    /// What is signed with.
+    pub algs: Vec<SigningAlg>,
     pub keys: Arc<dyn SigningKeys>,
     pub transactions: Arc<dyn Transactions>,
     pub clock: Arc<dyn Clock>,
@@ -171,9 +173,8 @@ impl KeyFactory {
     /// [`KeyringError`].
     pub async fn ensure(&self) -> Result<(), KeyringError> {
         let stored = self.keys.list_keys().await?;
-        let wanted = SigningAlg::ISSUED
-            .into_iter()
-            .flat_map(|alg| [(alg, KeyStage::Current), (alg, KeyStage::Next)]);
+        let stages = |alg: &SigningAlg| [(*alg, KeyStage::Current), (*alg, KeyStage::Next)];
+        let wanted = self.algs.iter().flat_map(stages);
         let missing = wanted.filter(|(alg, stage)| !stored.iter().any(|key| key.alg == *alg && key.stage == *stage));
         for key in self.make_all(missing).await? {
             let mut tx = self.transactions.begin().await?;
@@ -206,9 +207,10 @@ impl KeyFactory {
     pub async fn rotate(&self, retirement: std::time::Duration) -> Result<(), KeyringError> {
         self.ensure().await?;
         let fresh = self
-            .make_all(SigningAlg::ISSUED.into_iter().map(|alg| (alg, KeyStage::Next)))
+            .make_all(self.algs.iter().map(|alg| (*alg, KeyStage::Next)))
             .await?;
-        let stored = self.keys.list_keys().await?;
+        let mut stored = self.keys.list_keys().await?;
+        stored.retain(|key| self.algs.contains(&key.alg));
         let retire_at = self.clock.now() + retirement;
         let mut tx = self.transactions.begin().await?;
         for key in stored.iter().filter(|key| key.stage == KeyStage::Current) {

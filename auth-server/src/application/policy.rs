@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oauth_wire::Scope;
+use oauth_wire::{Scope, SigningAlg};
 
 use crate::domain::{client::Client, throttle::ThrottlePolicy};
 
@@ -15,6 +15,8 @@ pub struct Policy {
     pub mtls_base_url: Option<String>,
     /// `aud` of tokens for the gateway.
     pub gateway_audience: String,
+    /// What is signed with, the preferred one first. RS256 is among them, as OpenID Connect Core §15.1 asks.
+    pub signing_algs: Vec<SigningAlg>,
     pub lifetimes: Lifetimes,
     pub login: LoginPolicy,
 }
@@ -48,7 +50,7 @@ pub struct LoginPolicy {
 pub const OPENID: &str = "openid";
 pub const OFFLINE_ACCESS: &str = "offline_access";
 pub const ADMIN: &str = "admin";
-const AI_PREFIX: &str = "ai:";
+pub(super) const AI_PREFIX: &str = "ai:";
 
 impl Policy {
     pub fn access_token_ttl(&self, client: &Client) -> Duration {
@@ -56,6 +58,11 @@ impl Policy {
             .access_token_ttl
             .unwrap_or(self.lifetimes.access_token)
             .min(self.lifetimes.max_access_token)
+    }
+
+    /// What is signed with where no client has a say in it.
+    pub fn preferred_alg(&self) -> SigningAlg {
+        self.signing_algs.first().copied().unwrap_or(SigningAlg::Rs256)
     }
 
     pub fn refresh_idle(&self, client: &Client) -> Duration {
@@ -103,6 +110,7 @@ pub(crate) mod tests {
             issuer: "https://op.example".into(),
             mtls_base_url: None,
             gateway_audience: "https://gateway.example".into(),
+            signing_algs: SigningAlg::ISSUED.into(),
             lifetimes: Lifetimes {
                 code: minutes(1),
                 access_token: minutes(10),

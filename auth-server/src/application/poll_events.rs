@@ -12,7 +12,6 @@ use token_keys::KeyError;
 
 use crate::{
     application::{keyring::Keyring, policy::Policy, revocations::RevocationLog},
-    domain::client::SigningAlg,
     ports::store::RecordedRevocation,
 };
 
@@ -154,7 +153,10 @@ impl PollEvents {
         claims.insert("aud".into(), self.policy.gateway_audience.as_str().into());
         claims.insert("iat".into(), revocation.recorded_at.as_seconds().into());
         claims.insert("jti".into(), revocation.id.as_str().into());
-        self.keyring
-            .sign(SigningAlg::Es256, SET_TYP, Value::Object(claims).to_string().as_bytes())
+        self.keyring.sign(
+            self.policy.preferred_alg(),
+            SET_TYP,
+            Value::Object(claims).to_string().as_bytes(),
+        )
     }
 }

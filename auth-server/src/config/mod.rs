@@ -1,12 +1,13 @@
 //! Configuration: one file per section. Every key has a working default.
 
+mod keys;
 mod login;
 mod mtls;
 mod outbound;
 mod storage;
 mod tokens;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use service_kit::{
 };
 use url::Url;
 
+pub use keys::KeysConfig;
 pub use login::LoginConfig;
 pub use mtls::MtlsConfig;
 pub use outbound::OutboundConfig;
@@ -54,16 +56,6 @@ pub struct Config {
     pub log: LogConfig,
 }
 
-/// Where the master key is, and how signing keys retire.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct KeysConfig {
-    /// Directory of `master.key`, which is created on the first start. All nodes and both services share it.
-    pub dir: PathBuf,
-    /// Seconds that a signing key stays published after its last signature.
-    pub retirement_s: u64,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -89,18 +81,10 @@ impl Default for Config {
     }
 }
 
-impl Default for KeysConfig {
-    fn default() -> Self {
-        Self {
-            dir: "keys".into(),
-            retirement_s: 86_400,
-        }
-    }
-}
-
 impl Settings for Config {
     const ENV_PREFIX: &'static str = "AUTH";
     const LISTS: &'static [&'static str] = &[
+        "keys.algorithms",
         "outbound.allow_hosts",
         "login.throttle_exempt",
         "mtls.trusted_proxies",
@@ -113,6 +97,7 @@ impl Settings for Config {
         self.database.problems(&mut problems);
         self.redis.problems(&mut problems);
         self.etcd.problems(&mut problems);
+        self.keys.problems(self.tokens.max_access_token_ttl_s, &mut problems);
         self.tokens.problems(&mut problems);
         self.login.problems(&mut problems);
         self.outbound.problems(&mut problems);
@@ -121,12 +106,6 @@ impl Settings for Config {
         }
         self.mtls.problems(self.tls.is_on(), &mut problems);
         self.connections.problems(&mut problems);
-        if self.keys.retirement_s < self.tokens.max_access_token_ttl_s {
-            problems.push(Problem::new(
-                "keys.retirement_s",
-                "must not be shorter than tokens.max_access_token_ttl_s",
-            ));
-        }
         problems
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use oauth_wire::SigningAlg;
+use oauth_wire::{JweAlg, JweEnc, SigningAlg};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -52,9 +52,9 @@ pub struct ClientProtocol {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization_signed_response_alg: Option<SigningAlg>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub authorization_encrypted_response_alg: Option<String>,
+    pub authorization_encrypted_response_alg: Option<JweAlg>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub authorization_encrypted_response_enc: Option<String>,
+    pub authorization_encrypted_response_enc: Option<JweEnc>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub authorization_details_types: BTreeSet<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,21 +75,21 @@ pub struct ClientProtocol {
     #[serde(skip_serializing_if = "is_default")]
     pub access_token_format: AccessTokenFormat,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id_token_encrypted_response_alg: Option<String>,
+    pub id_token_encrypted_response_alg: Option<JweAlg>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id_token_encrypted_response_enc: Option<String>,
+    pub id_token_encrypted_response_enc: Option<JweEnc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub userinfo_signed_response_alg: Option<SigningAlg>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub userinfo_encrypted_response_alg: Option<String>,
+    pub userinfo_encrypted_response_alg: Option<JweAlg>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub userinfo_encrypted_response_enc: Option<String>,
+    pub userinfo_encrypted_response_enc: Option<JweEnc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub introspection_signed_response_alg: Option<SigningAlg>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub introspection_encrypted_response_alg: Option<String>,
+    pub introspection_encrypted_response_alg: Option<JweAlg>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub introspection_encrypted_response_enc: Option<String>,
+    pub introspection_encrypted_response_enc: Option<JweEnc>,
 
     // Logout.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ pub mod directory;
 pub mod grant;
 pub mod ids;
 pub mod reach;
+pub mod sector;
 pub mod session;
 pub mod signing_key;
 pub mod throttle;

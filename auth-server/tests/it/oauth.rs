@@ -13,6 +13,7 @@ mod events;
 mod forged;
 mod introspect;
 mod metadata;
+mod opaque;
 mod pkce;
 mod redirect_uri;
 mod refresh;

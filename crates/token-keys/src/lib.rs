@@ -13,6 +13,7 @@ mod jwt;
 mod master;
 mod pair;
 mod public_key;
+mod sealing;
 mod strict_json;
 
 pub use client_keys::ClientKeys;
@@ -26,3 +27,4 @@ pub use jwt::{ForeignJwt, UnverifiedHeader, VerifiedJwt, VerifyError, peek_claim
 pub use master::{MacKey, MasterKey, MasterKeyError, SealError};
 pub use pair::{KeyError, SigningKeyPair};
 pub use public_key::KeyFault;
+pub use sealing::SealingKey;

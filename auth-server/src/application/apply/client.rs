@@ -10,9 +10,12 @@ use super::{
     Apply, ApplyError,
     document::{ClientDoc, Document},
 };
-use crate::domain::{
-    client::{Client, ClientLinks, ClientSecret, ClientStatus},
-    ids::{ClientId, TenantId, UserId},
+use crate::{
+    application::client_rules,
+    domain::{
+        client::{Client, ClientLinks, ClientSecret, ClientStatus},
+        ids::{ClientId, TenantId, UserId},
+    },
 };
 
 pub(super) struct PlannedClient {
@@ -70,12 +73,10 @@ impl Faults<'_> {
 
     fn alg(&mut self, key: &str, text: Option<&String>, default: SigningAlg) -> SigningAlg {
         let Some(text) = text else { return default };
-        SigningAlg::from_wire(text)
-            .filter(|alg| SigningAlg::ISSUED.contains(alg))
-            .unwrap_or_else(|| {
-                self.add(key, format!("must be {}", SigningAlg::listed(&SigningAlg::ISSUED)));
-                default
-            })
+        SigningAlg::from_wire(text).unwrap_or_else(|| {
+            self.add(key, format!("{text:?} is not supported"));
+            default
+        })
     }
 
     fn lifetime(&mut self, key: &str, seconds: Option<u64>, longest: Duration) -> Option<Duration> {
@@ -193,7 +194,9 @@ impl Apply {
                 None => before.map_or(ClientStatus::Active, |before| before.status),
             },
         };
-        consistency(&client, faults);
+        for fault in client_rules::faults(&client, &self.policy) {
+            faults.add(fault.member, fault.reason);
+        }
         Ok(client)
     }
 
@@ -242,28 +245,5 @@ fn method(doc: &ClientDoc, before: Option<&Client>, faults: &mut Faults<'_>) -> 
             );
             ClientAuthMethod::ClientSecretBasic
         }),
-    }
-}
-
-/// Rules between the fields.
-fn consistency(client: &Client, faults: &mut Faults<'_>) {
-    if client.may_use(GrantType::AuthorizationCode) && client.redirect_uris.is_empty() {
-        faults.add("redirect_uris", "authorization_code needs at least one");
-    }
-    if client.response_types.contains(&ResponseType::Code) != client.may_use(GrantType::AuthorizationCode) {
-        // RFC 7591 §2.1: the two belong together.
-        faults.add(
-            "response_types",
-            "\"code\" and the grant authorization_code belong together",
-        );
-    }
-    if client.may_use(GrantType::Password) && !client.first_party {
-        faults.add("grant_types", "the password grant is for first_party clients only");
-    }
-    if client.is_public() && client.may_use(GrantType::ClientCredentials) {
-        faults.add("grant_types", "a public client cannot use client_credentials");
-    }
-    if client.is_public() && !client.require_pkce {
-        faults.add("require_pkce", "a public client cannot do without PKCE");
     }
 }

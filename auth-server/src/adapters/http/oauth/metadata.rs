@@ -5,7 +5,6 @@ use std::{future::ready, sync::Arc};
 use axum::{body::Bytes, extract::State, response::Response};
 use oauth_wire::{
     ClientAuthMethod, Display, GrantType, MtlsEndpointAliases, Prompt, ProviderMetadata, ResponseMode, ResponseType,
-    SigningAlg,
 };
 
 use crate::{
@@ -36,7 +35,7 @@ impl AsRef<[u8]> for OwnedDocument {
     }
 }
 
-/// The document for an issuer. What it lists is what the provider does, no more and no less.
+/// The document. What it lists is what the provider does, no more and no less.
 pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
     let issuer = policy.issuer.as_str();
     let url = |path: &str| format!("{issuer}{path}");
@@ -48,6 +47,7 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         ])
     };
     let all_methods: Vec<&str> = ClientAuthMethod::ALL.iter().map(|method| method.as_str()).collect();
+    let signing_algs = || policy.signing_algs.iter().map(|one| one.as_str().to_owned()).collect();
     let protocol_claims = [
         "sub",
         "iss",
@@ -85,7 +85,7 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         response_modes_supported: ResponseMode::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
         grant_types_supported: GrantType::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
         subject_types_supported: texts(&["public"]),
-        id_token_signing_alg_values_supported: SigningAlg::ISSUED.iter().map(|one| one.as_str().to_owned()).collect(),
+        id_token_signing_alg_values_supported: signing_algs(),
         token_endpoint_auth_methods_supported: texts(&all_methods),
         introspection_endpoint_auth_methods_supported: secret_methods(),
         revocation_endpoint_auth_methods_supported: texts(&all_methods),

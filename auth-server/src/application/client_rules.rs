@@ -1,0 +1,199 @@
+//! Rules between the members of a client's registration: the same wherever the registration comes from.
+//!
+//! Each member has been read by then; here it is judged beside the others. Whoever stores a client asks first.
+
+use oauth_wire::{GrantType, JweAlg, JweEnc, ResponseType, SigningAlg};
+use serde_json::{Map, Value};
+
+use crate::{
+    application::policy::{AI_PREFIX, Policy},
+    domain::{
+        client::Client,
+        client_protocol::{AccessTokenFormat, ClientProtocol, SubjectType},
+    },
+};
+
+/// A rule that a registration breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientFault {
+    /// The member at fault, by its name in the registration.
+    pub member: &'static str,
+    pub reason: String,
+}
+
+/// Every rule that the client breaks.
+pub fn faults(client: &Client, policy: &Policy) -> Vec<ClientFault> {
+    let mut faults = Faults(Vec::new());
+    grants(client, &mut faults);
+    signatures(client, policy, &mut faults);
+    keys(&client.protocol, &mut faults);
+    encryption(&client.protocol, &mut faults);
+    access_tokens(client, &mut faults);
+    subjects(client, &mut faults);
+    faults.0
+}
+
+struct Faults(Vec<ClientFault>);
+
+impl Faults {
+    fn add(&mut self, member: &'static str, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.0.push(ClientFault { member, reason });
+    }
+}
+
+fn grants(client: &Client, faults: &mut Faults) {
+    if client.may_use(GrantType::AuthorizationCode) && client.redirect_uris.is_empty() {
+        faults.add("redirect_uris", "authorization_code needs at least one");
+    }
+    if client.response_types.contains(&ResponseType::Code) != client.may_use(GrantType::AuthorizationCode) {
+        // RFC 7591 §2.1: the two belong together.
+        faults.add(
+            "response_types",
+            "\"code\" and the grant authorization_code belong together",
+        );
+    }
+    if client.may_use(GrantType::Password) && !client.first_party {
+        faults.add("grant_types", "the password grant is for first_party clients only");
+    }
+    if client.is_public() && client.may_use(GrantType::ClientCredentials) {
+        faults.add("grant_types", "a public client cannot use client_credentials");
+    }
+    if client.is_public() && !client.require_pkce {
+        faults.add("require_pkce", "a public client cannot do without PKCE");
+    }
+}
+
+/// What we sign for the client must be signed by an algorithm that we have a key for.
+fn signatures(client: &Client, policy: &Policy, faults: &mut Faults) {
+    let protocol = &client.protocol;
+    for (member, alg) in [
+        (
+            "id_token_signed_response_alg",
+            Some(client.id_token_signed_response_alg),
+        ),
+        ("access_token_signing_alg", Some(client.access_token_signing_alg)),
+        ("userinfo_signed_response_alg", protocol.userinfo_signed_response_alg),
+        (
+            "introspection_signed_response_alg",
+            protocol.introspection_signed_response_alg,
+        ),
+        (
+            "authorization_signed_response_alg",
+            protocol.authorization_signed_response_alg,
+        ),
+    ] {
+        if alg.is_some_and(|alg| !policy.signing_algs.contains(&alg)) {
+            let offered = SigningAlg::listed(&policy.signing_algs);
+            faults.add(member, format!("must be {offered}"));
+        }
+    }
+}
+
+fn keys(protocol: &ClientProtocol, faults: &mut Faults) {
+    let Some(jwks) = &protocol.jwks else { return };
+    // RFC 7591 §2: never both.
+    if protocol.jwks_uri.is_some() {
+        faults.add("jwks", "jwks and jwks_uri exclude each other");
+    }
+    if !jwks.get("keys").is_some_and(Value::is_array) {
+        faults.add("jwks", "must be a JWK set: an object with an array `keys`");
+    }
+}
+
+/// What we encrypt for the client needs an algorithm, and a key of the client that fits it.
+fn encryption(protocol: &ClientProtocol, faults: &mut Faults) {
+    for (alg_member, enc_member, (alg, enc)) in [
+        (
+            "id_token_encrypted_response_alg",
+            "id_token_encrypted_response_enc",
+            (
+                protocol.id_token_encrypted_response_alg,
+                protocol.id_token_encrypted_response_enc,
+            ),
+        ),
+        (
+            "userinfo_encrypted_response_alg",
+            "userinfo_encrypted_response_enc",
+            (
+                protocol.userinfo_encrypted_response_alg,
+                protocol.userinfo_encrypted_response_enc,
+            ),
+        ),
+        (
+            "introspection_encrypted_response_alg",
+            "introspection_encrypted_response_enc",
+            (
+                protocol.introspection_encrypted_response_alg,
+                protocol.introspection_encrypted_response_enc,
+            ),
+        ),
+        (
+            "authorization_encrypted_response_alg",
+            "authorization_encrypted_response_enc",
+            (
+                protocol.authorization_encrypted_response_alg,
+                protocol.authorization_encrypted_response_enc,
+            ),
+        ),
+    ] {
+        encrypted((alg_member, alg), (enc_member, enc), protocol, faults);
+    }
+}
+
+fn encrypted(
+    (alg_member, alg): (&'static str, Option<JweAlg>),
+    (enc_member, enc): (&'static str, Option<JweEnc>),
+    protocol: &ClientProtocol,
+    faults: &mut Faults,
+) {
+    let Some(alg) = alg else {
+        // OpenID Connect Registration §2, RFC 9701 §6.
+        if enc.is_some() {
+            faults.add(enc_member, format!("needs {alg_member}"));
+        }
+        return;
+    };
+    // Keys at a jwks_uri change; what is there is looked at when there is something to encrypt.
+    if protocol.jwks_uri.is_some() {
+        return;
+    }
+    let keys = protocol.jwks.as_ref().and_then(|jwks| jwks.get("keys")?.as_array());
+    let mut keys = keys.into_iter().flatten().filter_map(Value::as_object);
+    if !keys.any(|key| can_encrypt(key, alg)) {
+        let reason = format!(
+            "{} needs a key in jwks that can be encrypted to by it, or jwks_uri",
+            alg.as_str()
+        );
+        faults.add(alg_member, reason);
+    }
+}
+
+fn can_encrypt(key: &Map<String, Value>, alg: JweAlg) -> bool {
+    let text = |name: &str| key.get(name).and_then(Value::as_str);
+    let is_open = |name: &str, wanted: &str| text(name).is_none_or(|own| own == wanted);
+    text("kty").is_some_and(|kty| alg.fits(kty, text("crv"))) && is_open("use", "enc") && is_open("alg", alg.as_str())
+}
+
+fn access_tokens(client: &Client, faults: &mut Faults) {
+    let is_opaque = client.protocol.access_token_format == AccessTokenFormat::Opaque;
+    if is_opaque && client.scope.iter().any(|token| token.starts_with(AI_PREFIX)) {
+        faults.add(
+            "access_token_format",
+            "must be \"jwt\" for a client with ai: scopes: the gateway reads JWTs only",
+        );
+    }
+}
+
+fn subjects(client: &Client, faults: &mut Faults) {
+    let is_pairwise = client.protocol.subject_type == SubjectType::Pairwise;
+    if !is_pairwise && client.protocol.sector_identifier_uri.is_none() {
+        return;
+    }
+    if let Err(fault) = client.sector() {
+        faults.add("sector_identifier_uri", fault.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests;
