@@ -1,0 +1,64 @@
+//! The code that ends a request well.
+
+use sha2::{Digest, Sha256};
+
+use super::{Authorize, CodeResponse};
+use crate::{
+    application::issue::AMR_PASSWORD,
+    domain::{
+        authorization::AuthorizationRequest,
+        client::Client,
+        grant::{CodeGrant, Grant, GrantDetails},
+        ids::{CodeDigest, GrantId},
+        session::Session,
+    },
+    ports::store::StoreResult,
+};
+
+/// Prefix of authorization codes, for secret scanners.
+const CODE_PREFIX: &str = "hgc_";
+
+impl Authorize {
+    pub(super) async fn issue_code(
+        &self,
+        request: &AuthorizationRequest,
+        client: &Client,
+        session: &Session,
+    ) -> StoreResult<CodeResponse> {
+        let code = format!("{CODE_PREFIX}{}", self.entropy.secret());
+        let now = self.clock.now();
+        let grant = Grant {
+            grant_id: GrantId::new(self.entropy.id()),
+            client: client.client_id.clone(),
+            tenant: client.tenant.clone(),
+            user: session.user.clone(),
+            sid: Some(session.sid.clone()),
+            scope: request.scope.clone(),
+            auth_time: session.auth_time,
+            amr: vec![AMR_PASSWORD.to_owned()],
+            details: GrantDetails::default(),
+        };
+        let row = CodeGrant {
+            digest: digest(&code),
+            grant,
+            redirect_uri: request.redirect_uri.clone(),
+            code_challenge: request.challenge(),
+            nonce: request.nonce.clone(),
+            issued_at: now,
+            expires_at: now + self.policy.lifetimes.code,
+            redeemed_at: None,
+        };
+        self.codes.insert_code(&row).await?;
+        Ok(CodeResponse {
+            redirect_uri: request.redirect_uri.clone(),
+            response_mode: request.response_mode,
+            code,
+            state: request.state.clone(),
+        })
+    }
+}
+
+/// What the database holds instead of a code.
+pub fn digest(code: &str) -> CodeDigest {
+    CodeDigest(Sha256::digest(code.as_bytes()).into())
+}

@@ -1,0 +1,115 @@
+//! What a valid request needs next, given who is signed in and what they have agreed to.
+
+use std::sync::Arc;
+
+use oauth_wire::OAuthErrorCode;
+
+use super::{Authorize, Decision, ErrorResponse, Step};
+use crate::{
+    domain::{
+        authorization::AuthorizationRequest,
+        client::Client,
+        session::{Consent, Session},
+    },
+    ports::store::StoreResult,
+};
+
+impl Authorize {
+    /// Decides what a valid request needs next.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn decide(&self, request: &AuthorizationRequest, session: Option<&Session>) -> StoreResult<Decision> {
+        let client = self.clients.find(&request.client_id).await?;
+        let Some(client) = client.filter(|client| client.is_active()) else {
+            return Ok(Decision::Gone);
+        };
+        let signed_in = session
+            .filter(|session| session.tenant == client.tenant && request.is_signed_in_by(session, self.clock.now()));
+        let Some(session) = signed_in else {
+            return Ok(match request.is_silent() {
+                true => Decision::Refuse(error(
+                    request,
+                    OAuthErrorCode::LoginRequired,
+                    "the person is not signed in",
+                )),
+                false => Decision::SignIn,
+            });
+        };
+        let consent = match client.auto_approve {
+            true => None,
+            false => self.consents.find_consent(&session.user, &client.client_id).await?,
+        };
+        if request.scopes_to_consent(&client, consent.as_ref()).is_empty() {
+            return Ok(Decision::Ready(client));
+        }
+        Ok(match request.is_silent() {
+            true => Decision::Refuse(error(
+                request,
+                OAuthErrorCode::ConsentRequired,
+                "the person has not agreed yet",
+            )),
+            false => Decision::Consent {
+                client,
+                known: consent.map(|consent| consent.scope).unwrap_or_default(),
+            },
+        })
+    }
+
+    /// Decides, and issues the code when nothing is missing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn advance(&self, request: &AuthorizationRequest, session: Option<&Session>) -> StoreResult<Step> {
+        Ok(match (self.decide(request, session).await?, session) {
+            (Decision::Ready(client), Some(session)) => {
+                Step::Respond(self.issue_code(request, &client, session).await?)
+            }
+            (Decision::SignIn | Decision::Ready(_), _) => Step::SignIn,
+            (Decision::Consent { .. }, _) => Step::Consent,
+            (Decision::Refuse(error), _) => Step::Refuse(error),
+            (Decision::Gone, _) => Step::Gone,
+        })
+    }
+
+    /// Remembers that the person agreed to everything that the request asks for, if the request was waiting for just that; then goes on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn consent(&self, request: &AuthorizationRequest, session: &Session) -> StoreResult<Step> {
+        // Only somebody whose sign-in satisfies the request, in the client's own tenant, may agree to it.
+        if let Decision::Consent { client, known } = self.decide(request, Some(session)).await? {
+            let consent = Consent {
+                user: session.user.clone(),
+                client: client.client_id.clone(),
+                scope: known.union(&request.scope),
+                granted_at: self.clock.now(),
+            };
+            self.consents.save_consent(&consent).await?;
+        }
+        self.advance(request, Some(session)).await
+    }
+
+    /// The client of a request, for the pages to show.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn client_of(&self, request: &AuthorizationRequest) -> StoreResult<Option<Arc<Client>>> {
+        self.clients.find(&request.client_id).await
+    }
+
+    /// The answer to a person who said no.
+    pub fn denied(&self, request: &AuthorizationRequest) -> ErrorResponse {
+        error(request, OAuthErrorCode::AccessDenied, "the person did not agree")
+    }
+}
+
+fn error(request: &AuthorizationRequest, error: OAuthErrorCode, description: &'static str) -> ErrorResponse {
+    ErrorResponse {
+        redirect_uri: request.redirect_uri.clone(),
+        response_mode: request.response_mode,
+        error,
+        description,
+        state: request.state.clone(),
+    }
+}

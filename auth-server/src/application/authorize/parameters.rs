@@ -1,0 +1,169 @@
+//! The parameters that are judged once it is known whom to tell.
+
+use std::collections::BTreeSet;
+
+use oauth_wire::{CodeChallenge, Display, Form, GrantType, OAuthErrorCode, PkceError, Prompt, ResponseType, Scope};
+
+use super::{Authorize, MAX_VALUE_BYTES};
+use crate::domain::{client::Client, ids::UserId};
+
+/// What the parameters say.
+pub(super) struct Checked {
+    pub(super) scope: Scope,
+    pub(super) challenge: Option<CodeChallenge>,
+    pub(super) prompt: BTreeSet<Prompt>,
+    pub(super) max_age: Option<u64>,
+    pub(super) nonce: Option<String>,
+    pub(super) hinted_user: Option<UserId>,
+}
+
+impl Authorize {
+    pub(super) fn parameters(
+        &self,
+        form: &mut Form,
+        client: &Client,
+    ) -> Result<Checked, (OAuthErrorCode, &'static str)> {
+        use OAuthErrorCode as E;
+        // OpenID Connect Core §6: silently ignoring a request object would drop what the client meant to be binding.
+        for (name, error, description) in [
+            ("request", E::RequestNotSupported, "request is not supported"),
+            ("request_uri", E::RequestUriNotSupported, "request_uri is not supported"),
+            (
+                "registration",
+                E::RegistrationNotSupported,
+                "registration is not supported",
+            ),
+        ] {
+            if form.get(name).is_some() {
+                return Err((error, description));
+            }
+        }
+        response_type(form.take("response_type").as_deref(), client)?;
+        let scope = scope(form.take("scope").as_deref(), client)?;
+        // RFC 8707 §2: a target that we issue no tokens for must not be passed over in silence.
+        if form
+            .take_all("resource")
+            .iter()
+            .any(|resource| !self.policy.is_known_resource(resource))
+        {
+            return Err((E::InvalidTarget, "resource is not one that tokens are issued for"));
+        }
+        let challenge = challenge(form, client)?;
+        let prompt = prompt(form.take("prompt").as_deref())?;
+        let max_age = match form.take("max_age").map(|text| text.parse::<u64>()) {
+            None => None,
+            Some(Ok(seconds)) => Some(seconds),
+            Some(Err(_)) => return Err((E::InvalidRequest, "max_age is not a number of seconds")),
+        };
+        if form
+            .take("display")
+            .is_some_and(|text| Display::from_wire(&text).is_none())
+        {
+            return Err((E::InvalidRequest, "display is not one of page, popup, touch, wap"));
+        }
+        let nonce = form.take("nonce");
+        if nonce.as_ref().is_some_and(|nonce| nonce.len() > MAX_VALUE_BYTES) {
+            return Err((E::InvalidRequest, "nonce is too long"));
+        }
+        let hinted_user = match form.take("id_token_hint") {
+            None => None,
+            Some(hint) => Some(
+                self.hinted(&hint)
+                    .ok_or((E::InvalidRequest, "id_token_hint is not an ID token of this issuer"))?,
+            ),
+        };
+        Ok(Checked {
+            scope,
+            challenge,
+            prompt,
+            max_age,
+            nonce,
+            hinted_user,
+        })
+    }
+
+    /// The person that an ID token of ours names. It may have expired (OpenID Connect Core §3.1.2.1 does not ask that it is current).
+    fn hinted(&self, hint: &str) -> Option<UserId> {
+        let token = self.keyring.verify(hint).ok()?;
+        let is_ours = token.is_typ("JWT") && token.claims.get("iss")?.as_str()? == self.policy.issuer;
+        is_ours.then_some(UserId::new(token.claims.get("sub")?.as_str()?))
+    }
+}
+
+fn response_type(asked: Option<&str>, client: &Client) -> Result<(), (OAuthErrorCode, &'static str)> {
+    let Some(asked) = asked else {
+        return Err((OAuthErrorCode::InvalidRequest, "response_type is missing"));
+    };
+    let Some(response_type) = ResponseType::from_wire(asked) else {
+        return Err((
+            OAuthErrorCode::UnsupportedResponseType,
+            "response_type is not supported",
+        ));
+    };
+    if !client.response_types.contains(&response_type) || !client.may_use(GrantType::AuthorizationCode) {
+        return Err((
+            OAuthErrorCode::UnauthorizedClient,
+            "the client may not use this response_type",
+        ));
+    }
+    Ok(())
+}
+
+fn scope(asked: Option<&str>, client: &Client) -> Result<Scope, (OAuthErrorCode, &'static str)> {
+    let scope: Scope = asked.unwrap_or_default().parse().map_err(|_| {
+        (
+            OAuthErrorCode::InvalidScope,
+            "scope holds a character that is not allowed",
+        )
+    })?;
+    if scope.is_empty() {
+        return Err((OAuthErrorCode::InvalidScope, "scope is missing"));
+    }
+    if !scope.is_subset(&client.scope) {
+        return Err((
+            OAuthErrorCode::InvalidScope,
+            "scope holds a value that the client is not registered for",
+        ));
+    }
+    Ok(scope)
+}
+
+fn challenge(form: &mut Form, client: &Client) -> Result<Option<CodeChallenge>, (OAuthErrorCode, &'static str)> {
+    let method = form.take("code_challenge_method");
+    let Some(challenge) = form.take("code_challenge") else {
+        // RFC 9700 §2.1.1: public clients always; others unless the operator relaxed it.
+        return match client.require_pkce || client.is_public() {
+            true => Err((
+                OAuthErrorCode::InvalidRequest,
+                "code_challenge is missing (PKCE is required)",
+            )),
+            false => Ok(None),
+        };
+    };
+    CodeChallenge::parse(&challenge, method.as_deref())
+        .map(Some)
+        .map_err(|error| {
+            let description = match error {
+                PkceError::MethodNotS256 => "code_challenge_method must be S256",
+                PkceError::MalformedChallenge | PkceError::MalformedVerifier => {
+                    "code_challenge is not a SHA-256 digest in base64url"
+                }
+            };
+            (OAuthErrorCode::InvalidRequest, description)
+        })
+}
+
+fn prompt(asked: Option<&str>) -> Result<BTreeSet<Prompt>, (OAuthErrorCode, &'static str)> {
+    let words = asked.unwrap_or_default().split(' ').filter(|word| !word.is_empty());
+    let prompt: Option<BTreeSet<Prompt>> = words.map(Prompt::from_wire).collect();
+    let Some(prompt) = prompt else {
+        return Err((OAuthErrorCode::InvalidRequest, "prompt holds an unknown value"));
+    };
+    if prompt.contains(&Prompt::None) && prompt.len() > 1 {
+        return Err((
+            OAuthErrorCode::InvalidRequest,
+            "prompt=none cannot be combined with another value",
+        ));
+    }
+    Ok(prompt)
+}

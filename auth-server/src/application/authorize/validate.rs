@@ -1,0 +1,114 @@
+//! From parameters to a request that may go on: whom it comes from, where its answer goes, and then all the rest.
+
+use std::sync::Arc;
+
+use oauth_wire::{Form, OAuthErrorCode, ResponseMode};
+
+use super::{Authorize, AuthorizeError, ErrorResponse, MAX_VALUE_BYTES, page};
+use crate::domain::{authorization::AuthorizationRequest, client::Client, ids::ClientId};
+
+impl Authorize {
+    /// Checks a request. Client and redirect URI first: until they are known to be right, nothing is sent anywhere.
+    ///
+    /// # Errors
+    /// [`AuthorizeError`].
+    pub async fn validate(&self, mut form: Form) -> Result<(AuthorizationRequest, Arc<Client>), AuthorizeError> {
+        let client = self.client(&mut form).await?;
+        let redirect_uri = redirect_uri(&mut form, &client)?;
+        let state = form.take("state");
+        // Kept while the person signs in, so it is bounded; refused, never cut.
+        for (name, value) in [
+            ("state", state.as_deref()),
+            ("login_hint", form.get("login_hint")),
+            ("ui_locales", form.get("ui_locales")),
+        ] {
+            if value.is_some_and(|value| value.len() > MAX_VALUE_BYTES) {
+                let sentence = format!("The parameter {name} has more than {MAX_VALUE_BYTES} bytes.");
+                return Err(page(OAuthErrorCode::InvalidRequest, sentence));
+            }
+        }
+        let asked_mode = form.take("response_mode");
+        let mode = asked_mode.as_deref().map(ResponseMode::from_wire);
+        let refuse = |error, description| {
+            AuthorizeError::Redirect(Box::new(ErrorResponse {
+                redirect_uri: redirect_uri.clone(),
+                response_mode: mode.flatten().unwrap_or(ResponseMode::Query),
+                error,
+                description,
+                state: state.clone(),
+            }))
+        };
+        let response_mode = match mode {
+            None => ResponseMode::Query,
+            Some(Some(mode)) => mode,
+            Some(None) => return Err(refuse(OAuthErrorCode::InvalidRequest, "response_mode is not supported")),
+        };
+        // A form can be posted to a web address only.
+        if response_mode == ResponseMode::FormPost && !is_web(&redirect_uri) {
+            let description = "response_mode=form_post needs an http or https redirect_uri";
+            return Err(AuthorizeError::Redirect(Box::new(ErrorResponse {
+                redirect_uri,
+                response_mode: ResponseMode::Query,
+                error: OAuthErrorCode::InvalidRequest,
+                description,
+                state,
+            })));
+        }
+        let checked = self
+            .parameters(&mut form, &client)
+            .map_err(|(error, description)| refuse(error, description))?;
+        let request = AuthorizationRequest {
+            client_id: client.client_id.clone(),
+            response_mode,
+            received_at: self.clock.now(),
+            scope: checked.scope,
+            nonce: checked.nonce,
+            code_challenge: checked.challenge.map(|challenge| challenge.as_str().to_owned()),
+            prompt: checked.prompt,
+            max_age: checked.max_age,
+            login_hint: form.take("login_hint"),
+            ui_locales: form.take("ui_locales"),
+            hinted_user: checked.hinted_user,
+            redirect_uri,
+            state,
+        };
+        Ok((request, client))
+    }
+
+    async fn client(&self, form: &mut Form) -> Result<Arc<Client>, AuthorizeError> {
+        let Some(client_id) = form.take("client_id") else {
+            return Err(page(
+                OAuthErrorCode::InvalidRequest,
+                "The parameter client_id is missing.",
+            ));
+        };
+        let client = self.clients.find(&ClientId::new(client_id)).await?;
+        client.filter(|client| client.is_active()).ok_or_else(|| {
+            page(
+                OAuthErrorCode::InvalidClient,
+                "The client_id is not the one of a registered application.",
+            )
+        })
+    }
+}
+
+fn redirect_uri(form: &mut Form, client: &Client) -> Result<String, AuthorizeError> {
+    // OpenID Connect Core §3.1.2.1 requires the parameter even when only one URI is registered.
+    let Some(asked) = form.take("redirect_uri") else {
+        return Err(page(
+            OAuthErrorCode::InvalidRequest,
+            "The parameter redirect_uri is missing.",
+        ));
+    };
+    match client.redirect_uri(&asked) {
+        Some(_) => Ok(asked),
+        None => Err(page(
+            OAuthErrorCode::InvalidRequest,
+            "The redirect_uri is not registered for this application.",
+        )),
+    }
+}
+
+fn is_web(uri: &str) -> bool {
+    uri.starts_with("https://") || uri.starts_with("http://")
+}
