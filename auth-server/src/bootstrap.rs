@@ -304,6 +304,7 @@ fn policy(config: &Config) -> Policy {
         gateway_audience: config.tokens.gateway_audience.clone(),
         signing_algs: config.keys.signing_algs(),
         lifetimes: config.tokens.lifetimes(config.keys.retirement_s),
+        require_pushed_authorization_requests: config.require_pushed_authorization_requests,
         login: config.login.policy(),
     }
 }
@@ -523,6 +524,8 @@ fn services(
             policy: policy.clone(),
             clients: clients.clone(),
             codes: store.clone(),
+            pushed: store.clone(),
+            transactions: store.clone(),
             consents: store.clone(),
             keyring: keyring.clone(),
             clock: clock.clone(),

@@ -70,7 +70,7 @@ impl ExchangeCode {
                 "the client may not use authorization_code",
             ));
         }
-        let code = self.judge(client, &request).await?;
+        let code = self.judge(call, &request).await?;
         let user = self
             .users
             .find_user(&code.grant.user)
@@ -98,7 +98,8 @@ impl ExchangeCode {
         })
     }
 
-    async fn judge(&self, client: &Client, request: &CodeExchange) -> Result<CodeGrant, TokenError> {
+    async fn judge(&self, call: &TokenCall, request: &CodeExchange) -> Result<CodeGrant, TokenError> {
+        let client = call.client.as_ref();
         let code = self.codes.find_code(&digest(&request.code)).await?;
         let code = code.ok_or(TokenError::InvalidGrant("the code is unknown or has expired"))?;
         if code.redeemed_at.is_some() && code.grant.client == client.client_id {
@@ -110,6 +111,12 @@ impl ExchangeCode {
         let code_verifier = request.code_verifier.as_deref().map(CodeVerifier::parse).transpose();
         let code_verifier = code_verifier
             .map_err(|_| TokenError::InvalidGrant("code_verifier must have 43 to 128 unreserved characters"))?;
+        // RFC 9449 §10: a code that is bound to a key is redeemed by whoever proves to have it.
+        if let bound @ Some(_) = &code.grant.details.confirmation
+            && *bound != call.confirmation
+        {
+            return Err(TokenError::InvalidGrant("the code is bound to another key"));
+        }
         self.rules.check(
             &code,
             &PresentedCode {

@@ -18,6 +18,8 @@ pub struct Policy {
     /// What is signed with, the preferred one first. RS256 is among them, as OpenID Connect Core §15.1 asks.
     pub signing_algs: Vec<SigningAlg>,
     pub lifetimes: Lifetimes,
+    /// Whether every client must push its authorization requests (RFC 9126 §5); one alone may be told to by its registration.
+    pub require_pushed_authorization_requests: bool,
     pub login: LoginPolicy,
 }
 
@@ -25,6 +27,8 @@ pub struct Policy {
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
     pub code: Duration,
+    /// How long the reference to a pushed authorization request works.
+    pub pushed_request: Duration,
     pub access_token: Duration,
     /// No client's access tokens live longer; revocations are remembered for as long.
     pub max_access_token: Duration,
@@ -113,6 +117,7 @@ pub(crate) mod tests {
             signing_algs: SigningAlg::ISSUED.into(),
             lifetimes: Lifetimes {
                 code: minutes(1),
+                pushed_request: minutes(1),
                 access_token: minutes(10),
                 max_access_token: minutes(60),
                 id_token: minutes(10),
@@ -122,6 +127,7 @@ pub(crate) mod tests {
                 session: minutes(60),
                 key_retirement: minutes(120),
             },
+            require_pushed_authorization_requests: false,
             login: LoginPolicy {
                 throttle: ThrottlePolicy {
                     limit: 10,

@@ -39,6 +39,9 @@ pub struct Config {
     pub management_listen: SocketAddr,
     /// Lets the issuer be plain http on a host that is not loopback. For laboratories only: tokens and passwords travel in the open.
     pub dev_mode: bool,
+    /// Makes every client push its authorization requests (RFC 9126) before it sends a browser. Otherwise each does as its own
+    /// `require_pushed_authorization_requests` says.
+    pub require_pushed_authorization_requests: bool,
     /// Seconds that requests in flight have to finish when the process is asked to stop.
     pub shutdown_grace_s: u64,
     pub database: DatabaseConfig,
@@ -63,6 +66,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
             management_listen: SocketAddr::from(([127, 0, 0, 1], 9001)),
             dev_mode: false,
+            require_pushed_authorization_requests: false,
             shutdown_grace_s: 10,
             database: DatabaseConfig::default(),
             redis: RedisConfig::default(),

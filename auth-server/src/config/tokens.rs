@@ -16,6 +16,8 @@ pub struct TokensConfig {
     pub gateway_audience: String,
     /// Authorization codes, 1 to 60 (FAPI 2.0 §5.3.2.1).
     pub code_ttl_s: u64,
+    /// References to pushed authorization requests, 1 to 90. Who follows one in time may take longer to sign in.
+    pub par_ttl_s: u64,
     /// Access tokens of clients that set no lifetime of their own.
     pub access_token_ttl_s: u64,
     /// Longest lifetime that a client may have for its access tokens. Revocations are remembered for as long.
@@ -39,6 +41,7 @@ impl Default for TokensConfig {
         Self {
             gateway_audience: "http://127.0.0.1:9100".into(),
             code_ttl_s: 60,
+            par_ttl_s: 60,
             access_token_ttl_s: 600,
             max_access_token_ttl_s: 3600,
             id_token_ttl_s: 600,
@@ -61,6 +64,7 @@ impl TokensConfig {
             }
         };
         between("code_ttl_s", self.code_ttl_s, 1, 60);
+        between("par_ttl_s", self.par_ttl_s, 1, 90);
         between("max_access_token_ttl_s", self.max_access_token_ttl_s, 1, DAY);
         between(
             "access_token_ttl_s",
@@ -82,6 +86,7 @@ impl TokensConfig {
     pub fn lifetimes(&self, key_retirement_s: u64) -> Lifetimes {
         Lifetimes {
             code: Duration::from_secs(self.code_ttl_s),
+            pushed_request: Duration::from_secs(self.par_ttl_s),
             access_token: Duration::from_secs(self.access_token_ttl_s),
             max_access_token: Duration::from_secs(self.max_access_token_ttl_s),
             id_token: Duration::from_secs(self.id_token_ttl_s),

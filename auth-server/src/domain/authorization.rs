@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use oauth_wire::{CodeChallenge, Prompt, ResponseMode, Scope};
+use oauth_wire::{CodeChallenge, Confirmation, Prompt, ResponseMode, Scope};
 use serde::{Deserialize, Serialize};
 use service_kit::Timestamp;
 
 use super::{
     client::Client,
-    ids::{ClientId, UserId},
+    ids::{ClientId, PushedDigest, UserId},
     session::{Consent, Session},
 };
 
@@ -32,6 +32,28 @@ pub struct AuthorizationRequest {
     /// The person that `id_token_hint` names.
     pub hinted_user: Option<UserId>,
     pub received_at: Timestamp,
+    /// The key that the code is to be bound to: `dpop_jkt`, or the key of a DPoP proof that came with the pushed request (RFC 9449 §10).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
+    /// The pushed request that this is (RFC 9126): it is answered once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<PushedDigest>,
+}
+
+/// A request that a client has left with us, to be followed by reference (RFC 9126 §2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushedRequest {
+    pub digest: PushedDigest,
+    pub request: AuthorizationRequest,
+    /// From then on the reference is refused.
+    pub expires_at: Timestamp,
+}
+
+impl PushedRequest {
+    /// When nobody who has followed the reference can still be signing in.
+    pub fn ends_at(&self) -> Timestamp {
+        self.expires_at + AuthorizationRequest::LIFETIME
+    }
 }
 
 impl AuthorizationRequest {
@@ -103,6 +125,8 @@ mod tests {
             ui_locales: None,
             hinted_user: None,
             received_at: Timestamp::from_seconds(1000),
+            confirmation: None,
+            pushed: None,
         }
     }
 

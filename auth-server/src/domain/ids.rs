@@ -100,6 +100,16 @@ impl fmt::Debug for CodeDigest {
     }
 }
 
+/// SHA-256 of the reference to a pushed authorization request: what the database and the browser's session hold instead of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PushedDigest(pub [u8; 32]);
+
+impl fmt::Debug for PushedDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PushedDigest(…)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

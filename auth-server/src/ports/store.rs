@@ -11,10 +11,11 @@ use oauth_wire::RevocationEvent;
 use service_kit::Timestamp;
 
 use crate::domain::{
+    authorization::PushedRequest,
     client::{Client, ClientSecret, ClientStatus},
     directory::{Dictionary, Menu, Org, Role, Tenant},
     grant::{CodeGrant, RefreshFamily},
-    ids::{ClientId, CodeDigest, GrantId, KeyId, RoleName, SessionId, TenantId, UserId, Username},
+    ids::{ClientId, CodeDigest, GrantId, KeyId, PushedDigest, RoleName, SessionId, TenantId, UserId, Username},
     session::{Consent, Session},
     signing_key::{KeyStage, SigningKey},
     throttle::{Attempt, ThrottleKey, ThrottlePolicy},
@@ -112,6 +113,17 @@ pub trait Codes: Send + Sync {
     /// Marks the code redeemed if it is not and has not expired (`expires_at > at`), in one statement. `true` for the
     /// one caller that wins.
     async fn redeem_code(&self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool>;
+}
+
+/// Authorization requests that clients have pushed (RFC 9126).
+#[async_trait]
+pub trait PushedRequests: Send + Sync {
+    /// Saves a fresh request; `Conflict` when the digest exists.
+    async fn insert_pushed_request(&self, pushed: &PushedRequest) -> StoreResult<()>;
+    /// The request, whether or not its reference has expired, as long as it has not been answered.
+    async fn find_pushed_request(&self, digest: &PushedDigest) -> StoreResult<Option<PushedRequest>>;
+    /// Takes the request away since it is being answered, in one statement. `true` for the one caller that wins.
+    async fn take_pushed_request(&self, digest: &PushedDigest) -> StoreResult<bool>;
 }
 
 /// Families of refresh tokens.
@@ -244,7 +256,7 @@ pub trait Revisions: Send + Sync {
 #[async_trait]
 pub trait Housekeeping: Send + Sync {
     /// Deletes at most `limit` rows of each kind that ended before `now` less `keep`: codes (kept that much longer so that a
-    /// replay is still recognised), families, sessions, browser sessions, revocations, throttle rows, retired keys. A kind that
+    /// replay is still recognised), pushed requests, families, sessions, browser sessions, revocations, throttle rows, retired keys. A kind that
     /// fails does not keep the others from being swept.
     async fn delete_expired(&self, now: Timestamp, keep: Duration, limit: u32) -> Vec<Swept>;
 }
@@ -275,6 +287,10 @@ pub trait StoreTx: GrantWrites + DirectoryWrites + KeyWrites + Send {
 /// Writes about grants, sessions and revocations.
 #[async_trait]
 pub trait GrantWrites: Send {
+    /// As [`Codes::insert_code`], inside the transaction.
+    async fn insert_code(&mut self, code: &CodeGrant) -> StoreResult<()>;
+    /// As [`PushedRequests::take_pushed_request`], inside the transaction.
+    async fn take_pushed_request(&mut self, digest: &PushedDigest) -> StoreResult<bool>;
     /// As [`Codes::redeem_code`], inside the transaction.
     async fn redeem_code(&mut self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool>;
     /// Saves a new family if its person is active and, when a password was verified for it, still has that one; `false` otherwise.
@@ -368,6 +384,7 @@ pub trait Store:
     + Sessions
     + Consents
     + Codes
+    + PushedRequests
     + RefreshFamilies
     + Revocations
     + SigningKeys

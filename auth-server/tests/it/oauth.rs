@@ -14,6 +14,7 @@ mod forged;
 mod introspect;
 mod metadata;
 mod opaque;
+mod par;
 mod pkce;
 mod redirect_uri;
 mod refresh;

@@ -12,6 +12,7 @@ mod housekeeping;
 mod keys;
 mod limits;
 mod people;
+mod pushed;
 mod revocations;
 mod schema;
 mod service;

@@ -25,6 +25,8 @@ pub enum OAuthErrorCode {
     RequestNotSupported,
     RequestUriNotSupported,
     RegistrationNotSupported,
+    InvalidRequestUri,
+    InvalidRequestObject,
     // RFC 6585, used where a caller must slow down
     SlowDown,
 }
@@ -50,6 +52,8 @@ impl OAuthErrorCode {
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::RegistrationNotSupported => "registration_not_supported",
+            Self::InvalidRequestUri => "invalid_request_uri",
+            Self::InvalidRequestObject => "invalid_request_object",
             Self::SlowDown => "slow_down",
         }
     }

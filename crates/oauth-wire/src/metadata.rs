@@ -12,6 +12,8 @@ pub struct ProviderMetadata {
     pub issuer: String,
     pub authorization_endpoint: String,
     pub token_endpoint: String,
+    /// RFC 9126 §5.
+    pub pushed_authorization_request_endpoint: String,
     pub userinfo_endpoint: String,
     pub jwks_uri: String,
     pub introspection_endpoint: String,
@@ -35,6 +37,8 @@ pub struct ProviderMetadata {
     pub acr_values_supported: Vec<String>,
     /// RFC 9207 §3.
     pub authorization_response_iss_parameter_supported: bool,
+    /// RFC 9126 §5.
+    pub require_pushed_authorization_requests: bool,
     pub claims_parameter_supported: bool,
     pub request_parameter_supported: bool,
     pub request_uri_parameter_supported: bool,

@@ -27,6 +27,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata::get))
         .route("/oauth2/jwks", get(oauth::metadata::jwks))
         .route("/oauth2/token", post(oauth::token::post))
+        .route("/oauth2/par", post(oauth::par::post))
         .route("/oauth2/revoke", post(oauth::revoke::post))
         .route("/userinfo", get(oauth::userinfo::any).post(oauth::userinfo::any))
         .method_not_allowed_fallback(pages::method_not_allowed)

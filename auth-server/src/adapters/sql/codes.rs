@@ -11,7 +11,8 @@ use crate::domain::grant::{CodeGrant, Grant};
 use crate::domain::ids::{ClientId, CodeDigest, GrantId, SessionId, TenantId, UserId};
 use crate::ports::store::{Codes, StoreError, StoreResult};
 
-const INSERT: Sql = sql!(
+/// Takes [`values`].
+pub(super) const INSERT: Sql = sql!(
     "INSERT INTO authorization_code (grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, details, digest, \
      redirect_uri, code_challenge, nonce, issued_at, expires_at, redeemed_at) \
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -59,18 +60,7 @@ struct CodeRow {
 #[async_trait]
 impl Codes for SqlStore {
     async fn insert_code(&self, code: &CodeGrant) -> StoreResult<()> {
-        let own = args![
-            code.digest.0,
-            code.redirect_uri.as_str(),
-            code.code_challenge.as_ref().map(CodeChallenge::as_str),
-            code.nonce.as_deref(),
-            code.issued_at.as_micros(),
-            code.expires_at.as_micros(),
-            code.redeemed_at.map(Timestamp::as_micros),
-        ];
-        self.db
-            .execute(INSERT, grant_values(&code.grant)?.into_iter().chain(own))
-            .await?;
+        self.db.execute(INSERT, values(code)?).await?;
         Ok(())
     }
 
@@ -82,6 +72,19 @@ impl Codes for SqlStore {
     async fn redeem_code(&self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool> {
         Ok(self.db.execute(REDEEM, redeem_args(digest, at)).await? == 1)
     }
+}
+
+pub(super) fn values(code: &CodeGrant) -> StoreResult<impl Iterator<Item = Arg> + Send + use<>> {
+    let own = args![
+        code.digest.0,
+        code.redirect_uri.as_str(),
+        code.code_challenge.as_ref().map(CodeChallenge::as_str),
+        code.nonce.as_deref(),
+        code.issued_at.as_micros(),
+        code.expires_at.as_micros(),
+        code.redeemed_at.map(Timestamp::as_micros),
+    ];
+    Ok(grant_values(&code.grant)?.into_iter().chain(own))
 }
 
 pub(super) fn redeem_args(digest: &CodeDigest, at: Timestamp) -> [Arg; 3] {

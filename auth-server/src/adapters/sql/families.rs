@@ -4,12 +4,13 @@ use async_trait::async_trait;
 use service_kit::Timestamp;
 use sql_kit::{Sql, args, sql};
 
-use super::codes::{GrantRow, REDEEM, TAKE_OF_USER, TAKE_OF_USER_AND_CLIENT, grant_values, redeem_args};
+use super::codes::{self, GrantRow, REDEEM, TAKE_OF_USER, TAKE_OF_USER_AND_CLIENT, grant_values, redeem_args};
 use super::dialect::INSERT_FAMILY;
+use super::pushed;
 use super::sessions::{DELETE_CONSENT, END, END_ALL_OF};
 use super::{SqlStore, SqlTx, revocations, stored};
-use crate::domain::grant::RefreshFamily;
-use crate::domain::ids::{ClientId, CodeDigest, GrantId, SessionId, UserId};
+use crate::domain::grant::{CodeGrant, RefreshFamily};
+use crate::domain::ids::{ClientId, CodeDigest, GrantId, PushedDigest, SessionId, UserId};
 use crate::domain::user::PasswordHash;
 use crate::ports::store::{GrantWrites, RecordedRevocation, RefreshFamilies, StoreError, StoreResult};
 
@@ -80,6 +81,15 @@ impl RefreshFamilies for SqlStore {
 
 #[async_trait]
 impl GrantWrites for SqlTx {
+    async fn insert_code(&mut self, code: &CodeGrant) -> StoreResult<()> {
+        self.tx.execute(codes::INSERT, codes::values(code)?).await?;
+        Ok(())
+    }
+
+    async fn take_pushed_request(&mut self, digest: &PushedDigest) -> StoreResult<bool> {
+        Ok(self.tx.execute(pushed::TAKE, args![digest.0]).await? == 1)
+    }
+
     async fn redeem_code(&mut self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool> {
         Ok(self.tx.execute(REDEEM, redeem_args(digest, at)).await? == 1)
     }

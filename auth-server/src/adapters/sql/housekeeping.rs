@@ -43,8 +43,9 @@ macro_rules! delete_ended {
     };
 }
 
-const DELETES: [(&str, Sql); 8] = [
+const DELETES: [(&str, Sql); 9] = [
     delete_ended!("authorization_code", "digest", "expires_at"),
+    delete_ended!("pushed_request", "digest", "ends_at"),
     delete_ended!("refresh_token", "grant_id", "ends_at"),
     delete_ended!("session", "sid", "ends_at"),
     delete_ended!("browser_session", "id", "expires_at"),

@@ -10,6 +10,7 @@ mod directory;
 mod families;
 mod housekeeping;
 mod limits;
+mod pushed;
 mod revocations;
 mod sessions;
 mod signing_keys;
@@ -33,6 +34,7 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0004_create_signing_key",
         "0005_create_browser_session",
         "0006_add_protocol",
+        "0007_create_pushed_request",
     ]
 );
 
@@ -115,6 +117,7 @@ impl From<SqlError> for StoreError {
 fn conflict(constraint: &str) -> Option<&'static str> {
     Some(match constraint {
         "authorization_code(digest)" => "the authorization code",
+        "pushed_request(digest)" => "the pushed request",
         "refresh_token(grant_id)" => "the refresh family",
         "session(sid)" => "the session",
         "revocation(id)" => "the revocation",

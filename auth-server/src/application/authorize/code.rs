@@ -19,12 +19,13 @@ use crate::{
 const CODE_PREFIX: &str = "hgc_";
 
 impl Authorize {
+    /// The code, unless the request was a pushed one that has been answered.
     pub(super) async fn issue_code(
         &self,
         request: &AuthorizationRequest,
         client: &Client,
         session: &Session,
-    ) -> StoreResult<CodeResponse> {
+    ) -> StoreResult<Option<CodeResponse>> {
         let code = format!("{CODE_PREFIX}{}", self.entropy.secret());
         let now = self.clock.now();
         let grant = Grant {
@@ -36,7 +37,10 @@ impl Authorize {
             scope: request.scope.clone(),
             auth_time: session.auth_time,
             amr: vec![AMR_PASSWORD.to_owned()],
-            details: GrantDetails::default(),
+            details: GrantDetails {
+                confirmation: request.confirmation.clone(),
+                ..GrantDetails::default()
+            },
         };
         let row = CodeGrant {
             digest: digest(&code),
@@ -48,13 +52,30 @@ impl Authorize {
             expires_at: now + self.policy.lifetimes.code,
             redeemed_at: None,
         };
-        self.codes.insert_code(&row).await?;
-        Ok(CodeResponse {
+        if !self.save(request, &row).await? {
+            return Ok(None);
+        }
+        Ok(Some(CodeResponse {
             redirect_uri: request.redirect_uri.clone(),
             response_mode: request.response_mode,
             code,
             state: request.state.clone(),
-        })
+        }))
+    }
+
+    /// Saves a code. That of a pushed request stands and falls with the request, which is answered once.
+    async fn save(&self, request: &AuthorizationRequest, code: &CodeGrant) -> StoreResult<bool> {
+        let Some(pushed) = &request.pushed else {
+            self.codes.insert_code(code).await?;
+            return Ok(true);
+        };
+        let mut tx = self.transactions.begin().await?;
+        if !tx.take_pushed_request(pushed).await? {
+            return Ok(false);
+        }
+        tx.insert_code(code).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 }
 

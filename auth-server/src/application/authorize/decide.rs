@@ -63,11 +63,12 @@ impl Authorize {
     pub async fn advance(&self, request: &AuthorizationRequest, session: Option<&Session>) -> StoreResult<Step> {
         Ok(match (self.decide(request, session).await?, session) {
             (Decision::Ready(client), Some(session)) => {
-                Step::Respond(self.issue_code(request, &client, session).await?)
+                let issued = self.issue_code(request, &client, session).await?;
+                issued.map_or(Step::Answered, Step::Respond)
             }
             (Decision::SignIn | Decision::Ready(_), _) => Step::SignIn,
             (Decision::Consent { .. }, _) => Step::Consent,
-            (Decision::Refuse(error), _) => Step::Refuse(error),
+            (Decision::Refuse(error), _) => self.refuse(request, error).await?,
             (Decision::Gone, _) => Step::Gone,
         })
     }
@@ -99,8 +100,20 @@ impl Authorize {
     }
 
     /// The answer to a person who said no.
-    pub fn denied(&self, request: &AuthorizationRequest) -> ErrorResponse {
-        error(request, OAuthErrorCode::AccessDenied, "the person did not agree")
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn deny(&self, request: &AuthorizationRequest) -> StoreResult<Step> {
+        let denied = error(request, OAuthErrorCode::AccessDenied, "the person did not agree");
+        self.refuse(request, denied).await
+    }
+
+    /// An error is an answer as well.
+    async fn refuse(&self, request: &AuthorizationRequest, error: ErrorResponse) -> StoreResult<Step> {
+        Ok(match self.claim(request).await? {
+            true => Step::Refuse(error),
+            false => Step::Answered,
+        })
     }
 }
 

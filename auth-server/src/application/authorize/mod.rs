@@ -3,6 +3,7 @@
 mod code;
 mod decide;
 mod parameters;
+mod push;
 mod validate;
 
 use std::sync::Arc;
@@ -13,10 +14,11 @@ use service_kit::{Clock, Entropy};
 use crate::{
     application::{authenticate_client::ClientDirectory, keyring::Keyring, policy::Policy},
     domain::client::Client,
-    ports::store::{Codes, Consents, StoreError},
+    ports::store::{Codes, Consents, PushedRequests, StoreError, Transactions},
 };
 
 pub use code::digest;
+pub use push::Pushed;
 
 /// Longest value that is kept with a request (`nonce`, `state`, `login_hint`), in bytes. More is refused, never cut.
 pub const MAX_VALUE_BYTES: usize = 4096;
@@ -27,6 +29,8 @@ pub struct Authorize {
     pub policy: Arc<Policy>,
     pub clients: ClientDirectory,
     pub codes: Arc<dyn Codes>,
+    pub pushed: Arc<dyn PushedRequests>,
+    pub transactions: Arc<dyn Transactions>,
     pub consents: Arc<dyn Consents>,
     pub keyring: Arc<Keyring>,
     pub clock: Arc<dyn Clock>,
@@ -94,6 +98,8 @@ pub enum Step {
     Respond(CodeResponse),
     Refuse(ErrorResponse),
     Gone,
+    /// The request was a pushed one, and has been answered in another tab or browser: nothing is sent a second time.
+    Answered,
 }
 
 fn page(code: OAuthErrorCode, sentence: impl Into<String>) -> AuthorizeError {

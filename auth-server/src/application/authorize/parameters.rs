@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use oauth_wire::{CodeChallenge, Display, Form, GrantType, OAuthErrorCode, PkceError, Prompt, ResponseType, Scope};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use oauth_wire::{
+    CodeChallenge, Confirmation, Display, Form, GrantType, OAuthErrorCode, PkceError, Prompt, ResponseType, Scope,
+};
 
 use super::{Authorize, MAX_VALUE_BYTES};
 use crate::domain::{client::Client, ids::UserId};
@@ -15,6 +18,7 @@ pub(super) struct Checked {
     pub(super) max_age: Option<u64>,
     pub(super) nonce: Option<String>,
     pub(super) hinted_user: Option<UserId>,
+    pub(super) confirmation: Option<Confirmation>,
 }
 
 impl Authorize {
@@ -79,6 +83,7 @@ impl Authorize {
             max_age,
             nonce,
             hinted_user,
+            confirmation: dpop_jkt(form)?,
         })
     }
 
@@ -151,6 +156,21 @@ fn challenge(form: &mut Form, client: &Client) -> Result<Option<CodeChallenge>, 
             };
             (OAuthErrorCode::InvalidRequest, description)
         })
+}
+
+/// The key that the code is to be bound to (RFC 9449 §10): an RFC 7638 thumbprint by SHA-256, in base64url.
+fn dpop_jkt(form: &mut Form) -> Result<Option<Confirmation>, (OAuthErrorCode, &'static str)> {
+    let Some(jkt) = form.take("dpop_jkt") else {
+        return Ok(None);
+    };
+    let is_digest = URL_SAFE_NO_PAD.decode(&jkt).is_ok_and(|digest| digest.len() == 32);
+    match is_digest {
+        true => Ok(Some(Confirmation::Jkt(jkt))),
+        false => Err((
+            OAuthErrorCode::InvalidRequest,
+            "dpop_jkt is not a SHA-256 thumbprint in base64url",
+        )),
+    }
 }
 
 fn prompt(asked: Option<&str>) -> Result<BTreeSet<Prompt>, (OAuthErrorCode, &'static str)> {

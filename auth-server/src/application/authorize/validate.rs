@@ -4,17 +4,40 @@ use std::sync::Arc;
 
 use oauth_wire::{Form, OAuthErrorCode, ResponseMode};
 
-use super::{Authorize, AuthorizeError, ErrorResponse, MAX_VALUE_BYTES, page};
+use super::{Authorize, AuthorizeError, ErrorResponse, MAX_VALUE_BYTES, page, push::is_reference};
 use crate::domain::{authorization::AuthorizationRequest, client::Client, ids::ClientId};
 
+/// Where parameters come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entrance {
+    /// At the authorization endpoint, through a browser that could have changed them.
+    Browser,
+    /// From the client itself (RFC 9126).
+    Push,
+}
+
 impl Authorize {
-    /// Checks a request. Client and redirect URI first: until they are known to be right, nothing is sent anywhere.
+    /// Checks what comes to the authorization endpoint. Client and redirect URI first: until they are known to be right, nothing is sent
+    /// anywhere.
     ///
     /// # Errors
     /// [`AuthorizeError`].
-    pub async fn validate(&self, mut form: Form) -> Result<(AuthorizationRequest, Arc<Client>), AuthorizeError> {
+    pub async fn receive(&self, mut form: Form) -> Result<AuthorizationRequest, AuthorizeError> {
         let client = self.client(&mut form).await?;
-        let redirect_uri = redirect_uri(&mut form, &client)?;
+        match form.get("request_uri") {
+            Some(reference) if is_reference(reference) => self.follow(&client, reference).await,
+            _ => self.validate(form, &client, Entrance::Browser),
+        }
+    }
+
+    /// Checks the parameters of a known client.
+    pub(super) fn validate(
+        &self,
+        mut form: Form,
+        client: &Client,
+        entrance: Entrance,
+    ) -> Result<AuthorizationRequest, AuthorizeError> {
+        let redirect_uri = redirect_uri(&mut form, client)?;
         let state = form.take("state");
         // Kept while the person signs in, so it is bounded; refused, never cut.
         for (name, value) in [
@@ -54,10 +77,17 @@ impl Authorize {
                 state,
             })));
         }
+        // RFC 9126 §5.
+        let must_push =
+            client.protocol.require_pushed_authorization_requests || self.policy.require_pushed_authorization_requests;
+        if must_push && entrance == Entrance::Browser {
+            let description = "the request must be pushed first (request_uri is missing)";
+            return Err(refuse(OAuthErrorCode::InvalidRequest, description));
+        }
         let checked = self
-            .parameters(&mut form, &client)
+            .parameters(&mut form, client)
             .map_err(|(error, description)| refuse(error, description))?;
-        let request = AuthorizationRequest {
+        Ok(AuthorizationRequest {
             client_id: client.client_id.clone(),
             response_mode,
             received_at: self.clock.now(),
@@ -69,10 +99,11 @@ impl Authorize {
             login_hint: form.take("login_hint"),
             ui_locales: form.take("ui_locales"),
             hinted_user: checked.hinted_user,
+            confirmation: checked.confirmation,
+            pushed: None,
             redirect_uri,
             state,
-        };
-        Ok((request, client))
+        })
     }
 
     async fn client(&self, form: &mut Form) -> Result<Arc<Client>, AuthorizeError> {

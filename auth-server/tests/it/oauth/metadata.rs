@@ -53,6 +53,7 @@ async fn the_document_says_what_clients_rely_on() {
         "request_parameter_supported",
         "request_uri_parameter_supported",
         "claims_parameter_supported",
+        "require_pushed_authorization_requests",
     ] {
         assert_eq!(metadata[name], false, "{name}");
     }
@@ -79,7 +80,7 @@ async fn every_advertised_address_exists_under_the_issuer() {
         assert_ne!(app.get(path).await.status, 404, "{name}");
         seen += 1;
     }
-    assert_eq!(seen, 7);
+    assert_eq!(seen, 8);
 }
 
 #[tokio::test]

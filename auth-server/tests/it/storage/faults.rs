@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auth_server::adapters::sql::SqlStore;
-use auth_server::domain::ids::{ClientId, CodeDigest, GrantId, KeyId, SessionId, UserId, Username};
+use auth_server::domain::ids::{ClientId, CodeDigest, GrantId, KeyId, PushedDigest, SessionId, UserId, Username};
 use auth_server::domain::signing_key::KeyStage;
 use auth_server::domain::throttle::{ThrottleKey, ThrottlePolicy};
 use auth_server::ports::store::{
@@ -13,6 +13,7 @@ use sql_kit::{Db, Options, Sql, args, sql};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 
+use super::pushed::pushed;
 use super::{NOON, World, client, code, family, grant, on_every_engine, password, session, tenant, user};
 
 on_every_engine!(
@@ -29,6 +30,7 @@ fn unavailable<T: std::fmt::Debug>(call: &str, outcome: StoreResult<T>) {
     );
 }
 
+#[expect(clippy::too_many_lines, reason = "one line for each call that the ports have")]
 async fn every_call_on_a_store_that_is_away_says_so(world: World) {
     let mut tx = world.begin().await;
     tx.redeem_code(&CodeDigest([1; 32]), NOON).await.unwrap();
@@ -66,6 +68,10 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
     unavailable("find_consent", store.find_consent(&user, &web).await);
     unavailable("consents_of", store.consents_of(&user).await);
     unavailable("insert_code", store.insert_code(&code(1, grant("g", "u", "web"))).await);
+    let reference = PushedDigest([1; 32]);
+    unavailable("insert_pushed_request", store.insert_pushed_request(&pushed(1)).await);
+    unavailable("find_pushed_request", store.find_pushed_request(&reference).await);
+    unavailable("take_pushed_request", store.take_pushed_request(&reference).await);
     unavailable("find_code", store.find_code(&digest).await);
     unavailable("redeem_code", store.redeem_code(&digest, NOON).await);
     unavailable("find_family", store.find_family(&GrantId::new("g")).await);
@@ -100,7 +106,7 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
     unavailable("spend", store.spend(&[proof]).await);
     unavailable("current_revision", store.current_revision().await);
     let swept = store.delete_expired(NOON, Duration::ZERO, 1).await;
-    assert_eq!(swept.len(), 8);
+    assert_eq!(swept.len(), 9);
     for swept in swept {
         unavailable(swept.kind, swept.outcome);
     }

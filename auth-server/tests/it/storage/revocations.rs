@@ -121,6 +121,7 @@ async fn a_reader_goes_on_where_it_stopped(world: World) {
 fn log(world: &World, clock: &Arc<FixedClock>) -> RevocationLog {
     let lifetimes = Lifetimes {
         code: minutes(1),
+        pushed_request: minutes(1),
         access_token: minutes(10),
         max_access_token: minutes(60),
         id_token: minutes(10),

@@ -30,7 +30,7 @@ pub(crate) async fn any(State(app): State<App>, browser: Browser, request: Reque
             return Ok(see_other(&app.path(&format!("/oauth2/authorize?{query}"))));
         }
     }
-    let (request, _) = match app.authorize.validate(form).await {
+    let request = match app.authorize.receive(form).await {
         Ok(valid) => valid,
         Err(AuthorizeError::Page { code, sentence }) => return Err(PageError::oauth(code, sentence)),
         Err(AuthorizeError::Redirect(error)) => return flow::error_response(&app, &browser, &error),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, header};
-use oauth_wire::{BasicCredentials, Form};
+use oauth_wire::{BasicCredentials, Confirmation, Form};
 use secrecy::SecretString;
 
 use super::OAuthError;
@@ -17,6 +17,8 @@ use crate::{
 /// The parameters that are left, and the client that was authenticated.
 pub(crate) struct ClientRequest {
     pub(crate) client: Arc<Client>,
+    /// What the request proved possession of, if it did.
+    pub(crate) confirmation: Option<Confirmation>,
     pub(crate) form: Form,
 }
 
@@ -28,7 +30,11 @@ impl FromRequest<App> for ClientRequest {
         let mut form = wire::form(request).await?;
         let presented = presented(basic, &mut form)?;
         let client = app.authenticate_client.authenticate(presented).await?;
-        Ok(Self { client, form })
+        Ok(Self {
+            client,
+            confirmation: None,
+            form,
+        })
     }
 }
 

@@ -6,7 +6,11 @@ use oauth_wire::{OAuthErrorCode, error::legal_description};
 use serde_json::json;
 use service_kit::Timestamp;
 
-use crate::{adapters::http::wire::no_store_json, application::token_error::TokenError, ports::store::StoreError};
+use crate::{
+    adapters::http::wire::no_store_json,
+    application::{authorize::AuthorizeError, token_error::TokenError},
+    ports::store::StoreError,
+};
 
 const BASIC_CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"hexgate\", charset=\"UTF-8\"");
 
@@ -114,6 +118,17 @@ impl From<TokenError> for OAuthError {
                 tracing::error!(%error, "a request failed");
                 Self::failed()
             }
+        }
+    }
+}
+
+/// Of an authorization request that was pushed: there is no page and no redirect, whatever is wrong (RFC 9126 §2.3).
+impl From<AuthorizeError> for OAuthError {
+    fn from(error: AuthorizeError) -> Self {
+        match error {
+            AuthorizeError::Page { code, sentence } => Self::new(StatusCode::BAD_REQUEST, code, sentence),
+            AuthorizeError::Redirect(error) => Self::new(StatusCode::BAD_REQUEST, error.error, error.description),
+            AuthorizeError::Store(error) => error.into(),
         }
     }
 }

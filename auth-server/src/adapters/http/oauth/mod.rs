@@ -6,6 +6,7 @@ mod error;
 pub(super) mod events;
 pub(super) mod introspect;
 pub(super) mod metadata;
+pub(super) mod par;
 pub(super) mod revoke;
 pub(super) mod token;
 pub(super) mod userinfo;

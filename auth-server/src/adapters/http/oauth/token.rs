@@ -20,8 +20,15 @@ pub(crate) async fn post(
     peer: Option<Extension<PeerAddress>>,
     request: ClientRequest,
 ) -> Result<Response, OAuthError> {
-    let ClientRequest { client, mut form } = request;
-    let call = TokenCall::plain(client);
+    let ClientRequest {
+        client,
+        confirmation,
+        mut form,
+    } = request;
+    let call = TokenCall {
+        confirmation,
+        ..TokenCall::plain(client)
+    };
     let address = peer.map(|Extension(PeerAddress(peer))| peer.ip());
     let issued = match grant_type(&mut form)? {
         GrantType::AuthorizationCode => {

@@ -72,8 +72,8 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
     match (form.get("action"), session) {
         (Some("allow"), Some(session)) => allow(&app, &browser, &pending, &session).await,
         (Some("deny"), _) => {
-            browser.forget(&app, &pending.id).await?;
-            flow::error_response(&app, &browser, &app.authorize.denied(&pending.request))
+            let step = app.authorize.deny(&pending.request).await?;
+            flow::follow(&app, &browser, &pending, step).await
         }
         (Some("switch"), Some(session)) => switch(&app, &browser, pending, &session).await,
         (Some("allow" | "switch"), None) => flow::resume(&app, &browser, &pending).await,

@@ -31,6 +31,7 @@ pub(crate) async fn begin(app: &App, browser: &Browser, request: AuthorizationRe
         Step::Respond(response) => code_response(app, browser, &response),
         Step::Refuse(error) => error_response(app, browser, &error),
         Step::Gone => Err(gone()),
+        Step::Answered => Err(answered()),
     }
 }
 
@@ -46,13 +47,21 @@ pub(super) async fn follow(app: &App, browser: &Browser, pending: &Pending, step
     match step {
         Step::SignIn => return Ok(see_other(&app.path(&format!("/login?request={}", pending.id)))),
         Step::Consent => return Ok(see_other(&app.path(&format!("/consent?request={}", pending.id)))),
-        Step::Respond(_) | Step::Refuse(_) | Step::Gone => browser.forget(app, &pending.id).await?,
+        Step::Respond(_) | Step::Refuse(_) | Step::Gone | Step::Answered => browser.forget(app, &pending.id).await?,
     }
     match step {
         Step::Respond(response) => code_response(app, browser, &response),
         Step::Refuse(error) => error_response(app, browser, &error),
+        Step::Answered => Err(answered()),
         Step::Gone | Step::SignIn | Step::Consent => Err(gone()),
     }
+}
+
+fn answered() -> PageError {
+    PageError::oauth(
+        OAuthErrorCode::InvalidRequestUri,
+        "The request_uri is unknown, has expired or was used before.",
+    )
 }
 
 fn gone() -> PageError {

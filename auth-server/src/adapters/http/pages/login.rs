@@ -91,8 +91,8 @@ async fn cancel(app: &App, browser: &Browser, pending: Option<Pending>) -> Resul
     let Some(pending) = pending else {
         return Ok(see_other(&app.path("/")));
     };
-    browser.forget(app, &pending.id).await?;
-    flow::error_response(app, browser, &app.authorize.denied(&pending.request))
+    let step = app.authorize.deny(&pending.request).await?;
+    flow::follow(app, browser, &pending, step).await
 }
 
 fn problem(app: &App, error: SignInError) -> Result<LoginProblem, PageError> {
