@@ -1,7 +1,5 @@
 //! The composition root: the only place that picks adapters.
 
-mod listeners;
-
 use std::{
     path::Path,
     sync::{
@@ -15,7 +13,7 @@ use anyhow::Context as _;
 use axum::Router;
 use serde_json::json;
 use service_kit::{
-    Clock, Entropy, SystemClock, SystemEntropy, Tasks, Timestamp,
+    BoundListener, ClientCertificates, Clock, Entropy, SystemClock, SystemEntropy, Tasks, Timestamp, TlsConfig,
     config::{ConfigError, Settings as _},
     health::Management,
     tasks::termination_signal,
@@ -24,8 +22,6 @@ use service_kit::{
 use sql_kit::Options;
 use token_keys::MasterKey;
 use url::Url;
-
-use listeners::Listeners;
 
 use crate::{
     adapters::{
@@ -49,6 +45,7 @@ use crate::{
         keep_house::KeepHouse,
         keyring::{KeyFactory, Keyring},
         live_tokens::LiveTokens,
+        logout_delivery::{LogoutDeliveries, LogoutParts},
         opaque_tokens::OpaqueTokens,
         operate::Operate,
         password_grant::PasswordGrant,
@@ -73,6 +70,8 @@ use crate::{
 /// How often a node looks for what other nodes and commands have changed. Revocations reach the gateways within a second, so this is a
 /// fraction of one.
 pub const SYNC_INTERVAL: Duration = Duration::from_millis(200);
+/// How often a node looks for news of logouts that nobody has taken.
+const LOGOUT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often ended rows are removed, and how many of each kind at a time.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(15);
 const HOUSEKEEPING_BATCH: u32 = 1000;
@@ -319,6 +318,8 @@ pub struct Provider {
     pub foundation: Foundation,
     keyring: Arc<Keyring>,
     clients: ClientDirectory,
+    /// The news of ended sessions, on its way to applications.
+    pub logouts: LogoutDeliveries,
     /// Background work, which a shutdown stops and waits for.
     pub tasks: Tasks,
     /// When it was last in step with the store, in microseconds.
@@ -355,12 +356,14 @@ impl Provider {
         let synced_at = AtomicI64::new(foundation.ambient.clock.now().as_micros());
         let clients = ClientDirectory::new(foundation.store.clone());
         let tasks = Tasks::default();
-        let services = services(&foundation, &keyring, &clients, &tasks)?;
+        let logouts = logout_deliveries(&foundation, &keyring, &clients, &tasks);
+        let services = services(&foundation, &keyring, &clients, &logouts, &tasks)?;
         Ok(Self {
             router: http::router(Arc::new(services)),
             foundation,
             keyring,
             clients,
+            logouts,
             tasks,
             synced_at,
         })
@@ -431,6 +434,24 @@ impl Provider {
         }
     }
 
+    async fn deliver_logouts(self: Arc<Self>, tasks: Tasks) {
+        let mut failing = false;
+        loop {
+            match self.logouts.send_due().await {
+                Ok(_) => failing = false,
+                Err(error) if !failing => {
+                    tracing::warn!(%error, "news of logouts cannot be read; it waits");
+                    failing = true;
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOGOUT_INTERVAL) => {}
+                () = tasks.stopping() => return,
+            }
+        }
+    }
+
     /// When this node last read what other nodes and commands have changed.
     pub fn synced_at(&self) -> Timestamp {
         Timestamp::from_micros(self.synced_at.load(Ordering::Relaxed))
@@ -453,6 +474,24 @@ impl Provider {
     }
 }
 
+fn logout_deliveries(
+    foundation: &Foundation,
+    keyring: &Arc<Keyring>,
+    clients: &ClientDirectory,
+    tasks: &Tasks,
+) -> LogoutDeliveries {
+    let parts = LogoutParts {
+        policy: foundation.policy.clone(),
+        keyring: keyring.clone(),
+        clients: clients.clone(),
+        outbound: foundation.outbound.clone(),
+        tasks: tasks.clone(),
+        clock: foundation.ambient.clock.clone(),
+        entropy: foundation.ambient.entropy.clone(),
+    };
+    LogoutDeliveries::new(foundation.store.clone(), parts)
+}
+
 #[expect(
     clippy::too_many_lines,
     reason = "one literal per use case; cut in pieces, the wiring would only be harder to see"
@@ -461,6 +500,7 @@ fn services(
     foundation: &Foundation,
     keyring: &Arc<Keyring>,
     clients: &ClientDirectory,
+    logouts: &LogoutDeliveries,
     tasks: &Tasks,
 ) -> anyhow::Result<Services> {
     let Foundation {
@@ -504,6 +544,7 @@ fn services(
         keyring: keyring.clone(),
         transactions: store.clone(),
         revocations: revocations.clone(),
+        deliveries: logouts.clone(),
         clock: clock.clone(),
     };
     let sign_in = SignIn {
@@ -636,6 +677,7 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
     let router = provider.router.clone();
     tasks.spawn(provider.clone().keep_in_sync(tasks.clone()));
     tasks.spawn(provider.clone().keep_house(tasks.clone()));
+    tasks.spawn(provider.clone().deliver_logouts(tasks.clone()));
     listeners.serve(&router, health.router(), &tasks, grace);
     if let Some(path) = ready_file {
         std::fs::write(path, addresses.to_string()).with_context(|| format!("ready file {}", path.display()))?;
@@ -648,6 +690,54 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
     }
     provider.foundation.store.close().await;
     Ok(())
+}
+
+/// Every socket that the provider listens on.
+struct Listeners {
+    public: BoundListener,
+    /// For clients with certificates, when they have one of their own.
+    mtls: Option<BoundListener>,
+    management: BoundListener,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let rules = Arc::new(config.peer_rules()?);
+        let limits = config.connections.limits();
+        let public = |listener: BoundListener| listener.with_limits(limits).with_peer_rules(rules.clone());
+        let mtls = match config.mtls.listen {
+            None => None,
+            Some(address) => {
+                let tls = config.tls.asking(ClientCertificates::Optional);
+                Some(public(BoundListener::bind(address, &tls).await?))
+            }
+        };
+        Ok(Self {
+            public: public(BoundListener::bind(config.listen, &config.main_tls()).await?),
+            mtls,
+            management: BoundListener::bind(config.management_listen, &TlsConfig::default()).await?,
+        })
+    }
+
+    /// By the names that the ready file gives them.
+    fn addresses(&self) -> serde_json::Value {
+        let named = [
+            ("listen", Some(&self.public)),
+            ("management", Some(&self.management)),
+            ("mtls", self.mtls.as_ref()),
+        ];
+        let present = named
+            .into_iter()
+            .filter_map(|(name, listener)| Some((name, listener?.address())));
+        present.map(|(name, address)| (name, address.to_string())).collect()
+    }
+
+    fn serve(self, router: &Router, management: Router, tasks: &Tasks, grace: Duration) {
+        for listener in std::iter::once(self.public).chain(self.mtls) {
+            tasks.spawn(listener.serve(router.clone(), tasks.clone(), grace));
+        }
+        tasks.spawn(self.management.serve(management, tasks.clone(), grace));
+    }
 }
 
 fn health(provider: &Arc<Provider>, metrics: telemetry::PrometheusHandle) -> Management {
@@ -663,6 +753,7 @@ fn health(provider: &Arc<Provider>, metrics: telemetry::PrometheusHandle) -> Man
             async move {
                 let revision = provider.foundation.store.current_revision().await;
                 let age = provider.foundation.ambient.clock.now().since(provider.synced_at());
+                let waiting = provider.logouts.waiting().await;
                 json!({
                     "version": env!("CARGO_PKG_VERSION"),
                     "issuer": provider.foundation.policy.issuer,
@@ -670,6 +761,7 @@ fn health(provider: &Arc<Provider>, metrics: telemetry::PrometheusHandle) -> Man
                     "synced_at": provider.synced_at().as_seconds(),
                     "sync_age_ms": u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
                     "revocations": provider.foundation.revocations.feed().len(),
+                    "logout_deliveries": waiting.ok(),
                 })
             }
         },

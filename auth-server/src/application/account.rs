@@ -6,7 +6,12 @@ use oauth_wire::Revoked;
 use service_kit::Clock;
 
 use crate::{
-    application::{authenticate_client::ClientDirectory, revocations::RevocationLog, sign_out::SignOut},
+    application::{
+        authenticate_client::ClientDirectory,
+        logout_delivery::Told,
+        revocations::RevocationLog,
+        sign_out::{Ended, SignOut},
+    },
     domain::{
         client::Client,
         ids::{ClientId, SessionId, UserId},
@@ -74,11 +79,11 @@ impl Account {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn end_session(&self, own: &Session, sid: &SessionId) -> StoreResult<()> {
+    pub async fn end_session(&self, own: &Session, sid: &SessionId) -> StoreResult<Ended> {
         let session = self.sessions.find_live_session(sid, self.clock.now()).await?;
         match session.filter(|session| session.user == own.user) {
             Some(session) => self.sign_out.end_session(&session.sid).await,
-            None => Ok(()),
+            None => Ok(Ended::default()),
         }
     }
 
@@ -86,16 +91,26 @@ impl Account {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn end_other_sessions(&self, own: &Session) -> StoreResult<usize> {
+    pub async fn end_other_sessions(&self, own: &Session) -> StoreResult<Told> {
         self.sign_out.end_other_sessions(&own.user, &own.sid).await
     }
 
-    /// Takes back what the person allowed a client: consent, codes, refresh tokens, access tokens.
+    /// Ends all of the person's sessions, this one included.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn end_every_session(&self, own: &Session) -> StoreResult<Ended> {
+        self.sign_out.end_every_session(own).await
+    }
+
+    /// Takes back what the person allowed a client: consent, codes, refresh tokens, access tokens. The client is told that its sessions of the
+    /// person are over.
     ///
     /// # Errors
     /// When the store fails; nothing is taken back then.
-    pub async fn remove_app(&self, own: &Session, client: &ClientId) -> StoreResult<()> {
+    pub async fn remove_app(&self, own: &Session, client: &ClientId) -> StoreResult<Told> {
         let now = self.clock.now();
+        let deliveries = &self.sign_out.deliveries;
         let mut tx = self.transactions.begin().await?;
         tx.delete_consent(&own.user, client).await?;
         let mut grants = tx.revoke_families_of_user(&own.user, Some(client), now).await?;
@@ -110,8 +125,9 @@ impl Account {
             tx.record_revocation(&revocation).await?;
             revocations.push(revocation);
         }
+        let queued = tx.leave_sessions(&own.user, client, deliveries.plan()).await?;
         tx.commit().await?;
         self.revocations.announce(revocations);
-        Ok(())
+        Ok(deliveries.send(queued))
     }
 }

@@ -14,6 +14,7 @@ pub mod issue;
 pub mod keep_house;
 pub mod keyring;
 pub mod live_tokens;
+pub mod logout_delivery;
 pub mod opaque_tokens;
 pub mod operate;
 pub mod password_grant;

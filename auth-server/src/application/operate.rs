@@ -11,6 +11,7 @@ use crate::{
     domain::{
         client::{Client, ClientStatus},
         ids::{ClientId, TenantId, UserId, Username},
+        logout::LogoutPlan,
         user::{User, UserStatus},
     },
     ports::{
@@ -132,6 +133,19 @@ impl Operate {
         Ok(())
     }
 
+    /// Signs a person out everywhere: what they hold ends, and they may sign in anew.
+    ///
+    /// # Errors
+    /// [`OperateError`].
+    pub async fn sign_out(&self, user: &User) -> Result<(), OperateError> {
+        let now = self.clock.now();
+        let mut tx = self.transactions.begin().await?;
+        let revocation = end_everything_of(tx.as_mut(), &self.revocations, &user.sub, now).await?;
+        tx.commit().await?;
+        self.revocations.announce([revocation]);
+        Ok(())
+    }
+
     /// Sets a password; every session and token of the person ends (they may have been somebody else's).
     ///
     /// # Errors
@@ -215,14 +229,17 @@ impl Operate {
     }
 }
 
-/// Ends all that a person holds: sessions, refresh tokens, codes, and with the revocation, once announced, access tokens.
+/// Ends all that a person holds: sessions, refresh tokens, codes, and with the revocation, once announced, access tokens. The nodes tell the
+/// applications.
 pub(super) async fn end_everything_of(
     tx: &mut dyn StoreTx,
     revocations: &RevocationLog,
     sub: &UserId,
     now: Timestamp,
 ) -> StoreResult<RecordedRevocation> {
-    tx.end_sessions_of(sub, None, now).await?;
+    for sid in tx.end_sessions_of(sub, None, now).await? {
+        tx.queue_logouts(&sid, LogoutPlan::for_anybody(now)).await?;
+    }
     tx.revoke_families_of_user(sub, None, now).await?;
     tx.take_codes_of(sub, None).await?;
     let revoked = Revoked::Subject {

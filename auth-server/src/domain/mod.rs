@@ -6,6 +6,7 @@ pub mod client_protocol;
 pub mod directory;
 pub mod grant;
 pub mod ids;
+pub mod logout;
 pub mod reach;
 pub mod sector;
 pub mod session;

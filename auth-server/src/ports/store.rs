@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use oauth_wire::RevocationEvent;
 use service_kit::Timestamp;
 
+use super::logout::{LogoutQueue, LogoutWrites};
 use crate::domain::{
     authorization::PushedRequest,
     client::{Client, ClientSecret, ClientStatus},
@@ -279,7 +280,7 @@ pub trait Transactions: Send + Sync {
 
 /// One transaction. Dropping it rolls back.
 #[async_trait]
-pub trait StoreTx: GrantWrites + DirectoryWrites + KeyWrites + Send {
+pub trait StoreTx: GrantWrites + LogoutWrites + DirectoryWrites + KeyWrites + Send {
     /// Makes everything durable and visible.
     async fn commit(self: Box<Self>) -> StoreResult<()>;
 }
@@ -391,6 +392,7 @@ pub trait Store:
     + LoginThrottle
     + BrowserSessions
     + SingleUse
+    + LogoutQueue
     + Revisions
     + Housekeeping
     + Transactions

@@ -222,6 +222,19 @@ impl TestApp {
         self.revision.store(seen, Ordering::SeqCst);
     }
 
+    /// Sends the news of logouts that is due, as every node does once a second in production, and waits until that was tried; how much it was.
+    pub(crate) async fn send_due_logouts(&self) -> usize {
+        let told = self.provider.logouts.send_due().await.unwrap();
+        let sent = told.len();
+        told.tried().await;
+        sent
+    }
+
+    /// How much such news waits.
+    pub(crate) async fn waiting_logouts(&self) -> u64 {
+        self.provider.logouts.waiting().await.unwrap()
+    }
+
     pub(crate) async fn try_apply(&self, toml: &str) -> Result<Report, ApplyError> {
         let report = self.foundation().apply().apply(toml).await;
         self.sync().await;

@@ -7,6 +7,7 @@
 )]
 
 mod authorize;
+mod backchannel_logout;
 mod client_auth;
 mod code;
 mod events;

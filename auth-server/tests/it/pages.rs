@@ -7,5 +7,7 @@ mod consent;
 mod cookies;
 mod login;
 mod logout;
+mod logout_frames;
+mod logout_hostile;
 mod shape;
 mod throttle;

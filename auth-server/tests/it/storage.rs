@@ -11,6 +11,7 @@ mod faults;
 mod housekeeping;
 mod keys;
 mod limits;
+mod logouts;
 mod people;
 mod pushed;
 mod revocations;

@@ -42,6 +42,12 @@ pub struct ProviderMetadata {
     pub claims_parameter_supported: bool,
     pub request_parameter_supported: bool,
     pub request_uri_parameter_supported: bool,
+    /// OpenID Connect Back-Channel Logout §2.1.
+    pub backchannel_logout_supported: bool,
+    pub backchannel_logout_session_supported: bool,
+    /// OpenID Connect Front-Channel Logout §3.
+    pub frontchannel_logout_supported: bool,
+    pub frontchannel_logout_session_supported: bool,
     /// RFC 8705 §5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtls_endpoint_aliases: Option<MtlsEndpointAliases>,

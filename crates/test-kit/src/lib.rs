@@ -1,7 +1,5 @@
-//! Test doubles that both services share: a clock that stands still, entropy from a seed, keys of clients,
-//! certificates made on the spot.
+//! Test doubles that both services share: a clock that stands still, entropy from a seed, keys of clients.
 
-pub mod certificates;
 mod jose;
 
 use std::sync::{

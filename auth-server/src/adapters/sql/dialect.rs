@@ -72,6 +72,43 @@ pub(super) const REVOCATION_HORIZON: Sql = sql!(
     postgres: "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)",
 );
 
+/// The deliveries that are taken: of those that have waited longest as many as one look goes through, of each client a few.
+macro_rules! due_logouts {
+    ($busy:literal) => {
+        concat!(
+            "SELECT id FROM (SELECT id, due_at, ROW_NUMBER() OVER (PARTITION BY client_id ORDER BY due_at) AS place \
+             FROM (SELECT id, client_id, due_at FROM logout_delivery WHERE due_at <= ? AND client_id NOT IN (",
+            $busy,
+            ") ORDER BY due_at LIMIT 1000) AS due) AS placed WHERE place <= ? ORDER BY due_at LIMIT ?"
+        )
+    };
+}
+
+macro_rules! claim_logouts {
+    ($ids:expr) => {
+        concat!(
+            "UPDATE logout_delivery SET due_at = ?, attempts = attempts + 1 WHERE id IN (",
+            $ids,
+            ") RETURNING sid, client_id, user_sub, attempts, queued_at, ends_at"
+        )
+    };
+}
+
+/// Takes the end of the claim, the moment twice, the JSON array of clients to leave out, how many of one client, and how many. The moment is
+/// asked of the locked row, too: another node may have moved it between the look and the lock.
+pub(super) const CLAIM_LOGOUTS: Sql = sql!(
+    sqlite: claim_logouts!(concat!(
+        "SELECT id FROM logout_delivery WHERE due_at <= ? AND id IN (",
+        due_logouts!("SELECT value FROM json_each(?)"),
+        ")"
+    )),
+    postgres: claim_logouts!(concat!(
+        "SELECT id FROM logout_delivery WHERE due_at <= ? AND id IN (",
+        due_logouts!("SELECT jsonb_array_elements_text(CAST(? AS jsonb))"),
+        ") FOR UPDATE SKIP LOCKED"
+    )),
+);
+
 pub(super) const USER_BY_SUB: Sql = sql!(
     sqlite: concat!(user!(sqlite), from_users!(), "WHERE u.sub = ?"),
     postgres: concat!(user!(postgres), from_users!(), "WHERE u.sub = ?"),

@@ -43,7 +43,7 @@ macro_rules! delete_ended {
     };
 }
 
-const DELETES: [(&str, Sql); 9] = [
+const DELETES: &[(&str, Sql)] = &[
     delete_ended!("authorization_code", "digest", "expires_at"),
     delete_ended!("pushed_request", "digest", "ends_at"),
     delete_ended!("refresh_token", "grant_id", "ends_at"),
@@ -52,6 +52,7 @@ const DELETES: [(&str, Sql); 9] = [
     delete_ended!("revocation", "id", "matters_until"),
     delete_ended!("login_throttle", "id", "ends_at"),
     delete_ended!("single_use", "id", "expires_at"),
+    delete_ended!("logout_delivery", "id", "ends_at"),
     delete_ended!("signing_key", "kid", "retire_at"),
 ];
 
@@ -61,7 +62,7 @@ impl Housekeeping for SqlStore {
         let before = (now - keep).as_micros();
         let mut swept = Vec::with_capacity(DELETES.len());
         // One transaction each: none holds up the writer for longer than one small batch.
-        for (kind, delete) in DELETES {
+        for &(kind, delete) in DELETES {
             let outcome = self.db.execute(delete, args![before, limit]).await;
             swept.push(Swept {
                 kind,

@@ -10,6 +10,7 @@ mod directory;
 mod families;
 mod housekeeping;
 mod limits;
+mod logout;
 mod pushed;
 mod revocations;
 mod sessions;
@@ -35,6 +36,7 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0005_create_browser_session",
         "0006_add_protocol",
         "0007_create_pushed_request",
+        "0017_create_logout",
     ]
 );
 

@@ -20,6 +20,11 @@ fn path(pairs: &[(&str, &str)]) -> String {
     format!("/connect/logout?{}", query.encode())
 }
 
+/// An ID token of the same person and application, of a session in another browser: it says where from, and does not prove this session.
+async fn hint_from_elsewhere(app: &TestApp) -> String {
+    app.tokens(ALICE, WEB).await.id_token
+}
+
 async fn confirm(browser: &mut Browser<'_>, pairs: &[(&str, &str)]) -> Reply {
     let page = browser.open(&path(pairs)).await.expect_page("id=\"logout-confirm\"");
     browser.press(&page, "logout-confirm").await
@@ -40,7 +45,7 @@ async fn expect_signed_in(browser: &mut Browser<'_>) {
 }
 
 #[tokio::test]
-async fn a_relying_party_gets_the_person_back_with_its_state() {
+async fn a_relying_party_that_proves_the_session_gets_the_person_back_at_once_with_its_state() {
     let app = TestApp::start().await;
     let (mut browser, tokens) = signed_in(&app).await;
     let asked = [
@@ -48,13 +53,40 @@ async fn a_relying_party_gets_the_person_back_with_its_state() {
         ("post_logout_redirect_uri", BACK),
         ("state", STATE),
     ];
-    let location = confirm(&mut browser, &asked).await.expect_redirect();
+    let location = browser.get(&path(&asked)).await.expect_redirect();
     assert_eq!(location, format!("{BACK}?state={STATE}"));
     expect_signed_out(&mut browser).await;
     app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
     app.refresh(WEB, &tokens.refresh_token)
         .await
         .expect_oauth_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_hint_of_another_session_has_the_person_asked_and_then_sent_back() {
+    let app = TestApp::start().await;
+    let (mut browser, tokens) = signed_in(&app).await;
+    let hint = hint_from_elsewhere(&app).await;
+    let bobs = app.tokens(BOB, WEB).await.id_token;
+    for hint in [&hint, &bobs] {
+        let asked = [
+            ("id_token_hint", hint.as_str()),
+            ("post_logout_redirect_uri", BACK),
+            ("state", STATE),
+        ];
+        let page = browser.open(&path(&asked)).await.expect_page("id=\"logout-confirm\"");
+        assert!(page.has("id=\"logout-cancel\"") && page.has("Web application"));
+        app.userinfo(&tokens).await.expect_status(200);
+    }
+    let asked = [
+        ("id_token_hint", hint.as_str()),
+        ("post_logout_redirect_uri", BACK),
+        ("state", STATE),
+    ];
+    let location = confirm(&mut browser, &asked).await.expect_redirect();
+    assert_eq!(location, format!("{BACK}?state={STATE}"));
+    expect_signed_out(&mut browser).await;
+    app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
 }
 
 #[tokio::test]
@@ -65,7 +97,7 @@ async fn without_state_none_is_sent_and_a_registered_query_stays() {
         ("id_token_hint", tokens.id_token.as_str()),
         ("post_logout_redirect_uri", BACK),
     ];
-    assert_eq!(confirm(&mut browser, &asked).await.expect_redirect(), BACK);
+    assert_eq!(browser.get(&path(&asked)).await.expect_redirect(), BACK);
     let (mut browser, tokens) = signed_in(&app).await;
     let uri = "https://web.example/bye?from=op";
     let asked = [
@@ -73,24 +105,55 @@ async fn without_state_none_is_sent_and_a_registered_query_stays() {
         ("post_logout_redirect_uri", uri),
         ("state", "a&b=\r\n"),
     ];
-    let location = confirm(&mut browser, &asked).await.expect_redirect();
+    let location = browser.get(&path(&asked)).await.expect_redirect();
     assert_eq!(location, format!("{uri}&state=a%26b%3D%0D%0A"));
 }
 
 #[tokio::test]
 async fn without_a_redirect_uri_the_person_sees_that_they_are_out() {
     let app = TestApp::start().await;
-    for with_hint in [false, true] {
-        let (mut browser, tokens) = signed_in(&app).await;
-        let mut asked = vec![("state", STATE)];
-        if with_hint {
-            asked.push(("id_token_hint", &tokens.id_token));
-        }
-        confirm(&mut browser, &asked).await.expect_page("id=\"logged-out\"");
+    let (mut browser, tokens) = signed_in(&app).await;
+    let asked = [("state", STATE), ("id_token_hint", &tokens.id_token)];
+    let page = browser.open(&path(&asked)).await.expect_page("id=\"logged-out\"");
+    assert!(!page.has(STATE));
+    expect_signed_out(&mut browser).await;
+    for asked in [&[("state", STATE)][..], &[]] {
+        let (mut browser, _) = signed_in(&app).await;
+        confirm(&mut browser, asked).await.expect_page("id=\"logged-out\"");
         expect_signed_out(&mut browser).await;
     }
-    let (mut browser, _) = signed_in(&app).await;
-    confirm(&mut browser, &[]).await.expect_page("id=\"logged-out\"");
+}
+
+#[tokio::test]
+async fn the_pages_speak_the_language_that_the_relying_party_asks_for() {
+    let app = TestApp::start().await;
+    let (mut browser, tokens) = signed_in(&app).await;
+    let hint = hint_from_elsewhere(&app).await;
+    let asked = |hint| path(&[("id_token_hint", hint), ("ui_locales", "xx zh en")]);
+    for (hint, id) in [
+        (&hint, "id=\"logout-confirm\""),
+        (&tokens.id_token, "id=\"logged-out\""),
+    ] {
+        let page = browser.open(&asked(hint)).await.expect_page(id);
+        assert!(page.has("<html lang=\"zh"), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_long_to_keep_is_refused() {
+    let app = TestApp::start().await;
+    let (mut browser, tokens) = signed_in(&app).await;
+    for name in ["state", "ui_locales"] {
+        let long = "a".repeat(4097);
+        let asked = path(&[("id_token_hint", &tokens.id_token), (name, &long)]);
+        let sentence = browser.get(&asked).await.expect_error_page(400, "invalid_request");
+        assert!(sentence.contains(name), "{sentence}");
+    }
+    // A post that comes without the cookie is sent again as a GET, as far as an address can carry it.
+    let form = fields([("id_token_hint", tokens.id_token.as_str())]).with("more", &"a".repeat(9000));
+    let reply = app.call(Method::POST, "/connect/logout").form(&form).send().await;
+    reply.expect_error_page(400, "invalid_request");
+    expect_signed_in(&mut browser).await;
 }
 
 #[tokio::test]
@@ -187,14 +250,25 @@ async fn an_expired_hint_and_one_that_names_the_client_still_count() {
         ("client_id", "web"),
         ("post_logout_redirect_uri", BACK),
     ];
-    assert_eq!(confirm(&mut browser, &asked).await.expect_redirect(), BACK);
+    assert_eq!(browser.get(&path(&asked)).await.expect_redirect(), BACK);
 }
 
 #[tokio::test]
-async fn nobody_is_signed_out_without_being_asked() {
+async fn nobody_is_signed_out_unasked_by_who_cannot_prove_the_session() {
     let app = TestApp::start().await;
     let (mut browser, tokens) = signed_in(&app).await;
-    browser
+    let elsewhere = hint_from_elsewhere(&app).await;
+    for asked in [
+        &[][..],
+        &[("client_id", "web")],
+        &[("logout_hint", "alice")],
+        &[("id_token_hint", &elsewhere)],
+    ] {
+        browser.open(&path(asked)).await.expect_page("id=\"logout-confirm\"");
+    }
+    // The proof counts in the browser of that session alone.
+    app.signed_in(ALICE)
+        .await
         .open(&path(&[("id_token_hint", &tokens.id_token)]))
         .await
         .expect_page("id=\"logout-confirm\"");
@@ -222,11 +296,9 @@ async fn nobody_is_signed_out_without_being_asked() {
 #[tokio::test]
 async fn cancel_keeps_the_session_and_forgets_the_relying_party() {
     let app = TestApp::start().await;
-    let (mut browser, tokens) = signed_in(&app).await;
-    let asked = [
-        ("id_token_hint", tokens.id_token.as_str()),
-        ("post_logout_redirect_uri", BACK),
-    ];
+    let (mut browser, _) = signed_in(&app).await;
+    let hint = hint_from_elsewhere(&app).await;
+    let asked = [("id_token_hint", hint.as_str()), ("post_logout_redirect_uri", BACK)];
     let page = browser.open(&path(&asked)).await.expect_page("id=\"logout-confirm\"");
     assert!(page.has("Web application"));
     browser.press(&page, "logout-cancel").await.expect_status(200);
@@ -242,9 +314,10 @@ async fn cancel_keeps_the_session_and_forgets_the_relying_party() {
 #[tokio::test]
 async fn a_later_request_replaces_an_earlier_one() {
     let app = TestApp::start().await;
-    let (mut browser, tokens) = signed_in(&app).await;
+    let (mut browser, _) = signed_in(&app).await;
+    let hint = hint_from_elsewhere(&app).await;
     let asked = [
-        ("id_token_hint", tokens.id_token.as_str()),
+        ("id_token_hint", hint.as_str()),
         ("post_logout_redirect_uri", BACK),
         ("state", "old"),
     ];
@@ -288,11 +361,14 @@ async fn a_posted_request_works_with_and_without_the_cookie() {
     let reply = app.call(Method::POST, "/connect/logout").form(&form).send().await;
     let location = reply.expect_redirect();
     assert!(location.starts_with("/connect/logout?"), "{location}");
-    browser.open(&location).await.expect_page("id=\"logout-confirm\"");
-    let reply = browser.post("/connect/logout", &form).await;
-    let page = browser.follow(reply).await.expect_page("id=\"logout-confirm\"");
-    let location = browser.press(&page, "logout-confirm").await.expect_redirect();
-    assert_eq!(location, format!("{BACK}?state={STATE}"));
+    let (mut other, others) = signed_in(&app).await;
+    let sent_back = format!("{BACK}?state={STATE}");
+    assert_eq!(browser.get(&location).await.expect_redirect(), sent_back);
+    let form = form.with("id_token_hint", &others.id_token);
+    let reply = other.post("/connect/logout", &form).await;
+    assert_eq!(reply.expect_redirect(), sent_back);
+    expect_signed_out(&mut browser).await;
+    expect_signed_out(&mut other).await;
 }
 
 #[tokio::test]
@@ -313,4 +389,41 @@ async fn the_cookie_of_an_ended_session_opens_nothing() {
     confirm(&mut browser, &[]).await.expect_page("id=\"logged-out\"");
     stolen.get("/account").await.expect_redirect_to("/login");
     expect_signed_out(&mut stolen).await;
+}
+
+#[tokio::test]
+async fn who_leaves_gets_another_cookie_value_or_none() {
+    let app = TestApp::start().await;
+    let (mut browser, _) = signed_in(&app).await;
+    confirm(&mut browser, &[]).await.expect_page("id=\"logged-out\"");
+    assert_eq!(browser.session_cookie(), "");
+    // Switching the account keeps the authorization request, but not under the name of the session that has ended.
+    let mut browser = app.signed_in(ALICE).await;
+    let before = browser.session_cookie();
+    let page = browser.authorize(&SPA.ask().with("prompt", "consent")).await;
+    let page = page.expect_page("id=\"consent-allow\"");
+    let login = browser.press(&page, "switch").await;
+    login.clone().expect_page("id=\"login-submit\"");
+    let between = browser.session_cookie();
+    assert!(!between.is_empty() && between != before);
+    let mut stolen = app.browser();
+    stolen.cookies.insert("hexgate_session".into(), before);
+    stolen.get("/account").await.expect_redirect_to("/login");
+    browser.complete(login, BOB).await.expect_code();
+    assert_ne!(browser.session_cookie(), between);
+}
+
+#[tokio::test]
+async fn an_address_that_was_taken_back_while_the_person_was_asked_is_not_gone_to() {
+    let app = TestApp::start().await;
+    let (mut browser, _) = signed_in(&app).await;
+    let hint = hint_from_elsewhere(&app).await;
+    let asked = [("id_token_hint", hint.as_str()), ("post_logout_redirect_uri", BACK)];
+    let page = browser.open(&path(&asked)).await.expect_page("id=\"logout-confirm\"");
+    app.set_client_status(WEB, auth_server::domain::client::ClientStatus::Disabled)
+        .await;
+    browser
+        .press(&page, "logout-confirm")
+        .await
+        .expect_page("id=\"logged-out\"");
 }

@@ -207,9 +207,9 @@ pub struct Authorities(Vec<X509>);
 /// Why authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoritiesError {
-    #[error("certificate authorities cannot be read")]
+    #[error("certificate authorities cannot be read: {0}")]
     File(#[from] std::io::Error),
-    #[error("certificate authorities are not PEM")]
+    #[error("certificate authorities cannot be read: {0}")]
     Pem(#[from] ErrorStack),
     #[error("the file of certificate authorities holds no certificate")]
     None,

@@ -106,6 +106,10 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         claims_parameter_supported: false,
         request_parameter_supported: false,
         request_uri_parameter_supported: false,
+        backchannel_logout_supported: true,
+        backchannel_logout_session_supported: true,
+        frontchannel_logout_supported: true,
+        frontchannel_logout_session_supported: true,
         mtls_endpoint_aliases: policy.mtls_base_url.as_deref().map(mtls_aliases),
         service_documentation: None,
     }

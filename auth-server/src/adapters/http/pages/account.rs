@@ -7,7 +7,10 @@ use axum::{
 use http::StatusCode;
 
 use super::{
-    Browser, PageError, flow,
+    Browser, PageError,
+    browser::PendingLogout,
+    farewell::{TELLING, leave},
+    flow,
     html::{PagePolicy, html, page, see_other},
     login::posted,
     query::PageQuery,
@@ -117,20 +120,26 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
     match form.take("action").as_deref() {
         Some("end-session") => {
             let sid = SessionId::new(form.take("session").unwrap_or_default());
-            app.account.end_session(&session, &sid).await?;
-            Ok(if sid == session.sid {
-                see_other(&app.path("/logged-out"))
-            } else {
-                back("session-ended")
-            })
+            let ended = app.account.end_session(&session, &sid).await?;
+            if sid == session.sid {
+                return leave(&app, &browser, &session, ended, &PendingLogout::default()).await;
+            }
+            ended.told.tried_within(TELLING).await;
+            Ok(back("session-ended"))
+        }
+        Some("end-all") => {
+            let ended = app.account.end_every_session(&session).await?;
+            leave(&app, &browser, &session, ended, &PendingLogout::default()).await
         }
         Some("end-others") => {
-            app.account.end_other_sessions(&session).await?;
+            let told = app.account.end_other_sessions(&session).await?;
+            told.tried_within(TELLING).await;
             Ok(back("others-ended"))
         }
         Some("remove-app") => {
             let client = ClientId::new(form.take("client_id").unwrap_or_default());
-            app.account.remove_app(&session, &client).await?;
+            let told = app.account.remove_app(&session, &client).await?;
+            told.tried_within(TELLING).await;
             Ok(back("app-removed"))
         }
         _ => Err(PageError::invalid_request("The action is unknown.")),

@@ -35,6 +35,7 @@ const SID: &str = "sid";
 const CSRF: &str = "csrf";
 const PENDING: &str = "pending";
 const LOGOUT: &str = "logout";
+const FAREWELL: &str = "farewell";
 const DEVICE_COOKIE: &str = "hexgate_device";
 pub(crate) const SESSION_COOKIE: &str = "hexgate_session";
 
@@ -46,12 +47,27 @@ pub(super) struct Pending {
 }
 
 /// A relying party's logout request that waits for the person's confirmation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct PendingLogout {
     pub(super) id: String,
     pub(super) client: Option<ClientId>,
     pub(super) redirect: Option<String>,
     pub(super) state: Option<String>,
+    pub(super) ui_locales: Option<String>,
+}
+
+/// What is left to do in a browser whose session has ended.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Farewell {
+    pub(super) id: String,
+    /// Addresses at which applications end their own sessions.
+    pub(super) frames: Vec<String>,
+    pub(super) client: Option<ClientId>,
+    /// Where the person goes then.
+    pub(super) onwards: Option<String>,
+    pub(super) ui_locales: Option<String>,
 }
 
 /// A lifetime as the session container counts it.
@@ -176,12 +192,11 @@ impl Browser {
         self.put(CSRF, app.entropy.secret()).await
     }
 
-    /// Forgets everything about the browser.
+    /// Forgets everything about the browser. What is kept after that is kept under a new cookie value: the old one was that of a session.
     pub(super) async fn clear(&self) -> Result<(), PageError> {
-        self.container()?
-            .flush()
-            .await
-            .map_err(|error| PageError::container(&error))
+        let container = self.container()?;
+        container.flush().await.map_err(|error| PageError::container(&error))?;
+        container.cycle_id().await.map_err(|error| PageError::container(&error))
     }
 
     /// The token that every form of this browser must carry; made on first use.
@@ -250,6 +265,18 @@ impl Browser {
     pub(super) async fn pending_logout(&self, id: Option<&str>) -> Result<Option<PendingLogout>, PageError> {
         let kept: Option<PendingLogout> = self.get(LOGOUT).await?;
         Ok(kept.filter(|logout| id == Some(logout.id.as_str())))
+    }
+
+    pub(super) async fn keep_farewell(&self, farewell: &Farewell) -> Result<(), PageError> {
+        self.put(FAREWELL, farewell).await
+    }
+
+    pub(super) async fn farewell(&self, id: Option<&str>) -> Result<Option<Farewell>, PageError> {
+        if id.is_none() {
+            return Ok(None);
+        }
+        let kept: Option<Farewell> = self.get(FAREWELL).await?;
+        Ok(kept.filter(|farewell| id == Some(farewell.id.as_str())))
     }
 
     pub(super) async fn forget_logout(&self) -> Result<(), PageError> {

@@ -1,5 +1,7 @@
 //! Answering pages: security headers, redirects.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::{
     body::Body,
@@ -20,6 +22,8 @@ pub(super) struct PagePolicy {
     pub(super) form_action: FormTargets,
     /// Nonce of the one inline script.
     pub(super) script_nonce: Option<String>,
+    /// Origins that may be framed.
+    pub(super) frames: BTreeSet<String>,
 }
 
 /// Where forms of a page may lead.
@@ -48,6 +52,14 @@ impl PagePolicy {
         }
     }
 
+    /// Lets the page load frames from the origins of these addresses, and from nowhere else.
+    pub(super) fn framing(self, addresses: &[String]) -> Self {
+        Self {
+            frames: addresses.iter().filter_map(|address| origin(address)).collect(),
+            ..self
+        }
+    }
+
     fn to_header(&self) -> String {
         let mut policy = String::from(
             "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self'",
@@ -62,6 +74,13 @@ impl PagePolicy {
             if let Some(source) = source(uri) {
                 policy.push(' ');
                 policy.push_str(&source);
+            }
+        }
+        if !self.frames.is_empty() {
+            policy.push_str("; frame-src");
+            for frame in &self.frames {
+                policy.push(' ');
+                policy.push_str(frame);
             }
         }
         if let Some(nonce) = &self.script_nonce {
@@ -157,6 +176,21 @@ mod tests {
             "{policy}"
         );
         assert!(!policy.contains("script-src"), "{policy}");
+    }
+
+    #[test]
+    fn frames_are_of_their_own_origins_and_of_no_other() {
+        let frames = [
+            "https://a.example/out?iss=x&sid=y",
+            "https://a.example/2",
+            "http://127.0.0.1:81/",
+        ];
+        let policy = PagePolicy::default().framing(&frames.map(str::to_owned)).to_header();
+        assert!(
+            policy.contains("; frame-src http://127.0.0.1:81 https://a.example") && !policy.contains("out"),
+            "{policy}"
+        );
+        assert!(!PagePolicy::default().to_header().contains("frame-src"));
     }
 
     #[test]

@@ -9,19 +9,18 @@ use http::{Method, StatusCode};
 use super::{
     Browser, PageError,
     browser::PendingLogout,
-    flow::with_query,
+    farewell::{afterwards, leave},
     html::{PagePolicy, html, page, see_other},
     login::posted,
     query::PageQuery,
-    views::{BackLink, LoggedOutPage, LogoutPage, Person},
+    views::{LogoutPage, Person},
 };
 use crate::{
     adapters::http::{App, wire::MAX_QUERY_BYTES},
     application::sign_out::{LogoutError, LogoutRequest},
-    domain::{ids::ClientId, session::Session},
 };
 
-/// `/connect/logout`, GET and POST (§2). Whoever is signed in is asked first.
+/// `/connect/logout`, GET and POST (§2). Who is signed in is asked first, unless the request shows that it means this very session.
 pub(super) async fn end_session(
     State(app): State<App>,
     browser: Browser,
@@ -33,31 +32,42 @@ pub(super) async fn end_session(
     // A cross-site POST comes without our SameSite=Lax cookie; as a top-level GET it brings it along.
     if is_post && !browser.sent_cookie() {
         let query = form.encode();
-        if query.len() <= MAX_QUERY_BYTES {
-            return Ok(see_other(&app.path(&format!("/connect/logout?{query}"))));
+        if query.len() > MAX_QUERY_BYTES {
+            return Err(PageError::invalid_request("The request is too long."));
         }
+        return Ok(see_other(&app.path(&format!("/connect/logout?{query}"))));
     }
     let asked = LogoutRequest {
         id_token_hint: form.take("id_token_hint"),
         client_id: form.take("client_id"),
         post_logout_redirect_uri: form.take("post_logout_redirect_uri"),
         state: form.take("state"),
+        ui_locales: form.take("ui_locales"),
     };
     let valid = app.sign_out.validate(asked).await.map_err(|error| match error {
         LogoutError::Invalid(sentence) => PageError::invalid_request(sentence),
         LogoutError::Store(error) => error.into(),
     })?;
+    let session = browser.session(&app).await?;
+    let proven = session.as_ref().is_some_and(|session| valid.proves(session));
     let logout = PendingLogout {
         id: app.entropy.id(),
         client: valid.client.map(|client| client.client_id.clone()),
         redirect: valid.redirect.map(|uri| uri.as_str().to_owned()),
         state: valid.state,
+        ui_locales: valid.ui_locales,
     };
-    if browser.session(&app).await?.is_none() {
-        return Ok(afterwards(&app, Some(&logout)));
+    match session {
+        None => afterwards(&app, &logout).await,
+        Some(session) if proven => {
+            let ended = app.sign_out.end_session(&session.sid).await?;
+            leave(&app, &browser, &session, ended, &logout).await
+        }
+        Some(_) => {
+            browser.keep_logout(&logout).await?;
+            Ok(see_other(&app.path(&format!("/logout?request={}", logout.id))))
+        }
     }
-    browser.keep_logout(&logout).await?;
-    Ok(see_other(&app.path(&format!("/logout?request={}", logout.id))))
 }
 
 /// `/logout`: the question.
@@ -75,8 +85,9 @@ pub(super) async fn get(
         Some(id) => app.sign_out.client(id).await?,
         None => None,
     };
+    let locales = logout.as_ref().and_then(|logout| logout.ui_locales.as_deref());
     let shown = LogoutPage {
-        page: page(&app, &browser, None),
+        page: page(&app, &browser, locales),
         user: user.map(|user| Person::new(user.claims.name.as_deref(), user.username.as_str())),
         app_name: client.map(|client| client.client_name.clone()),
         request: logout.as_ref().map(|logout| logout.id.clone()),
@@ -101,55 +112,16 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
         ));
     }
     match form.get("action") {
-        Some("logout") => confirm(&app, &browser, &session, form.get("request")).await,
+        Some("logout") => {
+            // Only what this very form was shown for: a relying party must not lead away somebody who logs out on their own.
+            let logout = browser.pending_logout(form.get("request")).await?.unwrap_or_default();
+            let ended = app.sign_out.end_session(&session.sid).await?;
+            leave(&app, &browser, &session, ended, &logout).await
+        }
         Some("cancel") => {
             browser.forget_logout().await?;
             Ok(see_other(&app.path("/")))
         }
         _ => Err(PageError::invalid_request("The action is neither logout nor cancel.")),
     }
-}
-
-async fn confirm(
-    app: &App,
-    browser: &Browser,
-    session: &Session,
-    request: Option<&str>,
-) -> Result<Response, PageError> {
-    // Only what this very form was shown for: a relying party must not lead away somebody who logs out on their own.
-    let logout = browser.pending_logout(request).await?;
-    app.sign_out.end_session(&session.sid).await?;
-    browser.clear().await?;
-    Ok(afterwards(app, logout.as_ref()))
-}
-
-/// Back to the relying party when it named a registered URI, with its `state` (§3); else a page that says so.
-fn afterwards(app: &App, logout: Option<&PendingLogout>) -> Response {
-    match logout.and_then(|logout| Some((logout.redirect.as_ref()?, logout.state.as_deref()))) {
-        Some((uri, Some(state))) => see_other(&with_query(uri, [("state", state)].into_iter())),
-        Some((uri, None)) => see_other(uri),
-        None => match logout.and_then(|logout| logout.client.as_ref()) {
-            // Ids have no character that a query would have to encode.
-            Some(client) => see_other(&app.path(&format!("/logged-out?client_id={client}"))),
-            None => see_other(&app.path("/logged-out")),
-        },
-    }
-}
-
-/// `/logged-out`, with a way back to the application's own site when it has registered one.
-pub(super) async fn logged_out(
-    State(app): State<App>,
-    browser: Browser,
-    PageQuery(query): PageQuery,
-) -> Result<Response, PageError> {
-    let client = match query.get("client_id") {
-        Some(id) => app.sign_out.client(&ClientId::new(id)).await?,
-        None => None,
-    };
-    let back = client.and_then(|client| BackLink::new(&client.client_name, client.links.client_uri.as_deref()?));
-    let shown = LoggedOutPage {
-        page: page(&app, &browser, None),
-        back,
-    };
-    html(&app, StatusCode::OK, &shown, &PagePolicy::default())
 }

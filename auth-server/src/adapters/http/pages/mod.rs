@@ -5,6 +5,7 @@ pub(crate) mod assets;
 mod browser;
 mod consent;
 mod error;
+mod farewell;
 pub(crate) mod flow;
 mod home;
 mod html;
@@ -29,7 +30,7 @@ pub(super) fn router() -> Router<App> {
         .route("/login", get(login::get).post(login::post))
         .route("/consent", get(consent::get).post(consent::post))
         .route("/logout", get(logout::get).post(logout::post))
-        .route("/logged-out", get(logout::logged_out))
+        .route("/logged-out", get(farewell::get))
         .route("/account", get(account::get).post(account::post))
         .route("/account/", get(account::get).post(account::post))
         .route("/error", get(error::page))

@@ -189,12 +189,12 @@ tables! {
     }
     Explained { heading: Text, text: Text }
     Logout { title: Text, heading: Text, asks: Phrase, text: Text, user: Text, confirm: Text, cancel: Text }
-    LoggedOut { title: Text, heading: Text, text: Text, back: Phrase, account: Text }
+    LoggedOut { title: Text, heading: Text, text: Text, back: Phrase, account: Text, onwards: Phrase, frame: Text }
     Account {
         title: Text, heading: Text, sign_out: Text, profile: Text, username: Text, email: Text, phone: Text,
         verified: Text, unverified: Text, sessions: Text, sessions_text: Text, no_sessions: Text, this_session: Text,
-        signed_in: Phrase, last_seen: Phrase, end_session: Text, end_session_of: Phrase, end_others: Text, apps: Text,
-        apps_text: Text, no_apps: Text, no_apps_text: Text, granted: Phrase, remove_app: Text, remove_app_of: Phrase,
+        signed_in: Phrase, last_seen: Phrase, end_session: Text, end_session_of: Phrase, end_others: Text, end_all: Text,
+        apps: Text, apps_text: Text, no_apps: Text, no_apps_text: Text, granted: Phrase, remove_app: Text, remove_app_of: Phrase,
         flash: Flashes,
     }
     Flashes { session_ended: Text, others_ended: Text, app_removed: Text, expired: Text }

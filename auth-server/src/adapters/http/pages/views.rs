@@ -27,7 +27,7 @@ pub(crate) use error::{ErrorKind, ErrorPage};
 pub(crate) use form_post::FormPostPage;
 pub(crate) use home::HomePage;
 pub(crate) use login::{LoginPage, LoginProblem, LoginPurpose};
-pub(crate) use logout::{BackLink, LoggedOutPage, LogoutPage};
+pub(crate) use logout::{BackLink, LoggedOutPage, LogoutPage, Onwards};
 pub(crate) use parts::{App, Person, ScopeLine};
 pub(crate) use words::{Device, Moment};
 

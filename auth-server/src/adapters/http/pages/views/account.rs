@@ -3,7 +3,7 @@ use askama::Template;
 use super::{super::texts::Text, App, Device, Moment, Page, Person, ScopeLine};
 
 /// `/account`: profile, sessions, connected applications. Posts to `/account` with `action` =
-/// `end-session` (and `session`), `end-others`, or `remove-app` (and `client_id`).
+/// `end-session` (and `session`), `end-others`, `end-all`, or `remove-app` (and `client_id`).
 #[derive(Debug, Template)]
 #[template(path = "pages/account.html")]
 pub(crate) struct AccountPage {

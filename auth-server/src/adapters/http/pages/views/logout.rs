@@ -23,6 +23,29 @@ pub(crate) struct LogoutPage {
 pub(crate) struct LoggedOutPage {
     pub(crate) page: Page,
     pub(crate) back: Option<BackLink>,
+    /// Where applications end their own sessions (OpenID Connect Front-Channel Logout §3).
+    pub(crate) frames: Vec<String>,
+    /// Takes the place of `back`.
+    pub(crate) onwards: Option<Onwards>,
+}
+
+/// Where the person goes once the frames are loaded: by itself with scripts, by a link without.
+#[derive(Debug, Clone)]
+pub(crate) struct Onwards {
+    pub(crate) app_name: String,
+    pub(crate) href: String,
+    pub(crate) nonce: String,
+}
+
+impl Onwards {
+    /// The address is one that the application registered, perhaps with a private scheme, and perhaps with a `state` added.
+    pub(crate) fn new(app_name: &str, href: String, nonce: String) -> Self {
+        Self {
+            app_name: name(app_name),
+            href,
+            nonce,
+        }
+    }
 }
 
 /// A way back to an application. The address must be one that the application registered.

@@ -89,20 +89,30 @@ fn nothing_runs_without_the_nonce_and_nothing_is_styled_in_line() {
                 );
             }
             match tag.name.as_str() {
-                "script" => assert!(
-                    name.starts_with("form_post") && tag.get("nonce").is_some(),
+                "script" => assert!(has_script(&name) && tag.get("nonce").is_some(), "{name}: {tag:?}"),
+                // A frame of somebody else's must not lead the page that it is in elsewhere.
+                "iframe" => assert_eq!(
+                    tag.get("sandbox").filter(|_| name.starts_with("logged_out")),
+                    Some("allow-scripts allow-same-origin"),
                     "{name}: {tag:?}"
                 ),
-                "style" | "iframe" | "object" | "embed" | "base" | "b" => panic!("{name}: {tag:?}"),
+                "style" | "object" | "embed" | "base" | "b" => panic!("{name}: {tag:?}"),
                 _ => {}
             }
         }
         assert_eq!(
             html.matches("<script").count(),
-            usize::from(name.starts_with("form_post")),
+            usize::from(has_script(&name)),
             "{name}"
         );
     }
+}
+
+/// The pages that lead on by themselves.
+fn has_script(name: &str) -> bool {
+    ["form_post", "logged_out_onwards", "logged_out_hostile"]
+        .iter()
+        .any(|page| name.starts_with(page))
 }
 
 #[test]

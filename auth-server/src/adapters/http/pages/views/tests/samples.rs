@@ -121,10 +121,31 @@ fn add_exit(lang: Lang, add: &mut Add<'_>) {
         &LoggedOutPage {
             page: page(lang),
             back: None,
+            frames: vec![],
+            onwards: None,
         },
     );
     let back = BackLink::new("Photo Print", "https://photos.example/bye?a=1&b=\"2\"");
-    add("logged_out_back", &LoggedOutPage { page: page(lang), back });
+    let ended = |back, frames: &[&str], onwards| LoggedOutPage {
+        page: page(lang),
+        back,
+        frames: frames.iter().map(|frame| (*frame).to_owned()).collect(),
+        onwards,
+    };
+    add("logged_out_back", &ended(back, &[], None));
+    let frames = [
+        "https://photos.example/out",
+        "https://mail.example/out?iss=https%3A%2F%2Fop.example&sid=s1",
+    ];
+    add("logged_out_frames", &ended(None, &frames, None));
+    let onwards = |name, href: &str| Some(Onwards::new(name, href.to_owned(), "n0nce".into()));
+    let next = onwards("Photo Print", "https://photos.example/bye?state=a%26b");
+    add("logged_out_onwards", &ended(None, &frames, next));
+    let next = onwards(HOSTILE, "https://photos.example/\"><script>alert(1)</script>");
+    add(
+        "logged_out_hostile",
+        &ended(None, &["https://x.example/\"><script>alert(1)</script>"], next),
+    );
 }
 
 fn add_overview(lang: Lang, add: &mut Add<'_>) {
