@@ -27,7 +27,7 @@ use crate::{
     adapters::{
         crypto::Argon2Hasher,
         http::{self, Services},
-        outbound::{ExtraRoots, GuardSettings, GuardedOutbound, SystemLookup},
+        outbound::{Crowd, ExtraRoots, GuardSettings, GuardedOutbound, SystemLookup},
         oxide::OxideCodeRules,
         sql::SqlStore,
     },
@@ -230,7 +230,8 @@ fn guard_settings(config: &Config) -> anyhow::Result<GuardSettings> {
         allowed: config.outbound.allowed().context("outbound.allow_hosts")?,
         fetch_deadline: config.outbound.fetch_deadline(),
         delivery_deadline: config.outbound.delivery_deadline(),
-        lookup: Arc::new(SystemLookup::default()),
+        crowd: Crowd::default(),
+        lookup: Arc::new(SystemLookup),
     })
 }
 

@@ -124,7 +124,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let config: Config = service_kit::config::load(arguments.config.as_deref())?;
     telemetry::start_logging(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match arguments.command {
             Command::Serve { ready_file } => bootstrap::serve(config, ready_file.as_deref()).await,
             Command::Doctor => doctor(&config).await,
@@ -132,7 +132,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::ConfigReference => Ok(()),
             other => operate(&config, other).await,
         }
-    })
+    });
+    // A thread may still wait for a name server that does not answer; nobody waits for the thread.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Prints why a command failed: the whole chain, since this reader is the operator.

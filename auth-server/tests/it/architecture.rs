@@ -344,6 +344,28 @@ fn adapters_do_not_know_each_other() {
 }
 
 #[test]
+fn there_is_one_way_out() {
+    let mut found = Vec::new();
+    for source in sources() {
+        if source
+            .module
+            .starts_with(&["adapters".to_owned(), "outbound".to_owned()])
+        {
+            continue;
+        }
+        for path in source.paths() {
+            let connects = ["reqwest", "hyper", "hyper_util", "native_tls", "tokio_openssl"]
+                .iter()
+                .any(|client| path.split("::").next() == Some(client));
+            if connects || path.contains("TcpStream") || path.contains("UdpSocket") {
+                found.push(format!("{}: {path}", source.file));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
 fn only_the_composition_root_and_the_command_line_pick_adapters() {
     let mut found = Vec::new();
     for source in sources() {

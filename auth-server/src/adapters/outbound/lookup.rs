@@ -6,50 +6,52 @@ use std::{
     sync::Arc,
 };
 
-use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 
 use crate::domain::reach::is_public;
 
-/// Threads that ask the system's resolver at the same time. A name server that never answers holds one for as long as the system
-/// waits, even after the request has been given up.
-const LOOKUPS: usize = 32;
-
-/// Turns names into addresses.
-#[async_trait]
+/// Turns names into addresses. It may block.
 pub trait HostLookup: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the name does not exist or nobody answers.
-    async fn lookup(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+    fn lookup(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
 /// The system's resolver.
-#[derive(Debug)]
-pub struct SystemLookup {
-    slots: Arc<Semaphore>,
-}
+#[derive(Debug, Clone, Copy)]
+pub struct SystemLookup;
 
-impl Default for SystemLookup {
-    fn default() -> Self {
-        Self {
-            slots: Arc::new(Semaphore::new(LOOKUPS)),
-        }
+impl HostLookup for SystemLookup {
+    fn lookup(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
     }
 }
 
-#[async_trait]
-impl HostLookup for SystemLookup {
-    async fn lookup(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        let slot = self.slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let host = host.to_owned();
+/// Look-ups on threads that may wait, so many at the same time and no more: a name server that never answers holds its thread for
+/// as long as the system is patient, even after the request has been given up.
+#[derive(Debug, Clone)]
+pub(super) struct Lookups {
+    lookup: Arc<dyn HostLookup>,
+    places: Arc<Semaphore>,
+}
+
+impl Lookups {
+    pub(super) fn new(lookup: Arc<dyn HostLookup>, places: usize) -> Self {
+        Self {
+            lookup,
+            places: Arc::new(Semaphore::new(places)),
+        }
+    }
+
+    async fn find(self, name: Name) -> io::Result<Vec<IpAddr>> {
+        let place = self.places.acquire_owned().await.map_err(io::Error::other)?;
         let found = tokio::task::spawn_blocking(move || {
             // Given back when the thread is free again, not when the caller has lost patience.
-            let _slot = slot;
-            (host.as_str(), 0).to_socket_addrs().map(Iterator::collect::<Vec<_>>)
+            let _place = place;
+            self.lookup.lookup(name.as_str())
         });
-        let addresses = found.await.map_err(io::Error::other)??;
-        Ok(addresses.into_iter().map(|address| address.ip()).collect())
+        found.await.map_err(io::Error::other)?
     }
 }
 
@@ -60,13 +62,13 @@ pub(super) struct NotPublic;
 
 /// Resolves to public addresses only. The connection is made to what this has let through: there is no second look-up.
 #[derive(Debug)]
-pub(super) struct PublicOnly(pub(super) Arc<dyn HostLookup>);
+pub(super) struct PublicOnly(pub(super) Lookups);
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
-        let lookup = self.0.clone();
+        let found = self.0.clone().find(name);
         Box::pin(async move {
-            let found = lookup.lookup(name.as_str()).await?;
+            let found = found.await?;
             let is_known = !found.is_empty();
             let public: Vec<IpAddr> = found.into_iter().filter(|address| is_public(*address)).collect();
             match public.is_empty() && is_known {
@@ -79,12 +81,12 @@ impl Resolve for PublicOnly {
 
 /// Resolves without a rule, for hosts that the operator has named.
 #[derive(Debug)]
-pub(super) struct AnyAddress(pub(super) Arc<dyn HostLookup>);
+pub(super) struct AnyAddress(pub(super) Lookups);
 
 impl Resolve for AnyAddress {
     fn resolve(&self, name: Name) -> Resolving {
-        let lookup = self.0.clone();
-        Box::pin(async move { Ok(addresses(lookup.lookup(name.as_str()).await?)) })
+        let found = self.0.clone().find(name);
+        Box::pin(async move { Ok(addresses(found.await?)) })
     }
 }
 

@@ -12,21 +12,22 @@ use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use metrics::counter;
+use metrics::{counter, describe_counter};
+use native_tls::TlsConnector;
 use reqwest::{
     Client, Response,
     header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
 };
 use secrecy::ExposeSecret as _;
 use tokio::{
-    sync::{OnceCell, Semaphore},
+    sync::{AcquireError, OnceCell, Semaphore},
     time::timeout,
 };
 
 pub use lookup::{HostLookup, SystemLookup};
 pub use roots::{ExtraRoots, RootsError};
 
-use self::lookup::{AnyAddress, NotPublic, PublicOnly};
+use self::lookup::{AnyAddress, Lookups, NotPublic, PublicOnly};
 use crate::{
     domain::reach::{AllowedHost, Target, Trust, is_public},
     ports::outbound::{
@@ -34,12 +35,13 @@ use crate::{
     },
 };
 
-/// Requests of one kind at the same time; further ones wait for a moment, then are told so.
-const SLOTS: usize = 32;
-const SLOT_WAIT: Duration = Duration::from_secs(1);
+const REQUESTS: &str = "outbound_requests_total";
 /// Header fields of a reply, and bytes of them.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// Hosts whose places are counted at the same time, and for how long after their last request.
+const HOSTS: u64 = 10_000;
+const HOST_KEPT: Duration = Duration::from_secs(60);
 
 /// What the client holds itself to.
 #[derive(Debug)]
@@ -50,44 +52,57 @@ pub struct GuardSettings {
     pub fetch_deadline: Duration,
     /// The same for a delivery.
     pub delivery_deadline: Duration,
+    pub crowd: Crowd,
     pub lookup: Arc<dyn HostLookup>,
+}
+
+/// How many requests may be under way at the same time.
+#[derive(Debug, Clone, Copy)]
+pub struct Crowd {
+    /// In each of the lanes.
+    pub per_lane: usize,
+    /// To one host, so that a slow one cannot fill a lane.
+    pub per_host: usize,
+    /// How long a further one waits for its turn.
+    pub patience: Duration,
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        Self {
+            per_lane: 32,
+            per_host: 8,
+            patience: Duration::from_secs(1),
+        }
+    }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct GuardedOutbound {
     settings: GuardSettings,
-    clients: OnceCell<Clients>,
-    slots: Slots,
-}
-
-/// One connects to public addresses only, the other anywhere: for hosts that the operator has named.
-#[derive(Debug)]
-struct Clients {
-    guarded: Client,
-    open: Client,
+    lanes: OnceCell<Lanes>,
+    hosts: moka::sync::Cache<String, Arc<Semaphore>>,
 }
 
 /// Kinds of requests do not take each other's place: what anybody can set off must not hold up the news of a logout.
 #[derive(Debug)]
-struct Slots {
-    anybody: Semaphore,
-    fetches: Semaphore,
-    deliveries: Semaphore,
+struct Lanes {
+    anybody: Lane,
+    fetches: Lane,
+    deliveries: Lane,
 }
 
-impl Default for Slots {
-    fn default() -> Self {
-        Self {
-            anybody: Semaphore::new(SLOTS),
-            fetches: Semaphore::new(SLOTS),
-            deliveries: Semaphore::new(SLOTS),
-        }
+impl Lanes {
+    fn build(settings: &LaneSettings) -> Result<Self, BoxError> {
+        Ok(Self {
+            anybody: Lane::build(settings)?,
+            fetches: Lane::build(settings)?,
+            deliveries: Lane::build(settings)?,
+        })
     }
-}
 
-impl Slots {
-    fn of(&self, purpose: Purpose) -> &Semaphore {
+    fn of(&self, purpose: Purpose) -> &Lane {
         match purpose {
             Purpose::ClientMetadata | Purpose::Logo => &self.anybody,
             Purpose::RequestUri | Purpose::JwksUri | Purpose::SectorIdentifier => &self.fetches,
@@ -96,28 +111,85 @@ impl Slots {
     }
 }
 
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What the lanes have in common.
+struct LaneSettings {
+    tls: TlsConnector,
+    lookup: Arc<dyn HostLookup>,
+    places: usize,
+}
+
+#[derive(Debug)]
+struct Lane {
+    places: Semaphore,
+    /// Connects to public addresses only.
+    guarded: Client,
+    /// Connects anywhere: for hosts that the operator has named.
+    open: Client,
+}
+
+impl Lane {
+    fn build(settings: &LaneSettings) -> Result<Self, BoxError> {
+        let builder = || {
+            Client::builder()
+                .tls_backend_preconfigured(settings.tls.clone())
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .user_agent(concat!("Hexgate/", env!("CARGO_PKG_VERSION")))
+                // HTTP/2 would bring tables, windows and frames of which none is needed for one short exchange.
+                .http1_only()
+                .http1_max_headers(MAX_HEADERS)
+                .pool_max_idle_per_host(0)
+        };
+        let lookups = Lookups::new(settings.lookup.clone(), settings.places);
+        Ok(Self {
+            places: Semaphore::new(settings.places),
+            guarded: builder().dns_resolver(PublicOnly(lookups.clone())).build()?,
+            open: builder().dns_resolver(AnyAddress(lookups)).build()?,
+        })
+    }
+
+    fn client(&self, trust: Trust) -> &Client {
+        match trust {
+            Trust::Stranger => &self.guarded,
+            Trust::Allowed => &self.open,
+        }
+    }
+}
+
 impl GuardedOutbound {
     pub fn new(settings: GuardSettings) -> Self {
+        describe_counter!(REQUESTS, "Outbound requests by purpose and outcome");
+        let hosts = moka::sync::Cache::builder()
+            .max_capacity(HOSTS)
+            .time_to_idle(HOST_KEPT)
+            .build();
         Self {
             settings,
-            clients: OnceCell::new(),
-            slots: Slots::default(),
+            lanes: OnceCell::new(),
+            hosts,
         }
     }
 
     /// Built at the first request, and off the async threads: reading the system's certificates takes tens of milliseconds, and
     /// many an installation never asks anybody.
-    async fn clients(&self) -> Result<&Clients, OutboundError> {
+    async fn lanes(&self) -> Result<&Lanes, OutboundError> {
         let build = || async {
             let roots = self.settings.roots.clone();
-            let lookup = self.settings.lookup.clone();
-            let built = tokio::task::spawn_blocking(move || Clients::build(&roots, lookup)).await;
-            built.map_err(|_| OutboundError::Internal)?.map_err(|error| {
+            let (lookup, places) = (self.settings.lookup.clone(), self.settings.crowd.per_lane);
+            let built = tokio::task::spawn_blocking(move || {
+                let tls = roots.connector()?;
+                Lanes::build(&LaneSettings { tls, lookup, places })
+            });
+            built.await.map_err(|_| OutboundError::Internal)?.map_err(|error| {
                 tracing::error!(%error, "the client of outbound requests cannot be built");
                 OutboundError::Internal
             })
         };
-        self.clients.get_or_try_init(build).await
+        self.lanes.get_or_try_init(build).await
     }
 
     fn deadline(&self, purpose: Purpose) -> Duration {
@@ -127,30 +199,24 @@ impl GuardedOutbound {
         }
     }
 
+    /// Waits for a place in the lane and at the host, then has the whole exchange done in its time.
     async fn ask(&self, target: Target, request: OutboundRequest) -> Result<OutboundReply, OutboundError> {
-        let slot = timeout(SLOT_WAIT, self.slots.of(request.purpose).acquire()).await;
-        let Ok(Ok(_slot)) = slot else {
+        let lane = self.lanes().await?.of(request.purpose);
+        let host = target.url.host_str().unwrap_or_default();
+        let at_host = self
+            .hosts
+            .get_with_by_ref(host, || Arc::new(Semaphore::new(self.settings.crowd.per_host)));
+        // The host's first: who waits for that one holds nothing that others want.
+        let places = async { Ok::<_, AcquireError>((at_host.acquire().await?, lane.places.acquire().await?)) };
+        let Ok(Ok(_places)) = timeout(self.settings.crowd.patience, places).await else {
             return Err(OutboundError::Busy);
         };
         let deadline = self.deadline(request.purpose);
-        match timeout(deadline, self.exchange(target, request)).await {
+        let exchange = exchange(lane.client(target.trust), target, request);
+        match timeout(deadline, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(OutboundError::Timeout),
         }
-    }
-
-    async fn exchange(&self, target: Target, request: OutboundRequest) -> Result<OutboundReply, OutboundError> {
-        let clients = self.clients().await?;
-        let client = match target.trust {
-            Trust::Stranger => &clients.guarded,
-            Trust::Allowed => &clients.open,
-        };
-        let max_bytes = request.purpose.max_bytes();
-        let response = send(client, target.url, request).await?;
-        if target.trust == Trust::Stranger {
-            check_peer(&response)?;
-        }
-        read(response, max_bytes).await
     }
 }
 
@@ -168,7 +234,7 @@ impl Outbound for GuardedOutbound {
             Err(refused) => Err(refused),
         };
         let label = outcome.as_ref().map_or_else(|error| error.label(), |_| "answered");
-        counter!("outbound_requests_total", "purpose" => purpose.label(), "outcome" => label).increment(1);
+        counter!(REQUESTS, "purpose" => purpose.label(), "outcome" => label).increment(1);
         // The host alone: paths and queries may be secrets of somebody's.
         match &outcome {
             Ok(reply) => tracing::debug!(
@@ -183,27 +249,13 @@ impl Outbound for GuardedOutbound {
     }
 }
 
-impl Clients {
-    fn build(roots: &ExtraRoots, lookup: Arc<dyn HostLookup>) -> Result<Self, Box<dyn StdError + Send + Sync>> {
-        let tls = roots.connector()?;
-        let builder = || {
-            Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .referer(false)
-                .user_agent(concat!("Hexgate/", env!("CARGO_PKG_VERSION")))
-                // HTTP/2 would bring tables, windows and frames of which none is needed for one short exchange.
-                .http1_only()
-                .http1_max_headers(MAX_HEADERS)
-                .pool_max_idle_per_host(0)
-        };
-        Ok(Self {
-            guarded: builder().dns_resolver(PublicOnly(lookup.clone())).build()?,
-            open: builder().dns_resolver(AnyAddress(lookup)).build()?,
-        })
+async fn exchange(client: &Client, target: Target, request: OutboundRequest) -> Result<OutboundReply, OutboundError> {
+    let max_bytes = request.purpose.max_bytes();
+    let response = send(client, target.url, request).await?;
+    if target.trust == Trust::Stranger {
+        check_peer(&response)?;
     }
+    read(response, max_bytes).await
 }
 
 async fn send(client: &Client, url: url::Url, request: OutboundRequest) -> Result<Response, OutboundError> {

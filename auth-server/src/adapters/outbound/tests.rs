@@ -4,9 +4,8 @@ use super::*;
 #[derive(Debug)]
 struct Loopback;
 
-#[async_trait]
 impl HostLookup for Loopback {
-    async fn lookup(&self, _host: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
+    fn lookup(&self, _host: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
         Ok(vec![std::net::Ipv4Addr::LOCALHOST.into()])
     }
 }
@@ -25,12 +24,21 @@ async fn whatever_connected_it_is_not_a_private_address_that_answers() {
             .await
             .unwrap();
     };
-    let clients = Clients::build(&ExtraRoots::default(), Arc::new(Loopback)).unwrap();
+    let lane = Lane::build(&LaneSettings {
+        tls: ExtraRoots::default().connector().unwrap(),
+        lookup: Arc::new(Loopback),
+        places: 1,
+    })
+    .unwrap();
     let url = url::Url::parse(&format!("http://client.example:{port}/")).unwrap();
     let request = OutboundRequest::get(Purpose::JwksUri, url.as_str());
+    let trust = Trust::Stranger;
     // The client without a rule stands in for a resolver that has failed us.
-    let (response, ()) = tokio::join!(send(&clients.open, url, request), serve);
-    assert_eq!(check_peer(&response.unwrap()), Err(Refusal::NotPublic.into()));
+    let (found, ()) = tokio::join!(
+        exchange(lane.client(Trust::Allowed), Target { url, trust }, request),
+        serve
+    );
+    assert_eq!(found, Err(Refusal::NotPublic.into()));
 }
 
 #[test]
