@@ -52,6 +52,7 @@ use crate::{
         policy::Policy,
         poll_events::PollEvents,
         refresh_secret::RefreshSecrets,
+        register::{ClientUse, Register, RegistrationTokens, metadata::Reach, operate::InitialTokens},
         revocations::RevocationLog,
         revoke_token::RevokeToken,
         rotate_refresh::RotateRefresh,
@@ -146,7 +147,7 @@ impl Foundation {
     /// # Errors
     /// When the hashing threads cannot be started, or `outbound.extra_ca` cannot be used.
     pub fn on(config: &Config, ambient: Ambient, store: Arc<SqlStore>, master: MasterKey) -> anyhow::Result<Self> {
-        let policy = Arc::new(policy(config));
+        let policy = Arc::new(policy(config)?);
         let hasher = Arc::new(Argon2Hasher::start(
             &config.password_hashing,
             Arc::clone(&ambient.entropy),
@@ -202,6 +203,42 @@ impl Foundation {
             clock: self.ambient.clock.clone(),
             entropy: self.ambient.entropy.clone(),
         }
+    }
+
+    /// The use cases of dynamic registration.
+    ///
+    /// # Errors
+    /// When no key can be derived.
+    pub fn register(&self) -> anyhow::Result<Register> {
+        Ok(Register {
+            policy: self.policy.clone(),
+            clients: self.store.clone(),
+            registrations: self.store.clone(),
+            throttle: self.store.clone(),
+            transactions: self.store.clone(),
+            secrets: self.secrets.clone(),
+            tokens: self.registration_tokens()?,
+            revocations: self.revocations.clone(),
+            clock: self.ambient.clock.clone(),
+            entropy: self.ambient.entropy.clone(),
+        })
+    }
+
+    /// The use cases behind `client initial-token`.
+    ///
+    /// # Errors
+    /// When no key can be derived.
+    pub fn initial_tokens(&self) -> anyhow::Result<InitialTokens> {
+        Ok(InitialTokens {
+            registrations: self.store.clone(),
+            tokens: self.registration_tokens()?,
+            clock: self.ambient.clock.clone(),
+            entropy: self.ambient.entropy.clone(),
+        })
+    }
+
+    fn registration_tokens(&self) -> anyhow::Result<RegistrationTokens> {
+        Ok(RegistrationTokens::new(self.master.derive("registration-token")?))
     }
 
     /// The use cases behind `user` and `client`.
@@ -301,8 +338,12 @@ fn told_of(guard: &GuardSettings) -> String {
     }
 }
 
-fn policy(config: &Config) -> Policy {
-    Policy {
+fn policy(config: &Config) -> anyhow::Result<Policy> {
+    let reach = Reach {
+        allowed: config.outbound.allowed().context("outbound.allow_hosts")?,
+        plain_loopback: config.dev_mode,
+    };
+    Ok(Policy {
         issuer: config.issuer.clone(),
         mtls_base_url: config.mtls.base_url.clone(),
         gateway_audience: config.tokens.gateway_audience.clone(),
@@ -310,7 +351,8 @@ fn policy(config: &Config) -> Policy {
         lifetimes: config.tokens.lifetimes(config.keys.retirement_s),
         require_pushed_authorization_requests: config.require_pushed_authorization_requests,
         login: config.login.policy(),
-    }
+        registration: config.registration.policy(reach),
+    })
 }
 
 /// The provider, ready to be served: by listeners, or by a test without sockets.
@@ -321,6 +363,7 @@ pub struct Provider {
     clients: ClientDirectory,
     /// The news of ended sessions, on its way to applications.
     pub logouts: LogoutDeliveries,
+    register: Register,
     /// Background work, which a shutdown stops and waits for.
     pub tasks: Tasks,
     /// When it was last in step with the store, in microseconds.
@@ -360,6 +403,7 @@ impl Provider {
         let logouts = logout_deliveries(&foundation, &keyring, &clients, &tasks);
         let services = services(&foundation, &keyring, &clients, &logouts, &tasks)?;
         Ok(Self {
+            register: services.register.clone(),
             router: http::router(Arc::new(services)),
             foundation,
             keyring,
@@ -419,6 +463,7 @@ impl Provider {
         };
         let round = async || {
             tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
+            self.expire_unused_clients().await;
             house.tidy().await
         };
         loop {
@@ -432,6 +477,14 @@ impl Provider {
             for (kind, error) in tidied.failures {
                 tracing::warn!(kind, %error, "ended rows could not be removed");
             }
+        }
+    }
+
+    async fn expire_unused_clients(&self) {
+        match self.register.expire_unused().await {
+            Ok(0) => {}
+            Ok(clients) => tracing::info!(clients, "clients that nobody used were removed"),
+            Err(error) => tracing::warn!(%error, "clients that nobody uses could not be removed"),
         }
     }
 
@@ -637,6 +690,8 @@ fn services(
             clock.clone(),
             tasks.clone(),
         ),
+        register: foundation.register()?,
+        client_use: ClientUse::new(store.clone(), clock.clone()),
         account: Account {
             users: store.clone(),
             sessions: store.clone(),

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use service_kit::{reference, telemetry};
 
 use crate::{
-    application::operate::Operate,
+    application::{operate::Operate, register::operate::InitialTokens},
     bootstrap::{self, Ambient, Foundation, SYNC_INTERVAL},
     config::Config,
     domain::{
@@ -111,6 +111,29 @@ enum ClientCommand {
         #[arg(long, default_value_t = 24)]
         overlap_hours: u64,
     },
+    /// Tokens by which clients may register themselves.
+    #[command(subcommand)]
+    InitialToken(InitialTokenCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum InitialTokenCommand {
+    /// Make a token and print it, once.
+    Create {
+        /// Clients that may be registered with it.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        uses: u32,
+        /// Seconds until it expires.
+        #[arg(long, default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+        ttl: u64,
+        /// Tenant of the clients.
+        #[arg(long, default_value = DEFAULT_TENANT)]
+        tenant: String,
+    },
+    /// List tokens: id, uses left, expiry, tenant.
+    List,
+    /// Revoke a token by its id. Clients that were registered with it stay.
+    Revoke { id: String },
 }
 
 /// Runs a command.
@@ -156,6 +179,9 @@ async fn operate(config: &Config, command: Command) -> anyhow::Result<()> {
         Command::Keys(command) => keys(&foundation, &command).await?,
         Command::User(UserArguments { tenant, command }) => {
             user(&foundation.operate(), &TenantId::new(tenant), command).await?;
+        }
+        Command::Client(ClientCommand::InitialToken(command)) => {
+            initial_token(&foundation.initial_tokens()?, command).await?;
         }
         Command::Client(command) => client(&foundation.operate(), command).await?,
         Command::Serve { .. } | Command::Doctor | Command::ConfigReference => {}
@@ -287,9 +313,37 @@ async fn client(operate: &Operate, command: ClientCommand) -> anyhow::Result<()>
             let secret = operate.rotate_secret(&ClientId::new(client_id), overlap).await?;
             say(secret.expose_secret())?;
         }
+        // Answered by the caller, which knows about tokens.
+        ClientCommand::InitialToken(_) => return Ok(()),
     }
     settle().await;
     Ok(())
+}
+
+async fn initial_token(tokens: &InitialTokens, command: InitialTokenCommand) -> anyhow::Result<()> {
+    match command {
+        InitialTokenCommand::Create { uses, ttl, tenant } => {
+            let made = tokens
+                .create(&TenantId::new(tenant), uses, Duration::from_secs(ttl))
+                .await;
+            let (token, secret) = made.context("the token could not be made; is there such a tenant?")?;
+            writeln!(std::io::stderr(), "{} expires at {}", token.id, token.expires_at)?;
+            say(secret.expose_secret())
+        }
+        InitialTokenCommand::List => {
+            for token in tokens.list().await? {
+                say(&format!(
+                    "{}  {}  {}  {}",
+                    token.id, token.uses_left, token.expires_at, token.tenant
+                ))?;
+            }
+            Ok(())
+        }
+        InitialTokenCommand::Revoke { id } => {
+            anyhow::ensure!(tokens.revoke(&id).await?, "there is no token {id}");
+            Ok(())
+        }
+    }
 }
 
 /// Runs every check, changes nothing, tells each one's outcome; fails when one did.

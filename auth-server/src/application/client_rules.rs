@@ -2,14 +2,16 @@
 //!
 //! Each member has been read by then; here it is judged beside the others. Whoever stores a client asks first.
 
-use oauth_wire::{GrantType, JweAlg, JweEnc, ResponseType, SigningAlg};
+use oauth_wire::{GrantType, JweAlg, JweEnc, RedirectUri, ResponseType, SigningAlg};
 use serde_json::{Map, Value};
+use token_keys::{ClientKeys, KeyFault};
+use url::{Origin, Url};
 
 use crate::{
     application::policy::{AI_PREFIX, Policy},
     domain::{
         client::Client,
-        client_protocol::{AccessTokenFormat, ClientProtocol, SubjectType},
+        client_protocol::{AccessTokenFormat, ApplicationType, ClientProtocol, SubjectType},
     },
 };
 
@@ -25,6 +27,7 @@ pub struct ClientFault {
 pub fn faults(client: &Client, policy: &Policy) -> Vec<ClientFault> {
     let mut faults = Faults(Vec::new());
     grants(client, &mut faults);
+    redirects(client, &mut faults);
     signatures(client, policy, &mut faults);
     keys(&client.protocol, &mut faults);
     encryption(&client.protocol, &mut faults);
@@ -64,6 +67,22 @@ fn grants(client: &Client, faults: &mut Faults) {
     }
 }
 
+fn redirects(client: &Client, faults: &mut Faults) {
+    let is_web = |uri: &RedirectUri| uri.as_str().starts_with("https:");
+    // OpenID Connect Registration §2: who says to be on the web gets no redirects to somebody's device.
+    if client.protocol.application_type == ApplicationType::Web && !client.redirect_uris.iter().all(is_web) {
+        faults.add("redirect_uris", "must be https for application_type web");
+    }
+    // OpenID Connect Front-Channel Logout §2.
+    if let Some(logout) = &client.protocol.frontchannel_logout_uri {
+        let origin = |uri: &str| Url::parse(uri).ok().map(|url| url.origin()).filter(Origin::is_tuple);
+        let wanted = origin(logout);
+        if !client.redirect_uris.iter().any(|uri| origin(uri.as_str()) == wanted) {
+            faults.add("frontchannel_logout_uri", "must have the origin of a redirect URI");
+        }
+    }
+}
+
 /// What we sign for the client must be signed by an algorithm that we have a key for.
 fn signatures(client: &Client, policy: &Policy, faults: &mut Faults) {
     let protocol = &client.protocol;
@@ -98,6 +117,15 @@ fn keys(protocol: &ClientProtocol, faults: &mut Faults) {
     }
     if !jwks.get("keys").is_some_and(Value::is_array) {
         faults.add("jwks", "must be a JWK set: an object with an array `keys`");
+        return;
+    }
+    match ClientKeys::from_document(jwks) {
+        // Keys that cannot be used are passed over (RFC 7517 §5), but one that was given away shall not be used any more.
+        Ok(keys) if keys.faults().iter().any(|(_, fault)| *fault == KeyFault::Private) => {
+            faults.add("jwks", "holds a private key");
+        }
+        Ok(_) => {}
+        Err(error) => faults.add("jwks", error.to_string()),
     }
 }
 

@@ -21,6 +21,7 @@ pub mod password_grant;
 pub mod policy;
 pub mod poll_events;
 pub mod refresh_secret;
+pub mod register;
 pub mod revocations;
 pub mod revoke_token;
 pub mod rotate_refresh;

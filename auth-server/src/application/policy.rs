@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use oauth_wire::{Scope, SigningAlg};
 
-use crate::domain::{client::Client, throttle::ThrottlePolicy};
+use crate::{
+    application::register::RegistrationPolicy,
+    domain::{client::Client, throttle::ThrottlePolicy},
+};
 
 /// Everything that is the same for every request.
 #[derive(Debug, Clone)]
@@ -21,6 +24,7 @@ pub struct Policy {
     /// Whether every client must push its authorization requests (RFC 9126 §5); one alone may be told to by its registration.
     pub require_pushed_authorization_requests: bool,
     pub login: LoginPolicy,
+    pub registration: RegistrationPolicy,
 }
 
 /// How long things live.
@@ -107,6 +111,7 @@ impl Policy {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::application::register;
 
     pub(crate) fn policy() -> Policy {
         let minutes = |n: u64| Duration::from_secs(n * 60);
@@ -135,6 +140,7 @@ pub(crate) mod tests {
                 },
                 throttle_exempt: Vec::new(),
             },
+            registration: register::tests::policy(),
         }
     }
 

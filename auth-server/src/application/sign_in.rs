@@ -128,7 +128,9 @@ impl SignIn {
         for (key, _) in counters {
             match key {
                 ThrottleKey::Account(..) => self.throttle.forgive_attempt(key).await?,
-                ThrottleKey::Address(..) | ThrottleKey::KnownDevice(..) => self.throttle.clear_attempts(key).await?,
+                ThrottleKey::Address(..) | ThrottleKey::KnownDevice(..) | ThrottleKey::Registration(_) => {
+                    self.throttle.clear_attempts(key).await?;
+                }
             }
         }
         Ok(())

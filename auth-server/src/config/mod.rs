@@ -4,6 +4,7 @@ mod keys;
 mod login;
 mod mtls;
 mod outbound;
+mod registration;
 mod storage;
 mod tokens;
 
@@ -22,6 +23,7 @@ pub use keys::KeysConfig;
 pub use login::LoginConfig;
 pub use mtls::MtlsConfig;
 pub use outbound::OutboundConfig;
+pub use registration::{Mode as RegistrationModeSetting, RegistrationConfig};
 pub use storage::{DatabaseConfig, EtcdConfig, RedisConfig};
 pub use tokens::TokensConfig;
 
@@ -55,6 +57,7 @@ pub struct Config {
     pub outbound: OutboundConfig,
     pub tokens: TokensConfig,
     pub login: LoginConfig,
+    pub registration: RegistrationConfig,
     pub password_hashing: HasherConfig,
     pub log: LogConfig,
 }
@@ -79,6 +82,7 @@ impl Default for Config {
             outbound: OutboundConfig::default(),
             tokens: TokensConfig::default(),
             login: LoginConfig::default(),
+            registration: RegistrationConfig::default(),
             password_hashing: HasherConfig::default(),
             log: LogConfig::default(),
         }
@@ -93,6 +97,10 @@ impl Settings for Config {
         "login.throttle_exempt",
         "mtls.trusted_proxies",
         "proxy.trusted",
+        "registration.allowed_hosts",
+        "registration.grant_types",
+        "registration.scopes",
+        "registration.default_scopes",
     ];
 
     fn problems(&self) -> Vec<Problem> {
@@ -104,6 +112,7 @@ impl Settings for Config {
         self.keys.problems(self.tokens.max_access_token_ttl_s, &mut problems);
         self.tokens.problems(&mut problems);
         self.login.problems(&mut problems);
+        self.registration.problems(&mut problems);
         self.outbound.problems(&mut problems);
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             problems.push(Problem::new("tls", "cert and key belong together"));

@@ -3,7 +3,7 @@
 //! Member names are those of their specifications, in the database as in documents and registrations. Unknown ones
 //! are passed over when a row is read: during an upgrade a newer node may have written it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oauth_wire::{JweAlg, JweEnc, SigningAlg};
 use serde::{Deserialize, Serialize};
@@ -120,6 +120,9 @@ pub struct ClientProtocol {
     pub software_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub software_version: Option<String>,
+    /// Members in other languages, by their whole names: `client_name#de` (RFC 7591 §2.2).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub localized: BTreeMap<String, String>,
 }
 
 /// Whether all clients see the same `sub` of a person (OpenID Connect Core §8).

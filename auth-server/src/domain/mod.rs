@@ -8,6 +8,7 @@ pub mod grant;
 pub mod ids;
 pub mod logout;
 pub mod reach;
+pub mod registration;
 pub mod sector;
 pub mod session;
 pub mod signing_key;

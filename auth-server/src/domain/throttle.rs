@@ -16,6 +16,8 @@ pub enum ThrottleKey {
     /// Attempts on an account from a browser that signed in to it before, so that a stranger who exhausts the account's
     /// attempts cannot lock its owner out (OWASP device cookies).
     KnownDevice(TenantId, Username, String),
+    /// Registrations of clients from one network address.
+    Registration(String),
 }
 
 impl ThrottleKey {
@@ -25,6 +27,7 @@ impl ThrottleKey {
             Self::Address(tenant, name, address) => format!("address/{tenant}/{}/{address}", name.as_str()),
             Self::Account(tenant, name) => format!("account/{tenant}/{}", name.as_str()),
             Self::KnownDevice(tenant, name, device) => format!("device/{tenant}/{}/{device}", name.as_str()),
+            Self::Registration(address) => format!("registration/{address}"),
         }
     }
 }

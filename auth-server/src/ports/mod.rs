@@ -3,5 +3,6 @@
 pub mod crypto;
 pub mod logout;
 pub mod outbound;
+pub mod registrations;
 pub mod rules;
 pub mod store;

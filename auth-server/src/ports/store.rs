@@ -11,6 +11,7 @@ use oauth_wire::RevocationEvent;
 use service_kit::Timestamp;
 
 use super::logout::{LogoutQueue, LogoutWrites};
+use super::registrations::{RegistrationWrites, Registrations};
 use crate::domain::{
     authorization::PushedRequest,
     client::{Client, ClientSecret, ClientStatus},
@@ -280,7 +281,7 @@ pub trait Transactions: Send + Sync {
 
 /// One transaction. Dropping it rolls back.
 #[async_trait]
-pub trait StoreTx: GrantWrites + LogoutWrites + DirectoryWrites + KeyWrites + Send {
+pub trait StoreTx: GrantWrites + LogoutWrites + DirectoryWrites + RegistrationWrites + KeyWrites + Send {
     /// Makes everything durable and visible.
     async fn commit(self: Box<Self>) -> StoreResult<()>;
 }
@@ -393,6 +394,7 @@ pub trait Store:
     + BrowserSessions
     + SingleUse
     + LogoutQueue
+    + Registrations
     + Revisions
     + Housekeeping
     + Transactions

@@ -14,6 +14,7 @@ mod reply;
 mod world;
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -41,7 +42,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, Method, Request, header};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
-use service_kit::{Clock as _, Timestamp};
+use service_kit::{Clock as _, Timestamp, listener::PeerAddress};
 use sql_kit::Options;
 use test_kit::{FixedClock, SeededEntropy};
 use token_keys::{Jwks, MasterKey, VerifiedJwt};
@@ -488,6 +489,15 @@ impl Call<'_> {
 
     pub(crate) fn bearer(self, token: &str) -> Self {
         self.header(header::AUTHORIZATION, &format!("Bearer {token}"))
+    }
+
+    /// From that network address.
+    pub(crate) fn from(self, address: &str) -> Self {
+        let peer = PeerAddress(SocketAddr::new(address.parse().unwrap(), 50_000));
+        Self {
+            request: self.request.extension(peer),
+            ..self
+        }
     }
 
     pub(crate) fn form(self, fields: &Fields) -> Self {

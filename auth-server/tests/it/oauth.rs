@@ -19,6 +19,8 @@ mod par;
 mod pkce;
 mod redirect_uri;
 mod refresh;
+mod register;
+mod register_manage;
 mod revoke;
 mod token;
 mod tokens;

@@ -14,6 +14,7 @@ mod limits;
 mod logouts;
 mod people;
 mod pushed;
+mod registrations;
 mod revocations;
 mod schema;
 mod service;

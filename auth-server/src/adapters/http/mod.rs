@@ -21,7 +21,7 @@ pub(crate) fn catalogue() -> anyhow::Result<pages::texts::Catalogue> {
     Ok(pages::texts::Catalogue::builtin()?)
 }
 
-/// The metadata document.
+/// The metadata document of a provider.
 ///
 /// # Errors
 /// When it cannot be serialised.

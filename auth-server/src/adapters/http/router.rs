@@ -29,6 +29,13 @@ pub(crate) fn router(app: App) -> Router {
         .route("/oauth2/token", post(oauth::token::post))
         .route("/oauth2/par", post(oauth::par::post))
         .route("/oauth2/revoke", post(oauth::revoke::post))
+        .route("/connect/register", post(oauth::register::post))
+        .route(
+            "/connect/register/{client_id}",
+            get(oauth::register::get)
+                .put(oauth::register::put)
+                .delete(oauth::register::delete),
+        )
         .route("/userinfo", get(oauth::userinfo::any).post(oauth::userinfo::any))
         .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(AllowAnyOrigin);

@@ -53,6 +53,7 @@ const DELETES: &[(&str, Sql)] = &[
     delete_ended!("login_throttle", "id", "ends_at"),
     delete_ended!("single_use", "id", "expires_at"),
     delete_ended!("logout_delivery", "id", "ends_at"),
+    delete_ended!("initial_access_token", "id", "expires_at"),
     delete_ended!("signing_key", "kid", "retire_at"),
 ];
 

@@ -12,6 +12,7 @@ mod housekeeping;
 mod limits;
 mod logout;
 mod pushed;
+mod registrations;
 mod revocations;
 mod sessions;
 mod signing_keys;
@@ -36,6 +37,7 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0005_create_browser_session",
         "0006_add_protocol",
         "0007_create_pushed_request",
+        "0015_create_registration",
         "0017_create_logout",
     ]
 );

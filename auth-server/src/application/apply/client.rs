@@ -2,18 +2,23 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use oauth_wire::{ClientAuthMethod, GrantType, RedirectUri, ResponseType, Scope, SigningAlg};
+use oauth_wire::ClientAuthMethod;
 use service_kit::config::Problem;
-use url::Url;
 
 use super::{
     Apply, ApplyError,
     document::{ClientDoc, Document},
 };
 use crate::{
-    application::client_rules,
+    application::{
+        client_rules,
+        register::{
+            fault::Faults,
+            metadata::{self, Frame, Speaker},
+        },
+    },
     domain::{
-        client::{Client, ClientLinks, ClientSecret, ClientStatus},
+        client::{Client, ClientSecret, ClientStatus},
         ids::{ClientId, TenantId, UserId},
     },
 };
@@ -29,65 +34,6 @@ impl PlannedClient {
     }
 }
 
-/// Collects the faults of one client under its path.
-struct Faults<'a> {
-    path: String,
-    problems: &'a mut Vec<Problem>,
-}
-
-impl Faults<'_> {
-    fn add(&mut self, key: &str, reason: impl Into<String>) {
-        self.problems.push(Problem::new(format!("{}.{key}", self.path), reason));
-    }
-
-    fn words<T: Copy>(&mut self, key: &str, texts: &[String], read: fn(&str) -> Option<T>) -> Vec<T> {
-        let mut words = Vec::new();
-        for (at, text) in texts.iter().enumerate() {
-            match read(text) {
-                Some(word) => words.push(word),
-                None => self.add(&format!("{key}[{at}]"), format!("{text:?} is not supported")),
-            }
-        }
-        words
-    }
-
-    fn uris(&mut self, key: &str, texts: &[String]) -> Vec<RedirectUri> {
-        let mut uris = Vec::new();
-        for (at, text) in texts.iter().enumerate() {
-            match RedirectUri::parse(text) {
-                Ok(uri) => uris.push(uri),
-                Err(error) => self.add(&format!("{key}[{at}]"), error.to_string()),
-            }
-        }
-        uris
-    }
-
-    fn link(&mut self, key: &str, text: Option<&String>) -> Option<String> {
-        let text = text?;
-        let fine = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
-        if !fine {
-            self.add(key, "must be an http or https URL");
-        }
-        Some(text.clone())
-    }
-
-    fn alg(&mut self, key: &str, text: Option<&String>, default: SigningAlg) -> SigningAlg {
-        let Some(text) = text else { return default };
-        SigningAlg::from_wire(text).unwrap_or_else(|| {
-            self.add(key, format!("{text:?} is not supported"));
-            default
-        })
-    }
-
-    fn lifetime(&mut self, key: &str, seconds: Option<u64>, longest: Duration) -> Option<Duration> {
-        let lifetime = Duration::from_secs(seconds?);
-        if lifetime.is_zero() || lifetime > longest {
-            self.add(key, format!("must be 1 to {} seconds", longest.as_secs()));
-        }
-        Some(lifetime)
-    }
-}
-
 impl Apply {
     pub(super) async fn plan_clients(
         &self,
@@ -97,10 +43,7 @@ impl Apply {
         let mut planned = Vec::new();
         let mut seen = BTreeSet::new();
         for (at, doc) in document.client.iter().enumerate() {
-            let mut faults = Faults {
-                path: format!("client[{at}]"),
-                problems,
-            };
+            let mut faults = Faults::default();
             if !seen.insert(doc.client_id.as_str()) {
                 faults.add("client_id", "stands twice in the document");
             }
@@ -115,84 +58,58 @@ impl Apply {
             let before = self.clients.find_client(&ClientId::new(&*doc.client_id)).await?;
             let client = self.client(doc, before.as_ref(), &mut faults)?;
             planned.push(PlannedClient { client, before });
+            problems.extend(
+                faults
+                    .into_iter()
+                    .map(|fault| Problem::new(format!("client[{at}].{}", fault.member), fault.reason)),
+            );
         }
         Ok(planned)
     }
 
-    fn client(&self, doc: &ClientDoc, before: Option<&Client>, faults: &mut Faults<'_>) -> Result<Client, ApplyError> {
+    fn client(&self, doc: &ClientDoc, before: Option<&Client>, faults: &mut Faults) -> Result<Client, ApplyError> {
         // Characters that no encoding changes, so that raw and form-encoded Basic credentials coincide.
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~');
         if doc.client_id.is_empty() || doc.client_id.len() > 128 || !doc.client_id.chars().all(plain) {
             faults.add("client_id", "must have 1 to 128 characters of A-Z a-z 0-9 - . _ ~");
         }
-        let grant_types: BTreeSet<GrantType> = match &doc.grant_types {
-            Some(texts) => faults
-                .words("grant_types", texts, GrantType::from_wire)
-                .into_iter()
-                .collect(),
-            None => [GrantType::AuthorizationCode].into(),
-        };
-        let response_types = match &doc.response_types {
-            Some(texts) => faults
-                .words("response_types", texts, ResponseType::from_wire)
-                .into_iter()
-                .collect(),
-            None if grant_types.contains(&GrantType::AuthorizationCode) => [ResponseType::Code].into(),
-            None => BTreeSet::new(),
-        };
-        let scope = doc.scope.parse().unwrap_or_else(|error: oauth_wire::ScopeError| {
-            faults.add("scope", error.to_string());
-            Scope::default()
-        });
-        let method = method(doc, before, faults);
-        let client = Client {
+        let frame = Frame {
             client_id: ClientId::new(&*doc.client_id),
             tenant: TenantId::new(&*doc.tenant),
-            client_name: doc.client_name.clone().unwrap_or_else(|| doc.client_id.clone()),
-            secrets: self.secrets(doc, before, method, faults)?,
-            token_endpoint_auth_method: method,
-            redirect_uris: faults.uris("redirect_uris", &doc.redirect_uris),
-            post_logout_redirect_uris: faults.uris("post_logout_redirect_uris", &doc.post_logout_redirect_uris),
-            grant_types,
-            response_types,
-            scope,
-            links: ClientLinks {
-                client_uri: faults.link("client_uri", doc.client_uri.as_ref()),
-                logo_uri: faults.link("logo_uri", doc.logo_uri.as_ref()),
-                policy_uri: faults.link("policy_uri", doc.policy_uri.as_ref()),
-                tos_uri: faults.link("tos_uri", doc.tos_uri.as_ref()),
-            },
+            speaker: Speaker::Operator,
+            // RFC 7591 §2: the default is client_secret_basic.
+            default_method: before.map_or(ClientAuthMethod::ClientSecretBasic, |client| {
+                client.token_endpoint_auth_method
+            }),
+            reach: &self.policy.registration.reach,
+        };
+        let described = metadata::read(&doc.metadata, frame, faults);
+        let lifetimes = &self.policy.lifetimes;
+        let client = Client {
+            secrets: self.secrets(doc, before, described.token_endpoint_auth_method, faults)?,
             first_party: doc.first_party,
             auto_approve: doc.auto_approve,
             require_pkce: doc.require_pkce,
-            access_token_ttl: faults.lifetime(
+            access_token_ttl: lifetime(
                 "access_token_ttl",
                 doc.access_token_ttl,
-                self.policy.lifetimes.max_access_token,
+                lifetimes.max_access_token,
+                faults,
             ),
-            refresh_token_ttl: faults.lifetime(
+            refresh_token_ttl: lifetime(
                 "refresh_token_ttl",
                 doc.refresh_token_ttl,
-                self.policy.lifetimes.refresh_absolute,
-            ),
-            id_token_signed_response_alg: faults.alg(
-                "id_token_signed_response_alg",
-                doc.id_token_signed_response_alg.as_ref(),
-                SigningAlg::Rs256,
-            ),
-            access_token_signing_alg: faults.alg(
-                "access_token_signing_alg",
-                doc.access_token_signing_alg.as_ref(),
-                SigningAlg::Es256,
+                lifetimes.refresh_absolute,
+                faults,
             ),
             ai_interfaces: doc.ai_interfaces.clone(),
             permissions: doc.permissions.clone(),
-            protocol: doc.protocol.clone(),
             status: match doc.enabled {
                 Some(true) => ClientStatus::Active,
                 Some(false) => ClientStatus::Disabled,
                 None => before.map_or(ClientStatus::Active, |before| before.status),
             },
+            ..described
         };
         for fault in client_rules::faults(&client, &self.policy) {
             faults.add(fault.member, fault.reason);
@@ -206,7 +123,7 @@ impl Apply {
         doc: &ClientDoc,
         before: Option<&Client>,
         method: ClientAuthMethod,
-        faults: &mut Faults<'_>,
+        faults: &mut Faults,
     ) -> Result<Vec<ClientSecret>, ApplyError> {
         let stored = before.map(|client| client.secrets.clone()).unwrap_or_default();
         match (&doc.client_secret, method) {
@@ -232,18 +149,10 @@ impl Apply {
     }
 }
 
-fn method(doc: &ClientDoc, before: Option<&Client>, faults: &mut Faults<'_>) -> ClientAuthMethod {
-    match &doc.token_endpoint_auth_method {
-        // RFC 7591 §2: the default is client_secret_basic.
-        None => before.map_or(ClientAuthMethod::ClientSecretBasic, |client| {
-            client.token_endpoint_auth_method
-        }),
-        Some(text) => ClientAuthMethod::from_wire(text).unwrap_or_else(|| {
-            faults.add(
-                "token_endpoint_auth_method",
-                "must be client_secret_basic, client_secret_post or none",
-            );
-            ClientAuthMethod::ClientSecretBasic
-        }),
+fn lifetime(name: &str, seconds: Option<u64>, longest: Duration, faults: &mut Faults) -> Option<Duration> {
+    let lifetime = Duration::from_secs(seconds?);
+    if lifetime.is_zero() || lifetime > longest {
+        faults.add(name, format!("must be 1 to {} seconds", longest.as_secs()));
     }
+    Some(lifetime)
 }

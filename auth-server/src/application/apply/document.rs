@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use service_kit::config::Problem;
 
-use super::members::members;
-use crate::domain::{client_protocol::ClientProtocol, directory::DEFAULT_TENANT, user::Address};
+use crate::{
+    application::register::metadata::is_member,
+    domain::{directory::DEFAULT_TENANT, user::Address},
+};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -103,22 +106,6 @@ pub(super) struct DictionaryItemDoc {
 pub(super) struct ClientDoc {
     pub(super) client_id: String,
     pub(super) client_secret: Option<SecretString>,
-    pub(super) client_name: Option<String>,
-    #[serde(default)]
-    pub(super) redirect_uris: Vec<String>,
-    #[serde(default)]
-    pub(super) post_logout_redirect_uris: Vec<String>,
-    pub(super) grant_types: Option<Vec<String>>,
-    pub(super) response_types: Option<Vec<String>>,
-    #[serde(default)]
-    pub(super) scope: String,
-    pub(super) token_endpoint_auth_method: Option<String>,
-    pub(super) id_token_signed_response_alg: Option<String>,
-    pub(super) access_token_signing_alg: Option<String>,
-    pub(super) client_uri: Option<String>,
-    pub(super) logo_uri: Option<String>,
-    pub(super) policy_uri: Option<String>,
-    pub(super) tos_uri: Option<String>,
     #[serde(default = "default_tenant")]
     pub(super) tenant: String,
     #[serde(default)]
@@ -134,9 +121,9 @@ pub(super) struct ClientDoc {
     pub(super) ai_interfaces: Option<BTreeSet<String>>,
     #[serde(default)]
     pub(super) permissions: BTreeSet<String>,
-    /// The members that [`gather_protocol`] has put there.
-    #[serde(default, rename = "\0protocol")]
-    pub(super) protocol: ClientProtocol,
+    /// What [`gather_metadata`] has put there.
+    #[serde(default, rename = "\0metadata")]
+    pub(super) metadata: Map<String, Value>,
     /// Absent: as it is, so that applying a document again does not undo `client disable`.
     pub(super) enabled: Option<bool>,
 }
@@ -178,23 +165,23 @@ pub(super) struct UserDoc {
 pub(super) fn parse(text: &str) -> Result<Document, Problem> {
     let mut document: toml::Table =
         toml::from_str(text).map_err(|error| Problem::new("document", one_line(error.message())))?;
-    gather_protocol(&mut document);
+    gather_metadata(&mut document);
     serde_path_to_error::deserialize(document).map_err(|error| {
-        let path = error.path().to_string().replace(".\0protocol", "");
+        let path = error.path().to_string().replace(".\0metadata", "");
         Problem::new(path, one_line(error.inner().message()))
     })
 }
 
-/// In a document a client is one flat table, as in RFC 7591. Those of its members that belong to [`ClientProtocol`] are put under one key, so
-/// that this type alone says what they are. No document can write that key: TOML has no NUL.
-fn gather_protocol(document: &mut toml::Table) {
+/// In a document a client is one flat table, as in RFC 7591. Its metadata is put under one key, to be read as registrations are; what
+/// is left is the operator's own, and unknown keys among it are errors. No document can write that key: TOML has no NUL.
+fn gather_metadata(document: &mut toml::Table) {
     let clients = document.get_mut("client").and_then(toml::Value::as_array_mut);
     for client in clients.into_iter().flatten().filter_map(toml::Value::as_table_mut) {
-        let protocol: toml::Table = members::<ClientProtocol>()
-            .iter()
-            .filter_map(|&name| Some((name.to_owned(), client.remove(name)?)))
-            .collect();
-        client.insert("\0protocol".into(), protocol.into());
+        let (metadata, own): (toml::Table, toml::Table) = std::mem::take(client)
+            .into_iter()
+            .partition(|(name, _)| is_member(name));
+        *client = own;
+        client.insert("\0metadata".into(), metadata.into());
     }
 }
 

@@ -3,7 +3,6 @@
 mod client;
 mod directory;
 mod document;
-mod members;
 mod user;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -24,6 +23,7 @@ use crate::{
     },
     ports::{
         crypto::{PasswordError, PasswordHasher},
+        registrations::RegistrationEnd,
         store::{Clients, PageRequest, StoreError, StoreTx, Transactions, Upserted, Users},
     },
 };
@@ -147,7 +147,13 @@ impl Apply {
         }
         for planned in &clients {
             let upserted = match planned.changes() {
-                true => tx.upsert_client(&planned.client, now).await?,
+                true => {
+                    let id = &planned.client.client_id;
+                    let upserted = tx.upsert_client(&planned.client, now).await?;
+                    // Its operator speaks for the client from now on: whoever registered it must not say otherwise.
+                    tx.end_registration(id, &RegistrationEnd::Adopted).await?;
+                    upserted
+                }
                 false => Upserted::Unchanged,
             };
             report.count("client", upserted);

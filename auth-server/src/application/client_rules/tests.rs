@@ -170,6 +170,40 @@ fn keys_stand_in_one_place_and_are_a_set() {
 }
 
 #[test]
+fn a_private_key_was_given_away() {
+    let private = json!([{"kty": "EC", "crv": "P-256", "d": "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE",
+        "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]);
+    assert_eq!(with(|p| p.jwks = jwks(private)), ["jwks"]);
+}
+
+#[test]
+fn a_web_application_has_no_addresses_on_devices() {
+    for uri in ["http://127.0.0.1/cb", "com.example.app:/cb"] {
+        let redirects = uris(&["https://rp.example/cb", uri]);
+        assert_eq!(blamed(|c| c.redirect_uris.clone_from(&redirects)), ["redirect_uris"]);
+        let native = blamed(|c| {
+            c.redirect_uris.clone_from(&redirects);
+            c.protocol.application_type = ApplicationType::Native;
+        });
+        assert_eq!(native, NONE);
+    }
+}
+
+#[test]
+fn logout_frames_come_from_where_redirects_lead() {
+    let logout = |uri: &str| with(|p| p.frontchannel_logout_uri = Some(uri.into()));
+    assert_eq!(logout("https://rp.example/out?x=1"), NONE);
+    for other in [
+        "http://rp.example/out",
+        "https://rp.example:8443/out",
+        "https://other.example/out",
+        "com.example.app:/out",
+    ] {
+        assert_eq!(logout(other), ["frontchannel_logout_uri"], "{other}");
+    }
+}
+
+#[test]
 fn the_gateway_reads_no_opaque_token() {
     assert_eq!(
         with(|p| p.access_token_format = AccessTokenFormat::Opaque),
@@ -190,6 +224,7 @@ fn a_pairwise_client_belongs_to_one_sector() {
     let sector = |uri: Option<&str>, redirects: &[&str]| {
         let mut client = client();
         client.protocol.subject_type = SubjectType::Pairwise;
+        client.protocol.application_type = ApplicationType::Native;
         client.protocol.sector_identifier_uri = uri.map(str::to_owned);
         client.redirect_uris = uris(redirects);
         let found = faults(&client, &policy());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use auth_server::adapters::sql::SqlStore;
 use auth_server::domain::ids::{ClientId, CodeDigest, GrantId, KeyId, PushedDigest, SessionId, UserId, Username};
 use auth_server::domain::logout::LogoutDelivery;
+use auth_server::domain::registration::TokenMac;
 use auth_server::domain::signing_key::KeyStage;
 use auth_server::domain::throttle::{ThrottleKey, ThrottlePolicy};
 use auth_server::ports::logout::LogoutClaim;
@@ -106,6 +107,13 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
         expires_at: NOON,
     };
     unavailable("spend", store.spend(&[proof]).await);
+    let mac = TokenMac("mac".into());
+    unavailable("find_registration", store.find_registration(&web).await);
+    unavailable("note_use", store.note_use(&web, NOON, NOON).await);
+    unavailable("unused_registrations", store.unused_registrations(NOON, 1).await);
+    unavailable("find_initial_token", store.find_initial_token(&mac).await);
+    unavailable("list_initial_tokens", store.list_initial_tokens().await);
+    unavailable("delete_initial_token", store.delete_initial_token("t").await);
     let claim = LogoutClaim {
         now: NOON,
         until: NOON,

@@ -42,6 +42,10 @@ impl OAuthError {
         )
     }
 
+    pub(crate) fn bad_request(code: OAuthErrorCode, description: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, description)
+    }
+
     pub(crate) fn method_not_allowed() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -68,7 +72,7 @@ impl OAuthError {
         }
     }
 
-    fn unavailable(description: &str) -> Self {
+    pub(crate) fn unavailable(description: &str) -> Self {
         let code = OAuthErrorCode::TemporarilyUnavailable;
         Self {
             retry_after: Some(1),

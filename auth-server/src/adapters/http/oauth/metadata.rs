@@ -9,7 +9,7 @@ use oauth_wire::{
 
 use crate::{
     adapters::http::{App, wire::cached_json},
-    application::{issue::ACR_PASSWORD, policy::Policy},
+    application::{issue::ACR_PASSWORD, policy::Policy, register::RegistrationMode},
     domain::user::claim_names,
 };
 
@@ -71,6 +71,7 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         introspection_endpoint: url("/oauth2/introspect"),
         revocation_endpoint: url("/oauth2/revoke"),
         end_session_endpoint: url("/connect/logout"),
+        registration_endpoint: (policy.registration.mode != RegistrationMode::Off).then(|| url("/connect/register")),
         scopes_supported: texts(&[
             "openid",
             "profile",

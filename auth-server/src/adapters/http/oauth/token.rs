@@ -55,6 +55,7 @@ pub(crate) async fn post(
             issued.map_err(|error| OAuthError::at(error, app.clock.now()))?
         }
     };
+    app.client_use.note(&call.client.client_id).await;
     Ok(no_store_json(StatusCode::OK, &reply(issued)))
 }
 
