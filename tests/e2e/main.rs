@@ -27,6 +27,7 @@ mod gateway_faults;
 mod gateway_tokens;
 mod hardening;
 mod pages;
+mod proxies;
 mod races;
 mod revocation;
 mod sessions;

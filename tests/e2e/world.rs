@@ -71,7 +71,7 @@ pub(crate) struct World {
     pub(crate) auth_status: String,
     pub(crate) dir: PathBuf,
     /// The certificate that clients have to trust.
-    ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     auth: Service,
     resource_gateway: Service,
     databases: Databases,
