@@ -61,6 +61,7 @@ use crate::{
         userinfo::Userinfo,
     },
     config::Config,
+    domain::resource::Resources,
     ports::{
         crypto::PasswordHasher,
         outbound::Outbound,
@@ -347,6 +348,10 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
         issuer: config.issuer.clone(),
         mtls_base_url: config.mtls.base_url.clone(),
         gateway_audience: config.tokens.gateway_audience.clone(),
+        resources: Resources::new(
+            [config.issuer.clone(), config.tokens.gateway_audience.clone()],
+            config.tokens.resource_patterns(),
+        ),
         signing_algs: config.keys.signing_algs(),
         lifetimes: config.tokens.lifetimes(config.keys.retirement_s),
         require_pushed_authorization_requests: config.require_pushed_authorization_requests,

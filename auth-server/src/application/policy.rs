@@ -6,7 +6,7 @@ use oauth_wire::{Scope, SigningAlg};
 
 use crate::{
     application::register::RegistrationPolicy,
-    domain::{client::Client, throttle::ThrottlePolicy},
+    domain::{client::Client, resource::Resources, throttle::ThrottlePolicy},
 };
 
 /// Everything that is the same for every request.
@@ -20,6 +20,8 @@ pub struct Policy {
     pub gateway_audience: String,
     /// What is signed with, the preferred one first. RS256 is among them, as OpenID Connect Core §15.1 asks.
     pub signing_algs: Vec<SigningAlg>,
+    /// Every resource that tokens are issued for.
+    pub resources: Resources,
     pub lifetimes: Lifetimes,
     /// Whether every client must push its authorization requests (RFC 9126 §5); one alone may be told to by its registration.
     pub require_pushed_authorization_requests: bool,
@@ -60,6 +62,11 @@ pub const OFFLINE_ACCESS: &str = "offline_access";
 pub const ADMIN: &str = "admin";
 pub(super) const AI_PREFIX: &str = "ai:";
 
+/// Resources that one request may name.
+const MAX_RESOURCES: usize = 16;
+/// What a client is told that asks for another one.
+pub const UNKNOWN_RESOURCE: &str = "resource is not one that tokens are issued for";
+
 impl Policy {
     pub fn access_token_ttl(&self, client: &Client) -> Duration {
         client
@@ -80,10 +87,20 @@ impl Policy {
             .min(self.lifetimes.refresh_absolute)
     }
 
-    /// Whether `resource` (RFC 8707) names somebody whom tokens are issued for. Who it is in the end follows from the scope.
-    pub fn is_known_resource(&self, resource: &str) -> bool {
-        let named = resource.trim_end_matches('/');
-        named == self.gateway_audience.trim_end_matches('/') || named == self.issuer
+    /// The identifiers by which tokens name the resources that a client asks for (RFC 8707), each once; `None` when one of them is not
+    /// known, or when there are too many.
+    pub fn known_resources(&self, asked: Vec<String>) -> Option<Vec<String>> {
+        if asked.len() > MAX_RESOURCES {
+            return None;
+        }
+        let mut known = Vec::with_capacity(asked.len());
+        for resource in asked {
+            let canonical = self.resources.canonical(&resource)?;
+            if !known.contains(&canonical) {
+                known.push(canonical);
+            }
+        }
+        Some(known)
     }
 
     /// Whom a token with this scope is for: the gateway when it opens an AI capability, the provider itself (userinfo, admin
@@ -120,6 +137,10 @@ pub(crate) mod tests {
             mtls_base_url: None,
             gateway_audience: "https://gateway.example".into(),
             signing_algs: SigningAlg::ISSUED.into(),
+            resources: Resources::new(
+                ["https://op.example".into(), "https://gateway.example".into()],
+                Vec::new(),
+            ),
             lifetimes: Lifetimes {
                 code: minutes(1),
                 pushed_request: minutes(1),

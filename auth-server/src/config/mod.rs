@@ -101,6 +101,7 @@ impl Settings for Config {
         "registration.grant_types",
         "registration.scopes",
         "registration.default_scopes",
+        "tokens.resources",
     ];
 
     fn problems(&self) -> Vec<Problem> {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::config::Problem;
 
-use crate::application::policy::Lifetimes;
+use crate::{application::policy::Lifetimes, domain::resource::ResourcePattern};
 
 /// Lifetimes are in seconds.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -14,6 +14,9 @@ use crate::application::policy::Lifetimes;
 pub struct TokensConfig {
     /// `aud` of tokens with an `ai:` scope: the gateway's `auth.audience`.
     pub gateway_audience: String,
+    /// Identifiers of further resource servers, for which clients may ask by `resource` (RFC 8707): https URIs, or http on loopback. One that
+    /// ends in `/*` stands for every identifier below its path. The provider itself and the gateway need not be listed.
+    pub resources: Vec<String>,
     /// Authorization codes, 1 to 60 (FAPI 2.0 §5.3.2.1).
     pub code_ttl_s: u64,
     /// References to pushed authorization requests, 1 to 90. Who follows one in time may take longer to sign in.
@@ -40,6 +43,7 @@ impl Default for TokensConfig {
     fn default() -> Self {
         Self {
             gateway_audience: "http://127.0.0.1:9100".into(),
+            resources: Vec::new(),
             code_ttl_s: 60,
             par_ttl_s: 60,
             access_token_ttl_s: 600,
@@ -77,9 +81,20 @@ impl TokensConfig {
         between("refresh_idle_s", self.refresh_idle_s, 1, self.refresh_absolute_s);
         between("lost_reply_window_s", self.lost_reply_window_s, 0, 60);
         between("session_ttl_s", self.session_ttl_s, 60, 365 * DAY);
+        for (at, text) in self.resources.iter().enumerate() {
+            if let Err(error) = ResourcePattern::parse(text) {
+                problems.push(Problem::new(format!("tokens.resources[{at}]"), error.to_string()));
+            }
+        }
         if self.gateway_audience.is_empty() {
             problems.push(Problem::new("tokens.gateway_audience", "must not be empty"));
         }
+    }
+
+    /// The resource servers that are listed; what cannot be read has been reported by then.
+    pub fn resource_patterns(&self) -> Vec<ResourcePattern> {
+        let read = self.resources.iter().map(|text| ResourcePattern::parse(text));
+        read.filter_map(Result::ok).collect()
     }
 
     /// The same as durations.

@@ -27,6 +27,9 @@ pub struct AuthorizationRequest {
     pub prompt: BTreeSet<Prompt>,
     /// Seconds.
     pub max_age: Option<u64>,
+    /// The resources that tokens are to be for (RFC 8707); empty: those that follow from the scope.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
     pub login_hint: Option<String>,
     pub ui_locales: Option<String>,
     /// The person that `id_token_hint` names.
@@ -89,6 +92,11 @@ impl AuthorizationRequest {
         self.hinted_user.as_ref().is_none_or(|hinted| *hinted == session.user)
     }
 
+    /// Whether somebody signed in after the request came, but not the person whom it names.
+    pub fn was_signed_in_by_another(&self, session: &Session) -> bool {
+        session.auth_time > self.received_at && self.hinted_user.as_ref().is_some_and(|hinted| *hinted != session.user)
+    }
+
     /// Scopes that the person has yet to agree to. With prompt=consent that is all of them, until they agreed after the request came.
     pub fn scopes_to_consent(&self, client: &Client, consent: Option<&Consent>) -> Scope {
         if client.auto_approve {
@@ -121,6 +129,7 @@ mod tests {
             code_challenge: None,
             prompt: BTreeSet::new(),
             max_age: None,
+            resources: Vec::new(),
             login_hint: None,
             ui_locales: None,
             hinted_user: None,

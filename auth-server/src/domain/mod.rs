@@ -9,6 +9,7 @@ pub mod ids;
 pub mod logout;
 pub mod reach;
 pub mod registration;
+pub mod resource;
 pub mod sector;
 pub mod session;
 pub mod signing_key;

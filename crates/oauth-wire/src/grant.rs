@@ -44,7 +44,14 @@ wire_enum! {
 
 wire_enum! {
     /// `response_mode` values.
-    ResponseMode { Query = "query", FormPost = "form_post" }
+    ResponseMode {
+        Query = "query",
+        FormPost = "form_post",
+        /// JARM §2.3: the default of the response type, in a JWT.
+        Jwt = "jwt",
+        QueryJwt = "query.jwt",
+        FormPostJwt = "form_post.jwt",
+    }
 }
 
 wire_enum! {

@@ -38,6 +38,7 @@ impl Authorize {
             auth_time: session.auth_time,
             amr: vec![AMR_PASSWORD.to_owned()],
             details: GrantDetails {
+                resources: request.resources.clone(),
                 confirmation: request.confirmation.clone(),
                 ..GrantDetails::default()
             },
@@ -56,6 +57,7 @@ impl Authorize {
             return Ok(None);
         }
         Ok(Some(CodeResponse {
+            client: request.client_id.clone(),
             redirect_uri: request.redirect_uri.clone(),
             response_mode: request.response_mode,
             code,

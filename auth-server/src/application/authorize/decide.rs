@@ -27,13 +27,13 @@ impl Authorize {
         let signed_in = session
             .filter(|session| session.tenant == client.tenant && request.is_signed_in_by(session, self.clock.now()));
         let Some(session) = signed_in else {
-            return Ok(match request.is_silent() {
-                true => Decision::Refuse(error(
-                    request,
-                    OAuthErrorCode::LoginRequired,
-                    "the person is not signed in",
-                )),
-                false => Decision::SignIn,
+            let refuse = |description| Decision::Refuse(error(request, OAuthErrorCode::LoginRequired, description));
+            // OpenID Connect Core §3.1.2.1, §5.5.1: nobody else will do. Who signed in for this very request is not asked again.
+            let is_somebody_else = session.is_some_and(|session| request.was_signed_in_by_another(session));
+            return Ok(match (request.is_silent(), is_somebody_else) {
+                (true, _) => refuse("the person is not signed in"),
+                (false, true) => refuse("another person has signed in than the one that was asked for"),
+                (false, false) => Decision::SignIn,
             });
         };
         let consent = match client.auto_approve {
@@ -119,6 +119,7 @@ impl Authorize {
 
 fn error(request: &AuthorizationRequest, error: OAuthErrorCode, description: &'static str) -> ErrorResponse {
     ErrorResponse {
+        client: request.client_id.clone(),
         redirect_uri: request.redirect_uri.clone(),
         response_mode: request.response_mode,
         error,

@@ -4,6 +4,7 @@ mod code;
 mod decide;
 mod parameters;
 mod push;
+mod respond;
 mod validate;
 
 use std::sync::Arc;
@@ -13,12 +14,13 @@ use service_kit::{Clock, Entropy};
 
 use crate::{
     application::{authenticate_client::ClientDirectory, keyring::Keyring, policy::Policy},
-    domain::client::Client,
+    domain::{client::Client, ids::ClientId},
     ports::store::{Codes, Consents, PushedRequests, StoreError, Transactions},
 };
 
 pub use code::digest;
 pub use push::Pushed;
+pub use respond::{Delivery, Outgoing};
 
 /// Longest value that is kept with a request (`nonce`, `state`, `login_hint`), in bytes. More is refused, never cut.
 pub const MAX_VALUE_BYTES: usize = 4096;
@@ -59,6 +61,7 @@ pub enum AuthorizeError {
 /// An error for the client (RFC 6749 §4.1.2.1, RFC 9207 §2).
 #[derive(Debug, Clone)]
 pub struct ErrorResponse {
+    pub client: ClientId,
     pub redirect_uri: String,
     pub response_mode: ResponseMode,
     pub error: OAuthErrorCode,
@@ -69,10 +72,23 @@ pub struct ErrorResponse {
 /// A code for the client.
 #[derive(Debug, Clone)]
 pub struct CodeResponse {
+    pub client: ClientId,
     pub redirect_uri: String,
     pub response_mode: ResponseMode,
     pub code: String,
     pub state: Option<String>,
+}
+
+/// Why a response cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum RespondError {
+    /// The client was removed meanwhile.
+    #[error("the client is gone")]
+    Gone,
+    #[error("the response could not be signed")]
+    Signing(#[from] token_keys::KeyError),
+    #[error("storage failed")]
+    Store(#[from] StoreError),
 }
 
 /// What a valid request needs next, given who is signed in. Nothing has been issued.

@@ -8,7 +8,10 @@ use oauth_wire::{
 };
 
 use super::{Authorize, MAX_VALUE_BYTES};
-use crate::domain::{client::Client, ids::UserId};
+use crate::{
+    application::policy::UNKNOWN_RESOURCE,
+    domain::{client::Client, ids::UserId},
+};
 
 /// What the parameters say.
 pub(super) struct Checked {
@@ -16,6 +19,7 @@ pub(super) struct Checked {
     pub(super) challenge: Option<CodeChallenge>,
     pub(super) prompt: BTreeSet<Prompt>,
     pub(super) max_age: Option<u64>,
+    pub(super) resources: Vec<String>,
     pub(super) nonce: Option<String>,
     pub(super) hinted_user: Option<UserId>,
     pub(super) confirmation: Option<Confirmation>,
@@ -44,18 +48,12 @@ impl Authorize {
         }
         response_type(form.take("response_type").as_deref(), client)?;
         let scope = scope(form.take("scope").as_deref(), client)?;
-        // RFC 8707 §2: a target that we issue no tokens for must not be passed over in silence.
-        if form
-            .take_all("resource")
-            .iter()
-            .any(|resource| !self.policy.is_known_resource(resource))
-        {
-            return Err((E::InvalidTarget, "resource is not one that tokens are issued for"));
-        }
+        let resources = self.resources(form)?;
         let challenge = challenge(form, client)?;
         let prompt = prompt(form.take("prompt").as_deref())?;
         let max_age = match form.take("max_age").map(|text| text.parse::<u64>()) {
-            None => None,
+            // OpenID Connect Registration §2.
+            None => client.protocol.default_max_age,
             Some(Ok(seconds)) => Some(seconds),
             Some(Err(_)) => return Err((E::InvalidRequest, "max_age is not a number of seconds")),
         };
@@ -80,11 +78,19 @@ impl Authorize {
             scope,
             challenge,
             prompt,
+            resources,
             max_age,
             nonce,
             hinted_user,
             confirmation: dpop_jkt(form)?,
         })
+    }
+
+    /// RFC 8707 §2: a target that we issue no tokens for must not be passed over in silence.
+    fn resources(&self, form: &mut Form) -> Result<Vec<String>, (OAuthErrorCode, &'static str)> {
+        self.policy
+            .known_resources(form.take_all("resource"))
+            .ok_or((OAuthErrorCode::InvalidTarget, UNKNOWN_RESOURCE))
     }
 
     /// The person that an ID token of ours names. It may have expired (OpenID Connect Core §3.1.2.1 does not ask that it is current).

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use oauth_wire::{Form, OAuthErrorCode, ResponseMode};
 
-use super::{Authorize, AuthorizeError, ErrorResponse, MAX_VALUE_BYTES, page, push::is_reference};
+use super::{Authorize, AuthorizeError, Delivery, ErrorResponse, MAX_VALUE_BYTES, page, push::is_reference};
+use crate::application::policy::OPENID;
 use crate::domain::{authorization::AuthorizationRequest, client::Client, ids::ClientId};
 
 /// Where parameters come in.
@@ -37,7 +38,7 @@ impl Authorize {
         client: &Client,
         entrance: Entrance,
     ) -> Result<AuthorizationRequest, AuthorizeError> {
-        let redirect_uri = redirect_uri(&mut form, client)?;
+        let redirect_uri = redirect_uri(&mut form, client, entrance)?;
         let state = form.take("state");
         // Kept while the person signs in, so it is bounded; refused, never cut.
         for (name, value) in [
@@ -54,6 +55,7 @@ impl Authorize {
         let mode = asked_mode.as_deref().map(ResponseMode::from_wire);
         let refuse = |error, description| {
             AuthorizeError::Redirect(Box::new(ErrorResponse {
+                client: client.client_id.clone(),
                 redirect_uri: redirect_uri.clone(),
                 response_mode: mode.flatten().unwrap_or(ResponseMode::Query),
                 error,
@@ -67,9 +69,10 @@ impl Authorize {
             Some(None) => return Err(refuse(OAuthErrorCode::InvalidRequest, "response_mode is not supported")),
         };
         // A form can be posted to a web address only.
-        if response_mode == ResponseMode::FormPost && !is_web(&redirect_uri) {
-            let description = "response_mode=form_post needs an http or https redirect_uri";
+        if Delivery::of(response_mode) == Delivery::Form && !is_web(&redirect_uri) {
+            let description = "a response_mode by form needs an http or https redirect_uri";
             return Err(AuthorizeError::Redirect(Box::new(ErrorResponse {
+                client: client.client_id.clone(),
                 redirect_uri,
                 response_mode: ResponseMode::Query,
                 error: OAuthErrorCode::InvalidRequest,
@@ -96,6 +99,7 @@ impl Authorize {
             code_challenge: checked.challenge.map(|challenge| challenge.as_str().to_owned()),
             prompt: checked.prompt,
             max_age: checked.max_age,
+            resources: checked.resources,
             login_hint: form.take("login_hint"),
             ui_locales: form.take("ui_locales"),
             hinted_user: checked.hinted_user,
@@ -123,13 +127,19 @@ impl Authorize {
     }
 }
 
-fn redirect_uri(form: &mut Form, client: &Client) -> Result<String, AuthorizeError> {
-    // OpenID Connect Core §3.1.2.1 requires the parameter even when only one URI is registered.
+fn redirect_uri(form: &mut Form, client: &Client, entrance: Entrance) -> Result<String, AuthorizeError> {
     let Some(asked) = form.take("redirect_uri") else {
-        return Err(page(
-            OAuthErrorCode::InvalidRequest,
-            "The parameter redirect_uri is missing.",
-        ));
+        let scope = form.get("scope").unwrap_or_default();
+        return match client.redirect_uris.as_slice() {
+            // RFC 6749 §3.1.2.3: not needed when there is but one. OpenID Connect Core §3.1.2.1 and FAPI 2.0 §5.3.2.2 need it all the same.
+            [only] if entrance == Entrance::Browser && !scope.split(' ').any(|word| word == OPENID) => {
+                Ok(only.as_str().to_owned())
+            }
+            _ => Err(page(
+                OAuthErrorCode::InvalidRequest,
+                "The parameter redirect_uri is missing.",
+            )),
+        };
     };
     match client.redirect_uri(&asked) {
         Some(_) => Ok(asked),

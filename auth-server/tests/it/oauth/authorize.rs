@@ -500,6 +500,26 @@ async fn a_hint_at_somebody_else_is_login_required_or_another_sign_in() {
 }
 
 #[tokio::test]
+async fn who_signs_in_as_somebody_else_than_the_hint_says_ends_the_request() {
+    let app = TestApp::start().await;
+    let bobs = app.tokens(BOB, WEB).await;
+    let mut browser = app.browser();
+    let login = browser
+        .authorize(&WEB.ask().with("id_token_hint", &bobs.id_token))
+        .await;
+    app.advance(1);
+    browser
+        .sign_in(&login, ALICE)
+        .await
+        .expect_error_answer("login_required");
+    let login = browser
+        .authorize(&WEB.ask().with("id_token_hint", &bobs.id_token))
+        .await;
+    app.advance(1);
+    browser.sign_in(&login, BOB).await.expect_code();
+}
+
+#[tokio::test]
 async fn an_access_token_or_a_changed_id_token_is_no_hint() {
     let app = TestApp::start().await;
     let tokens = app.tokens(ALICE, WEB).await;
@@ -803,4 +823,75 @@ async fn a_code_cannot_be_drawn_by_reading_the_session_cookie_of_nobody() {
         .get(&OWN.ask().with("prompt", "none").path())
         .await
         .expect_error_answer("login_required");
+}
+
+// Defaults of the registration.
+
+const SETTLED: &str = r#"
+[[client]]
+client_id = "settled"
+client_secret = "settled-secret-1d1d"
+redirect_uris = ["https://settled.example/cb"]
+scope = "openid reports:read"
+auto_approve = true
+default_max_age = 60
+require_auth_time = true
+default_acr_values = ["1"]
+"#;
+const SETTLED_CLIENT: crate::app::TestClient = crate::app::TestClient {
+    id: "settled",
+    secret: Some("settled-secret-1d1d"),
+    redirect_uri: "https://settled.example/cb",
+    scope: "openid",
+};
+
+#[tokio::test]
+async fn the_registrations_max_age_holds_where_the_request_has_none() {
+    let app = TestApp::builder().document(SETTLED).start().await;
+    let mut browser = app.signed_in(ALICE).await;
+    app.advance(60);
+    browser.get(&SETTLED_CLIENT.ask().path()).await.expect_code();
+    app.advance(1);
+    browser
+        .get(&SETTLED_CLIENT.ask().path())
+        .await
+        .expect_redirect_to("/login");
+    let answer = browser.get(&SETTLED_CLIENT.ask().with("max_age", "1000").path()).await;
+    let code = crate::app::Code {
+        value: answer.expect_code(),
+        client: SETTLED_CLIENT,
+        redirect_uri: SETTLED_CLIENT.redirect_uri.into(),
+        has_challenge: true,
+    };
+    let tokens = app.exchange(&code).await.expect_tokens();
+    let claims = app.claims(&tokens.id_token).await;
+    assert_eq!(claims["auth_time"], app.now() - 61);
+    assert_eq!(claims["acr"], "1");
+}
+
+#[tokio::test]
+async fn the_only_redirect_uri_need_not_be_named_unless_openid_is_asked_for() {
+    let app = TestApp::builder().document(SETTLED).start().await;
+    let mut browser = app.signed_in(ALICE).await;
+    let ask = SETTLED_CLIENT
+        .ask()
+        .without("redirect_uri")
+        .with("scope", "reports:read");
+    let code = browser.consented_code(ALICE, &ask).await;
+    app.token(SETTLED_CLIENT, &code.form().without("redirect_uri"))
+        .await
+        .expect_tokens();
+    for ask in [
+        SETTLED_CLIENT.ask().without("redirect_uri"),
+        // Two are registered.
+        WEB.ask().without("redirect_uri").with("scope", "ai:chat"),
+    ] {
+        let sentence = browser.get(&ask.path()).await.expect_error_page(400, "invalid_request");
+        assert!(sentence.contains("redirect_uri"), "{sentence}");
+    }
+    // FAPI 2.0 section 5.3.2.2: a pushed request names it.
+    let form = ask.fields.without("client_id");
+    app.as_client(SETTLED_CLIENT, "/oauth2/par", &form)
+        .await
+        .expect_oauth_error(400, "invalid_request");
 }

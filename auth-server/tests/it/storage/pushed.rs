@@ -29,6 +29,7 @@ pub(super) fn pushed(byte: u8) -> PushedRequest {
             code_challenge: Some("c".into()),
             prompt: BTreeSet::from([Prompt::Login, Prompt::Consent]),
             max_age: Some(0),
+            resources: vec!["https://api.example".into()],
             login_hint: Some("alice".into()),
             ui_locales: Some("zh".into()),
             hinted_user: Some(UserId::new("u")),

@@ -33,7 +33,7 @@ pub(crate) async fn any(State(app): State<App>, browser: Browser, request: Reque
     let request = match app.authorize.receive(form).await {
         Ok(valid) => valid,
         Err(AuthorizeError::Page { code, sentence }) => return Err(PageError::oauth(code, sentence)),
-        Err(AuthorizeError::Redirect(error)) => return flow::error_response(&app, &browser, &error),
+        Err(AuthorizeError::Redirect(error)) => return flow::error_response(&app, &browser, *error).await,
         Err(AuthorizeError::Store(error)) => return Err(error.into()),
     };
     flow::begin(&app, &browser, request).await

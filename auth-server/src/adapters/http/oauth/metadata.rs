@@ -88,6 +88,7 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         grant_types_supported: GrantType::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
         subject_types_supported: texts(&["public"]),
         id_token_signing_alg_values_supported: signing_algs(),
+        authorization_signing_alg_values_supported: signing_algs(),
         token_endpoint_auth_methods_supported: texts(&all_methods),
         introspection_endpoint_auth_methods_supported: secret_methods(),
         revocation_endpoint_auth_methods_supported: texts(&all_methods),

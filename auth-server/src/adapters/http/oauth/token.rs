@@ -9,8 +9,8 @@ use super::{OAuthError, client_request::ClientRequest};
 use crate::{
     adapters::http::{App, wire::no_store_json},
     application::{
-        exchange_code::CodeExchange, issue::Issued, password_grant::PasswordRequest, token_call::TokenCall,
-        token_error::TokenError,
+        exchange_code::CodeExchange, issue::Issued, password_grant::PasswordRequest, policy::UNKNOWN_RESOURCE,
+        token_call::TokenCall, token_error::TokenError,
     },
 };
 
@@ -25,8 +25,10 @@ pub(crate) async fn post(
         confirmation,
         mut form,
     } = request;
+    let resources = app.policy.known_resources(form.take_all("resource"));
     let call = TokenCall {
         confirmation,
+        resources: resources.ok_or(TokenError::InvalidTarget(UNKNOWN_RESOURCE))?,
         ..TokenCall::plain(client)
     };
     let address = peer.map(|Extension(PeerAddress(peer))| peer.ip());

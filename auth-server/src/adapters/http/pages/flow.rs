@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use http::StatusCode;
-use oauth_wire::{OAuthErrorCode, ResponseMode};
+use oauth_wire::OAuthErrorCode;
 
 use super::{
     Browser, PageError,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     adapters::http::App,
-    application::authorize::{CodeResponse, ErrorResponse, Step},
+    application::authorize::{Delivery, ErrorResponse, Outgoing, RespondError, Step},
     domain::{authorization::AuthorizationRequest, client::Client},
 };
 
@@ -28,8 +28,8 @@ pub(crate) async fn begin(app: &App, browser: &Browser, request: AuthorizationRe
             let id = browser.keep(app, request).await?;
             Ok(see_other(&app.path(&format!("/consent?request={id}"))))
         }
-        Step::Respond(response) => code_response(app, browser, &response),
-        Step::Refuse(error) => error_response(app, browser, &error),
+        Step::Respond(response) => deliver(app, browser, app.authorize.code_leaves(response).await?),
+        Step::Refuse(error) => error_response(app, browser, error).await,
         Step::Gone => Err(gone()),
         Step::Answered => Err(answered()),
     }
@@ -50,8 +50,8 @@ pub(super) async fn follow(app: &App, browser: &Browser, pending: &Pending, step
         Step::Respond(_) | Step::Refuse(_) | Step::Gone | Step::Answered => browser.forget(app, &pending.id).await?,
     }
     match step {
-        Step::Respond(response) => code_response(app, browser, &response),
-        Step::Refuse(error) => error_response(app, browser, &error),
+        Step::Respond(response) => deliver(app, browser, app.authorize.code_leaves(response).await?),
+        Step::Refuse(error) => error_response(app, browser, error).await,
         Step::Answered => Err(answered()),
         Step::Gone | Step::SignIn | Step::Consent => Err(gone()),
     }
@@ -71,48 +71,48 @@ fn gone() -> PageError {
     )
 }
 
-fn code_response(app: &App, browser: &Browser, response: &CodeResponse) -> Result<Response, PageError> {
-    let fields = [
-        ("code", Some(response.code.as_str())),
-        ("state", response.state.as_deref()),
-    ];
-    respond(app, browser, &response.redirect_uri, response.response_mode, &fields)
-}
-
 /// Tells the client by its redirect URI why it gets no code (RFC 6749 §4.1.2.1).
-pub(crate) fn error_response(app: &App, browser: &Browser, error: &ErrorResponse) -> Result<Response, PageError> {
-    let fields = [
-        ("error", Some(error.error.as_str())),
-        ("error_description", Some(error.description)),
-        ("state", error.state.as_deref()),
-    ];
-    respond(app, browser, &error.redirect_uri, error.response_mode, &fields)
+pub(crate) async fn error_response(app: &App, browser: &Browser, error: ErrorResponse) -> Result<Response, PageError> {
+    deliver(app, browser, app.authorize.error_leaves(error).await?)
 }
 
-/// Every authorization response leaves through here: to a URI that the request's validation has found registered, with `iss` (RFC 9207).
-fn respond(
-    app: &App,
-    browser: &Browser,
-    redirect_uri: &str,
-    mode: ResponseMode,
-    fields: &[(&str, Option<&str>)],
-) -> Result<Response, PageError> {
-    let sent = fields.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
-    let all = sent.chain([("iss", app.policy.issuer.as_str())]);
-    match mode {
-        ResponseMode::Query => Ok(see_other(&with_query(redirect_uri, all))),
-        ResponseMode::FormPost => {
+impl From<RespondError> for PageError {
+    fn from(error: RespondError) -> Self {
+        match error {
+            RespondError::Gone => gone(),
+            RespondError::Signing(_) => Self::internal(&error),
+            RespondError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Every authorization response leaves through here.
+fn deliver(app: &App, browser: &Browser, response: Outgoing) -> Result<Response, PageError> {
+    let Outgoing {
+        redirect_uri,
+        delivery,
+        fields,
+    } = response;
+    match delivery {
+        Delivery::Query => {
+            let pairs = fields.iter().map(|(name, value)| (*name, value.as_str()));
+            Ok(see_other(&with_query(&redirect_uri, pairs)))
+        }
+        Delivery::Form => {
             let nonce = app.entropy.id();
+            let policy = PagePolicy {
+                script_nonce: Some(nonce.clone()),
+                ..PagePolicy::default().leading_to(&redirect_uri)
+            };
             let shown = FormPostPage {
                 page: page(app, browser, None),
-                action: redirect_uri.to_owned(),
-                fields: all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-                redirect_host: host(redirect_uri),
-                nonce: nonce.clone(),
-            };
-            let policy = PagePolicy {
-                script_nonce: Some(nonce),
-                ..PagePolicy::default().leading_to(redirect_uri)
+                fields: fields
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
+                redirect_host: host(&redirect_uri),
+                action: redirect_uri,
+                nonce,
             };
             html(app, StatusCode::OK, &shown, &policy)
         }
