@@ -20,7 +20,7 @@ use service_kit::{
     telemetry,
 };
 use sql_kit::Options;
-use token_keys::MasterKey;
+use token_keys::{DpopNonces, MasterKey};
 use url::Url;
 
 use crate::{
@@ -56,6 +56,7 @@ use crate::{
         revocations::RevocationLog,
         revoke_token::RevokeToken,
         rotate_refresh::RotateRefresh,
+        sender_constraint::SenderConstraint,
         sign_in::{DeviceCookies, SignIn},
         sign_out::SignOut,
         userinfo::Userinfo,
@@ -347,6 +348,7 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
     Ok(Policy {
         issuer: config.issuer.clone(),
         mtls_base_url: config.mtls.base_url.clone(),
+        takes_certificates: config.takes_certificates(),
         gateway_audience: config.tokens.gateway_audience.clone(),
         resources: Resources::new(
             [config.issuer.clone(), config.tokens.gateway_audience.clone()],
@@ -357,6 +359,7 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
         require_pushed_authorization_requests: config.require_pushed_authorization_requests,
         login: config.login.policy(),
         registration: config.registration.policy(reach),
+        dpop: config.dpop,
     })
 }
 
@@ -591,6 +594,15 @@ fn services(
         revocations.clone(),
         clock.clone(),
     );
+    let sender_constraint = SenderConstraint {
+        nonces: DpopNonces::new(master.derive("dpop-nonce")?, policy.dpop.nonce_lifetime()),
+        bases: std::iter::once(policy.issuer.clone())
+            .chain(policy.mtls_base_url.clone())
+            .collect(),
+        config: policy.dpop,
+        single_use: store.clone(),
+        clock: clock.clone(),
+    };
     let end_grant = EndGrant {
         transactions: store.clone(),
         revocations: revocations.clone(),
@@ -635,6 +647,7 @@ fn services(
             clock: clock.clone(),
             entropy: entropy.clone(),
         },
+        sender_constraint: sender_constraint.clone(),
         exchange_code: ExchangeCode {
             policy: policy.clone(),
             codes: store.clone(),
@@ -687,6 +700,7 @@ fn services(
         userinfo: Userinfo {
             tokens,
             users: store.clone(),
+            sender_constraint,
         },
         poll_events: PollEvents::new(
             policy.clone(),

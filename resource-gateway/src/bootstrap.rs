@@ -10,7 +10,7 @@ use service_kit::{
     tasks::termination_signal, telemetry,
 };
 use sql_kit::{Db, Options};
-use token_keys::MasterKey;
+use token_keys::{DpopNonces, MasterKey};
 
 use crate::{
     adapters::{
@@ -27,6 +27,7 @@ use crate::{
     },
     application::{
         apply::ApplyDocument,
+        check_possession::CheckPossession,
         invoke::Invoke,
         list_models::ListModels,
         meters::Meters,
@@ -285,6 +286,7 @@ impl Gateway {
             verify_token: VerifyToken::new(
                 keys.clone(),
                 revocations.clone(),
+                possession(config, &foundation)?,
                 expected,
                 clock.clone(),
                 config.auth.token_cache_entries,
@@ -300,7 +302,8 @@ impl Gateway {
                 snapshots: snapshots.clone(),
             },
             meters,
-            metadata: ResourceMetadata::new(config.resource(), &config.auth.issuer, &CAPABILITIES)?,
+            public_url: config.resource().trim_end_matches('/').to_owned(),
+            metadata: resource_metadata(config)?,
             capabilities: CAPABILITIES.to_vec(),
             max_body_bytes: config.limits.max_body_bytes,
             started: clock.now().as_seconds(),
@@ -411,6 +414,21 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
     }
     gateway.foundation.db.close().await;
     Ok(())
+}
+
+fn resource_metadata(config: &Config) -> anyhow::Result<ResourceMetadata> {
+    let metadata = ResourceMetadata::new(config.resource(), &config.auth.issuer, &CAPABILITIES)?;
+    Ok(metadata.with_client_certificates(config.takes_certificates()))
+}
+
+/// Nonces are minted under the shared master key, so that those of one node are good at another.
+fn possession(config: &Config, foundation: &Foundation) -> anyhow::Result<CheckPossession> {
+    let nonces = DpopNonces::new(foundation.master.derive("dpop-nonce")?, config.dpop.nonce_lifetime());
+    Ok(CheckPossession::new(
+        config.dpop,
+        nonces,
+        foundation.ambient.clock.clone(),
+    ))
 }
 
 /// Waits until requests can be served and says so.

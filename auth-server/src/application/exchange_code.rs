@@ -16,7 +16,6 @@ use crate::{
         token_error::TokenError,
     },
     domain::{
-        client::Client,
         grant::{CodeGrant, Grant, RefreshFamily},
         ids::GrantId,
         user::User,
@@ -83,7 +82,7 @@ impl ExchangeCode {
         }
         let resources = call.narrow_resources(&code.grant.details.resources)?;
         // Whatever can be refused has been by now: from here on the code is spent.
-        let refresh_token = self.redeem(client, &code).await?;
+        let refresh_token = self.redeem(call, &code).await?;
         let order = PersonOrder {
             call,
             user: &user,
@@ -111,12 +110,7 @@ impl ExchangeCode {
         let code_verifier = request.code_verifier.as_deref().map(CodeVerifier::parse).transpose();
         let code_verifier = code_verifier
             .map_err(|_| TokenError::InvalidGrant("code_verifier must have 43 to 128 unreserved characters"))?;
-        // RFC 9449 §10: a code that is bound to a key is redeemed by whoever proves to have it.
-        if let bound @ Some(_) = &code.grant.details.confirmation
-            && *bound != call.confirmation
-        {
-            return Err(TokenError::InvalidGrant("the code is bound to another key"));
-        }
+        call.check_binding(code.grant.details.confirmation.as_ref())?;
         self.rules.check(
             &code,
             &PresentedCode {
@@ -130,7 +124,8 @@ impl ExchangeCode {
     }
 
     /// The one conditional statement that decides who wins, with the refresh family in the same transaction.
-    async fn redeem(&self, client: &Client, code: &CodeGrant) -> Result<Option<String>, TokenError> {
+    async fn redeem(&self, call: &TokenCall, code: &CodeGrant) -> Result<Option<String>, TokenError> {
+        let client = call.client.as_ref();
         let now = self.clock.now();
         if !client.may_use(GrantType::RefreshToken) {
             return match self.codes.redeem_code(&code.digest, now).await? {
@@ -138,7 +133,7 @@ impl ExchangeCode {
                 false => Err(self.replayed(&code.grant.grant_id).await?),
             };
         }
-        let family = new_family(&self.policy, client, code.grant.clone(), now);
+        let family = new_family(&self.policy, call, code.grant.clone(), now);
         let mut tx = self.transactions.begin().await?;
         // First the account, then the code: in the order in which locking an account takes them, so that neither blocks the other.
         match tx.insert_family(&family, None).await {
@@ -167,14 +162,20 @@ impl ExchangeCode {
 }
 
 /// A family at its first generation.
-pub(super) fn new_family(policy: &Policy, client: &Client, grant: Grant, now: service_kit::Timestamp) -> RefreshFamily {
+pub(super) fn new_family(
+    policy: &Policy,
+    call: &TokenCall,
+    mut grant: Grant,
+    now: service_kit::Timestamp,
+) -> RefreshFamily {
+    grant.details.confirmation = call.refresh_binding();
     let absolute_expires_at = now + policy.lifetimes.refresh_absolute;
     RefreshFamily {
         grant,
         generation: 1,
         issued_at: now,
         rotated_at: now,
-        idle_expires_at: (now + policy.refresh_idle(client)).min(absolute_expires_at),
+        idle_expires_at: (now + policy.refresh_idle(&call.client)).min(absolute_expires_at),
         absolute_expires_at,
         revoked_at: None,
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use oauth_wire::{Confirmation, token::TokenType};
 use serde_json::{Map, Value, json};
 use service_kit::Clock;
 
@@ -44,7 +45,11 @@ impl Introspect {
                 || token.is_for(caller.client_id.as_str());
             return Ok(theirs.then(|| {
                 let mut claims = token.claims.clone();
-                claims.insert("token_type".into(), "Bearer".into());
+                let token_type = match token.confirmation() {
+                    Some(Confirmation::Jkt(_)) => TokenType::Dpop,
+                    Some(Confirmation::X5tS256(_)) | None => TokenType::Bearer,
+                };
+                claims.insert("token_type".into(), token_type.as_str().into());
                 claims
             }));
         }

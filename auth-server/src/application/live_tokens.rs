@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use oauth_wire::TokenFacts;
+use oauth_wire::{Confirmation, TokenFacts};
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use service_kit::Clock;
 use sha2::{Digest, Sha256};
@@ -28,6 +29,7 @@ pub struct AccessToken {
     sub: String,
     sid: Option<String>,
     iat: i64,
+    confirmation: Option<Confirmation>,
     /// Seconds since the epoch.
     pub exp: i64,
 }
@@ -39,6 +41,11 @@ impl AccessToken {
 
     pub fn jti(&self) -> &str {
         &self.jti
+    }
+
+    /// What the token is bound to (RFC 7800).
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.confirmation.as_ref()
     }
 
     /// Tells whether `name` is in `aud`.
@@ -158,6 +165,11 @@ impl LiveTokens {
             sid: text("sid"),
             iat: number("iat")?,
             exp: number("exp")?,
+            confirmation: match claims.get("cnf") {
+                None => None,
+                // One that we do not know, from a newer node: nobody can be shown to hold it.
+                Some(cnf) => Some(Confirmation::deserialize(cnf).ok()?),
+            },
             claims,
         })
     }

@@ -25,6 +25,7 @@ pub mod register;
 pub mod revocations;
 pub mod revoke_token;
 pub mod rotate_refresh;
+pub mod sender_constraint;
 pub mod sign_in;
 pub mod sign_out;
 pub mod token_call;

@@ -101,7 +101,7 @@ impl PasswordGrant {
             },
         };
         let refresh_token = if client.may_use(GrantType::RefreshToken) {
-            let family = new_family(&self.policy, client, grant.clone(), now);
+            let family = new_family(&self.policy, call, grant.clone(), now);
             let mut tx = self.transactions.begin().await?;
             // The password may have been changed while the old one was being compared.
             if !tx.insert_family(&family, user.password.as_ref()).await? {

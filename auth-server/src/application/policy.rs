@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use oauth_wire::{Scope, SigningAlg};
+use service_kit::DpopConfig;
 
 use crate::{
     application::register::RegistrationPolicy,
@@ -16,6 +17,8 @@ pub struct Policy {
     pub issuer: String,
     /// Base URL of the endpoints for clients with certificates (RFC 8705 §5), without a trailing slash, when they have one.
     pub mtls_base_url: Option<String>,
+    /// Whether clients can show certificates.
+    pub takes_certificates: bool,
     /// `aud` of tokens for the gateway.
     pub gateway_audience: String,
     /// What is signed with, the preferred one first. RS256 is among them, as OpenID Connect Core §15.1 asks.
@@ -27,6 +30,7 @@ pub struct Policy {
     pub require_pushed_authorization_requests: bool,
     pub login: LoginPolicy,
     pub registration: RegistrationPolicy,
+    pub dpop: DpopConfig,
 }
 
 /// How long things live.
@@ -135,6 +139,7 @@ pub(crate) mod tests {
         Policy {
             issuer: "https://op.example".into(),
             mtls_base_url: None,
+            takes_certificates: false,
             gateway_audience: "https://gateway.example".into(),
             signing_algs: SigningAlg::ISSUED.into(),
             resources: Resources::new(
@@ -162,6 +167,7 @@ pub(crate) mod tests {
                 throttle_exempt: Vec::new(),
             },
             registration: register::tests::policy(),
+            dpop: DpopConfig::default(),
         }
     }
 

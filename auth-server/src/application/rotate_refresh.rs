@@ -66,6 +66,7 @@ impl RotateRefresh {
                 "the refresh token was issued to another client",
             ));
         }
+        call.check_binding(family.grant.details.confirmation.as_ref())?;
         // RFC 6749 §6: never more than what was granted, nor than what the client may have by now.
         let granted = family.grant.scope.intersection(&client.scope);
         let (scope, told) = match asked {

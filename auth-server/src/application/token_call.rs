@@ -30,6 +30,25 @@ impl TokenCall {
         }
     }
 
+    /// Checks that whoever sends this call holds what its code or refresh token is bound to (RFC 9449 §5, §10; RFC 8705 §7.1).
+    ///
+    /// # Errors
+    /// [`TokenError::InvalidGrant`].
+    pub fn check_binding(&self, bound_to: Option<&Confirmation>) -> Result<(), TokenError> {
+        match bound_to.is_none_or(|bound| self.confirmation.as_ref() == Some(bound)) {
+            true => Ok(()),
+            false => Err(TokenError::InvalidGrant(
+                "the grant is bound to another key or certificate",
+            )),
+        }
+    }
+
+    /// What a refresh token that this call brings about is bound to: for a public client, which has no other proof, the key or
+    /// certificate of the call (RFC 9449 §5). A confidential one may change its key; its refresh tokens are bound to the client.
+    pub fn refresh_binding(&self) -> Option<Confirmation> {
+        self.confirmation.clone().filter(|_| self.client.is_public())
+    }
+
     /// Which of the granted resources the tokens are for: those that the call names, all when it names none (RFC 8707 §2.2).
     ///
     /// # Errors

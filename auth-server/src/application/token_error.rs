@@ -22,6 +22,12 @@ pub enum TokenError {
     /// RFC 8707 §2.
     #[error("{0}")]
     InvalidTarget(&'static str),
+    /// RFC 9449 §5.
+    #[error("{0}")]
+    InvalidDpopProof(String),
+    /// RFC 9449 §8.
+    #[error("the DPoP proof must hold the nonce of the DPoP-Nonce header")]
+    UseDpopNonce { fresh: String },
     /// Guessed too often; may be tried again then.
     #[error("too many attempts")]
     Throttled { until: Timestamp },

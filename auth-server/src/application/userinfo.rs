@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use oauth_wire::TokenScheme;
 use serde_json::{Map, Value};
 
 use crate::{
-    application::{live_tokens::LiveTokens, policy::OPENID},
+    application::{
+        live_tokens::LiveTokens,
+        policy::OPENID,
+        sender_constraint::{Place, SenderConstraint, SenderError, Shown},
+    },
     domain::{ids::UserId, user::User},
     ports::store::{StoreError, Users},
 };
@@ -15,6 +20,16 @@ use crate::{
 pub struct Userinfo {
     pub tokens: LiveTokens,
     pub users: Arc<dyn Users>,
+    pub sender_constraint: SenderConstraint,
+}
+
+/// A token as it was presented.
+#[derive(Debug, Clone, Copy)]
+pub struct PresentedToken<'a> {
+    pub token: &'a str,
+    pub scheme: TokenScheme,
+    pub shown: Shown<'a>,
+    pub place: Place<'a>,
 }
 
 impl std::fmt::Debug for Userinfo {
@@ -30,6 +45,9 @@ pub enum UserinfoError {
     InvalidToken,
     #[error("the access token was not issued for openid")]
     InsufficientScope,
+    /// The token is good, but not in these hands.
+    #[error(transparent)]
+    Sender(SenderError),
     #[error("storage failed")]
     Store(#[from] StoreError),
 }
@@ -39,8 +57,25 @@ impl Userinfo {
     ///
     /// # Errors
     /// [`UserinfoError`].
-    pub async fn claims(&self, token: &str) -> Result<Map<String, Value>, UserinfoError> {
-        let (token, _) = self.tokens.find(token).await?.ok_or(UserinfoError::InvalidToken)?;
+    pub async fn claims(&self, presented: PresentedToken<'_>) -> Result<Map<String, Value>, UserinfoError> {
+        let (token, _) = self
+            .tokens
+            .find(presented.token)
+            .await?
+            .ok_or(UserinfoError::InvalidToken)?;
+        self.sender_constraint
+            .of_token(
+                presented.token,
+                token.confirmation(),
+                presented.scheme,
+                presented.shown,
+                presented.place,
+            )
+            .await
+            .map_err(|error| match error {
+                SenderError::Store(error) => UserinfoError::Store(error),
+                other => UserinfoError::Sender(other),
+            })?;
         if !token.has_scope(OPENID) {
             return Err(UserinfoError::InsufficientScope);
         }

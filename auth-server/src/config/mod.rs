@@ -13,7 +13,7 @@ use std::{net::SocketAddr, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::{
-    ClientCertificates, ConnectionsConfig, PeerRules, ProxyConfig, TlsConfig,
+    ClientCertificates, ConnectionsConfig, DpopConfig, PeerRules, ProxyConfig, TlsConfig,
     config::{Problem, Settings},
     telemetry::LogConfig,
 };
@@ -56,6 +56,7 @@ pub struct Config {
     pub keys: KeysConfig,
     pub outbound: OutboundConfig,
     pub tokens: TokensConfig,
+    pub dpop: DpopConfig,
     pub login: LoginConfig,
     pub registration: RegistrationConfig,
     pub password_hashing: HasherConfig,
@@ -81,6 +82,7 @@ impl Default for Config {
             keys: KeysConfig::default(),
             outbound: OutboundConfig::default(),
             tokens: TokensConfig::default(),
+            dpop: DpopConfig::default(),
             login: LoginConfig::default(),
             registration: RegistrationConfig::default(),
             password_hashing: HasherConfig::default(),
@@ -112,6 +114,7 @@ impl Settings for Config {
         self.etcd.problems(&mut problems);
         self.keys.problems(self.tokens.max_access_token_ttl_s, &mut problems);
         self.tokens.problems(&mut problems);
+        self.dpop.problems(&mut problems);
         self.login.problems(&mut problems);
         self.registration.problems(&mut problems);
         self.outbound.problems(&mut problems);
@@ -131,6 +134,12 @@ impl Config {
             Some(_) => self.tls.asking(ClientCertificates::Off),
             None => self.tls.clone(),
         }
+    }
+
+    /// Whether clients can show certificates: to us, or to a proxy that hands them over.
+    pub fn takes_certificates(&self) -> bool {
+        let by_proxy = self.mtls.proxy_header.is_some() && !self.mtls.trusted_proxies.is_empty();
+        self.tls.asks_for_certificates() || self.mtls.listen.is_some() || by_proxy
     }
 
     /// What the public listeners believe about their peers.

@@ -10,6 +10,7 @@ mod authorize;
 mod backchannel_logout;
 mod client_auth;
 mod code;
+mod dpop;
 mod events;
 mod forged;
 mod introspect;

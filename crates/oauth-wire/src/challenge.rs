@@ -104,6 +104,61 @@ impl DpopChallenge<'_> {
     }
 }
 
+/// How an access token is presented in an `Authorization` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenScheme {
+    /// RFC 6750 §2.1.
+    Bearer,
+    /// RFC 9449 §7.1.
+    Dpop,
+}
+
+impl TokenScheme {
+    /// The scheme and the token of an `Authorization` header, if it is of one of ours. The token may be empty.
+    pub fn read(header: &str) -> Option<(Self, &str)> {
+        let (scheme, token) = header.split_once(' ')?;
+        // RFC 9110 §11.1: the scheme's name knows no case.
+        let scheme = match scheme {
+            bearer if bearer.eq_ignore_ascii_case("Bearer") => Self::Bearer,
+            dpop if dpop.eq_ignore_ascii_case("DPoP") => Self::Dpop,
+            _ => return None,
+        };
+        Some((scheme, token.trim()))
+    }
+}
+
+/// The challenges of a resource that takes tokens of both kinds (RFC 9449 §7.1).
+#[derive(Debug, Clone, Default)]
+pub struct TokenChallenges<'a> {
+    /// What both say; its `error` is the fault below.
+    pub common: BearerChallenge<'a>,
+    /// What went wrong, and in the challenge of which scheme it stands.
+    pub fault: Option<(TokenScheme, BearerErrorCode, &'a str)>,
+}
+
+impl TokenChallenges<'_> {
+    /// The values of both headers. The one that says what is wrong comes first, for clients that read one only.
+    pub fn to_headers(&self) -> [String; 2] {
+        let of = |scheme| BearerChallenge {
+            error: self
+                .fault
+                .filter(|(concerned, ..)| *concerned == scheme)
+                .map(|(_, code, text)| (code, text)),
+            ..self.common.clone()
+        };
+        let bearer = of(TokenScheme::Bearer).to_header();
+        let dpop = DpopChallenge {
+            algs: &SigningAlg::DPOP,
+            common: of(TokenScheme::Dpop),
+        }
+        .to_header();
+        match self.fault {
+            Some((TokenScheme::Dpop, ..)) => [dpop, bearer],
+            Some((TokenScheme::Bearer, ..)) | None => [bearer, dpop],
+        }
+    }
+}
+
 struct Parameters {
     header: String,
     separator: &'static str,

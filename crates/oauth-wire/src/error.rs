@@ -18,6 +18,9 @@ pub enum OAuthErrorCode {
     UnsupportedTokenType,
     // RFC 8707 §2
     InvalidTarget,
+    // RFC 9449 §5, §8
+    InvalidDpopProof,
+    UseDpopNonce,
     // OpenID Connect Core §3.1.2.6
     LoginRequired,
     ConsentRequired,
@@ -50,6 +53,8 @@ impl OAuthErrorCode {
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
             Self::InteractionRequired => "interaction_required",

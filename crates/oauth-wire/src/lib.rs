@@ -19,7 +19,7 @@ pub mod scope;
 pub mod token;
 
 pub use authorization_details::{AiCall, AuthorizationDetail, AuthorizationDetails, Cost};
-pub use challenge::{BearerChallenge, BearerErrorCode, DpopChallenge, StepUp};
+pub use challenge::{BearerChallenge, BearerErrorCode, DpopChallenge, StepUp, TokenChallenges, TokenScheme};
 pub use client_auth::{BasicCredentials, ClientAuthMethod, MalformedBasic};
 pub use confirmation::Confirmation;
 pub use error::OAuthErrorCode;

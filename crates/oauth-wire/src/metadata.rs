@@ -43,6 +43,10 @@ pub struct ProviderMetadata {
     pub authorization_response_iss_parameter_supported: bool,
     /// RFC 9126 §5.
     pub require_pushed_authorization_requests: bool,
+    /// RFC 9449 §5.1.
+    pub dpop_signing_alg_values_supported: Vec<String>,
+    /// RFC 8705 §3.3.
+    pub tls_client_certificate_bound_access_tokens: bool,
     pub claims_parameter_supported: bool,
     pub request_parameter_supported: bool,
     pub request_uri_parameter_supported: bool,
@@ -84,6 +88,10 @@ pub struct ProtectedResourceMetadata {
     pub scopes_supported: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bearer_methods_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dpop_signing_alg_values_supported: Vec<String>,
+    #[serde(default)]
+    pub tls_client_certificate_bound_access_tokens: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -31,7 +31,11 @@ impl std::fmt::Debug for TokenReply {
 
 wire_enum! {
     /// `token_type` values.
-    TokenType { Bearer = "Bearer" }
+    TokenType {
+        Bearer = "Bearer",
+        /// Bound to a key (RFC 9449 §5).
+        Dpop = "DPoP",
+    }
 }
 
 wire_enum! {

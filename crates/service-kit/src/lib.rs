@@ -3,6 +3,7 @@
 
 pub mod config;
 mod connection;
+mod dpop;
 pub mod entropy;
 pub mod health;
 pub mod listener;
@@ -16,6 +17,7 @@ pub mod time;
 mod tls;
 
 pub use connection::{BodyTimeout, ConnectionsConfig, Limits, StalledBody};
+pub use dpop::DpopConfig;
 pub use entropy::{Entropy, SystemEntropy};
 pub use listener::{BoundListener, ListenError};
 pub use peer::{Authorities, Network, PeerAddress, PeerCertificate, PeerRules, ProxyConfig};

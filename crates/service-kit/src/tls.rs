@@ -36,6 +36,11 @@ pub enum ClientCertificates {
 }
 
 impl TlsConfig {
+    /// Whether callers can show a certificate here.
+    pub fn asks_for_certificates(&self) -> bool {
+        self.cert.is_some() && self.client_certificates == ClientCertificates::Optional
+    }
+
     /// The same server certificate, asking clients for theirs as told.
     #[must_use]
     pub fn asking(&self, client_certificates: ClientCertificates) -> Self {

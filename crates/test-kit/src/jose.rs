@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::missing_panics_doc,
     reason = "helpers of tests fail as tests do"
 )]
@@ -118,4 +119,31 @@ impl std::fmt::Debug for TestKey {
             .field("alg", &self.alg)
             .finish_non_exhaustive()
     }
+}
+
+impl TestKey {
+    /// A DPoP proof (RFC 9449 §4.2) with these claims, made with the key that its header names.
+    pub fn proof(&self, claims: &Value) -> String {
+        self.sign(json!({"typ": "dpop+jwt", "jwk": self.public()}), claims)
+    }
+
+    /// RFC 7638 thumbprint of the public key.
+    pub fn thumbprint(&self) -> String {
+        let key = self.public();
+        let members: &[&str] = match key["kty"].as_str().unwrap() {
+            "EC" => &["crv", "kty", "x", "y"],
+            "RSA" => &["e", "kty", "n"],
+            _ => &["crv", "kty", "x"],
+        };
+        let text: Vec<String> = members
+            .iter()
+            .map(|name| format!("\"{name}\":{}", key[*name]))
+            .collect();
+        URL_SAFE_NO_PAD.encode(openssl::sha::sha256(format!("{{{}}}", text.join(",")).as_bytes()))
+    }
+}
+
+/// `ath` (RFC 9449 §4.2).
+pub fn token_hash(token: &str) -> String {
+    URL_SAFE_NO_PAD.encode(openssl::sha::sha256(token.as_bytes()))
 }

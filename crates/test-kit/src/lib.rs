@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use service_kit::{Clock, Entropy, Timestamp};
 
-pub use jose::{TestKey, header, with};
+pub use jose::{TestKey, header, token_hash, with};
 
 /// A clock that moves only when told to.
 #[derive(Debug)]

@@ -19,15 +19,17 @@ pub enum Refusal {
     NoToken,
     BadToken,
     RevokedToken,
+    Possession,
     Scope,
     Interface,
 }
 
 impl Refusal {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::NoToken,
         Self::BadToken,
         Self::RevokedToken,
+        Self::Possession,
         Self::Scope,
         Self::Interface,
     ];
@@ -37,6 +39,7 @@ impl Refusal {
             Self::NoToken => "no_token",
             Self::BadToken => "bad_token",
             Self::RevokedToken => "revoked_token",
+            Self::Possession => "possession",
             Self::Scope => "scope",
             Self::Interface => "interface",
         }

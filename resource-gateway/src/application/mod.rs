@@ -1,6 +1,7 @@
 //! Use cases: one file per verb.
 
 pub mod apply;
+pub mod check_possession;
 pub mod invoke;
 pub mod list_models;
 pub mod meters;

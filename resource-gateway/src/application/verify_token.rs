@@ -7,7 +7,10 @@ use service_kit::Clock;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    application::revocations::Revocations,
+    application::{
+        check_possession::{CheckPossession, PossessionFault, Presented},
+        revocations::Revocations,
+    },
     domain::caller::{Caller, Expected, TokenFault},
     ports::provider::{KeyGeneration, KeysError, ProviderKeys},
 };
@@ -19,6 +22,7 @@ const ACCESS_TOKEN_TYP: &str = "at+jwt";
 pub struct VerifyToken {
     keys: Arc<dyn ProviderKeys>,
     revocations: Arc<Revocations>,
+    possession: CheckPossession,
     expected: Expected,
     clock: Arc<dyn Clock>,
     cache: Cache<[u8; 32], Remembered>,
@@ -31,12 +35,15 @@ struct Remembered {
 }
 
 /// Why a token was not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     #[error("the token cannot be verified")]
     Unverified,
     #[error(transparent)]
     Fault(#[from] TokenFault),
+    /// The token is good, but not in these hands.
+    #[error(transparent)]
+    Possession(#[from] PossessionFault),
     #[error("the token has been revoked")]
     Revoked,
     /// Not the token's fault: keys or revocations have not been fetched yet.
@@ -57,6 +64,7 @@ impl VerifyToken {
     pub fn new(
         keys: Arc<dyn ProviderKeys>,
         revocations: Arc<Revocations>,
+        possession: CheckPossession,
         expected: Expected,
         clock: Arc<dyn Clock>,
         cache_entries: u64,
@@ -64,17 +72,19 @@ impl VerifyToken {
         Self {
             keys,
             revocations,
+            possession,
             expected,
             clock,
             cache: Cache::new(cache_entries),
         }
     }
 
-    /// The caller that the token stands for. Expiry and revocation are checked every time.
+    /// The caller that the token stands for. Expiry, revocation and possession are checked every time.
     ///
     /// # Errors
     /// [`TokenError`].
-    pub async fn verify(&self, token: &str) -> Result<Arc<Caller>, TokenError> {
+    pub async fn verify(&self, presented: &Presented<'_>) -> Result<Arc<Caller>, TokenError> {
+        let token = presented.token;
         let now = self.clock.now().as_seconds();
         let digest: [u8; 32] = Sha256::digest(token).into();
         let remembered = self
@@ -96,6 +106,8 @@ impl VerifyToken {
         if self.revocations.covers(caller.facts()) {
             return Err(TokenError::Revoked);
         }
+        // Last, since it spends the proof.
+        self.possession.check(presented, caller.confirmation())?;
         Ok(caller)
     }
 

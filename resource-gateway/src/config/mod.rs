@@ -10,7 +10,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::{
-    ConnectionsConfig, PeerRules, ProxyConfig, TlsConfig,
+    ConnectionsConfig, DpopConfig, PeerRules, ProxyConfig, TlsConfig,
     config::{Problem, Settings},
     telemetry::LogConfig,
 };
@@ -35,6 +35,7 @@ pub struct Config {
     /// Seconds that requests in flight have to finish when the process is asked to stop.
     pub shutdown_grace_s: u64,
     pub auth: AuthConfig,
+    pub dpop: DpopConfig,
     pub database: DatabaseConfig,
     pub redis: RedisConfig,
     pub etcd: EtcdConfig,
@@ -65,6 +66,7 @@ impl Default for Config {
             public_url: None,
             shutdown_grace_s: 10,
             auth: AuthConfig::default(),
+            dpop: DpopConfig::default(),
             database: DatabaseConfig::default(),
             redis: RedisConfig::default(),
             etcd: EtcdConfig::default(),
@@ -88,6 +90,7 @@ impl Settings for Config {
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.auth.problems(&mut problems);
+        self.dpop.problems(&mut problems);
         self.database.problems(&mut problems);
         self.redis.problems(&mut problems);
         self.etcd.problems(&mut problems);
@@ -118,6 +121,12 @@ impl Settings for Config {
 }
 
 impl Config {
+    /// Whether callers can show certificates: to us, or to a proxy that hands them over.
+    pub fn takes_certificates(&self) -> bool {
+        let by_proxy = self.mtls.proxy_header.is_some() && !self.mtls.trusted_proxies.is_empty();
+        self.tls.asks_for_certificates() || by_proxy
+    }
+
     /// What the public listener believes about its peers. Certificates are compared with tokens, so nobody vouches for them here.
     pub fn peer_rules(&self) -> PeerRules {
         PeerRules {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use oauth_wire::{Scope, TokenFacts};
+use oauth_wire::{Confirmation, Scope, TokenFacts};
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use super::{
@@ -31,6 +32,8 @@ pub struct Caller {
     scope: Scope,
     /// Interfaces that the client may use; `None`: all that the scopes allow.
     interfaces: Option<BTreeSet<String>>,
+    /// What the token is bound to: only who proves possession of it may use the token.
+    confirmation: Option<Confirmation>,
     jti: String,
     sid: Option<String>,
     issued_at: i64,
@@ -52,6 +55,8 @@ pub enum TokenFault {
     NotYet,
     #[error("the token lacks a claim that access tokens have")]
     Incomplete,
+    #[error("the token is bound in a way that is not known here")]
+    UnknownBinding,
 }
 
 /// Why a caller may not do something.
@@ -105,6 +110,11 @@ impl Caller {
             // Anything else is no grant of all.
             Some(_) => return Err(TokenFault::Incomplete),
         };
+        // RFC 7800 §3: a binding that is not understood cannot be checked, so the token is not accepted.
+        let confirmation = match claims.get("cnf") {
+            None => None,
+            Some(cnf) => Some(Confirmation::deserialize(cnf).map_err(|_| TokenFault::UnknownBinding)?),
+        };
         let caller = Self {
             client_id: ClientId::new(client_id),
             sub: Subject::new(sub),
@@ -114,6 +124,7 @@ impl Caller {
                 .parse()
                 .map_err(|_| TokenFault::Incomplete)?,
             interfaces,
+            confirmation,
             jti: jti.to_owned(),
             sid: text("sid").map(str::to_owned),
             issued_at,
@@ -128,6 +139,11 @@ impl Caller {
     /// RFC 7519 §4.1.4: on or after `exp` a token is not accepted, give or take the leeway.
     pub fn has_expired(&self, expected: &Expected, now: i64) -> bool {
         now >= self.expires_at.saturating_add(expected.leeway)
+    }
+
+    /// What the token is bound to (RFC 7800).
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.confirmation.as_ref()
     }
 
     /// What revocations are matched with.

@@ -133,7 +133,8 @@ impl Running {
         gateway.start(&tasks, &records);
         let listener = BoundListener::bind(([127, 0, 0, 1], 0).into(), &TlsConfig::default())
             .await
-            .unwrap();
+            .unwrap()
+            .with_peer_rules(Arc::new(config.peer_rules()));
         let url = format!("http://{}", listener.address());
         tasks.spawn(listener.serve(gateway.router.clone(), tasks.clone(), Duration::from_secs(1)));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();

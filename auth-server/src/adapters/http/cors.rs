@@ -11,8 +11,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tower::{Layer, Service};
 
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, DELETE");
-const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, mcp-protocol-version");
-const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("www-authenticate, x-request-id, retry-after");
+const ALLOWED_HEADERS: HeaderValue =
+    HeaderValue::from_static("authorization, content-type, dpop, mcp-protocol-version");
+const EXPOSED_HEADERS: HeaderValue =
+    HeaderValue::from_static("www-authenticate, x-request-id, retry-after, dpop-nonce");
 const A_DAY: HeaderValue = HeaderValue::from_static("86400");
 const ANY: HeaderValue = HeaderValue::from_static("*");
 

@@ -63,7 +63,7 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
     let refuse = |error: GatewayError| Box::new(error.into_response());
     let (mut head, body) = request.into_parts();
     // Authenticated before the body is read: strangers do not get to fill memory.
-    let caller = caller::authenticate(app, &head.headers).await?;
+    let caller = caller::authenticate(app, &head).await?;
     caller.check_capability(capability).map_err(|denied| {
         app.meters.refused(crate::application::meters::Refusal::Scope);
         Box::new(caller::deny(app, &denied))

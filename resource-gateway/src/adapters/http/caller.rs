@@ -5,72 +5,120 @@
 use std::sync::Arc;
 
 use axum::{
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use oauth_wire::{BearerChallenge, BearerErrorCode};
+use oauth_wire::{BearerChallenge, BearerErrorCode, TokenChallenges, TokenScheme};
+use service_kit::PeerCertificate;
+use token_keys::ProofError;
 
 use super::{AppState, error::GatewayError};
 use crate::{
-    application::{meters::Refusal, verify_token::TokenError},
+    application::{
+        check_possession::{PossessionFault, Presented},
+        meters::Refusal,
+        verify_token::TokenError,
+    },
     domain::{
         caller::{Caller, Denied},
         fault::{ErrorKind, PublicError},
     },
 };
 
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
 /// The caller that the request's token stands for, or the answer that turns it away.
-pub(super) async fn authenticate(app: &AppState, headers: &HeaderMap) -> Result<Arc<Caller>, Box<Response>> {
-    let token = match bearer(headers) {
-        Ok(Some(token)) => token,
+pub(super) async fn authenticate(app: &AppState, head: &Parts) -> Result<Arc<Caller>, Box<Response>> {
+    let refuse = |status, code: &'static str, fault: Fault<'_>, message: &str| {
+        Box::new(challenge(app, status, fault, None, error(status, code, message)))
+    };
+    let (scheme, token) = match token(&head.headers) {
+        Ok(Some(presented)) => presented,
         Ok(None) => {
             app.meters.refused(Refusal::NoToken);
             let message = "An access token is needed: Authorization: Bearer TOKEN.";
             // RFC 6750 §3.1: without credentials no error code.
-            return Err(Box::new(challenge(
-                app,
-                401,
-                None,
-                None,
-                error(401, "missing_token", message),
-            )));
+            return Err(refuse(401, "missing_token", None, message));
         }
         Err(reason) => {
             app.meters.refused(Refusal::BadToken);
-            let code = Some((BearerErrorCode::InvalidRequest, reason));
-            return Err(Box::new(challenge(
-                app,
-                400,
-                code,
-                None,
-                PublicError::invalid(None, "invalid_request", reason),
-            )));
+            let fault = Some((TokenScheme::Bearer, BearerErrorCode::InvalidRequest, reason));
+            let body = PublicError::invalid(None, "invalid_request", reason);
+            return Err(Box::new(challenge(app, 400, fault, None, body)));
         }
     };
-    match app.verify_token.verify(token).await {
+    let certificate = head.extensions.get::<PeerCertificate>();
+    let presented = Presented {
+        token,
+        scheme,
+        proof: match proof(&head.headers) {
+            Ok(proof) => proof,
+            Err(reason) => {
+                app.meters.refused(Refusal::Possession);
+                let fault = Some((TokenScheme::Dpop, BearerErrorCode::InvalidDpopProof, reason));
+                return Err(refuse(401, "invalid_dpop_proof", fault, reason));
+            }
+        },
+        certificate: certificate.map(|certificate| certificate.thumbprint.as_str()),
+        method: head.method.as_str(),
+        base: &app.public_url,
+        path: head.uri.path(),
+    };
+    match app.verify_token.verify(&presented).await {
         Ok(caller) => Ok(caller),
         Err(TokenError::NotReady) => {
             let mut error = PublicError::new(503, ErrorKind::Server, "not_ready", "Tokens cannot be verified yet.");
             error.hints.retry_after = Some("1".into());
             Err(Box::new(GatewayError(error).into_response()))
         }
+        Err(TokenError::Possession(fault)) => {
+            app.meters.refused(Refusal::Possession);
+            Err(Box::new(not_possessed(app, &fault)))
+        }
         Err(fault) => {
             app.meters.refused(match fault {
                 TokenError::Revoked => Refusal::RevokedToken,
-                TokenError::Unverified | TokenError::Fault(_) | TokenError::NotReady => Refusal::BadToken,
+                _ => Refusal::BadToken,
             });
             let reason = fault.to_string();
             let message = format!("The access token is not accepted: {reason}.");
-            let code = Some((BearerErrorCode::InvalidToken, reason.as_str()));
-            Err(Box::new(challenge(
-                app,
-                401,
-                code,
-                None,
-                error(401, "invalid_token", &message),
-            )))
+            let fault = Some((scheme, BearerErrorCode::InvalidToken, reason.as_str()));
+            Err(refuse(401, "invalid_token", fault, &message))
         }
     }
+}
+
+/// The answer to a good token in hands that may not use it.
+fn not_possessed(app: &AppState, fault: &PossessionFault) -> Response {
+    let reason = fault.to_string();
+    let (code, name) = match fault {
+        PossessionFault::Nonce { .. } => (BearerErrorCode::UseDpopNonce, "use_dpop_nonce"),
+        PossessionFault::Proof(ProofError::OtherKey | ProofError::AccessTokenHash)
+        | PossessionFault::WrongScheme
+        | PossessionFault::NotBound
+        | PossessionFault::CertificateMissing
+        | PossessionFault::OtherCertificate => (BearerErrorCode::InvalidToken, "invalid_token"),
+        PossessionFault::Proof(_)
+        | PossessionFault::Replayed
+        | PossessionFault::ProofMissing
+        | PossessionFault::Internal => (BearerErrorCode::InvalidDpopProof, "invalid_dpop_proof"),
+    };
+    let about = match fault {
+        // Another scheme would not help with a certificate.
+        PossessionFault::NotBound | PossessionFault::CertificateMissing | PossessionFault::OtherCertificate => {
+            Some((TokenScheme::Bearer, code, reason.as_str()))
+        }
+        _ => Some((TokenScheme::Dpop, code, reason.as_str())),
+    };
+    let message = format!("The access token is not accepted: {reason}.");
+    let mut response = challenge(app, 401, about, None, error(401, name, &message));
+    if let PossessionFault::Nonce { fresh } = fault
+        && let Ok(value) = HeaderValue::from_str(fresh)
+    {
+        response.headers_mut().insert(DPOP_NONCE, value);
+    }
+    response
 }
 
 /// The answer for a caller who may not do what it asks for.
@@ -96,7 +144,7 @@ pub(super) fn deny(app: &AppState, denied: &Denied) -> Response {
     challenge(
         app,
         403,
-        Some((BearerErrorCode::InsufficientScope, reason)),
+        Some((TokenScheme::Bearer, BearerErrorCode::InsufficientScope, reason)),
         scope,
         error,
     )
@@ -106,40 +154,44 @@ fn error(status: u16, code: &str, message: &str) -> PublicError {
     PublicError::new(status, ErrorKind::Authentication, code, message)
 }
 
-fn challenge(
-    app: &AppState,
-    status: u16,
-    error: Option<(BearerErrorCode, &str)>,
-    scope: Option<&str>,
-    body: PublicError,
-) -> Response {
-    let challenge = BearerChallenge {
-        error,
-        scope,
-        resource_metadata: Some(&app.metadata.url),
-        ..BearerChallenge::default()
+type Fault<'a> = Option<(TokenScheme, BearerErrorCode, &'a str)>;
+
+fn challenge(app: &AppState, status: u16, fault: Fault<'_>, scope: Option<&str>, body: PublicError) -> Response {
+    let challenges = TokenChallenges {
+        common: BearerChallenge {
+            scope,
+            resource_metadata: Some(&app.metadata.url),
+            ..BearerChallenge::default()
+        },
+        fault,
     };
     let mut response = GatewayError(PublicError { status, ..body }).into_response();
-    if let Ok(value) = HeaderValue::from_str(&challenge.to_header()) {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    for header in challenges.to_headers() {
+        if let Ok(value) = HeaderValue::from_str(&header) {
+            response.headers_mut().append(header::WWW_AUTHENTICATE, value);
+        }
     }
     response
 }
 
-/// The bearer token of the header (RFC 6750 §2.1); tokens in URLs and bodies are not looked for (§2.2, §2.3 are not offered).
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
+/// The token of the header (RFC 6750 §2.1, RFC 9449 §7.1); tokens in URLs and bodies are not looked for (RFC 6750 §2.2, §2.3 are not
+/// offered).
+fn token(headers: &HeaderMap) -> Result<Option<(TokenScheme, &str)>, &'static str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err("there is more than one Authorization header");
     }
     let Ok(value) = value.to_str() else { return Ok(None) };
-    let Some((scheme, token)) = value.split_once(' ') else {
-        return Ok(None);
-    };
-    // RFC 9110 §11.1: the scheme's name knows no case.
-    Ok(scheme
-        .eq_ignore_ascii_case("Bearer")
-        .then(|| token.trim())
-        .filter(|token| !token.is_empty()))
+    Ok(TokenScheme::read(value).filter(|(_, token)| !token.is_empty()))
+}
+
+/// The one `DPoP` header (RFC 9449 §4.3 step 1).
+fn proof(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
+    let mut values = headers.get_all(DPOP).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err("there is more than one DPoP header");
+    }
+    value.to_str().map(Some).map_err(|_| "the DPoP header is not a JWT")
 }

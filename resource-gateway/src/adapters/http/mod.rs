@@ -32,6 +32,8 @@ pub struct App {
     pub list_models: ListModels,
     pub meters: Arc<Meters>,
     pub metadata: ResourceMetadata,
+    /// The URL under which callers reach the gateway, without a trailing slash: DPoP proofs name it.
+    pub public_url: String,
     /// What this version can do.
     pub capabilities: Vec<Capability>,
     pub max_body_bytes: usize,

@@ -11,7 +11,7 @@ use super::{AppState, caller, error::GatewayError};
 use crate::domain::interface::Interface;
 
 pub(super) async fn list(State(app): State<AppState>, request: Request) -> Response {
-    match caller::authenticate(&app, request.headers()).await {
+    match caller::authenticate(&app, &request.into_parts().0).await {
         Err(refused) => *refused,
         Ok(caller) => {
             let models: Vec<Value> = app
@@ -26,7 +26,7 @@ pub(super) async fn list(State(app): State<AppState>, request: Request) -> Respo
 }
 
 pub(super) async fn one(State(app): State<AppState>, Path(name): Path<String>, request: Request) -> Response {
-    match caller::authenticate(&app, request.headers()).await {
+    match caller::authenticate(&app, &request.into_parts().0).await {
         Err(refused) => *refused,
         Ok(caller) => match app.list_models.load(&caller, &name) {
             Ok(interface) => Json(model(&interface, app.started)).into_response(),

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
-use oauth_wire::ProtectedResourceMetadata;
+use oauth_wire::{ProtectedResourceMetadata, SigningAlg};
 use url::Url;
 
 use super::AppState;
@@ -43,6 +43,8 @@ impl ResourceMetadata {
                 .map(|capability| format!("ai:{}", capability.as_str()))
                 .collect(),
             bearer_methods_supported: vec!["header".to_owned()],
+            dpop_signing_alg_values_supported: SigningAlg::DPOP.iter().map(|alg| alg.as_str().to_owned()).collect(),
+            tls_client_certificate_bound_access_tokens: false,
             resource_name: Some("Hexgate AI gateway".to_owned()),
             resource_documentation: None,
         };
@@ -51,6 +53,15 @@ impl ResourceMetadata {
             path,
             document,
         })
+    }
+}
+
+impl ResourceMetadata {
+    /// Says whether tokens that are bound to certificates can be used here (RFC 9728 §2): only if callers can show theirs.
+    #[must_use]
+    pub fn with_client_certificates(mut self, shown: bool) -> Self {
+        self.document.tls_client_certificate_bound_access_tokens = shown;
+        self
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, header};
-use oauth_wire::{BasicCredentials, Confirmation, Form};
+use oauth_wire::{BasicCredentials, Form};
 use secrecy::SecretString;
 
-use super::OAuthError;
+use super::{OAuthError, possession::Possession};
 use crate::{
     adapters::http::{App, wire},
     application::{authenticate_client::PresentedClient, token_error::TokenError},
@@ -17,9 +17,8 @@ use crate::{
 /// The parameters that are left, and the client that was authenticated.
 pub(crate) struct ClientRequest {
     pub(crate) client: Arc<Client>,
-    /// What the request proved possession of, if it did.
-    pub(crate) confirmation: Option<Confirmation>,
     pub(crate) form: Form,
+    pub(crate) possession: Possession,
 }
 
 impl FromRequest<App> for ClientRequest {
@@ -27,13 +26,14 @@ impl FromRequest<App> for ClientRequest {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, OAuthError> {
         let basic = basic(request.headers())?;
+        let possession = Possession::read(request.headers(), request.extensions())?;
         let mut form = wire::form(request).await?;
         let presented = presented(basic, &mut form)?;
         let client = app.authenticate_client.authenticate(presented).await?;
         Ok(Self {
             client,
-            confirmation: None,
             form,
+            possession,
         })
     }
 }

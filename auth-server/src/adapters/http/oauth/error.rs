@@ -6,6 +6,7 @@ use oauth_wire::{OAuthErrorCode, error::legal_description};
 use serde_json::json;
 use service_kit::Timestamp;
 
+use super::possession::DPOP_NONCE;
 use crate::{
     adapters::http::wire::no_store_json,
     application::{authorize::AuthorizeError, token_error::TokenError},
@@ -22,6 +23,8 @@ pub(crate) struct OAuthError {
     description: String,
     /// Seconds, for `Retry-After`.
     retry_after: Option<u64>,
+    /// For `DPoP-Nonce`.
+    dpop_nonce: Option<String>,
 }
 
 impl OAuthError {
@@ -31,6 +34,7 @@ impl OAuthError {
             code,
             description: description.into(),
             retry_after: None,
+            dpop_nonce: None,
         }
     }
 
@@ -104,6 +108,12 @@ impl From<TokenError> for OAuthError {
             TokenError::UnauthorizedClient(reason) => bad(Code::UnauthorizedClient, reason),
             TokenError::UnsupportedGrantType => bad(Code::UnsupportedGrantType, "grant_type is not supported"),
             TokenError::InvalidTarget(reason) => bad(Code::InvalidTarget, reason),
+            TokenError::InvalidDpopProof(reason) => bad(Code::InvalidDpopProof, &reason),
+            // RFC 9449 §8: the client tries again with the nonce of the header.
+            TokenError::UseDpopNonce { ref fresh } => Self {
+                dpop_nonce: Some(fresh.clone()),
+                ..bad(Code::UseDpopNonce, &error.to_string())
+            },
             TokenError::InvalidScope(reason) => bad(Code::InvalidScope, reason),
             TokenError::Throttled { .. } => {
                 let description = "too many attempts, try again later";
@@ -169,6 +179,9 @@ impl IntoResponse for OAuthError {
         }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(Ok(nonce)) = self.dpop_nonce.as_deref().map(HeaderValue::from_str) {
+            response.headers_mut().insert(DPOP_NONCE, nonce);
         }
         response
     }

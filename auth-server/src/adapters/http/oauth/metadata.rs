@@ -36,6 +36,10 @@ impl AsRef<[u8]> for OwnedDocument {
 }
 
 /// The document. What it lists is what the provider does, no more and no less.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one literal; cut in pieces, what is advertised would only be harder to see"
+)]
 pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
     let issuer = policy.issuer.as_str();
     let url = |path: &str| format!("{issuer}{path}");
@@ -105,6 +109,11 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         acr_values_supported: texts(&[ACR_PASSWORD]),
         authorization_response_iss_parameter_supported: true,
         require_pushed_authorization_requests: policy.require_pushed_authorization_requests,
+        dpop_signing_alg_values_supported: oauth_wire::SigningAlg::DPOP
+            .iter()
+            .map(|one| one.as_str().to_owned())
+            .collect(),
+        tls_client_certificate_bound_access_tokens: policy.takes_certificates,
         claims_parameter_supported: false,
         request_parameter_supported: false,
         request_uri_parameter_supported: false,

@@ -7,6 +7,7 @@ pub(super) mod events;
 pub(super) mod introspect;
 pub(super) mod metadata;
 pub(super) mod par;
+mod possession;
 pub(super) mod register;
 pub(super) mod revoke;
 pub(super) mod token;

@@ -2,7 +2,7 @@
 
 use axum::{Extension, extract::State, response::Response};
 use http::StatusCode;
-use oauth_wire::{Form, GrantType, Scope, TokenReply, token::TokenType};
+use oauth_wire::{Confirmation, Form, GrantType, Scope, TokenReply, token::TokenType};
 use service_kit::listener::PeerAddress;
 
 use super::{OAuthError, client_request::ClientRequest};
@@ -10,7 +10,7 @@ use crate::{
     adapters::http::{App, wire::no_store_json},
     application::{
         exchange_code::CodeExchange, issue::Issued, password_grant::PasswordRequest, policy::UNKNOWN_RESOURCE,
-        token_call::TokenCall, token_error::TokenError,
+        sender_constraint::Place, token_call::TokenCall, token_error::TokenError,
     },
 };
 
@@ -22,10 +22,19 @@ pub(crate) async fn post(
 ) -> Result<Response, OAuthError> {
     let ClientRequest {
         client,
-        confirmation,
         mut form,
+        possession,
     } = request;
     let resources = app.policy.known_resources(form.take_all("resource"));
+    let place = Place {
+        method: "POST",
+        path: "/oauth2/token",
+    };
+    let confirmation = app
+        .sender_constraint
+        .of_request(&client, possession.shown(), place)
+        .await
+        .map_err(TokenError::from)?;
     let call = TokenCall {
         confirmation,
         resources: resources.ok_or(TokenError::InvalidTarget(UNKNOWN_RESOURCE))?,
@@ -58,13 +67,16 @@ pub(crate) async fn post(
         }
     };
     app.client_use.note(&call.client.client_id).await;
-    Ok(no_store_json(StatusCode::OK, &reply(issued)))
+    Ok(no_store_json(StatusCode::OK, &reply(issued, &call)))
 }
 
-fn reply(issued: Issued) -> TokenReply {
+fn reply(issued: Issued, call: &TokenCall) -> TokenReply {
     TokenReply {
         access_token: issued.access_token,
-        token_type: TokenType::Bearer,
+        token_type: match call.confirmation {
+            Some(Confirmation::Jkt(_)) => TokenType::Dpop,
+            Some(Confirmation::X5tS256(_)) | None => TokenType::Bearer,
+        },
         expires_in: issued.expires_in.as_secs(),
         refresh_token: issued.refresh_token,
         scope: issued.scope,

@@ -4,70 +4,158 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, Method, StatusCode, header};
-use oauth_wire::{BearerChallenge, BearerErrorCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use oauth_wire::{BearerChallenge, BearerErrorCode, TokenChallenges, TokenScheme, error::legal_description};
+use token_keys::ProofError;
 
-use super::OAuthError;
+use super::{
+    OAuthError,
+    possession::{DPOP_NONCE, Possession},
+};
 use crate::{
     adapters::http::{
         App,
         wire::{self, no_store_bytes, no_store_json},
     },
-    application::{policy::OPENID, userinfo::UserinfoError},
+    application::{
+        policy::OPENID,
+        sender_constraint::{Place, SenderError},
+        userinfo::{PresentedToken, UserinfoError},
+    },
 };
 
-/// GET with a header, POST with a header or a form field (RFC 6750 §2.1, §2.2). Two tokens are an invalid request.
+/// GET with a header, POST with a header or a form field (RFC 6750 §2.1, §2.2). Two tokens are an invalid request. A token that is bound to
+/// a key comes in a header of the scheme DPoP, with a proof (RFC 9449 §7.1).
 pub(crate) async fn any(State(app): State<App>, request: Request) -> Response {
-    let in_header = wire::bearer(request.headers()).map(str::to_owned);
-    let is_form = request.method() == Method::POST && request.headers().contains_key(header::CONTENT_TYPE);
+    let method = request.method().clone();
+    let in_header = match token(request.headers()) {
+        Ok(token) => token,
+        Err(text) => return invalid_request(text),
+    };
+    let possession = match Possession::read(request.headers(), request.extensions()) {
+        Ok(possession) => possession,
+        Err(error) => {
+            let text = error.to_string();
+            return refuse(
+                StatusCode::UNAUTHORIZED,
+                Some((TokenScheme::Dpop, BearerErrorCode::InvalidDpopProof, &text)),
+            );
+        }
+    };
+    let is_form = method == Method::POST && request.headers().contains_key(header::CONTENT_TYPE);
     let in_body = match is_form {
         false => None,
         true => match wire::form(request).await {
-            Ok(mut form) => form.take("access_token"),
+            Ok(mut form) => form.take("access_token").map(|token| (TokenScheme::Bearer, token)),
             Err(rejection) => return OAuthError::from(rejection).into_response(),
         },
     };
-    let token = match (in_header, in_body) {
-        (Some(_), Some(_)) => {
-            return refuse(
-                StatusCode::BAD_REQUEST,
-                Some((BearerErrorCode::InvalidRequest, "the token was sent twice")),
-            );
-        }
+    let (scheme, token) = match (in_header, in_body) {
+        (Some(_), Some(_)) => return invalid_request("the token was sent twice"),
         (Some(token), None) | (None, Some(token)) => token,
         // RFC 6750 §3.1: without credentials, a challenge without an error.
         (None, None) => return refuse(StatusCode::UNAUTHORIZED, None),
     };
-    match app.userinfo.claims(&token).await {
+    let presented = PresentedToken {
+        token: &token,
+        scheme,
+        shown: possession.shown(),
+        place: Place {
+            method: method.as_str(),
+            path: "/userinfo",
+        },
+    };
+    match app.userinfo.claims(presented).await {
         Ok(claims) => no_store_json(StatusCode::OK, &claims),
         Err(UserinfoError::InvalidToken) => {
             let text = "the access token is invalid, expired or revoked";
-            refuse(StatusCode::UNAUTHORIZED, Some((BearerErrorCode::InvalidToken, text)))
+            refuse(
+                StatusCode::UNAUTHORIZED,
+                Some((scheme, BearerErrorCode::InvalidToken, text)),
+            )
         }
         Err(UserinfoError::InsufficientScope) => {
             let text = "the access token was not issued for openid";
-            refuse(StatusCode::FORBIDDEN, Some((BearerErrorCode::InsufficientScope, text)))
+            refuse(
+                StatusCode::FORBIDDEN,
+                Some((scheme, BearerErrorCode::InsufficientScope, text)),
+            )
         }
+        Err(UserinfoError::Sender(error)) => not_possessed(&error),
         Err(UserinfoError::Store(error)) => OAuthError::from(error).into_response(),
     }
 }
 
-fn refuse(status: StatusCode, error: Option<(BearerErrorCode, &str)>) -> Response {
-    let scope = matches!(error, Some((BearerErrorCode::InsufficientScope, _))).then_some(OPENID);
-    let challenge = BearerChallenge {
-        realm: Some("hexgate"),
-        error,
-        scope,
-        ..BearerChallenge::default()
+/// The token of the header, if there is one.
+fn token(headers: &HeaderMap) -> Result<Option<(TokenScheme, String)>, &'static str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err("two Authorization headers were sent");
+    }
+    let token = first.and_then(|value| value.to_str().ok()).and_then(TokenScheme::read);
+    Ok(token.map(|(scheme, token)| (scheme, token.to_owned())))
+}
+
+type Fault<'a> = Option<(TokenScheme, BearerErrorCode, &'a str)>;
+
+fn invalid_request(text: &str) -> Response {
+    refuse(
+        StatusCode::BAD_REQUEST,
+        Some((TokenScheme::Bearer, BearerErrorCode::InvalidRequest, text)),
+    )
+}
+
+/// The answer to a good token in hands that may not use it.
+fn not_possessed(error: &SenderError) -> Response {
+    let text = error.to_string();
+    let (scheme, code) = match error {
+        SenderError::Nonce { .. } => (TokenScheme::Dpop, BearerErrorCode::UseDpopNonce),
+        SenderError::WrongScheme | SenderError::Proof(ProofError::OtherKey | ProofError::AccessTokenHash) => {
+            (TokenScheme::Dpop, BearerErrorCode::InvalidToken)
+        }
+        SenderError::Proof(_) | SenderError::Replayed | SenderError::ProofMissing => {
+            (TokenScheme::Dpop, BearerErrorCode::InvalidDpopProof)
+        }
+        SenderError::NotBound | SenderError::CertificateMissing | SenderError::OtherCertificate => {
+            (TokenScheme::Bearer, BearerErrorCode::InvalidToken)
+        }
+        SenderError::Store(_) | SenderError::OpenSsl(_) => {
+            tracing::error!(%error, "a proof of possession could not be checked");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
     };
-    let body = error.map(|(code, text)| serde_json::json!({"error": code.as_str(), "error_description": text}));
+    let mut response = refuse(StatusCode::UNAUTHORIZED, Some((scheme, code, &text)));
+    if let SenderError::Nonce { fresh } = error
+        && let Ok(value) = HeaderValue::from_str(fresh)
+    {
+        response.headers_mut().insert(DPOP_NONCE, value);
+    }
+    response
+}
+
+fn refuse(status: StatusCode, fault: Fault<'_>) -> Response {
+    let scope = matches!(fault, Some((_, BearerErrorCode::InsufficientScope, _))).then_some(OPENID);
+    let challenges = TokenChallenges {
+        common: BearerChallenge {
+            realm: Some("hexgate"),
+            scope,
+            ..BearerChallenge::default()
+        },
+        fault,
+    };
+    let body = fault.map(
+        |(_, code, text)| serde_json::json!({"error": code.as_str(), "error_description": legal_description(text)}),
+    );
     let mut response = match &body {
         Some(body) => no_store_json(status, body),
         None => no_store_bytes(status, "{}"),
     };
-    // Built from constants, so it is always a legal header value.
-    if let Ok(value) = HeaderValue::from_str(&challenge.to_header()) {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    for challenge in challenges.to_headers() {
+        // Of the legal character set, so it is always a legal header value.
+        if let Ok(value) = HeaderValue::from_str(&challenge) {
+            response.headers_mut().append(header::WWW_AUTHENTICATE, value);
+        }
     }
     response
 }
