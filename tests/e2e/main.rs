@@ -26,6 +26,7 @@ mod gateway;
 mod gateway_faults;
 mod gateway_tokens;
 mod hardening;
+mod logout;
 mod pages;
 mod proxies;
 mod races;

@@ -64,7 +64,7 @@ export function authorizationUrl(client, scope, changes = {}) {
     ...changes,
   }
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
-  return { url: url.href, ...parameters }
+  return { url: url.href, verifier, ...parameters }
 }
 
 /** The parameters that came back to the app. */
