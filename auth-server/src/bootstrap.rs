@@ -52,7 +52,9 @@ use crate::{
         policy::Policy,
         poll_events::PollEvents,
         refresh_secret::RefreshSecrets,
-        register::{ClientUse, Register, RegistrationTokens, metadata::Reach, operate::InitialTokens},
+        register::{
+            ClientUse, Register, RegistrationTokens, cimd::MetadataDocuments, metadata::Reach, operate::InitialTokens,
+        },
         revocations::RevocationLog,
         revoke_token::RevokeToken,
         rotate_refresh::RotateRefresh,
@@ -221,6 +223,7 @@ impl Foundation {
             secrets: self.secrets.clone(),
             tokens: self.registration_tokens()?,
             revocations: self.revocations.clone(),
+            documents: self.documents.clone(),
             clock: self.ambient.clock.clone(),
             entropy: self.ambient.entropy.clone(),
         })
@@ -246,6 +249,7 @@ impl Foundation {
     /// The use cases behind `user` and `client`.
     pub fn operate(&self) -> Operate {
         Operate {
+            policy: self.policy.clone(),
             users: self.store.clone(),
             clients: self.store.clone(),
             transactions: self.store.clone(),
@@ -406,7 +410,11 @@ impl Provider {
         let keyring = Arc::new(keyring);
         foundation.revocations.refresh().await?;
         let synced_at = AtomicI64::new(foundation.ambient.clock.now().as_micros());
-        let clients = ClientDirectory::new(foundation.store.clone());
+        let documents = MetadataDocuments {
+            policy: foundation.policy.clone(),
+            documents: foundation.documents.clone(),
+        };
+        let clients = ClientDirectory::new(foundation.store.clone(), Some(documents));
         let tasks = Tasks::default();
         let logouts = logout_deliveries(&foundation, &keyring, &clients, &tasks);
         let services = services(&foundation, &keyring, &clients, &logouts, &tasks)?;

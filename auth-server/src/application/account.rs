@@ -68,7 +68,7 @@ impl Account {
         let sessions = self.sessions.live_sessions_of(&user.sub, self.clock.now()).await?;
         let mut apps = Vec::new();
         for consent in self.consents.consents_of(&user.sub).await? {
-            if let Some(client) = self.clients.find(&consent.client).await? {
+            if let Some(client) = self.clients.find_known(&consent.client).await? {
                 apps.push((client, consent));
             }
         }

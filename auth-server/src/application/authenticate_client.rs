@@ -15,7 +15,10 @@ use subtle::ConstantTimeEq as _;
 use token_keys::MacKey;
 
 use crate::{
-    application::token_error::TokenError,
+    application::{
+        register::cimd::{CimdError, MetadataDocuments},
+        token_error::TokenError,
+    },
     domain::{
         client::{Client, ClientSecret},
         ids::ClientId,
@@ -32,6 +35,7 @@ const CACHED_FOR: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct ClientDirectory {
     store: Arc<dyn Clients>,
+    documents: Option<MetadataDocuments>,
     cache: moka::sync::Cache<ClientId, Arc<Client>>,
     /// Moves with every [`ClientDirectory::invalidate`].
     generation: Arc<AtomicU64>,
@@ -44,13 +48,15 @@ impl std::fmt::Debug for ClientDirectory {
 }
 
 impl ClientDirectory {
-    pub fn new(store: Arc<dyn Clients>) -> Self {
+    /// `documents`: where clients are looked for that are described at the URL which is their id.
+    pub fn new(store: Arc<dyn Clients>, documents: Option<MetadataDocuments>) -> Self {
         let cache = moka::sync::Cache::builder()
             .max_capacity(CACHED_CLIENTS)
             .time_to_live(CACHED_FOR)
             .build();
         Self {
             store,
+            documents,
             cache,
             generation: Arc::default(),
         }
@@ -65,8 +71,17 @@ impl ClientDirectory {
             return Ok(Some(client));
         }
         let generation = self.generation.load(Ordering::Acquire);
+        let row = self.store.find_client(id).await?;
+        let found = match self.documents.as_ref().filter(|documents| documents.serves(id)) {
+            // A row for a URL says only that its client is not wanted here.
+            Some(documents) => match row.filter(|row| !row.is_active()) {
+                Some(blocked) => Some(blocked),
+                None => documents.resolve(id).await.ok(),
+            },
+            None => row,
+        };
         // Unknown ids are not kept: strangers could fill the cache with them.
-        let Some(client) = self.store.find_client(id).await?.map(Arc::new) else {
+        let Some(client) = found.map(Arc::new) else {
             return Ok(None);
         };
         self.cache.insert(id.clone(), Arc::clone(&client));
@@ -75,6 +90,23 @@ impl ClientDirectory {
             self.cache.invalidate(id);
         }
         Ok(Some(client))
+    }
+
+    /// As [`ClientDirectory::find`], but no host is asked for a document: a client that is described elsewhere is told by its name alone.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find_known(&self, id: &ClientId) -> StoreResult<Option<Arc<Client>>> {
+        match self.documents.as_ref().filter(|documents| documents.serves(id)) {
+            Some(documents) if !self.cache.contains_key(id) => Ok(Some(Arc::new(documents.outline(id)))),
+            _ => self.find(id).await,
+        }
+    }
+
+    /// Why there is no client of this id, if there is more to say than that it is unknown.
+    pub async fn why_unknown(&self, id: &ClientId) -> Option<CimdError> {
+        let documents = self.documents.as_ref().filter(|documents| documents.serves(id))?;
+        documents.resolve(id).await.err()
     }
 
     /// Forgets everything, since some client has changed.

@@ -7,7 +7,10 @@ use secrecy::SecretString;
 use service_kit::{Clock, Entropy, Timestamp};
 
 use crate::{
-    application::{authenticate_client::ClientSecrets, revocations::RevocationLog, token_error::TokenError},
+    application::{
+        authenticate_client::ClientSecrets, policy::Policy, register::cimd::outline, revocations::RevocationLog,
+        token_error::TokenError,
+    },
     domain::{
         client::{Client, ClientStatus},
         ids::{ClientId, TenantId, UserId, Username},
@@ -51,6 +54,7 @@ pub enum OperateError {
 /// The operator's use cases.
 #[derive(Clone)]
 pub struct Operate {
+    pub policy: Arc<Policy>,
     pub users: Arc<dyn Users>,
     pub clients: Arc<dyn Clients>,
     pub transactions: Arc<dyn Transactions>,
@@ -170,7 +174,15 @@ impl Operate {
         let now = self.clock.now();
         let mut tx = self.transactions.begin().await?;
         if !tx.set_client_status(id, status, now).await? {
-            return Err(OperateError::NoSuchClient(id.to_string()));
+            // A client that is described at its URL has no row until it is kept out by one.
+            if status == ClientStatus::Active || id.as_metadata_url().is_none() {
+                return Err(OperateError::NoSuchClient(id.to_string()));
+            }
+            let blocked = Client {
+                status,
+                ..outline(id, &self.policy)
+            };
+            tx.upsert_client(&blocked, now).await?;
         }
         let revocation = match status {
             ClientStatus::Active => None,

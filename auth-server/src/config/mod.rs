@@ -104,6 +104,8 @@ impl Settings for Config {
         "registration.scopes",
         "registration.default_scopes",
         "tokens.resources",
+        "registration.cimd_hosts",
+        "registration.cimd_scopes",
     ];
 
     fn problems(&self) -> Vec<Problem> {

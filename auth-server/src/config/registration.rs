@@ -32,6 +32,13 @@ pub struct RegistrationConfig {
     pub require_pkce: bool,
     /// Whether each update of a registration replaces its registration access token.
     pub rotate_access_token: bool,
+    /// Whether a `client_id` may be an https URL at which the client describes itself (client-id metadata documents), as MCP clients do.
+    /// Such clients need no registration, so this stands beside `registration.mode`.
+    pub client_id_metadata_documents: bool,
+    /// Hosts of such URLs, written as in `registration.allowed_hosts`. Empty: any.
+    pub cimd_hosts: Vec<String>,
+    /// Scopes that such clients may ask for.
+    pub cimd_scopes: Vec<String>,
     /// Clients that can have registered themselves at a time.
     pub max_clients: u32,
     /// Requests to register that one address may make in a window, successful or not.
@@ -62,6 +69,9 @@ impl Default for RegistrationConfig {
             grant_types: texts(&["authorization_code", "refresh_token"]),
             scopes: texts(&["openid", "profile", "email", "phone", "address", "offline_access"]),
             default_scopes: Vec::new(),
+            client_id_metadata_documents: true,
+            cimd_hosts: Vec::new(),
+            cimd_scopes: texts(&["openid", "profile", "email", "offline_access"]),
             require_pkce: true,
             rotate_access_token: false,
             max_clients: 10_000,
@@ -75,9 +85,11 @@ impl Default for RegistrationConfig {
 impl RegistrationConfig {
     pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
         let mut add = |name: &str, reason: String| problems.push(Problem::new(format!("registration.{name}"), reason));
-        for host in &self.allowed_hosts {
-            if let Err(error) = HostRule::parse(host) {
-                add("allowed_hosts", format!("{host:?} {error}"));
+        for (name, hosts) in [("allowed_hosts", &self.allowed_hosts), ("cimd_hosts", &self.cimd_hosts)] {
+            for host in hosts {
+                if let Err(error) = HostRule::parse(host) {
+                    add(name, format!("{host:?} {error}"));
+                }
             }
         }
         for grant in &self.grant_types {
@@ -87,7 +99,11 @@ impl RegistrationConfig {
                 Some(_) => {}
             }
         }
-        for (name, scopes) in [("scopes", &self.scopes), ("default_scopes", &self.default_scopes)] {
+        for (name, scopes) in [
+            ("scopes", &self.scopes),
+            ("default_scopes", &self.default_scopes),
+            ("cimd_scopes", &self.cimd_scopes),
+        ] {
             for scope in scopes {
                 if oauth_wire::ScopeToken::parse(scope).is_err() {
                     add(name, format!("{scope:?} is not a scope"));
@@ -118,11 +134,10 @@ impl RegistrationConfig {
                 Mode::InitialAccessToken => RegistrationMode::InitialAccessToken,
                 Mode::Open => RegistrationMode::Open,
             },
-            hosts: self
-                .allowed_hosts
-                .iter()
-                .filter_map(|host| HostRule::parse(host).ok())
-                .collect(),
+            hosts: hosts(&self.allowed_hosts),
+            metadata_documents: self.client_id_metadata_documents,
+            metadata_hosts: hosts(&self.cimd_hosts),
+            metadata_scopes: scope(&self.cimd_scopes),
             grant_types: self
                 .grant_types
                 .iter()
@@ -146,6 +161,10 @@ impl RegistrationConfig {
     }
 }
 
+fn hosts(texts: &[String]) -> Vec<HostRule> {
+    texts.iter().filter_map(|host| HostRule::parse(host).ok()).collect()
+}
+
 fn scope(tokens: &[String]) -> Scope {
     tokens
         .iter()
@@ -164,6 +183,8 @@ mod tests {
             grant_types: vec!["password".into(), "implicit".into()],
             scopes: vec!["open id".into()],
             default_scopes: vec!["admin".into()],
+            cimd_hosts: vec!["https://app.example".into()],
+            cimd_scopes: vec!["a\"b".into()],
             max_attempts: 0,
             window_s: 0,
             unused_ttl_s: 2 * DAY - 1,
@@ -176,9 +197,11 @@ mod tests {
             named,
             [
                 "registration.allowed_hosts",
+                "registration.cimd_hosts",
                 "registration.grant_types",
                 "registration.grant_types",
                 "registration.scopes",
+                "registration.cimd_scopes",
                 "registration.default_scopes",
                 "registration.max_attempts",
                 "registration.window_s",

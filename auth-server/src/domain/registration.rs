@@ -17,6 +17,24 @@ impl ClientId {
     }
 }
 
+/// Longest client id that is a URL, in bytes.
+const MAX_URL_ID: usize = 512;
+
+impl ClientId {
+    /// The URL that the id is, if a client may be described there (draft-ietf-oauth-client-id-metadata-document §3): https, with a
+    /// path, without fragment and user name, and written in the one way that parsers print it, so without dot segments, default port
+    /// or odd host.
+    pub fn as_metadata_url(&self) -> Option<Url> {
+        let text = self.as_str();
+        if text.len() > MAX_URL_ID || !text.starts_with("https://") {
+            return None;
+        }
+        let url = Url::parse(text).ok()?;
+        let is_plain = url.as_str() == text && url.username().is_empty() && url.password().is_none();
+        (is_plain && url.fragment().is_none() && url.path() != "/").then_some(url)
+    }
+}
+
 /// A keyed hash of a token, which the token itself cannot be had from: what the database holds.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenMac(pub String);
@@ -110,6 +128,42 @@ impl HostRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_may_be_described_at_plain_urls_alone() {
+        for (id, good) in [
+            ("https://app.example/client.json", true),
+            ("https://app.example:8443/client", true),
+            ("https://app.example/a/?v=1", true),
+            ("https://app.example", false),
+            ("https://app.example/", false),
+            ("https://app.example/?client=1", false),
+            ("http://app.example/client", false),
+            ("https://app.example/client#x", false),
+            ("https://app.example/client#", false),
+            ("https://user@app.example/client", false),
+            ("https://@app.example/client", false),
+            ("https://app.example:443/client", false),
+            ("https://app.example:/client", false),
+            ("https://app.example/a/../client", false),
+            ("https://app.example/./client", false),
+            ("https://app.example/%2e%2e/client", false),
+            ("https://APP.example/client", false),
+            ("HTTPS://app.example/client", false),
+            ("https://app.example\\client", false),
+            ("https://app.example/cl ient", false),
+            ("https://app.example/cl\tient", false),
+            ("https://2130706433/client", false),
+            ("https:app.example/client", false),
+            ("web", false),
+            ("", false),
+        ] {
+            assert_eq!(ClientId::new(id).as_metadata_url().is_some(), good, "{id}");
+        }
+        let long = |length: usize| ClientId::new(format!("https://app.example/{}", "x".repeat(length - 20)));
+        assert!(long(512).as_metadata_url().is_some());
+        assert!(long(513).as_metadata_url().is_none());
+    }
 
     #[test]
     fn rules_that_say_too_much_or_nothing_are_refused() {

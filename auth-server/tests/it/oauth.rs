@@ -8,6 +8,7 @@
 
 mod authorize;
 mod backchannel_logout;
+mod cimd;
 mod client_auth;
 mod code;
 mod dpop;

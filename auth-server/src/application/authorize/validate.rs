@@ -117,15 +117,24 @@ impl Authorize {
                 "The parameter client_id is missing.",
             ));
         };
-        let client = self.clients.find(&ClientId::new(client_id)).await?;
-        client.filter(|client| client.is_active()).ok_or_else(|| {
-            page(
-                OAuthErrorCode::InvalidClient,
-                "The client_id is not the one of a registered application.",
-            )
-        })
+        let client_id = ClientId::new(client_id);
+        let client = self.clients.find(&client_id).await?;
+        if let Some(client) = client {
+            return match client.is_active() {
+                true => Ok(client),
+                false => Err(page(OAuthErrorCode::InvalidClient, UNREGISTERED)),
+            };
+        }
+        // Whoever wrote the document behind a client_id is the one who reads this.
+        let sentence = match self.clients.why_unknown(&client_id).await {
+            Some(error) => format!("The client_id is a URL, but {error}."),
+            None => UNREGISTERED.to_owned(),
+        };
+        Err(page(OAuthErrorCode::InvalidClient, sentence))
     }
 }
+
+const UNREGISTERED: &str = "The client_id is not the one of a registered application.";
 
 fn redirect_uri(form: &mut Form, client: &Client, entrance: Entrance) -> Result<String, AuthorizeError> {
     let Some(asked) = form.take("redirect_uri") else {

@@ -16,6 +16,16 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Longest list of faults that is told, in bytes: what they quote comes from strangers.
+const MAX_TOLD: usize = 1000;
+
+/// The faults in one line.
+pub fn told(faults: &[Fault]) -> String {
+    let mut told = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    told.truncate(told.floor_char_boundary(MAX_TOLD));
+    told
+}
+
 /// Every fault of one client: whoever mends a registration wants to know all of them.
 #[derive(Debug, Default)]
 pub struct Faults(Vec<Fault>);

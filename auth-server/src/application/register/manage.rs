@@ -58,6 +58,7 @@ impl Register {
         self.check_identity(&holder.client, metadata, now)?;
         let before = holder.client;
         let mut client = self.read(before.client_id.clone(), before.tenant.clone(), metadata)?;
+        self.check_sector(&client).await?;
         let keeps_secret = has_secret(client.token_endpoint_auth_method) && !before.secrets.is_empty();
         let secret = match keeps_secret {
             true => None,

@@ -142,6 +142,13 @@ fn default_response_types(grant_types: &BTreeSet<GrantType>) -> BTreeSet<Respons
     }
 }
 
+/// Whether the member is absent, or null or the empty text: so clients write that leave a field empty (RFC 7592 §2.2).
+pub(super) fn says_nothing(metadata: &Map<String, Value>, name: &str) -> bool {
+    metadata
+        .get(name)
+        .is_none_or(|value| value.is_null() || value.as_str() == Some(""))
+}
+
 struct Reader<'a> {
     metadata: &'a Map<String, Value>,
     speaker: Speaker,
@@ -150,10 +157,12 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A member that says something: null and the empty text are what clients send that leave a field empty (RFC 7592 §2.2).
+    /// A member that says something.
     fn get(&self, name: &str) -> Option<&'a Value> {
-        let said = |value: &&Value| !value.is_null() && value.as_str() != Some("");
-        self.metadata.get(name).filter(said)
+        match says_nothing(self.metadata, name) {
+            true => None,
+            false => self.metadata.get(name),
+        }
     }
 
     /// No member is longer than anybody needs, whatever it is.

@@ -2,6 +2,7 @@
 //!
 //! Whatever they say, such clients are never `first_party` or `auto_approve`, hold no permission, and cannot use the password grant.
 
+pub mod cimd;
 mod describe;
 mod expire;
 pub mod fault;
@@ -22,8 +23,8 @@ use service_kit::{Clock, Entropy, Timestamp};
 
 use crate::{
     application::{
-        authenticate_client::ClientSecrets, client_rules, policy::Policy, revocations::RevocationLog,
-        token_error::TokenError,
+        authenticate_client::ClientSecrets, client_documents::ClientDocuments, client_rules, policy::Policy,
+        revocations::RevocationLog, token_error::TokenError,
     },
     domain::{
         client::Client,
@@ -58,6 +59,7 @@ pub struct Register {
     pub secrets: ClientSecrets,
     pub tokens: RegistrationTokens,
     pub revocations: Arc<RevocationLog>,
+    pub documents: Arc<ClientDocuments>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
 }
@@ -81,7 +83,7 @@ pub enum RegisterError {
     #[error("the token is not valid")]
     TokenInvalid,
     /// RFC 7591 §3.2.2.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("{}", fault::told(.0))]
     Invalid(Vec<Fault>),
     #[error("software statements are not accepted")]
     SoftwareStatement,
@@ -134,6 +136,7 @@ impl Register {
             .as_ref()
             .map_or_else(|| TenantId::new(DEFAULT_TENANT), |initial| initial.tenant.clone());
         let mut client = self.read(client_id, tenant, metadata)?;
+        self.check_sector(&client).await?;
         let secret = self.give_secret(&mut client)?;
         let (access_token, mac) = self.tokens.mint(TokenKind::Access, self.entropy.as_ref())?;
         let registration = Registration {
@@ -195,6 +198,28 @@ impl Register {
             true => Ok(client),
             false => Err(RegisterError::Invalid(faults.into_iter().collect())),
         }
+    }
+
+    /// OpenID Connect Registration §5: the document at `sector_identifier_uri` must name every redirect URI.
+    async fn check_sector(&self, client: &Client) -> Result<(), RegisterError> {
+        let Some(uri) = &client.protocol.sector_identifier_uri else {
+            return Ok(());
+        };
+        let reason = match self.documents.sector(uri).await {
+            Ok(named) => match client
+                .redirect_uris
+                .iter()
+                .all(|uri| named.iter().any(|one| one == uri.as_str()))
+            {
+                true => return Ok(()),
+                false => "its document does not name every redirect URI".to_owned(),
+            },
+            Err(error) => format!("its document cannot be used: {error}"),
+        };
+        Err(RegisterError::Invalid(vec![Fault {
+            member: "sector_identifier_uri".to_owned(),
+            reason,
+        }]))
     }
 
     /// A secret for a client that authenticates by one.

@@ -34,6 +34,12 @@ pub struct RegistrationPolicy {
     pub max_clients: u32,
     /// Requests to register from one address.
     pub throttle: ThrottlePolicy,
+    /// Whether clients may be described at the URL that is their id, wherever `mode` stands.
+    pub metadata_documents: bool,
+    /// Hosts of such URLs; none: any.
+    pub metadata_hosts: Vec<HostRule>,
+    /// Scopes of such clients.
+    pub metadata_scopes: Scope,
     /// A client that nobody uses for this long is removed.
     pub unused_ttl: Duration,
     /// Holds for documents, too.
@@ -80,6 +86,9 @@ pub(crate) mod tests {
             hosts: Vec::new(),
             grant_types: [GrantType::AuthorizationCode, GrantType::RefreshToken].into(),
             default_scope: scope.clone(),
+            metadata_documents: true,
+            metadata_hosts: Vec::new(),
+            metadata_scopes: scope.clone(),
             scopes: scope,
             require_pkce: true,
             rotate_access_token: false,

@@ -335,6 +335,46 @@ async fn every_other_fault_is_invalid_client_metadata_and_named() {
     assert!(told.contains("sector_identifier_uri"), "{told}");
 }
 
+/// OpenID Connect Registration §5.
+#[tokio::test]
+async fn a_sector_names_every_redirect_uri_or_the_client_is_not_of_it() {
+    const SECTOR: &str = "https://sector.example/uris.json";
+    let app = open().start().await;
+    let other = "https://other.example/cb";
+    let metadata =
+        |uris: Value| json!({"redirect_uris": uris, "sector_identifier_uri": SECTOR, "subject_type": "pairwise"});
+    let told = register(&app, &metadata(json!([URI]))).await;
+    let told = told.expect_oauth_error(400, "invalid_client_metadata");
+    assert!(
+        told.contains("sector_identifier_uri") && told.contains("cannot be reached"),
+        "{told}"
+    );
+    for (document, uris, good) in [
+        (json!([URI, other]), json!([URI, other]), true),
+        (json!([other, URI, "https://third.example/cb"]), json!([URI]), true),
+        (json!([URI]), json!([URI, other]), false),
+        (json!(["https://app.example/CB"]), json!([URI]), false),
+        (json!([]), json!([URI]), false),
+        (json!({"uris": [URI]}), json!([URI]), false),
+        (json!([URI, 7]), json!([URI]), false),
+    ] {
+        app.hosts.put_json(SECTOR, &document);
+        let reply = register(&app, &metadata(uris)).await;
+        match good {
+            true => drop(reply.expect_json(201)),
+            false => drop(reply.expect_oauth_error(400, "invalid_client_metadata")),
+        }
+    }
+    // An update is held to the same.
+    app.hosts.put_json(SECTOR, &json!([URI]));
+    let client = registered(&app, &metadata(json!([URI]))).await;
+    let mut update = metadata(json!([URI, other]));
+    update["client_id"] = client["client_id"].clone();
+    super::register_manage::update(&app, &client, &update)
+        .await
+        .expect_oauth_error(400, "invalid_client_metadata");
+}
+
 #[tokio::test]
 async fn every_fault_is_told_at_once() {
     let app = open().start().await;

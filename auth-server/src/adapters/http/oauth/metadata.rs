@@ -76,6 +76,7 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         revocation_endpoint: url("/oauth2/revoke"),
         end_session_endpoint: url("/connect/logout"),
         registration_endpoint: (policy.registration.mode != RegistrationMode::Off).then(|| url("/connect/register")),
+        client_id_metadata_document_supported: policy.registration.metadata_documents,
         scopes_supported: texts(&[
             "openid",
             "profile",

@@ -25,9 +25,6 @@ use crate::{
     domain::{ids::ClientId, throttle::address_block},
 };
 
-/// Longest list of faults that is told, in bytes.
-const MAX_DESCRIPTION: usize = 1000;
-
 /// Registers a client (RFC 7591 §3.1).
 pub(crate) async fn post(
     State(app): State<App>,
@@ -144,9 +141,7 @@ fn refuse(app: &App, error: RegisterError) -> Response {
                 true => Code::InvalidRedirectUri,
                 false => Code::InvalidClientMetadata,
             };
-            let mut told = error.to_string();
-            told.truncate(told.floor_char_boundary(MAX_DESCRIPTION));
-            OAuthError::bad_request(code, told).into_response()
+            OAuthError::bad_request(code, error.to_string()).into_response()
         }
         RegisterError::SoftwareStatement => {
             let text = "software statements are not accepted here";

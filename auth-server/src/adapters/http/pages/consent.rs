@@ -16,7 +16,11 @@ use super::{
     query::PageQuery,
     views::{ConsentPage, Person, ScopeLine},
 };
-use crate::{adapters::http::App, application::authorize::Decision, domain::session::Session};
+use crate::{
+    adapters::http::App,
+    application::authorize::Decision,
+    domain::{client::Client, session::Session},
+};
 
 fn expired() -> PageError {
     PageError::invalid_request("The request has expired. Please start again at the application.")
@@ -46,6 +50,12 @@ pub(super) async fn get(
                 page: shown,
                 app: flow::view(&client),
                 user: Person::new(user.claims.name.as_deref(), user.username.as_str()),
+                identified_by: client
+                    .client_id
+                    .as_metadata_url()
+                    .is_some()
+                    .then(|| client.client_id.to_string()),
+                unproven: is_unproven(&client, &pending.request.redirect_uri),
                 redirect_host: flow::host(&pending.request.redirect_uri),
                 request: Some(pending.id.clone()),
                 csrf: browser.csrf(&app).await?,
@@ -58,6 +68,13 @@ pub(super) async fn get(
         // Signed out meanwhile, or agreed in another tab: the flow knows where to go.
         _ => flow::resume(&app, &browser, &pending).await,
     }
+}
+
+/// Whether any program on the device that listens at the address could have asked: nobody vouches for the client, it has no secret, and
+/// loopback is everybody's.
+fn is_unproven(client: &Client, redirect_uri: &str) -> bool {
+    let is_strangers = client.client_id.as_metadata_url().is_some() || client.client_id.looks_dynamic();
+    is_strangers && client.is_public() && !redirect_uri.starts_with("https:")
 }
 
 pub(super) async fn post(State(app): State<App>, browser: Browser, request: Request) -> Result<Response, PageError> {

@@ -181,7 +181,7 @@ tables! {
     }
     Consent {
         title: Text, heading: Text, asks: Phrase, user: Text, switch: Text, scopes: Text, new: Text, returns: Phrase,
-        revoke: Text, allow: Text, deny: Text,
+        revoke: Text, identified: Phrase, device: Text, allow: Text, deny: Text,
     }
     Errors {
         request: Text, hint: Text, bad_request: Explained, not_found: Explained,

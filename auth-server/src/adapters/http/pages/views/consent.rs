@@ -13,6 +13,10 @@ pub(crate) struct ConsentPage {
     pub(crate) scopes: Vec<ScopeLine>,
     /// Host (and port) of the redirect URI, or its scheme when it has no host.
     pub(crate) redirect_host: String,
+    /// The URL that alone says who the application is.
+    pub(crate) identified_by: Option<String>,
+    /// Any program on the person's device could pose as the application.
+    pub(crate) unproven: bool,
     pub(crate) request: Option<String>,
     pub(crate) csrf: String,
 }

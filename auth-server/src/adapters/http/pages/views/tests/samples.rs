@@ -274,6 +274,8 @@ fn consent(lang: Lang) -> ConsentPage {
         .map(ScopeLine::marked_new)
         .collect(),
         redirect_host: "photos.example".to_owned(),
+        identified_by: None,
+        unproven: false,
         request: Some("req-7Zk2".to_owned()),
         csrf: "sample-csrf".to_owned(),
         page,
@@ -289,6 +291,8 @@ fn consent_for_more(lang: Lang) -> ConsentPage {
         scopes: lines,
         app: App::new("记事本 Notes"),
         user: Person::new(None, "bob@example.com"),
+        identified_by: Some("https://notes.example/client.json".to_owned()),
+        unproven: true,
         page,
         ..consent(lang)
     }
@@ -303,6 +307,8 @@ fn hostile_consent(lang: Lang) -> ConsentPage {
             .map(|scope| ScopeLine::new(&page.t, scope).marked_new())
             .to_vec(),
         redirect_host: HOSTILE.to_owned(),
+        identified_by: Some(HOSTILE.to_owned()),
+        unproven: true,
         request: Some(HOSTILE.to_owned()),
         csrf: HOSTILE.to_owned(),
         page,
