@@ -14,6 +14,10 @@ use auth_server::{
 };
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 
 use crate::app::TestApp;
 use guards::{CLIENT, NOBODY, NOT_PUBLIC, Names, SHORT, Stuck, client, impatient, settings, start_error, with_roots};
@@ -153,6 +157,50 @@ async fn nobody_is_followed_anywhere() {
         assert_eq!(host.asked().len(), 1, "{status}");
     }
     assert_eq!(inside.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_dead_address_leaves_time_for_the_next() {
+    let host = Host::plain(reply("200 OK", "", "[]")).await;
+    // Its queue is full, so that whoever comes next is not even turned away.
+    let dead = TcpSocket::new_v4().unwrap();
+    dead.bind(format!("127.0.0.2:{}", host.port()).parse().unwrap())
+        .unwrap();
+    let dead = dead.listen(1).unwrap();
+    let mut queue = Vec::new();
+    while let Ok(waiting) = timeout(SHORT, TcpStream::connect(dead.local_addr().unwrap())).await {
+        queue.push(waiting.unwrap());
+    }
+    let client = |addresses: &[&str]| {
+        GuardedOutbound::new(GuardSettings {
+            lookup: Names::of(&[("two.example", &[addresses])]),
+            fetch_deadline: Duration::from_secs(1),
+            ..settings(&["two.example"])
+        })
+    };
+    let url = format!("http://two.example:{}/", host.port());
+    assert_eq!(get(&client(&["127.0.0.2"]), &url).await, Err(OutboundError::Timeout));
+    assert_eq!(
+        get(&client(&["127.0.0.2", "127.0.0.1"]), &url).await.unwrap().body,
+        "[]"
+    );
+}
+
+#[tokio::test]
+async fn a_name_with_a_thousand_addresses_is_not_tried_at_all_of_them() {
+    let host = Host::plain(reply("200 OK", "", "[]")).await;
+    let closed: Vec<String> = (2..10).map(|last| format!("127.0.0.{last}")).collect();
+    let mut addresses: Vec<&str> = closed.iter().map(String::as_str).collect();
+    addresses.push("127.0.0.1");
+    let found = async |addresses: &[&str]| {
+        let client = GuardedOutbound::new(GuardSettings {
+            lookup: Names::of(&[("many.example", &[addresses])]),
+            ..settings(&["many.example"])
+        });
+        get(&client, &format!("http://many.example:{}/", host.port())).await
+    };
+    assert_eq!(found(&addresses).await, Err(OutboundError::Unreachable));
+    assert_eq!(found(&addresses[1..]).await.unwrap().body, "[]");
 }
 
 /// Runs the test of an allowed host again, in a process whose environment names a proxy at which nobody listens.

@@ -11,6 +11,9 @@ use tokio::sync::Semaphore;
 
 use crate::domain::reach::is_public;
 
+/// Addresses of one name that are tried: a stranger's name server shall not make us knock at a thousand doors.
+const MAX_ADDRESSES: usize = 8;
+
 /// Turns names into addresses. It may block.
 pub trait HostLookup: Send + Sync + fmt::Debug {
     /// # Errors
@@ -51,7 +54,9 @@ impl Lookups {
             let _place = place;
             self.lookup.lookup(name.as_str())
         });
-        found.await.map_err(io::Error::other)?
+        let mut found = found.await.map_err(io::Error::other)??;
+        found.truncate(MAX_ADDRESSES);
+        Ok(found)
     }
 }
 

@@ -96,9 +96,9 @@ struct Lanes {
 impl Lanes {
     fn build(settings: &LaneSettings) -> Result<Self, BoxError> {
         Ok(Self {
-            anybody: Lane::build(settings)?,
-            fetches: Lane::build(settings)?,
-            deliveries: Lane::build(settings)?,
+            anybody: Lane::build(settings, settings.fetch_deadline)?,
+            fetches: Lane::build(settings, settings.fetch_deadline)?,
+            deliveries: Lane::build(settings, settings.delivery_deadline)?,
         })
     }
 
@@ -118,10 +118,13 @@ struct LaneSettings {
     tls: TlsConnector,
     lookup: Arc<dyn HostLookup>,
     places: usize,
+    fetch_deadline: Duration,
+    delivery_deadline: Duration,
 }
 
 #[derive(Debug)]
 struct Lane {
+    deadline: Duration,
     places: Semaphore,
     /// Connects to public addresses only.
     guarded: Client,
@@ -130,7 +133,7 @@ struct Lane {
 }
 
 impl Lane {
-    fn build(settings: &LaneSettings) -> Result<Self, BoxError> {
+    fn build(settings: &LaneSettings, deadline: Duration) -> Result<Self, BoxError> {
         let builder = || {
             Client::builder()
                 .tls_backend_preconfigured(settings.tls.clone())
@@ -143,9 +146,12 @@ impl Lane {
                 .http1_only()
                 .http1_max_headers(MAX_HEADERS)
                 .pool_max_idle_per_host(0)
+                // Shared by a name's addresses, so that a dead one leaves time for the next.
+                .connect_timeout(deadline * 3 / 4)
         };
         let lookups = Lookups::new(settings.lookup.clone(), settings.places);
         Ok(Self {
+            deadline,
             places: Semaphore::new(settings.places),
             guarded: builder().dns_resolver(PublicOnly(lookups.clone())).build()?,
             open: builder().dns_resolver(AnyAddress(lookups)).build()?,
@@ -179,10 +185,17 @@ impl GuardedOutbound {
     async fn lanes(&self) -> Result<&Lanes, OutboundError> {
         let build = || async {
             let roots = self.settings.roots.clone();
-            let (lookup, places) = (self.settings.lookup.clone(), self.settings.crowd.per_lane);
+            let lookup = self.settings.lookup.clone();
+            let places = self.settings.crowd.per_lane;
+            let (fetch_deadline, delivery_deadline) = (self.settings.fetch_deadline, self.settings.delivery_deadline);
             let built = tokio::task::spawn_blocking(move || {
-                let tls = roots.connector()?;
-                Lanes::build(&LaneSettings { tls, lookup, places })
+                Lanes::build(&LaneSettings {
+                    tls: roots.connector()?,
+                    lookup,
+                    places,
+                    fetch_deadline,
+                    delivery_deadline,
+                })
             });
             built.await.map_err(|_| OutboundError::Internal)?.map_err(|error| {
                 tracing::error!(%error, "the client of outbound requests cannot be built");
@@ -190,13 +203,6 @@ impl GuardedOutbound {
             })
         };
         self.lanes.get_or_try_init(build).await
-    }
-
-    fn deadline(&self, purpose: Purpose) -> Duration {
-        match purpose.is_delivery() {
-            true => self.settings.delivery_deadline,
-            false => self.settings.fetch_deadline,
-        }
     }
 
     /// Waits for a place in the lane and at the host, then has the whole exchange done in its time.
@@ -211,9 +217,8 @@ impl GuardedOutbound {
         let Ok(Ok(_places)) = timeout(self.settings.crowd.patience, places).await else {
             return Err(OutboundError::Busy);
         };
-        let deadline = self.deadline(request.purpose);
         let exchange = exchange(lane.client(target.trust), target, request);
-        match timeout(deadline, exchange).await {
+        match timeout(lane.deadline, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(OutboundError::Timeout),
         }
@@ -342,8 +347,8 @@ fn cause_of(error: &reqwest::Error) -> OutboundError {
     }
     match () {
         () if error.is_builder() => OutboundError::Internal,
-        () if error.is_connect() => OutboundError::Unreachable,
         () if error.is_timeout() => OutboundError::Timeout,
+        () if error.is_connect() => OutboundError::Unreachable,
         () => OutboundError::BadReply,
     }
 }

@@ -24,12 +24,15 @@ async fn whatever_connected_it_is_not_a_private_address_that_answers() {
             .await
             .unwrap();
     };
-    let lane = Lane::build(&LaneSettings {
+    let second = Duration::from_secs(1);
+    let settings = LaneSettings {
         tls: ExtraRoots::default().connector().unwrap(),
         lookup: Arc::new(Loopback),
         places: 1,
-    })
-    .unwrap();
+        fetch_deadline: second,
+        delivery_deadline: second,
+    };
+    let lane = Lane::build(&settings, second).unwrap();
     let url = url::Url::parse(&format!("http://client.example:{port}/")).unwrap();
     let request = OutboundRequest::get(Purpose::JwksUri, url.as_str());
     let trust = Trust::Stranger;
