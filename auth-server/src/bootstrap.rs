@@ -38,6 +38,7 @@ use crate::{
         authorize::Authorize,
         client_credentials::ClientCredentials,
         client_documents::ClientDocuments,
+        client_logo::ClientLogos,
         end_grant::EndGrant,
         exchange_code::ExchangeCode,
         introspect::Introspect,
@@ -719,6 +720,7 @@ fn services(
         ),
         register: foundation.register()?,
         client_use: ClientUse::new(store.clone(), clock.clone()),
+        client_logos: ClientLogos::new(clients.clone(), foundation.outbound.clone(), clock.clone()),
         account: Account {
             users: store.clone(),
             sessions: store.clone(),

@@ -56,7 +56,13 @@ pub(crate) fn router(app: App) -> Router {
         // The cookie and what the server keeps under it.
         .layer(sessions(&app))
         .layer(from_fn_with_state(app.clone(), pages::render_unsaved));
-    let all = open.merge(back_channel).merge(browser).merge(assets::router());
+    // Pictures on the pages; they know no session.
+    let pictures = Router::new().route("/client-logo/{client_id}", get(pages::client_logo::get));
+    let all = open
+        .merge(back_channel)
+        .merge(browser)
+        .merge(pictures)
+        .merge(assets::router());
     let mounted = match app.base_path.as_str() {
         "" => all,
         path => insertion_forms(path).merge(Router::new().nest(path, all)),

@@ -211,15 +211,17 @@ async fn the_page_marks_what_is_new() {
 }
 
 #[tokio::test]
-async fn the_form_may_lead_to_the_application_and_show_its_logo() {
+async fn the_form_may_lead_to_the_application_and_nothing_is_loaded_from_there() {
     let app = TestApp::start().await;
     let mut browser = app.signed_in(ALICE).await;
     let reply = browser.authorize(&WEB.ask()).await;
     let csp = reply.header("content-security-policy").unwrap();
     assert!(
-        csp.contains("https://cdn.web.example") && csp.contains("https://web.example"),
+        csp.contains("img-src 'self';") && csp.contains("https://web.example"),
         "{csp}"
     );
+    assert!(!csp.contains("cdn.web.example"), "{csp}");
+    assert!(!reply.text().contains("cdn.web.example"), "{}", reply.text());
 }
 
 #[tokio::test]

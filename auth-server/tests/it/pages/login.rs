@@ -29,7 +29,7 @@ async fn the_page_has_the_ids_and_words_that_scripts_look_for() {
     }
     assert!(page.has("Sign in"));
     for link in [
-        "https://cdn.web.example/logo.png",
+        "/client-logo/web",
         "https://web.example/policy",
         "https://web.example/terms",
     ] {

@@ -56,7 +56,7 @@ pub(super) async fn get(
         user: Person::new(overview.user.claims.name.as_deref(), overview.user.username.as_str()),
         profile: profile(&overview.user),
         sessions: sessions(&shown.t, &overview, &session, now),
-        apps: apps(&shown.t, &overview),
+        apps: apps(&app, &shown.t, &overview),
         flash,
         csrf: browser.csrf(&app).await?,
         page: shown,
@@ -94,18 +94,17 @@ fn sessions(texts: &Texts, overview: &Overview, own: &Session, now: i64) -> Vec<
     rows
 }
 
-fn apps(texts: &Texts, overview: &Overview) -> Vec<ConnectedApp> {
-    let app = |(client, consent): &(
+fn apps(app: &App, texts: &Texts, overview: &Overview) -> Vec<ConnectedApp> {
+    let row = |(client, consent): &(
         std::sync::Arc<crate::domain::client::Client>,
         crate::domain::session::Consent,
     )| ConnectedApp {
         client_id: client.client_id.to_string(),
-        // Logos of other sites are not loaded on a page that lists them all.
-        app: flow::view(client).logo(None),
+        app: flow::view(app, client),
         scopes: consent.scope.iter().map(|scope| ScopeLine::new(texts, scope)).collect(),
         granted: Moment::on(texts, consent.granted_at.as_seconds()),
     };
-    overview.apps.iter().map(app).collect()
+    overview.apps.iter().map(row).collect()
 }
 
 pub(super) async fn post(State(app): State<App>, browser: Browser, request: Request) -> Result<Response, PageError> {

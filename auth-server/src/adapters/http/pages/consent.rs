@@ -48,7 +48,7 @@ pub(super) async fn get(
             let shown = ConsentPage {
                 scopes: scopes.collect(),
                 page: shown,
-                app: flow::view(&client),
+                app: flow::view(&app, &client),
                 user: Person::new(user.claims.name.as_deref(), user.username.as_str()),
                 identified_by: client
                     .client_id
@@ -60,9 +60,7 @@ pub(super) async fn get(
                 request: Some(pending.id.clone()),
                 csrf: browser.csrf(&app).await?,
             };
-            let policy = PagePolicy::default()
-                .with_logo(client.links.logo_uri.as_deref())
-                .leading_to(&pending.request.redirect_uri);
+            let policy = PagePolicy::default().leading_to(&pending.request.redirect_uri);
             html(&app, StatusCode::OK, &shown, &policy)
         }
         // Signed out meanwhile, or agreed in another tab: the flow knows where to go.

@@ -141,9 +141,13 @@ pub(super) fn host(uri: &str) -> String {
 }
 
 /// A client as the pages show it.
-pub(super) fn view(client: &Client) -> AppView {
+pub(super) fn view(app: &App, client: &Client) -> AppView {
+    let logo = || {
+        let id: String = form_urlencoded::byte_serialize(client.client_id.as_str().as_bytes()).collect();
+        app.path(&format!("/client-logo/{id}"))
+    };
     AppView::new(&client.client_name)
-        .logo(client.links.logo_uri.as_deref())
+        .logo(client.links.logo_uri.is_some().then(logo))
         .website(client.links.client_uri.as_deref())
         .policy(client.links.policy_uri.as_deref())
         .terms(client.links.tos_uri.as_deref())

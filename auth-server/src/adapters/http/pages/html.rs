@@ -16,8 +16,6 @@ use crate::adapters::http::App;
 /// What one page may do beyond the strict default.
 #[derive(Debug, Default)]
 pub(super) struct PagePolicy {
-    /// Origin of a client's logo.
-    pub(super) image: Option<String>,
     /// Sources that a form may lead to: browsers apply `form-action` to the redirects that follow a form, too.
     pub(super) form_action: FormTargets,
     /// Nonce of the one inline script.
@@ -36,14 +34,6 @@ pub(super) enum FormTargets {
 }
 
 impl PagePolicy {
-    /// Lets the page show a logo.
-    pub(super) fn with_logo(self, uri: Option<&str>) -> Self {
-        Self {
-            image: uri.and_then(origin),
-            ..self
-        }
-    }
-
     /// Lets the page's forms end at an application.
     pub(super) fn leading_to(self, redirect_uri: &str) -> Self {
         Self {
@@ -64,10 +54,6 @@ impl PagePolicy {
         let mut policy = String::from(
             "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self'",
         );
-        if let Some(image) = &self.image {
-            policy.push(' ');
-            policy.push_str(image);
-        }
         policy.push_str("; form-action 'self'");
         if let FormTargets::Application(uri) = &self.form_action {
             policy.push_str(" https:");

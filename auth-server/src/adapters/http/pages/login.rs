@@ -131,14 +131,12 @@ async fn show(
     let request = pending.map(|pending| &pending.request);
     let again = session.is_some() && request.is_some_and(|r| r.wants(Prompt::Login) || r.max_age.is_some());
     let mut policy = PagePolicy::default();
-    if let (Some(client), Some(request)) = (&client, request) {
-        policy = policy
-            .with_logo(client.links.logo_uri.as_deref())
-            .leading_to(&request.redirect_uri);
+    if let (Some(_), Some(request)) = (&client, request) {
+        policy = policy.leading_to(&request.redirect_uri);
     }
     let shown = LoginPage {
         page: page(app, browser, request.and_then(|request| request.ui_locales.as_deref())),
-        app: client.as_deref().map(flow::view),
+        app: client.as_deref().map(|client| flow::view(app, client)),
         purpose: if again {
             LoginPurpose::ProveAgain
         } else {

@@ -3,6 +3,7 @@
 mod account;
 pub(crate) mod assets;
 mod browser;
+pub(crate) mod client_logo;
 mod consent;
 mod error;
 mod farewell;

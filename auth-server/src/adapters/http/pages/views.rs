@@ -28,7 +28,7 @@ pub(crate) use form_post::FormPostPage;
 pub(crate) use home::HomePage;
 pub(crate) use login::{LoginPage, LoginProblem, LoginPurpose};
 pub(crate) use logout::{BackLink, LoggedOutPage, LogoutPage, Onwards};
-pub(crate) use parts::{App, Person, ScopeLine};
+pub(crate) use parts::{App, LetterPicture, Person, ScopeLine};
 pub(crate) use words::{Device, Moment};
 
 use super::{

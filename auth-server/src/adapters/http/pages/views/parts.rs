@@ -1,5 +1,6 @@
 //! Pieces that several pages show.
 
+use askama::Template;
 use url::Url;
 
 use super::super::texts::{Scope, Texts};
@@ -10,6 +11,7 @@ pub(crate) struct App {
     pub(crate) name: String,
     /// One letter in place of a logo.
     pub(crate) monogram: String,
+    /// A path of ours.
     pub(crate) logo: Option<String>,
     pub(crate) website: Option<String>,
     pub(crate) policy: Option<String>,
@@ -29,11 +31,11 @@ impl App {
         }
     }
 
-    /// Sets `logo_uri` (RFC 7591 §2).
+    /// Sets where the logo is: a path of ours, since no page loads anything from elsewhere.
     #[must_use]
-    pub(crate) fn logo(self, uri: Option<&str>) -> Self {
+    pub(crate) fn logo(self, path: Option<String>) -> Self {
         Self {
-            logo: web_only(uri),
+            logo: path.filter(|path| path.starts_with('/') && !path.starts_with("//")),
             ..self
         }
     }
@@ -67,6 +69,21 @@ impl App {
 
     pub(crate) fn has_links(&self) -> bool {
         self.website.is_some() || self.policy.is_some() || self.terms.is_some()
+    }
+}
+
+/// An application's first letter as a picture, where a logo was to be.
+#[derive(Debug, Template)]
+#[template(path = "partials/letter.svg", escape = "html")]
+pub(crate) struct LetterPicture {
+    letter: String,
+}
+
+impl LetterPicture {
+    pub(crate) fn of(name: &str) -> Self {
+        Self {
+            letter: monogram(&self::name(name)),
+        }
     }
 }
 
@@ -221,7 +238,7 @@ fn monogram(name: &str) -> String {
         .map_or_else(|| "?".to_owned(), |c| c.to_uppercase().collect())
 }
 
-/// Only web addresses become links and images: a registered `javascript:` or `data:` address must not run here, whatever
+/// Only web addresses become links: a registered `javascript:` or `data:` address must not run here, whatever
 /// the registration let through.
 pub(super) fn web_only(uri: Option<&str>) -> Option<String> {
     let uri = uri?;

@@ -138,7 +138,7 @@ fn addresses_that_could_run_here_become_no_links() {
         "https://",
     ] {
         let app = App::new("x")
-            .logo(Some(bad))
+            .logo(Some(bad.to_owned()))
             .website(Some(bad))
             .policy(Some(bad))
             .terms(Some(bad));

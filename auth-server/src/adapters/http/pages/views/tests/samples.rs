@@ -220,7 +220,7 @@ fn alice() -> Person {
 
 fn photos() -> App {
     App::new("Photo Print")
-        .logo(Some("https://photos.example/logo.png"))
+        .logo(Some("/client-logo/photos".to_owned()))
         .website(Some("https://photos.example"))
         .policy(Some("https://photos.example/privacy"))
         .terms(Some("https://photos.example/terms?lang=en&v=2"))
@@ -228,7 +228,7 @@ fn photos() -> App {
 
 fn hostile_app() -> App {
     App::new(HOSTILE)
-        .logo(Some("https://evil.example/\"onerror=\"alert(1)"))
+        .logo(Some("/client-logo/\"onerror=\"alert(1)".to_owned()))
         .website(Some("javascript:alert(1)"))
         .policy(Some("https://evil.example/'><script>alert(1)</script>"))
         .terms(Some("data:text/html,<script>alert(1)</script>"))
