@@ -93,6 +93,7 @@ impl ExchangeCode {
         };
         Ok(Issued {
             refresh_token,
+            scope: code.grant.details.default_scope.then(|| code.grant.scope.clone()),
             ..self.issuer.person_tokens(order).await?
         })
     }

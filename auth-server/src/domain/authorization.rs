@@ -20,6 +20,9 @@ pub struct AuthorizationRequest {
     pub redirect_uri: String,
     pub response_mode: ResponseMode,
     pub scope: Scope,
+    /// The request named no scope, so the client has to be told which one it got (RFC 6749 §5.1).
+    #[serde(default)]
+    pub default_scope: bool,
     pub state: Option<String>,
     pub nonce: Option<String>,
     /// A [`CodeChallenge`] as text.
@@ -124,6 +127,7 @@ mod tests {
             redirect_uri: "https://app.example/cb".into(),
             response_mode: ResponseMode::Query,
             scope: "openid profile".parse().unwrap(),
+            default_scope: false,
             state: None,
             nonce: None,
             code_challenge: None,

@@ -34,6 +34,9 @@ pub struct GrantDetails {
     pub resources: Vec<String>,
     #[serde(skip_serializing_if = "AuthorizationDetails::is_empty")]
     pub authorization_details: AuthorizationDetails,
+    /// The request named no scope: the client has to be told.
+    #[serde(skip_serializing_if = "is_false")]
+    pub default_scope: bool,
     /// The `claims` parameter (OpenID Connect Core §5.5), checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claims: Option<Map<String, Value>>,
@@ -46,6 +49,14 @@ pub struct GrantDetails {
     /// Who acts for the person (`act`, RFC 8693 §4.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<Value>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands every member over by reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// An authorization code at rest.

@@ -39,6 +39,7 @@ impl Authorize {
             amr: vec![AMR_PASSWORD.to_owned()],
             details: GrantDetails {
                 resources: request.resources.clone(),
+                default_scope: request.default_scope,
                 confirmation: request.confirmation.clone(),
                 ..GrantDetails::default()
             },

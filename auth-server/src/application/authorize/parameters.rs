@@ -9,13 +9,15 @@ use oauth_wire::{
 
 use super::{Authorize, MAX_VALUE_BYTES};
 use crate::{
-    application::policy::UNKNOWN_RESOURCE,
+    application::policy::{OFFLINE_ACCESS, UNKNOWN_RESOURCE},
     domain::{client::Client, ids::UserId},
 };
 
 /// What the parameters say.
 pub(super) struct Checked {
     pub(super) scope: Scope,
+    /// The request named no scope.
+    pub(super) default_scope: bool,
     pub(super) challenge: Option<CodeChallenge>,
     pub(super) prompt: BTreeSet<Prompt>,
     pub(super) max_age: Option<u64>,
@@ -47,7 +49,8 @@ impl Authorize {
             }
         }
         response_type(form.take("response_type").as_deref(), client)?;
-        let scope = scope(form.take("scope").as_deref(), client)?;
+        let asked = form.take("scope");
+        let scope = scope(asked.as_deref(), client)?;
         let resources = self.resources(form)?;
         let challenge = challenge(form, client)?;
         let prompt = prompt(form.take("prompt").as_deref())?;
@@ -76,6 +79,7 @@ impl Authorize {
         };
         Ok(Checked {
             scope,
+            default_scope: asked.is_none(),
             challenge,
             prompt,
             resources,
@@ -127,6 +131,11 @@ fn scope(asked: Option<&str>, client: &Client) -> Result<Scope, (OAuthErrorCode,
             "scope holds a character that is not allowed",
         )
     })?;
+    // RFC 6749 §3.3: without the parameter the pre-defined default: what the client is registered for, less what outlives the session.
+    let scope = match scope.is_empty() {
+        true => client.scope.clone().without(OFFLINE_ACCESS),
+        false => scope,
+    };
     if scope.is_empty() {
         return Err((OAuthErrorCode::InvalidScope, "scope is missing"));
     }

@@ -95,6 +95,7 @@ impl Authorize {
             response_mode,
             received_at: self.clock.now(),
             scope: checked.scope,
+            default_scope: checked.default_scope,
             nonce: checked.nonce,
             code_challenge: checked.challenge.map(|challenge| challenge.as_str().to_owned()),
             prompt: checked.prompt,

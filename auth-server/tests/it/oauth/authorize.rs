@@ -98,7 +98,7 @@ async fn what_is_wrong_is_told_by_redirect_with_state_and_iss() {
 }
 
 #[tokio::test]
-async fn a_missing_response_type_or_scope_is_told_by_redirect() {
+async fn a_missing_response_type_is_told_by_redirect() {
     let app = TestApp::start().await;
     app.get(&WEB.ask().without("response_type").path())
         .await
@@ -106,9 +106,6 @@ async fn a_missing_response_type_or_scope_is_told_by_redirect() {
     app.get(&WEB.ask().with("response_type", "").path())
         .await
         .expect_error_answer("invalid_request");
-    app.get(&WEB.ask().without("scope").path())
-        .await
-        .expect_error_answer("invalid_scope");
 }
 
 #[tokio::test]
@@ -894,4 +891,14 @@ async fn the_only_redirect_uri_need_not_be_named_unless_openid_is_asked_for() {
     app.as_client(SETTLED_CLIENT, "/oauth2/par", &form)
         .await
         .expect_oauth_error(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn without_a_scope_the_client_gets_what_it_is_registered_for_and_is_told() {
+    let app = TestApp::start().await;
+    let tokens = app.tokens_for(ALICE, &SPA.ask().without("scope")).await;
+    // RFC 6749 §3.3, §5.1; offline_access is granted to those who ask for it.
+    assert_eq!(tokens.scope.as_deref(), Some("ai:chat openid profile"));
+    let named = app.tokens_for(ALICE, &SPA.ask()).await;
+    assert_eq!(named.scope, None);
 }

@@ -24,6 +24,7 @@ pub(super) fn pushed(byte: u8) -> PushedRequest {
             redirect_uri: "https://web.example/cb".into(),
             response_mode: ResponseMode::FormPost,
             scope: "openid profile".parse().unwrap(),
+            default_scope: false,
             state: Some("\u{202e}日本".into()),
             nonce: Some("n".into()),
             code_challenge: Some("c".into()),
