@@ -38,6 +38,7 @@ use crate::{
         authorize::Authorize,
         client_credentials::ClientCredentials,
         client_documents::ClientDocuments,
+        client_keyring::ClientKeyring,
         client_logo::ClientLogos,
         end_grant::EndGrant,
         exchange_code::ExchangeCode,
@@ -170,7 +171,7 @@ impl Foundation {
             clock: ambient.clock.clone(),
             master: master.clone(),
         };
-        let secrets = ClientSecrets::new(master.derive("client-secret")?);
+        let secrets = ClientSecrets::new(master.derive("client-secret")?, master.clone());
         let outbound = match &ambient.outbound {
             Some(outbound) => outbound.clone(),
             None => Arc::new(GuardedOutbound::new(guard_settings(config)?)),
@@ -365,6 +366,7 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
         login: config.login.policy(),
         registration: config.registration.policy(reach),
         dpop: config.dpop,
+        client_auth: config.client_auth.policy(config.certificates()),
     })
 }
 
@@ -580,11 +582,13 @@ fn services(
         hasher,
         secrets,
         revocations,
+        documents,
         ambient,
         master,
         ..
     } = foundation;
     let Ambient { clock, entropy, .. } = ambient;
+    let client_keyring = ClientKeyring::new(documents.clone());
     let refresh = RefreshSecrets::new(master.derive("refresh-token")?);
     let opaque = OpaqueTokens::new(master.sealing("opaque-access-token")?, &policy.issuer);
     let issuer = TokenIssuer {
@@ -640,11 +644,15 @@ fn services(
     };
     let url = Url::parse(&policy.issuer).context("issuer")?;
     Ok(Services {
-        authenticate_client: AuthenticateClient {
-            clients: clients.clone(),
-            secrets: secrets.clone(),
-            clock: clock.clone(),
-        },
+        authenticate_client: AuthenticateClient::new(
+            clients.clone(),
+            secrets.clone(),
+            client_keyring,
+            store.clone(),
+            policy.clone(),
+            clock.clone(),
+        ),
+        single_use: store.clone(),
         authorize: Authorize {
             policy: policy.clone(),
             clients: clients.clone(),

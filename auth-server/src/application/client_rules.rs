@@ -4,24 +4,19 @@
 
 use oauth_wire::{GrantType, JweAlg, JweEnc, RedirectUri, ResponseType, SigningAlg};
 use serde_json::{Map, Value};
-use token_keys::{ClientKeys, KeyFault};
 use url::{Origin, Url};
 
 use crate::{
-    application::policy::{AI_PREFIX, Policy},
+    application::{
+        client_keyring::registration_faults,
+        policy::{AI_PREFIX, Policy},
+    },
     domain::{
         client::Client,
+        client_auth::ClientFault,
         client_protocol::{AccessTokenFormat, ApplicationType, ClientProtocol, SubjectType},
     },
 };
-
-/// A rule that a registration breaks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientFault {
-    /// The member at fault, by its name in the registration.
-    pub member: &'static str,
-    pub reason: String,
-}
 
 /// Every rule that the client breaks.
 pub fn faults(client: &Client, policy: &Policy) -> Vec<ClientFault> {
@@ -29,7 +24,7 @@ pub fn faults(client: &Client, policy: &Policy) -> Vec<ClientFault> {
     grants(client, &mut faults);
     redirects(client, &mut faults);
     signatures(client, policy, &mut faults);
-    keys(&client.protocol, &mut faults);
+    faults.0.extend(registration_faults(client));
     encryption(&client.protocol, &mut faults);
     access_tokens(client, &mut faults);
     subjects(client, &mut faults);
@@ -106,26 +101,6 @@ fn signatures(client: &Client, policy: &Policy, faults: &mut Faults) {
             let offered = SigningAlg::listed(&policy.signing_algs);
             faults.add(member, format!("must be {offered}"));
         }
-    }
-}
-
-fn keys(protocol: &ClientProtocol, faults: &mut Faults) {
-    let Some(jwks) = &protocol.jwks else { return };
-    // RFC 7591 §2: never both.
-    if protocol.jwks_uri.is_some() {
-        faults.add("jwks", "jwks and jwks_uri exclude each other");
-    }
-    if !jwks.get("keys").is_some_and(Value::is_array) {
-        faults.add("jwks", "must be a JWK set: an object with an array `keys`");
-        return;
-    }
-    match ClientKeys::from_document(jwks) {
-        // Keys that cannot be used are passed over (RFC 7517 §5), but one that was given away shall not be used any more.
-        Ok(keys) if keys.faults().iter().any(|(_, fault)| *fault == KeyFault::Private) => {
-            faults.add("jwks", "holds a private key");
-        }
-        Ok(_) => {}
-        Err(error) => faults.add("jwks", error.to_string()),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod authenticate_client;
 pub mod authorize;
 pub mod client_credentials;
 pub mod client_documents;
+pub mod client_keyring;
 pub mod client_logo;
 pub mod client_rules;
 pub mod end_grant;

@@ -8,7 +8,10 @@ use service_kit::{Clock, Entropy, Timestamp};
 
 use crate::{
     application::{
-        authenticate_client::ClientSecrets, policy::Policy, register::cimd::outline, revocations::RevocationLog,
+        authenticate_client::{ClientSecrets, new_secret},
+        policy::Policy,
+        register::cimd::outline,
+        revocations::RevocationLog,
         token_error::TokenError,
     },
     domain::{
@@ -23,8 +26,6 @@ use crate::{
     },
 };
 
-/// Prefix of client secrets that we make, for secret scanners.
-const SECRET_PREFIX: &str = "hgcs_";
 /// Rows read at a time when everything is listed.
 pub(super) const PAGE: u32 = 200;
 
@@ -41,8 +42,8 @@ pub enum OperateError {
     NoSuchUser(String),
     #[error("there is no client {0}")]
     NoSuchClient(String),
-    #[error("client {0} is public: it has no secret")]
-    PublicClient(String),
+    #[error("client {0} authenticates by {1}: it has no secret")]
+    NoSecret(String, &'static str),
     #[error(transparent)]
     Password(#[from] PasswordError),
     #[error("{0}")]
@@ -217,12 +218,13 @@ impl Operate {
             .find_client(id)
             .await?
             .ok_or_else(|| OperateError::NoSuchClient(id.to_string()))?;
-        if client.is_public() {
-            return Err(OperateError::PublicClient(id.to_string()));
+        let method = client.token_endpoint_auth_method;
+        if !method.has_secret() {
+            return Err(OperateError::NoSecret(id.to_string(), method.as_str()));
         }
-        let secret = SecretString::from(format!("{SECRET_PREFIX}{}", self.entropy.secret()));
+        let secret = new_secret(&*self.entropy);
         let now = self.clock.now();
-        let mut secrets = vec![self.secrets.seal(&secret, None)?];
+        let mut secrets = vec![self.secrets.seal(id, method, &secret, None)?];
         // The one before only: at most two work at once.
         let before = client
             .secrets

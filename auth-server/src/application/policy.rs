@@ -1,13 +1,13 @@
 //! The provider's own settings, as the use cases need them.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use oauth_wire::{Scope, SigningAlg};
-use service_kit::DpopConfig;
+use oauth_wire::{ClientAuthMethod, Scope, SigningAlg};
+use service_kit::{DpopConfig, Network};
 
 use crate::{
     application::register::RegistrationPolicy,
-    domain::{client::Client, resource::Resources, throttle::ThrottlePolicy},
+    domain::{client::Client, ids::ClientId, resource::Resources, throttle::ThrottlePolicy},
 };
 
 /// Everything that is the same for every request.
@@ -31,6 +31,7 @@ pub struct Policy {
     pub login: LoginPolicy,
     pub registration: RegistrationPolicy,
     pub dpop: DpopConfig,
+    pub client_auth: ClientAuthPolicy,
 }
 
 /// How long things live.
@@ -59,6 +60,55 @@ pub struct LoginPolicy {
     /// User names that are never throttled, for conformance suites and load tests.
     pub throttle_exempt: Vec<String>,
 }
+
+/// How clients prove who they are.
+#[derive(Debug, Clone)]
+pub struct ClientAuthPolicy {
+    /// Wrong secrets of a client from one address.
+    pub throttle: ThrottlePolicy,
+    /// Clients whose wrong secrets nobody counts.
+    pub exempt_clients: Vec<ClientId>,
+    /// Where nobody counts wrong secrets.
+    pub exempt_networks: Vec<Network>,
+    /// How far ahead the `exp` of an assertion may lie: its `jti` is remembered for as long.
+    pub max_assertion_lifetime: Duration,
+    pub certificates: Certificates,
+}
+
+/// Which client certificates can reach the provider and be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certificates {
+    /// Nobody asks for any.
+    None,
+    /// Those that a client has registered itself: there are no authorities to vouch for others.
+    Registered,
+    /// Those as well that an authority vouches for.
+    Vouched,
+}
+
+impl ClientAuthPolicy {
+    pub fn is_exempt(&self, client: &ClientId, address: Option<IpAddr>) -> bool {
+        let from_exempt = |address| self.exempt_networks.iter().any(|network| network.contains(address));
+        self.exempt_clients.contains(client) || address.is_some_and(from_exempt)
+    }
+
+    /// What a client can authenticate by, here and now.
+    pub fn methods(&self) -> Vec<ClientAuthMethod> {
+        let works = |method: &ClientAuthMethod| match method {
+            ClientAuthMethod::TlsClientAuth => self.certificates == Certificates::Vouched,
+            ClientAuthMethod::SelfSignedTlsClientAuth => self.certificates != Certificates::None,
+            ClientAuthMethod::ClientSecretBasic
+            | ClientAuthMethod::ClientSecretPost
+            | ClientAuthMethod::ClientSecretJwt
+            | ClientAuthMethod::PrivateKeyJwt
+            | ClientAuthMethod::None => true,
+        };
+        ClientAuthMethod::ALL.iter().copied().filter(works).collect()
+    }
+}
+
+/// Path of the token endpoint below the issuer.
+pub const TOKEN_PATH: &str = "/oauth2/token";
 
 /// Scopes that have a meaning to the provider itself.
 pub const OPENID: &str = "openid";
@@ -89,6 +139,13 @@ impl Policy {
             .refresh_token_ttl
             .unwrap_or(self.lifetimes.refresh_idle)
             .min(self.lifetimes.refresh_absolute)
+    }
+
+    /// Whether `url` is the token endpoint's, with or without certificates (RFC 8705 §5).
+    pub fn is_token_endpoint(&self, url: &str) -> bool {
+        let bases = [Some(&self.issuer), self.mtls_base_url.as_ref()];
+        url.strip_suffix(TOKEN_PATH)
+            .is_some_and(|base| bases.into_iter().flatten().any(|known| known == base))
     }
 
     /// The identifiers by which tokens name the resources that a client asks for (RFC 8707), each once; `None` when one of them is not
@@ -168,6 +225,16 @@ pub(crate) mod tests {
             },
             registration: register::tests::policy(),
             dpop: DpopConfig::default(),
+            client_auth: ClientAuthPolicy {
+                throttle: ThrottlePolicy {
+                    limit: 3,
+                    window: minutes(5),
+                },
+                exempt_clients: Vec::new(),
+                exempt_networks: Vec::new(),
+                max_assertion_lifetime: minutes(60),
+                certificates: Certificates::None,
+            },
         }
     }
 

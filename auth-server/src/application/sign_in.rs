@@ -128,7 +128,10 @@ impl SignIn {
         for (key, _) in counters {
             match key {
                 ThrottleKey::Account(..) => self.throttle.forgive_attempt(key).await?,
-                ThrottleKey::Address(..) | ThrottleKey::KnownDevice(..) | ThrottleKey::Registration(_) => {
+                ThrottleKey::Address(..)
+                | ThrottleKey::KnownDevice(..)
+                | ThrottleKey::Registration(_)
+                | ThrottleKey::ClientSecret(..) => {
                     self.throttle.clear_attempts(key).await?;
                 }
             }

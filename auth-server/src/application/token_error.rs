@@ -11,6 +11,9 @@ pub enum TokenError {
     InvalidRequest(String),
     #[error("client authentication failed")]
     InvalidClient,
+    /// The client did sign the assertion by which it authenticates, but it is not worth anything now.
+    #[error("{0}")]
+    InvalidAssertion(&'static str),
     #[error("{0}")]
     InvalidGrant(&'static str),
     #[error("{0}")]

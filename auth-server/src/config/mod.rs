@@ -1,5 +1,6 @@
 //! Configuration: one file per section. Every key has a working default.
 
+mod client_auth;
 mod keys;
 mod login;
 mod mtls;
@@ -19,6 +20,7 @@ use service_kit::{
 };
 use url::Url;
 
+pub use client_auth::ClientAuthConfig;
 pub use keys::KeysConfig;
 pub use login::LoginConfig;
 pub use mtls::MtlsConfig;
@@ -27,7 +29,7 @@ pub use registration::{Mode as RegistrationModeSetting, RegistrationConfig};
 pub use storage::{DatabaseConfig, EtcdConfig, RedisConfig};
 pub use tokens::TokensConfig;
 
-use crate::adapters::crypto::HasherConfig;
+use crate::{adapters::crypto::HasherConfig, application::policy::Certificates};
 
 /// The provider's configuration.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +61,7 @@ pub struct Config {
     pub dpop: DpopConfig,
     pub login: LoginConfig,
     pub registration: RegistrationConfig,
+    pub client_auth: ClientAuthConfig,
     pub password_hashing: HasherConfig,
     pub log: LogConfig,
 }
@@ -85,6 +88,7 @@ impl Default for Config {
             dpop: DpopConfig::default(),
             login: LoginConfig::default(),
             registration: RegistrationConfig::default(),
+            client_auth: ClientAuthConfig::default(),
             password_hashing: HasherConfig::default(),
             log: LogConfig::default(),
         }
@@ -97,6 +101,8 @@ impl Settings for Config {
         "keys.algorithms",
         "outbound.allow_hosts",
         "login.throttle_exempt",
+        "client_auth.exempt_clients",
+        "client_auth.exempt_networks",
         "mtls.trusted_proxies",
         "proxy.trusted",
         "registration.allowed_hosts",
@@ -119,6 +125,7 @@ impl Settings for Config {
         self.dpop.problems(&mut problems);
         self.login.problems(&mut problems);
         self.registration.problems(&mut problems);
+        self.client_auth.problems(&mut problems);
         self.outbound.problems(&mut problems);
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             problems.push(Problem::new("tls", "cert and key belong together"));
@@ -142,6 +149,15 @@ impl Config {
     pub fn takes_certificates(&self) -> bool {
         let by_proxy = self.mtls.proxy_header.is_some() && !self.mtls.trusted_proxies.is_empty();
         self.tls.asks_for_certificates() || self.mtls.listen.is_some() || by_proxy
+    }
+
+    /// Which client certificates get here, and who vouches for them.
+    pub fn certificates(&self) -> Certificates {
+        match (self.takes_certificates(), self.mtls.ca.is_some()) {
+            (false, _) => Certificates::None,
+            (true, false) => Certificates::Registered,
+            (true, true) => Certificates::Vouched,
+        }
     }
 
     /// What the public listeners believe about their peers.

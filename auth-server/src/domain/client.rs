@@ -77,6 +77,9 @@ pub struct ClientSecret {
     pub mac: String,
     /// When the secret stops working; set on the older one during a rotation.
     pub expires_at: Option<Timestamp>,
+    /// The secret itself, sealed under the master key, base64url: only `client_secret_jwt` needs it, to verify what is under a MAC with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
 }
 
 impl fmt::Debug for ClientSecret {

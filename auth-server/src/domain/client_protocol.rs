@@ -9,6 +9,8 @@ use oauth_wire::{JweAlg, JweEnc, SigningAlg};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::{client::Client, security_profile::SecurityProfile};
+
 /// The registration metadata of OpenID Connect Registration §2, its logout and CIBA extensions, RFC 7591, RFC 8705, RFC 9101, RFC 9126,
 /// RFC 9396, RFC 9449 and RFC 9701. The default of every member is what its specification says an absent one means.
 #[expect(
@@ -25,6 +27,12 @@ pub struct ClientProtocol {
     pub jwks_uri: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_signing_alg: Option<String>,
+    /// Our own extension: what the `aud` of the client's assertions may be.
+    #[serde(skip_serializing_if = "is_default")]
+    pub client_assertion_audience: AssertionAudience,
+    /// Our own extension: rules that the client keeps as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_profile: Option<SecurityProfile>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_client_auth_subject_dn: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,6 +140,30 @@ pub enum SubjectType {
     #[default]
     Public,
     Pairwise,
+}
+
+/// What the `aud` of a client's assertions may be: never a list, and never another endpoint of ours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssertionAudience {
+    /// The issuer (rfc7523bis, FAPI 2.0 §5.3.2.1): an assertion that somebody else's server talked the client into sending names that
+    /// server, and is worth nothing here.
+    #[default]
+    Issuer,
+    /// The issuer or the token endpoint's URL, which OpenID Connect Core §9 recommends: for clients that know no better.
+    TokenEndpoint,
+}
+
+impl AssertionAudience {
+    /// Of a client that registered itself and says nothing of it: OpenID Connect Core §9 speaks for those, unless they keep FAPI's rules or
+    /// are the same client everywhere, so that what they sign for another provider could pass here.
+    pub fn of_stranger(client: &Client) -> Self {
+        let is_strict = client.protocol.security_profile.is_some() || client.is_sender_constrained();
+        match is_strict || client.client_id.as_metadata_url().is_some() {
+            true => Self::Issuer,
+            false => Self::TokenEndpoint,
+        }
+    }
 }
 
 /// What a client's access tokens look like to it.

@@ -2,6 +2,7 @@
 
 pub mod authorization;
 pub mod client;
+pub mod client_auth;
 pub mod client_protocol;
 pub mod directory;
 pub mod grant;
@@ -11,6 +12,7 @@ pub mod reach;
 pub mod registration;
 pub mod resource;
 pub mod sector;
+pub mod security_profile;
 pub mod session;
 pub mod signing_key;
 pub mod throttle;

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use service_kit::Timestamp;
 
-use super::ids::{TenantId, Username};
+use super::ids::{ClientId, TenantId, Username};
 
 /// What attempts are counted by. Every door (sign-in page, password grant) counts on the same key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,6 +18,8 @@ pub enum ThrottleKey {
     KnownDevice(TenantId, Username, String),
     /// Registrations of clients from one network address.
     Registration(String),
+    /// Wrong secrets of a client from one network address. There is no counter of all addresses: by it a stranger could lock the client out.
+    ClientSecret(ClientId, String),
 }
 
 impl ThrottleKey {
@@ -28,6 +30,8 @@ impl ThrottleKey {
             Self::Account(tenant, name) => format!("account/{tenant}/{}", name.as_str()),
             Self::KnownDevice(tenant, name, device) => format!("device/{tenant}/{}/{device}", name.as_str()),
             Self::Registration(address) => format!("registration/{address}"),
+            // The address first: it holds no slash, while a client's id may be a URL.
+            Self::ClientSecret(client, address) => format!("client/{address}/{client}"),
         }
     }
 }

@@ -10,6 +10,7 @@
 
 mod browser;
 mod hosts;
+mod proofs;
 mod reply;
 mod world;
 
@@ -51,6 +52,7 @@ use tower::ServiceExt as _;
 
 pub(crate) use browser::{Browser, Page};
 pub(crate) use hosts::{Hosts, reply};
+pub(crate) use proofs::{By, Signatory, clients, proof, under_mac};
 pub(crate) use reply::{Reply, Tokens};
 pub(crate) use world::*;
 
@@ -476,6 +478,14 @@ impl Call<'_> {
         let name = HeaderName::from_bytes(name.as_ref().as_bytes()).unwrap();
         Self {
             request: self.request.header(name, value),
+            ..self
+        }
+    }
+
+    /// With what a listener tells of the peer.
+    pub(crate) fn extension<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
+        Self {
+            request: self.request.extension(value),
             ..self
         }
     }

@@ -116,8 +116,9 @@ async fn every_fault_of_a_client_has_its_path() {
         ),
         ("scope = \"open\\\"id\"", "client[0].scope"),
         ("redirect_uris = []", "client[0].redirect_uris"),
+        ("token_endpoint_auth_method = \"private_key_jwt\"", "client[0].jwks"),
         (
-            "token_endpoint_auth_method = \"private_key_jwt\"",
+            "token_endpoint_auth_method = \"private_key\"",
             "client[0].token_endpoint_auth_method",
         ),
         ("token_endpoint_auth_method = \"none\"", "client[0].client_secret"),

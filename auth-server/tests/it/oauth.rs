@@ -9,6 +9,7 @@
 mod authorize;
 mod backchannel_logout;
 mod cimd;
+mod client_assertion;
 mod client_auth;
 mod code;
 mod dpop;

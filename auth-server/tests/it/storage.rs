@@ -139,10 +139,12 @@ pub(crate) fn client(id: &str) -> Client {
             ClientSecret {
                 mac: "bWFj".into(),
                 expires_at: Some(NOON),
+                sealed: Some("c2VhbGVk".into()),
             },
             ClientSecret {
                 mac: "Y2Ft".into(),
                 expires_at: None,
+                sealed: None,
             },
         ],
         token_endpoint_auth_method: ClientAuthMethod::ClientSecretBasic,

@@ -11,8 +11,41 @@ wire_enum! {
     ClientAuthMethod {
         ClientSecretBasic = "client_secret_basic",
         ClientSecretPost = "client_secret_post",
+        /// An assertion under a MAC with the secret (OpenID Connect Core §9).
+        ClientSecretJwt = "client_secret_jwt",
+        /// A signed assertion (OpenID Connect Core §9, RFC 7523 §2.2).
+        PrivateKeyJwt = "private_key_jwt",
+        /// A certificate that an authority vouches for (RFC 8705 §2.1).
+        TlsClientAuth = "tls_client_auth",
+        /// A certificate that the client registered (RFC 8705 §2.2).
+        SelfSignedTlsClientAuth = "self_signed_tls_client_auth",
         /// A public client.
         None = "none",
+    }
+}
+
+/// `client_assertion_type` of an assertion that is a JWT (RFC 7523 §2.2).
+pub const JWT_BEARER_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+impl ClientAuthMethod {
+    /// The secret itself is sent. The two ways to send it prove the same.
+    pub fn sends_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
+    }
+
+    /// The client has a secret, sent or not.
+    pub fn has_secret(self) -> bool {
+        self.sends_secret() || self == Self::ClientSecretJwt
+    }
+
+    /// A JWT is sent.
+    pub fn sends_assertion(self) -> bool {
+        matches!(self, Self::ClientSecretJwt | Self::PrivateKeyJwt)
+    }
+
+    /// A certificate is shown in the TLS handshake.
+    pub fn shows_certificate(self) -> bool {
+        matches!(self, Self::TlsClientAuth | Self::SelfSignedTlsClientAuth)
     }
 }
 

@@ -20,7 +20,7 @@ pub mod token;
 
 pub use authorization_details::{AiCall, AuthorizationDetail, AuthorizationDetails, Cost};
 pub use challenge::{BearerChallenge, BearerErrorCode, DpopChallenge, StepUp, TokenChallenges, TokenScheme};
-pub use client_auth::{BasicCredentials, ClientAuthMethod, MalformedBasic};
+pub use client_auth::{BasicCredentials, ClientAuthMethod, JWT_BEARER_ASSERTION, MalformedBasic};
 pub use confirmation::Confirmation;
 pub use error::OAuthErrorCode;
 pub use form::{Form, FormError};

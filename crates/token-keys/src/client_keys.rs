@@ -1,5 +1,8 @@
 //! The keys of a client (RFC 7591 §2: `jwks`, or what `jwks_uri` answers), and what the client signs with them.
 
+mod certificate;
+
+use certificate::Certificate;
 use oauth_wire::{JweAlg, JweEnc, SigningAlg};
 use serde_json::{Map, Value};
 
@@ -30,6 +33,8 @@ pub(crate) struct ClientKey {
     operations: Option<Vec<String>>,
     /// `alg` (RFC 7517 §4.4).
     pinned: Option<String>,
+    /// `x5c` (RFC 7517 §4.7).
+    certificate: Certificate,
     key: PublicKey,
 }
 
@@ -156,12 +161,14 @@ impl ClientKey {
             Some(Value::Array(list)) => Some(list.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
             Some(_) => return Err(KeyFault::Member("key_ops")),
         };
+        let key = PublicKey::from_jwk(jwk)?;
         Ok(Self {
             kid: optional(jwk, "kid")?,
             usage: optional(jwk, "use")?,
             operations,
             pinned: optional(jwk, "alg")?,
-            key: PublicKey::from_jwk(jwk)?,
+            certificate: Certificate::of_jwk(jwk, &key),
+            key,
         })
     }
 

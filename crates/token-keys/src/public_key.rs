@@ -14,6 +14,7 @@ use openssl::{
     pkey::{Id, PKey, Public},
     rsa::{Padding, Rsa},
     sign::{RsaPssSaltlen, Verifier},
+    x509::X509Ref,
 };
 use serde_json::{Map, Value};
 
@@ -107,6 +108,13 @@ impl PublicKey {
     /// RFC 7638 thumbprint. The encodings were checked, so one key has one thumbprint.
     pub(crate) fn thumbprint(&self) -> Option<String> {
         thumbprint(&self.members)
+    }
+
+    /// Tells whether the certificate is of this key.
+    pub(crate) fn is_key_of(&self, certificate: &X509Ref) -> bool {
+        certificate
+            .public_key()
+            .is_ok_and(|certified| self.pkey.public_eq(&certified))
     }
 
     /// Tells whether a signature holds. An algorithm that does not fit the key verifies nothing.

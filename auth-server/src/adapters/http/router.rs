@@ -18,6 +18,7 @@ use super::{
     session_store::PortSessionStore,
     wire::MAX_FORM_BYTES,
 };
+use crate::application::policy::TOKEN_PATH;
 
 /// The router of the public listener.
 pub(crate) fn router(app: App) -> Router {
@@ -26,7 +27,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/.well-known/openid-configuration", get(oauth::metadata::get))
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata::get))
         .route("/oauth2/jwks", get(oauth::metadata::jwks))
-        .route("/oauth2/token", post(oauth::token::post))
+        .route(TOKEN_PATH, post(oauth::token::post))
         .route("/oauth2/par", post(oauth::par::post))
         .route("/oauth2/revoke", post(oauth::revoke::post))
         .route("/connect/register", post(oauth::register::post))

@@ -28,7 +28,7 @@ use crate::{
         sign_out::SignOut,
         userinfo::Userinfo,
     },
-    ports::store::{BrowserSessions, Sessions},
+    ports::store::{BrowserSessions, Sessions, SingleUse},
 };
 
 pub(crate) type App = Arc<Services>;
@@ -37,6 +37,8 @@ pub(crate) struct Services {
     pub(crate) policy: Arc<Policy>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) authenticate_client: AuthenticateClient,
+    /// For what a request shows once: its client's assertion, its proof of possession.
+    pub(crate) single_use: Arc<dyn SingleUse>,
     pub(crate) authorize: Authorize,
     pub(crate) sender_constraint: SenderConstraint,
     pub(crate) exchange_code: ExchangeCode,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use oauth_wire::ClientAuthMethod;
+use secrecy::ExposeSecret as _;
 use service_kit::config::Problem;
 
 use super::{
@@ -85,8 +86,7 @@ impl Apply {
         };
         let described = metadata::read(&doc.metadata, frame, faults);
         let lifetimes = &self.policy.lifetimes;
-        let client = Client {
-            secrets: self.secrets(doc, before, described.token_endpoint_auth_method, faults)?,
+        let mut client = Client {
             first_party: doc.first_party,
             auto_approve: doc.auto_approve,
             require_pkce: doc.require_pkce,
@@ -111,6 +111,7 @@ impl Apply {
             },
             ..described
         };
+        client.secrets = self.secrets(doc, before, &client, faults)?;
         for fault in client_rules::faults(&client, &self.policy) {
             faults.add(fault.member, fault.reason);
         }
@@ -122,29 +123,46 @@ impl Apply {
         &self,
         doc: &ClientDoc,
         before: Option<&Client>,
-        method: ClientAuthMethod,
+        client: &Client,
         faults: &mut Faults,
     ) -> Result<Vec<ClientSecret>, ApplyError> {
+        let (id, method) = (&client.client_id, client.token_endpoint_auth_method);
         let stored = before.map(|client| client.secrets.clone()).unwrap_or_default();
-        match (&doc.client_secret, method) {
-            (None, ClientAuthMethod::None) => Ok(Vec::new()),
-            (Some(_), ClientAuthMethod::None) => {
-                faults.add(
-                    "client_secret",
-                    "a public client (token_endpoint_auth_method = \"none\") has no secret",
-                );
-                Ok(Vec::new())
-            }
-            (None, _) => {
-                if stored.is_empty() {
-                    faults.add("client_secret", "is missing");
+        // Only this method keeps the secret itself, and it cannot do without.
+        let is_kept = |one: &ClientSecret| one.sealed.is_some() == (method == ClientAuthMethod::ClientSecretJwt);
+        let Some(secret) = &doc.client_secret else {
+            return Ok(match method {
+                _ if !method.has_secret() => Vec::new(),
+                ClientAuthMethod::ClientSecretJwt if !stored.iter().all(is_kept) => {
+                    faults.add("client_secret", "must be given again for client_secret_jwt");
+                    Vec::new()
                 }
-                Ok(stored)
-            }
-            (Some(secret), _) => match self.secrets.matches(secret, &stored, self.clock.now())? {
-                true => Ok(stored),
-                false => Ok(vec![self.secrets.seal(secret, None)?]),
-            },
+                _ if stored.is_empty() => {
+                    faults.add("client_secret", "is missing");
+                    Vec::new()
+                }
+                ClientAuthMethod::ClientSecretJwt => stored,
+                _ => stored
+                    .into_iter()
+                    .map(|one| ClientSecret { sealed: None, ..one })
+                    .collect(),
+            });
+        };
+        if !method.has_secret() {
+            let reason = format!(
+                "a client with token_endpoint_auth_method = \"{}\" has no secret",
+                method.as_str()
+            );
+            faults.add("client_secret", reason);
+            return Ok(Vec::new());
+        }
+        let least = client.min_secret_bytes();
+        if secret.expose_secret().len() < least {
+            faults.add("client_secret", format!("must have at least {least} bytes"));
+        }
+        match self.secrets.matches(secret, &stored, self.clock.now())? && stored.iter().all(is_kept) {
+            true => Ok(stored),
+            false => Ok(vec![self.secrets.seal(id, method, secret, None)?]),
         }
     }
 }

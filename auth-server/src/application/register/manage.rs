@@ -1,18 +1,17 @@
 //! A client and its own registration (RFC 7592).
 
-use oauth_wire::Revoked;
+use oauth_wire::{ClientAuthMethod, Revoked};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 use service_kit::Timestamp;
 
 use super::{
-    Register, RegisterError, Registered, RegistrationMode, TokenKind, describe::describe, fault::Fault, has_secret,
-    tokens::same,
+    Register, RegisterError, Registered, RegistrationMode, TokenKind, describe::describe, fault::Fault, tokens::same,
 };
 use crate::{
     application::operate::cutoff,
     domain::{
-        client::Client,
+        client::{Client, ClientSecret},
         ids::ClientId,
         registration::{Registration, TokenMac},
     },
@@ -59,7 +58,10 @@ impl Register {
         let before = holder.client;
         let mut client = self.read(before.client_id.clone(), before.tenant.clone(), metadata)?;
         self.check_sector(&client).await?;
-        let keeps_secret = has_secret(client.token_endpoint_auth_method) && !before.secrets.is_empty();
+        let method = client.token_endpoint_auth_method;
+        // A secret that is to be a key must be kept itself, and one that is no longer a key must not.
+        let as_before = |one: &ClientSecret| one.sealed.is_some() == (method == ClientAuthMethod::ClientSecretJwt);
+        let keeps_secret = method.has_secret() && !before.secrets.is_empty() && before.secrets.iter().all(as_before);
         let secret = match keeps_secret {
             true => None,
             false => self.give_secret(&mut client)?,

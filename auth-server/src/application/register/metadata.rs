@@ -13,9 +13,10 @@ use url::Url;
 use super::{fault::Faults, localized, members::members};
 use crate::domain::{
     client::{Client, ClientLinks, ClientStatus},
-    client_protocol::{ApplicationType, ClientProtocol},
+    client_protocol::{ApplicationType, AssertionAudience, ClientProtocol},
     ids::{ClientId, TenantId},
     reach::{AllowedHost, Target},
+    security_profile::SecurityProfile,
 };
 
 /// Members of [`Client`] itself that its metadata may hold.
@@ -102,8 +103,10 @@ pub fn read(metadata: &Map<String, Value>, frame: Frame<'_>, faults: &mut Faults
         .unwrap_or_else(|| default_response_types(&grant_types));
     let redirect_uris = reader.redirect_uris("redirect_uris");
     let protocol = reader.protocol(&redirect_uris);
+    let profile = protocol.security_profile;
+    let id_token_alg = profile.map_or(SigningAlg::Rs256, SecurityProfile::default_signing_alg);
     let client_name = reader.name(&redirect_uris, &frame.client_id);
-    Client {
+    let mut client = Client {
         tenant: frame.tenant,
         client_name,
         secrets: Vec::new(),
@@ -124,14 +127,21 @@ pub fn read(metadata: &Map<String, Value>, frame: Frame<'_>, faults: &mut Faults
         require_pkce: true,
         access_token_ttl: None,
         refresh_token_ttl: None,
-        id_token_signed_response_alg: reader.alg("id_token_signed_response_alg", SigningAlg::Rs256),
+        id_token_signed_response_alg: reader.alg("id_token_signed_response_alg", id_token_alg),
         access_token_signing_alg: reader.alg("access_token_signing_alg", SigningAlg::Es256),
         ai_interfaces: None,
         permissions: BTreeSet::new(),
         status: ClientStatus::Active,
         protocol,
         client_id: frame.client_id,
+    };
+    if let Some(profile) = profile {
+        profile.imply(&mut client);
     }
+    if frame.speaker == Speaker::Stranger && !metadata.contains_key("client_assertion_audience") {
+        client.protocol.client_assertion_audience = AssertionAudience::of_stranger(&client);
+    }
+    client
 }
 
 /// RFC 7591 §2: the response types that go with the grants.

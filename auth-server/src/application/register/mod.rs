@@ -23,8 +23,12 @@ use service_kit::{Clock, Entropy, Timestamp};
 
 use crate::{
     application::{
-        authenticate_client::ClientSecrets, client_documents::ClientDocuments, client_rules, policy::Policy,
-        revocations::RevocationLog, token_error::TokenError,
+        authenticate_client::{ClientSecrets, new_secret},
+        client_documents::ClientDocuments,
+        client_rules,
+        policy::Policy,
+        revocations::RevocationLog,
+        token_error::TokenError,
     },
     domain::{
         client::Client,
@@ -44,9 +48,6 @@ use metadata::{Frame, Speaker};
 pub use expire::ClientUse;
 pub use policy::{RegistrationMode, RegistrationPolicy};
 pub use tokens::{RegistrationTokens, TokenKind};
-
-/// Prefix of client secrets, for secret scanners.
-const SECRET_PREFIX: &str = "hgcs_";
 
 /// The use cases of `/connect/register`.
 #[derive(Clone)]
@@ -224,11 +225,12 @@ impl Register {
 
     /// A secret for a client that authenticates by one.
     fn give_secret(&self, client: &mut Client) -> Result<Option<SecretString>, RegisterError> {
-        if !has_secret(client.token_endpoint_auth_method) {
+        let method = client.token_endpoint_auth_method;
+        if !method.has_secret() {
             return Ok(None);
         }
-        let secret = SecretString::from(format!("{SECRET_PREFIX}{}", self.entropy.secret()));
-        client.secrets = vec![self.secrets.seal(&secret, None)?];
+        let secret = new_secret(&*self.entropy);
+        client.secrets = vec![self.secrets.seal(&client.client_id, method, &secret, None)?];
         Ok(Some(secret))
     }
 
@@ -252,14 +254,6 @@ impl Register {
         }
         tx.commit().await?;
         Ok(())
-    }
-}
-
-/// Whether a client of that method shares a secret with us.
-fn has_secret(method: ClientAuthMethod) -> bool {
-    match method {
-        ClientAuthMethod::ClientSecretBasic | ClientAuthMethod::ClientSecretPost => true,
-        ClientAuthMethod::None => false,
     }
 }
 

@@ -310,6 +310,12 @@ impl Fields {
         self
     }
 
+    /// These and those.
+    pub(crate) fn plus(mut self, more: &Self) -> Self {
+        self.0.extend(more.0.iter().cloned());
+        self
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()

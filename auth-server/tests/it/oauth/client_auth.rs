@@ -1,13 +1,17 @@
 //! Client authentication at the token endpoint and its neighbours (RFC 6749 §2.3).
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use auth_server::domain::{client::ClientStatus, ids::ClientId};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::future::join_all;
 use http::Method;
+use oauth_wire::SigningAlg;
 use secrecy::ExposeSecret as _;
+use serde_json::json;
+use service_kit::PeerAddress;
 
-use crate::app::{ALICE, Call, NOBODY, OWN, Reply, SERVICE, SPA, TestApp, WEB, fields};
+use crate::app::{ALICE, Call, NOBODY, OWN, Reply, SERVICE, SPA, Signatory, TestApp, WEB, clients, fields};
 
 fn post(app: &TestApp) -> Call<'_> {
     app.call(Method::POST, "/oauth2/token")
@@ -231,45 +235,132 @@ async fn credentials_in_the_query_are_not_seen() {
 }
 
 #[tokio::test]
-async fn assertions_are_refused_as_they_are_not_offered() {
+async fn wrong_secrets_lock_nobody_out_but_one_address_after_many() {
     let app = TestApp::start().await;
-    let form = machine()
-        .with("client_id", SERVICE.id)
-        .with(
-            "client_assertion_type",
-            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-        )
-        .with("client_assertion", "eyJhbGciOiJub25lIn0.e30.");
-    post(&app)
-        .form(&form)
-        .send()
-        .await
-        .expect_oauth_error(401, "invalid_client");
-    post(&app)
-        .basic(SERVICE.id, SECRET)
-        .form(&form)
-        .send()
-        .await
-        .expect_oauth_error(401, "invalid_client");
-}
-
-#[tokio::test]
-async fn a_failed_authentication_locks_nobody_out() {
-    let app = TestApp::start().await;
-    for _ in 0..30 {
+    let from = |address: &str, secret: &str| {
+        let peer = PeerAddress(SocketAddr::new(address.parse().unwrap(), 4711));
         post(&app)
-            .basic(SERVICE.id, "wrong")
+            .extension(peer)
+            .basic(SERVICE.id, secret)
             .form(&machine())
             .send()
+    };
+    for _ in 0..99 {
+        from("192.0.2.1", "wrong")
             .await
             .expect_oauth_error(401, "invalid_client");
     }
+    from("192.0.2.1", SECRET).await.expect_tokens();
+    from("192.0.2.1", "wrong")
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    // From here on not even the right one, or guessing could go on.
+    let refused = from("192.0.2.1", SECRET).await;
+    assert_eq!(refused.header("retry-after"), Some("301"));
+    refused.expect_oauth_error(429, "slow_down");
+    from("192.0.2.2", SECRET).await.expect_tokens();
+    let other = post(&app)
+        .basic(WEB.id, WEB.secret.unwrap())
+        .form(&machine())
+        .send()
+        .await;
+    other.expect_oauth_error(400, "unauthorized_client");
+    app.advance(300);
+    from("192.0.2.1", SECRET).await.expect_tokens();
+}
+
+#[tokio::test]
+async fn wrong_secrets_are_counted_over_all_nodes_and_endpoints() {
+    let app = TestApp::start().await;
+    let other = app.another_node().await;
+    for at in 0..100 {
+        let (node, path) = match at % 2 {
+            0 => (&app, "/oauth2/introspect"),
+            _ => (&other, "/oauth2/revoke"),
+        };
+        let call = node.call(Method::POST, path).basic(SERVICE.id, "wrong");
+        let reply = call.form(&fields([("token", "x")])).send().await;
+        reply.expect_oauth_error(401, "invalid_client");
+    }
+    for node in [&app, &other] {
+        let wrong = post(node).basic(SERVICE.id, "wrong").form(&machine()).send().await;
+        assert!(matches!(wrong.status, 401 | 429), "{}", wrong.status);
+        let right = post(node).basic(SERVICE.id, SECRET).form(&machine()).send().await;
+        right.expect_oauth_error(429, "slow_down");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_client_is_throttled_like_a_known_one() {
+    let app = TestApp::builder()
+        .config(|config| config.client_auth.max_failures = 2)
+        .start()
+        .await;
+    for id in [SERVICE.id, "no-such-client", SPA.id] {
+        let attempt = || post(&app).basic(id, "wrong").form(&machine()).send();
+        for _ in 0..2 {
+            attempt().await.expect_oauth_error(401, "invalid_client");
+        }
+        attempt().await.expect_oauth_error(429, "slow_down");
+    }
+}
+
+#[tokio::test]
+async fn many_guesses_at_once_are_not_worth_more() {
+    let app = TestApp::builder()
+        .config(|config| config.client_auth.max_failures = 5)
+        .start()
+        .await;
+    let guesses = (0..60).map(|_| post(&app).basic(SERVICE.id, "wrong").form(&machine()).send());
+    let replies = join_all(guesses).await;
+    let compared = replies.iter().filter(|reply| reply.status == 401).count();
+    assert_eq!(compared, 5);
+}
+
+#[tokio::test]
+async fn nobody_counts_the_failures_of_exempt_clients_and_networks() {
+    let app = TestApp::builder()
+        .config(|config| {
+            config.client_auth.max_failures = 1;
+            config.client_auth.exempt_clients = vec![SERVICE.id.into()];
+            config.client_auth.exempt_networks = vec!["192.0.2.0/24".parse().unwrap()];
+        })
+        .start()
+        .await;
+    let from = |id: &str, address: &str| {
+        let peer = PeerAddress(SocketAddr::new(address.parse().unwrap(), 1));
+        post(&app).extension(peer).basic(id, "wrong").form(&machine()).send()
+    };
+    for _ in 0..3 {
+        from(SERVICE.id, "198.51.100.1")
+            .await
+            .expect_oauth_error(401, "invalid_client");
+        from(WEB.id, "192.0.2.200")
+            .await
+            .expect_oauth_error(401, "invalid_client");
+    }
+    from(WEB.id, "198.51.100.1")
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    from(WEB.id, "198.51.100.1").await.expect_oauth_error(429, "slow_down");
+}
+
+#[tokio::test]
+async fn a_secret_that_was_rotated_elsewhere_works_before_this_node_has_heard_of_it() {
+    let app = TestApp::start().await;
     post(&app)
         .basic(SERVICE.id, SECRET)
         .form(&machine())
         .send()
         .await
         .expect_tokens();
+    let operate = app.foundation().operate();
+    let fresh = operate
+        .rotate_secret(&ClientId::new(SERVICE.id), Duration::from_secs(60))
+        .await
+        .unwrap();
+    let call = post(&app).basic(SERVICE.id, fresh.expose_secret());
+    call.form(&machine()).send().await.expect_tokens();
 }
 
 #[tokio::test]
@@ -377,11 +468,17 @@ async fn a_second_rotation_ends_the_secret_before_the_last() {
 }
 
 #[tokio::test]
-async fn a_public_or_unknown_client_has_no_secret_to_rotate() {
+async fn a_client_without_a_secret_has_none_to_rotate() {
     let app = TestApp::start().await;
+    let keyed = Signatory::with_key("keyed", SigningAlg::Es256);
+    app.apply(&clients(&[keyed.registration(json!({}))])).await;
     let operate = app.foundation().operate();
     operate
         .rotate_secret(&ClientId::new(SPA.id), Duration::ZERO)
+        .await
+        .unwrap_err();
+    operate
+        .rotate_secret(&ClientId::new(keyed.id), Duration::ZERO)
         .await
         .unwrap_err();
     operate

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
+use oauth_wire::SigningAlg;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::{
-    ADMIN, ALICE, CONSOLE, ISSUER, OWN, RESOURCE_SERVER, SERVICE, SPA, TestApp, WEB, fields, refresh_form,
+    ADMIN, ALICE, CONSOLE, ISSUER, OWN, RESOURCE_SERVER, SERVICE, SPA, Signatory, TestApp, WEB, clients, fields, proof,
+    refresh_form,
 };
 
 fn texts(value: &Value) -> Vec<&str> {
@@ -155,7 +157,12 @@ async fn every_advertised_grant_type_is_served() {
 
 #[tokio::test]
 async fn every_advertised_client_authentication_works_where_it_is_advertised() {
-    let app = TestApp::start().await;
+    let (keyed, mac) = (
+        Signatory::with_key("keyed", SigningAlg::Es256),
+        Signatory::with_secret("mac"),
+    );
+    let registrations = [keyed.registration(json!({})), mac.registration(json!({}))];
+    let app = TestApp::builder().document(&clients(&registrations)).start().await;
     let metadata = app.metadata().await;
     for (list, path) in [
         ("token_endpoint_auth_methods_supported", "/oauth2/token"),
@@ -173,11 +180,39 @@ async fn every_advertised_client_authentication_works_where_it_is_advertised() {
                         .send()
                         .await
                 }
+                "private_key_jwt" => call.form(&form.plus(&proof(&keyed.assertion(&app)))).send().await,
+                "client_secret_jwt" => call.form(&form.plus(&proof(&mac.assertion(&app)))).send().await,
                 "none" => call.form(&form.with("client_id", SPA.id)).send().await,
                 other => panic!("{other} is advertised and not tested"),
             };
             assert_ne!(reply.status, 401, "{method} at {path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn every_advertised_algorithm_signs_an_assertion_where_it_is_advertised() {
+    let app = TestApp::start().await;
+    let metadata = app.metadata().await;
+    let lists = ["token", "introspection", "revocation"].map(|endpoint| {
+        let name = format!("{endpoint}_endpoint_auth_signing_alg_values_supported");
+        texts(&metadata[name.as_str()])
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<BTreeSet<_>>()
+    });
+    assert!(lists.iter().all(|list| *list == lists[0]), "{lists:?}");
+    for alg in &lists[0] {
+        let Some(known) = SigningAlg::from_wire(alg) else {
+            // Their own test is `a_secret_is_at_least_as_long_as_the_hash`, and HS256 has the matrix of client_assertion.rs.
+            assert!(["HS256", "HS384", "HS512"].contains(&alg.as_str()), "{alg}");
+            continue;
+        };
+        let signatory = Signatory::with_key("keyed", known);
+        app.apply(&clients(&[signatory.registration(json!({}))])).await;
+        let form = fields([("token", "x")]).plus(&proof(&signatory.assertion(&app)));
+        let reply = app.call(Method::POST, "/oauth2/revoke").form(&form).send().await;
+        assert_eq!(reply.status, 200, "{alg}: {}", reply.text());
     }
 }
 

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, header};
-use oauth_wire::{BasicCredentials, Form};
+use oauth_wire::{BasicCredentials, Form, JWT_BEARER_ASSERTION};
 use secrecy::SecretString;
+use service_kit::{PeerAddress, PeerCertificate};
 
 use super::{OAuthError, possession::Possession};
 use crate::{
     adapters::http::{App, wire},
-    application::{authenticate_client::PresentedClient, token_error::TokenError},
+    application::{
+        authenticate_client::{Authenticated, Presented, Proof},
+        token_error::TokenError,
+    },
     domain::{client::Client, ids::ClientId},
 };
 
@@ -27,9 +31,24 @@ impl FromRequest<App> for ClientRequest {
     async fn from_request(request: Request, app: &App) -> Result<Self, OAuthError> {
         let basic = basic(request.headers())?;
         let possession = Possession::read(request.headers(), request.extensions())?;
+        let extensions = request.extensions();
+        let address = extensions.get::<PeerAddress>().map(|PeerAddress(peer)| peer.ip());
+        let certificate = extensions.get::<PeerCertificate>().cloned();
         let mut form = wire::form(request).await?;
-        let presented = presented(basic, &mut form)?;
-        let client = app.authenticate_client.authenticate(presented).await?;
+        let (client_id, proof) = proof(basic, &mut form)?;
+        let presented = Presented {
+            client_id,
+            proof,
+            certificate,
+            address,
+        };
+        let authenticated = app.authenticate_client.authenticate(presented).await;
+        let Authenticated { client, unspent } =
+            authenticated.map_err(|error| OAuthError::at(error, app.clock.now()))?;
+        // RFC 7523 §3: an assertion works once, whatever becomes of the request.
+        if !app.single_use.spend(&unspent).await? {
+            return Err(TokenError::InvalidAssertion("its jti was used before").into());
+        }
         Ok(Self {
             client,
             form,
@@ -56,40 +75,42 @@ pub(super) fn basic(headers: &HeaderMap) -> Result<Option<BasicCredentials>, OAu
     }
 }
 
-fn presented(basic: Option<BasicCredentials>, form: &mut Form) -> Result<PresentedClient, TokenError> {
+/// Who the request says that it is, and how it means to prove that: by one method (RFC 6749 §2.3).
+fn proof(basic: Option<BasicCredentials>, form: &mut Form) -> Result<(Option<ClientId>, Proof), TokenError> {
+    let invalid = |reason: &str| TokenError::InvalidRequest(reason.into());
     let id = form.take("client_id").map(ClientId::new);
     let secret = form.take("client_secret").map(SecretString::from);
-    if form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some() {
-        return Err(TokenError::InvalidClient);
+    let assertion = assertion(form)?;
+    if let Some(basic) = &basic
+        && id.as_ref().is_some_and(|id| id.as_str() != basic.client_id)
+    {
+        return Err(invalid("client_id is not the one of the Authorization header"));
     }
-    match (basic, id, secret) {
-        // RFC 6749 §2.3: one method per request.
-        (Some(_), _, Some(_)) => Err(TokenError::InvalidRequest(
-            "client credentials were sent in two ways at once".into(),
-        )),
-        (Some(basic), Some(id), None) if basic.client_id != id.as_str() => Err(TokenError::InvalidRequest(
-            "client_id is not the one of the Authorization header".into(),
-        )),
-        (
-            Some(BasicCredentials {
-                client_id,
-                client_secret,
-            }),
-            _,
-            None,
-        ) => {
-            let client_id = ClientId::new(client_id);
+    match (basic, secret, assertion) {
+        (None, None, None) => Ok((id, Proof::None)),
+        (None, None, Some(assertion)) => Ok((id, Proof::Assertion(assertion))),
+        (None, Some(secret), None) => Ok((id, Proof::Secret(secret))),
+        (Some(basic), None, None) => {
+            let id = Some(ClientId::new(basic.client_id));
             // An empty password is how some libraries send a public client through Basic.
-            if client_secret.is_empty() {
-                return Ok(PresentedClient::Public { client_id });
-            }
-            Ok(PresentedClient::Secret {
-                client_id,
-                secret: client_secret.into(),
+            Ok(match basic.client_secret.is_empty() {
+                true => (id, Proof::None),
+                false => (id, Proof::Secret(basic.client_secret.into())),
             })
         }
-        (None, Some(client_id), Some(secret)) => Ok(PresentedClient::Secret { client_id, secret }),
-        (None, Some(client_id), None) => Ok(PresentedClient::Public { client_id }),
-        (None, None, _) => Err(TokenError::InvalidClient),
+        _ => Err(invalid("client credentials were sent in more than one way")),
+    }
+}
+
+/// `client_assertion` (RFC 7521 §4.2).
+fn assertion(form: &mut Form) -> Result<Option<SecretString>, TokenError> {
+    match (form.take("client_assertion"), form.take("client_assertion_type")) {
+        (None, None) => Ok(None),
+        (Some(assertion), Some(kind)) if kind == JWT_BEARER_ASSERTION => Ok(Some(assertion.into())),
+        // An authentication method that nobody here knows (RFC 6749 §5.2).
+        (Some(_), Some(_)) => Err(TokenError::InvalidClient),
+        (Some(_), None) | (None, Some(_)) => Err(TokenError::InvalidRequest(
+            "client_assertion and client_assertion_type belong together".into(),
+        )),
     }
 }

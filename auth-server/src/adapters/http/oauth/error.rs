@@ -104,6 +104,12 @@ impl From<TokenError> for OAuthError {
                 Code::InvalidClient,
                 "client authentication failed",
             ),
+            // RFC 7521 §4.2.1.
+            TokenError::InvalidAssertion(reason) => Self::new(
+                StatusCode::UNAUTHORIZED,
+                Code::InvalidClient,
+                format!("the client assertion is refused: {reason}"),
+            ),
             TokenError::InvalidGrant(reason) => bad(Code::InvalidGrant, reason),
             TokenError::UnauthorizedClient(reason) => bad(Code::UnauthorizedClient, reason),
             TokenError::UnsupportedGrantType => bad(Code::UnsupportedGrantType, "grant_type is not supported"),
@@ -197,6 +203,7 @@ mod tests {
         let table: Vec<(TokenError, u16, &str)> = vec![
             (TokenError::InvalidRequest("x".into()), 400, "invalid_request"),
             (TokenError::InvalidClient, 401, "invalid_client"),
+            (TokenError::InvalidAssertion("x"), 401, "invalid_client"),
             (TokenError::InvalidGrant("x"), 400, "invalid_grant"),
             (TokenError::UnauthorizedClient("x"), 400, "unauthorized_client"),
             (TokenError::UnsupportedGrantType, 400, "unsupported_grant_type"),

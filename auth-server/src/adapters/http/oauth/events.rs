@@ -1,9 +1,9 @@
 //! Security events for resource servers (RFC 8936 poll delivery).
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{
         Query, State,
         rejection::{JsonRejection, QueryRejection},
@@ -14,13 +14,14 @@ use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use service_kit::PeerAddress;
 use subtle::ConstantTimeEq as _;
 
 use super::{OAuthError, client_request::basic};
 use crate::{
     adapters::http::{App, wire},
     application::{
-        authenticate_client::PresentedClient,
+        authenticate_client::{Presented, Proof},
         poll_events::{MAX_EVENTS, Poll},
         token_error::TokenError,
     },
@@ -52,10 +53,12 @@ pub(crate) struct StreamName {
 pub(crate) async fn post(
     State(app): State<App>,
     query: Result<Query<StreamName>, QueryRejection>,
+    peer: Option<Extension<PeerAddress>>,
     headers: HeaderMap,
     body: Result<Json<PollRequest>, JsonRejection>,
 ) -> Result<Response, OAuthError> {
-    let receiver = receiver(&app, &headers).await?;
+    let address = peer.map(|Extension(PeerAddress(peer))| peer.ip());
+    let receiver = receiver(&app, &headers, address).await?;
     let Query(StreamName { stream }) = query.map_err(|error| TokenError::InvalidRequest(error.body_text()))?;
     let Json(request) = body.map_err(|error| TokenError::InvalidRequest(error.body_text()))?;
     for (jti, error) in &request.set_errs {
@@ -80,7 +83,7 @@ pub(crate) async fn post(
 }
 
 /// The installation's own gateways by their shared credential, others as clients that hold the permission.
-async fn receiver(app: &App, headers: &HeaderMap) -> Result<Arc<str>, OAuthError> {
+async fn receiver(app: &App, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Arc<str>, OAuthError> {
     if let Some(token) = wire::bearer(headers) {
         let wanted = app.events_credential.expose_secret().as_bytes();
         let same: bool = token.as_bytes().ct_eq(wanted).into();
@@ -91,11 +94,13 @@ async fn receiver(app: &App, headers: &HeaderMap) -> Result<Arc<str>, OAuthError
         };
     }
     let credentials = basic(headers)?.ok_or(TokenError::InvalidClient)?;
-    let presented = PresentedClient::Secret {
-        client_id: ClientId::new(credentials.client_id),
-        secret: SecretString::from(credentials.client_secret),
+    let presented = Presented {
+        client_id: Some(ClientId::new(credentials.client_id)),
+        proof: Proof::Secret(SecretString::from(credentials.client_secret)),
+        certificate: None,
+        address,
     };
-    let client = app.authenticate_client.authenticate(presented).await?;
+    let client = app.authenticate_client.authenticate(presented).await?.client;
     if !client.holds(PERMISSION_POLL_EVENTS) {
         return Err(OAuthError::forbidden("the client may not read security events"));
     }

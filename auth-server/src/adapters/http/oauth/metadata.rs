@@ -4,13 +4,18 @@ use std::{future::ready, sync::Arc};
 
 use axum::{body::Bytes, extract::State, response::Response};
 use oauth_wire::{
-    ClientAuthMethod, Display, GrantType, MtlsEndpointAliases, Prompt, ProviderMetadata, ResponseMode, ResponseType,
+    ClientAuthMethod, Display, GrantType, HmacAlg, MtlsEndpointAliases, Prompt, ProviderMetadata, ResponseMode,
+    ResponseType,
 };
 
 use crate::{
     adapters::http::{App, wire::cached_json},
-    application::{issue::ACR_PASSWORD, policy::Policy, register::RegistrationMode},
-    domain::user::claim_names,
+    application::{
+        issue::ACR_PASSWORD,
+        policy::{Policy, TOKEN_PATH},
+        register::RegistrationMode,
+    },
+    domain::{client_auth::SIGNING_ALGS, user::claim_names},
 };
 
 /// Long enough to spare requests, short enough for a new key to be known before it signs.
@@ -44,13 +49,19 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
     let issuer = policy.issuer.as_str();
     let url = |path: &str| format!("{issuer}{path}");
     let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let secret_methods = || {
-        texts(&[
-            ClientAuthMethod::ClientSecretBasic.as_str(),
-            ClientAuthMethod::ClientSecretPost.as_str(),
-        ])
-    };
-    let all_methods: Vec<&str> = ClientAuthMethod::ALL.iter().map(|method| method.as_str()).collect();
+    let methods = policy.client_auth.methods();
+    let methods: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+    // RFC 7662 §2.1: who asks about tokens has proved who it is.
+    let confidential_methods: Vec<&str> = methods
+        .iter()
+        .copied()
+        .filter(|method| *method != ClientAuthMethod::None.as_str())
+        .collect();
+    let assertion_algs: Vec<&str> = SIGNING_ALGS
+        .iter()
+        .map(|alg| alg.as_str())
+        .chain(HmacAlg::ALL.iter().map(|alg| alg.as_str()))
+        .collect();
     let signing_algs = || policy.signing_algs.iter().map(|one| one.as_str().to_owned()).collect();
     let protocol_claims = [
         "sub",
@@ -68,7 +79,7 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
     ProviderMetadata {
         issuer: issuer.to_owned(),
         authorization_endpoint: url("/oauth2/authorize"),
-        token_endpoint: url("/oauth2/token"),
+        token_endpoint: url(TOKEN_PATH),
         pushed_authorization_request_endpoint: url("/oauth2/par"),
         userinfo_endpoint: url("/userinfo"),
         jwks_uri: url("/oauth2/jwks"),
@@ -94,9 +105,12 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         subject_types_supported: texts(&["public"]),
         id_token_signing_alg_values_supported: signing_algs(),
         authorization_signing_alg_values_supported: signing_algs(),
-        token_endpoint_auth_methods_supported: texts(&all_methods),
-        introspection_endpoint_auth_methods_supported: secret_methods(),
-        revocation_endpoint_auth_methods_supported: texts(&all_methods),
+        token_endpoint_auth_methods_supported: texts(&methods),
+        token_endpoint_auth_signing_alg_values_supported: texts(&assertion_algs),
+        introspection_endpoint_auth_methods_supported: texts(&confidential_methods),
+        introspection_endpoint_auth_signing_alg_values_supported: texts(&assertion_algs),
+        revocation_endpoint_auth_methods_supported: texts(&methods),
+        revocation_endpoint_auth_signing_alg_values_supported: texts(&assertion_algs),
         code_challenge_methods_supported: texts(&["S256"]),
         claims_supported: protocol_claims
             .into_iter()
@@ -131,7 +145,7 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
 fn mtls_aliases(base_url: &str) -> MtlsEndpointAliases {
     let url = |path: &str| format!("{base_url}{path}");
     MtlsEndpointAliases {
-        token_endpoint: url("/oauth2/token"),
+        token_endpoint: url(TOKEN_PATH),
         userinfo_endpoint: url("/userinfo"),
         introspection_endpoint: url("/oauth2/introspect"),
         revocation_endpoint: url("/oauth2/revoke"),
