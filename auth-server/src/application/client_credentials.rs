@@ -43,6 +43,7 @@ impl ClientCredentials {
                 "scope holds a value that the client is not registered for",
             ));
         }
+        let authorization_details = call.own_details(&scope, self.issuer.clock.now())?;
         let (access_token, expires_in) = self
             .issuer
             .access_token(AccessTokenOrder {
@@ -50,7 +51,7 @@ impl ClientCredentials {
                 subject: Subject::Client,
                 scope: &scope,
                 resources: &call.resources,
-                authorization_details: &call.authorization_details.clone().unwrap_or_default(),
+                authorization_details: &authorization_details,
                 confirmation: call.confirmation.as_ref(),
             })
             .await?;
@@ -60,6 +61,7 @@ impl ClientCredentials {
             refresh_token: None,
             id_token: None,
             scope: told,
+            authorization_details,
         })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each member has been read by then; here it is judged beside the others. Whoever stores a client asks first.
 
-use oauth_wire::{GrantType, JweAlg, JweEnc, RedirectUri, ResponseType, SigningAlg};
+use oauth_wire::{AuthorizationDetails, GrantType, JweAlg, JweEnc, RedirectUri, ResponseType, SigningAlg};
 use serde_json::{Map, Value};
 use url::{Origin, Url};
 
@@ -28,6 +28,7 @@ pub fn faults(client: &Client, policy: &Policy) -> Vec<ClientFault> {
     encryption(&client.protocol, &mut faults);
     access_tokens(client, &mut faults);
     subjects(client, &mut faults);
+    details_types(client, &mut faults);
     faults.0
 }
 
@@ -195,6 +196,16 @@ fn subjects(client: &Client, faults: &mut Faults) {
     }
     if let Err(fault) = client.sector() {
         faults.add("sector_identifier_uri", fault.to_string());
+    }
+}
+
+/// RFC 9396 §10.
+fn details_types(client: &Client, faults: &mut Faults) {
+    let known = AuthorizationDetails::TYPES;
+    let mut types = client.protocol.authorization_details_types.iter();
+    if types.any(|name| !known.contains(&name.as_str())) {
+        let reason = format!("holds a type that is not supported; there is {}", known.join(", "));
+        faults.add("authorization_details_types", reason);
     }
 }
 

@@ -81,13 +81,16 @@ impl ExchangeCode {
             live.ok_or(TokenError::InvalidGrant("the person has signed out"))?;
         }
         let resources = call.narrow_resources(&code.grant.details.resources)?;
+        let details = &code.grant.details;
+        let authorization_details = call.narrow_details(&details.authorization_details, self.clock.now())?;
         // Whatever can be refused has been by now: from here on the code is spent.
         let refresh_token = self.redeem(call, &code).await?;
+        let grant = code.grant.with_details(authorization_details);
         let order = PersonOrder {
             call,
             user: &user,
-            grant: &code.grant,
-            sid: code.grant.sid.as_ref(),
+            grant: &grant,
+            sid: grant.sid.as_ref(),
             nonce: code.nonce.as_deref(),
             resources: &resources,
         };

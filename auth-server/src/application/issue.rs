@@ -17,6 +17,7 @@ use crate::{
         token_error::TokenError,
     },
     domain::{
+        authorization_details::end,
         client::Client,
         client_protocol::AccessTokenFormat,
         grant::Grant,
@@ -59,6 +60,8 @@ pub struct Issued {
     pub id_token: Option<String>,
     /// Present when it differs from what was asked for.
     pub scope: Option<Scope>,
+    /// What the access token carries (RFC 9396 §7).
+    pub authorization_details: AuthorizationDetails,
 }
 
 /// For whom an access token speaks.
@@ -189,6 +192,7 @@ impl TokenIssuer {
             refresh_token: None,
             id_token,
             scope: None,
+            authorization_details: grant.details.authorization_details.clone(),
         })
     }
 
@@ -200,8 +204,12 @@ impl TokenIssuer {
         let AccessTokenOrder {
             client, scope, subject, ..
         } = order;
-        let lifetime = self.policy.access_token_ttl(client);
         let now = self.clock.now();
+        let lifetime = capped(
+            self.policy.access_token_ttl(client),
+            end(order.authorization_details),
+            now,
+        );
         let (person, grant, sid) = match subject {
             Subject::Client => (None, None, None),
             Subject::Person { user, grant, sid } => (Some(user), Some(grant), sid),
@@ -289,6 +297,12 @@ fn acr(grant: &Grant) -> &str {
     grant.details.acr.as_deref().unwrap_or(ACR_PASSWORD)
 }
 
+/// A token lives no longer than what it permits.
+fn capped(lifetime: Duration, end: Option<i64>, now: Timestamp) -> Duration {
+    let left = end.map(|end| Timestamp::from_seconds(end).since(Timestamp::from_seconds(now.as_seconds())));
+    left.map_or(lifetime, |left| lifetime.min(left))
+}
+
 fn audience(mut names: Vec<&str>) -> Audience<'_> {
     match (names.pop(), names.is_empty()) {
         (Some(only), true) => Audience::One(only),
@@ -299,6 +313,15 @@ fn audience(mut names: Vec<&str>) -> Audience<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_lives_no_longer_than_its_details() {
+        let lifetime = |end| capped(Duration::from_secs(600), end, Timestamp::from_seconds(1000)).as_secs();
+        assert_eq!(lifetime(None), 600);
+        assert_eq!(lifetime(Some(9999)), 600);
+        assert_eq!(lifetime(Some(1060)), 60);
+        assert_eq!(lifetime(Some(999)), 0);
+    }
 
     #[test]
     fn a_single_audience_is_a_string_and_several_are_an_array() {

@@ -31,5 +31,6 @@ pub mod sender_constraint;
 pub mod sign_in;
 pub mod sign_out;
 pub mod token_call;
+pub mod token_details;
 pub mod token_error;
 pub mod userinfo;

@@ -74,6 +74,7 @@ impl PasswordGrant {
                 "scope holds a value that the client is not registered for",
             ));
         }
+        let authorization_details = call.own_details(&scope, self.clock.now())?;
         let user = self
             .sign_in
             .check(Credentials {
@@ -97,6 +98,7 @@ impl PasswordGrant {
             amr: vec![AMR_PASSWORD.to_owned()],
             details: GrantDetails {
                 resources: call.resources.clone(),
+                authorization_details,
                 ..GrantDetails::default()
             },
         };

@@ -80,8 +80,10 @@ impl RotateRefresh {
         };
         let (user, session) = self.person(&family.grant).await?;
         let resources = call.narrow_resources(&family.grant.details.resources)?;
+        let details = &family.grant.details;
+        let authorization_details = call.narrow_details(&details.authorization_details, self.clock.now())?;
         let generation = self.advance(client, &grant_id, family.clone(), presented).await?;
-        let grant = Grant { scope, ..family.grant };
+        let grant = Grant { scope, ..family.grant }.with_details(authorization_details);
         let order = PersonOrder {
             call,
             user: &user,

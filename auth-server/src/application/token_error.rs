@@ -1,5 +1,6 @@
 //! What can go wrong at the token endpoint and its neighbours, in domain words.
 
+use oauth_wire::DetailsFault;
 use service_kit::Timestamp;
 
 use crate::ports::{crypto::PasswordError, rules::CodeRefusal, store::StoreError};
@@ -25,6 +26,9 @@ pub enum TokenError {
     /// RFC 8707 §2.
     #[error("{0}")]
     InvalidTarget(&'static str),
+    /// RFC 9396 §5.
+    #[error("{0}")]
+    InvalidAuthorizationDetails(&'static str),
     /// RFC 9449 §5.
     #[error("{0}")]
     InvalidDpopProof(String),
@@ -48,6 +52,12 @@ pub enum TokenError {
 impl TokenError {
     pub(crate) fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Internal(Box::new(error))
+    }
+}
+
+impl From<DetailsFault> for TokenError {
+    fn from(DetailsFault(reason): DetailsFault) -> Self {
+        Self::InvalidAuthorizationDetails(reason)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use oauth_wire::{CodeChallenge, Confirmation, Prompt, ResponseMode, Scope};
+use oauth_wire::{AuthorizationDetails, CodeChallenge, Confirmation, Prompt, ResponseMode, Scope};
 use serde::{Deserialize, Serialize};
 use service_kit::Timestamp;
 
@@ -33,6 +33,12 @@ pub struct AuthorizationRequest {
     /// The resources that tokens are to be for (RFC 8707); empty: those that follow from the scope.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<String>,
+    /// What is asked for in detail (RFC 9396).
+    #[serde(default, skip_serializing_if = "AuthorizationDetails::is_empty")]
+    pub authorization_details: AuthorizationDetails,
+    /// The person has agreed to these very details, in the request that is being answered: never kept, so never taken for granted.
+    #[serde(skip)]
+    pub details_agreed: bool,
     pub login_hint: Option<String>,
     pub ui_locales: Option<String>,
     /// The person that `id_token_hint` names.
@@ -134,6 +140,8 @@ mod tests {
             prompt: BTreeSet::new(),
             max_age: None,
             resources: Vec::new(),
+            authorization_details: AuthorizationDetails::default(),
+            details_agreed: false,
             login_hint: None,
             ui_locales: None,
             hinted_user: None,

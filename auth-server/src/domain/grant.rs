@@ -25,6 +25,16 @@ pub struct Grant {
     pub details: GrantDetails,
 }
 
+impl Grant {
+    /// The grant as one token has it, with these of its authorization details.
+    #[must_use]
+    pub fn with_details(&self, authorization_details: AuthorizationDetails) -> Self {
+        let mut grant = self.clone();
+        grant.details.authorization_details = authorization_details;
+        grant
+    }
+}
+
 /// What a grant carries beyond its scope; what is absent was not asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

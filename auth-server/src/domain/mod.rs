@@ -1,6 +1,7 @@
 //! Entities, value types and pure rules: values in, values out.
 
 pub mod authorization;
+pub mod authorization_details;
 pub mod client;
 pub mod client_auth;
 pub mod client_protocol;

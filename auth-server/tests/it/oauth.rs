@@ -21,6 +21,7 @@ mod metadata;
 mod opaque;
 mod par;
 mod pkce;
+mod rar;
 mod redirect_uri;
 mod refresh;
 mod register;

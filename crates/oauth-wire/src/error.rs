@@ -18,6 +18,8 @@ pub enum OAuthErrorCode {
     UnsupportedTokenType,
     // RFC 8707 §2
     InvalidTarget,
+    // RFC 9396 §5
+    InvalidAuthorizationDetails,
     // RFC 9449 §5, §8
     InvalidDpopProof,
     UseDpopNonce,
@@ -53,6 +55,7 @@ impl OAuthErrorCode {
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::LoginRequired => "login_required",

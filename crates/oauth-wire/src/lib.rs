@@ -18,7 +18,7 @@ pub mod revocation;
 pub mod scope;
 pub mod token;
 
-pub use authorization_details::{AiCall, AuthorizationDetail, AuthorizationDetails, Cost};
+pub use authorization_details::{AiCall, AuthorizationDetail, AuthorizationDetails, Cost, DetailsFault};
 pub use challenge::{BearerChallenge, BearerErrorCode, DpopChallenge, StepUp, TokenChallenges, TokenScheme};
 pub use client_auth::{BasicCredentials, ClientAuthMethod, JWT_BEARER_ASSERTION, MalformedBasic};
 pub use confirmation::Confirmation;

@@ -52,6 +52,8 @@ pub struct ProviderMetadata {
     pub dpop_signing_alg_values_supported: Vec<String>,
     /// RFC 8705 §3.3.
     pub tls_client_certificate_bound_access_tokens: bool,
+    /// RFC 9396 §10.
+    pub authorization_details_types_supported: Vec<String>,
     pub claims_parameter_supported: bool,
     pub request_parameter_supported: bool,
     pub request_uri_parameter_supported: bool,
@@ -95,6 +97,8 @@ pub struct ProtectedResourceMetadata {
     pub bearer_methods_supported: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dpop_signing_alg_values_supported: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details_types_supported: Vec<String>,
     #[serde(default)]
     pub tls_client_certificate_bound_access_tokens: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]

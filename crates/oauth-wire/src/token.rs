@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{grant::wire_enum, scope::Scope};
+use crate::{authorization_details::AuthorizationDetails, grant::wire_enum, scope::Scope};
 
 /// A successful answer of the token endpoint (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
 #[derive(Clone, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct TokenReply {
     pub scope: Option<Scope>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token: Option<String>,
+    /// What the access token permits, which may be less than what was asked for (RFC 9396 §7).
+    #[serde(default, skip_serializing_if = "AuthorizationDetails::is_empty")]
+    pub authorization_details: AuthorizationDetails,
 }
 
 impl std::fmt::Debug for TokenReply {

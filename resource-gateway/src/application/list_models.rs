@@ -12,10 +12,12 @@ pub struct ListModels {
 }
 
 impl ListModels {
-    /// The interfaces that the caller may use, by name.
-    pub fn list(&self, caller: &Caller) -> Vec<Arc<Interface>> {
+    /// The interfaces that the caller may use at `now` (seconds), by name.
+    pub fn list(&self, caller: &Caller, now: i64) -> Vec<Arc<Interface>> {
         let snapshot = self.snapshots.current();
-        let mine = snapshot.interfaces().filter(|interface| may_use(caller, interface));
+        let mine = snapshot
+            .interfaces()
+            .filter(|interface| may_use(caller, interface, now));
         mine.cloned().collect()
     }
 
@@ -23,15 +25,15 @@ impl ListModels {
     ///
     /// # Errors
     /// There is none of that name for this caller; whether there is one for others is not told.
-    pub fn load(&self, caller: &Caller, name: &str) -> Result<Arc<Interface>, PublicError> {
+    pub fn load(&self, caller: &Caller, name: &str, now: i64) -> Result<Arc<Interface>, PublicError> {
         let snapshot = self.snapshots.current();
         let found = snapshot
             .find_interface(name)
-            .filter(|interface| may_use(caller, interface));
+            .filter(|interface| may_use(caller, interface, now));
         found.cloned().ok_or_else(|| unknown_model(name, None))
     }
 }
 
-fn may_use(caller: &Caller, interface: &Interface) -> bool {
-    interface.enabled.is_on() && caller.check_interface(interface).is_ok()
+fn may_use(caller: &Caller, interface: &Interface, now: i64) -> bool {
+    interface.enabled.is_on() && caller.check_interface(interface, now).is_ok()
 }

@@ -22,16 +22,18 @@ pub enum Refusal {
     Possession,
     Scope,
     Interface,
+    Details,
 }
 
 impl Refusal {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::NoToken,
         Self::BadToken,
         Self::RevokedToken,
         Self::Possession,
         Self::Scope,
         Self::Interface,
+        Self::Details,
     ];
 
     fn label(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Refusal {
             Self::Possession => "possession",
             Self::Scope => "scope",
             Self::Interface => "interface",
+            Self::Details => "authorization_details",
         }
     }
 }

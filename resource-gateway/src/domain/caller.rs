@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use oauth_wire::{Confirmation, Scope, TokenFacts};
+use oauth_wire::{AiCall, AuthorizationDetail, AuthorizationDetails, Confirmation, Scope, TokenFacts};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
@@ -32,6 +32,8 @@ pub struct Caller {
     scope: Scope,
     /// Interfaces that the client may use; `None`: all that the scopes allow.
     interfaces: Option<BTreeSet<String>>,
+    /// The calls that somebody agreed to in detail (RFC 9396); `None`: the token has no details, and its scopes alone decide.
+    calls: Option<Vec<AiCall>>,
     /// What the token is bound to: only who proves possession of it may use the token.
     confirmation: Option<Confirmation>,
     jti: String,
@@ -57,6 +59,8 @@ pub enum TokenFault {
     Incomplete,
     #[error("the token is bound in a way that is not known here")]
     UnknownBinding,
+    #[error("the token's authorization_details cannot be read")]
+    MalformedDetails,
 }
 
 /// Why a caller may not do something.
@@ -66,6 +70,10 @@ pub enum Denied {
     Scope(String),
     /// No scope helps: the client was not granted the interface.
     Interface,
+    /// The token's authorization details name other interfaces.
+    Details,
+    /// They name the interface, but its time is over.
+    DetailsEnded,
 }
 
 impl Caller {
@@ -115,6 +123,7 @@ impl Caller {
             None => None,
             Some(cnf) => Some(Confirmation::deserialize(cnf).map_err(|_| TokenFault::UnknownBinding)?),
         };
+        let calls = claims.get("authorization_details").map(calls).transpose()?;
         let caller = Self {
             client_id: ClientId::new(client_id),
             sub: Subject::new(sub),
@@ -124,6 +133,7 @@ impl Caller {
                 .parse()
                 .map_err(|_| TokenFault::Incomplete)?,
             interfaces,
+            calls,
             confirmation,
             jti: jti.to_owned(),
             sid: text("sid").map(str::to_owned),
@@ -168,11 +178,11 @@ impl Caller {
             .ok_or_else(|| Denied::Scope(format!("{AI_SCOPE}{}", capability.as_str())))
     }
 
-    /// Whether the caller may use an interface.
+    /// Whether the caller may use an interface at `now` (seconds).
     ///
     /// # Errors
     /// [`Denied`].
-    pub fn check_interface(&self, interface: &Interface) -> Result<(), Denied> {
+    pub fn check_interface(&self, interface: &Interface, now: i64) -> Result<(), Denied> {
         self.check_capability(interface.capability)?;
         let name = interface.name.as_str();
         let in_scope = self
@@ -185,7 +195,21 @@ impl Caller {
             )));
         }
         let granted = self.interfaces.as_ref().is_none_or(|names| names.contains(name));
-        granted.then_some(()).ok_or(Denied::Interface)
+        granted.then_some(()).ok_or(Denied::Interface)?;
+        self.check_details(name, now)
+    }
+
+    /// RFC 9396 §9: details narrow what the scopes allow. Their time is looked at on every call, since a verified token is remembered.
+    fn check_details(&self, name: &str, now: i64) -> Result<(), Denied> {
+        let Some(calls) = &self.calls else { return Ok(()) };
+        let mut named = calls.iter().filter(|call| call.interfaces.contains(name)).peekable();
+        if named.peek().is_none() {
+            return Err(Denied::Details);
+        }
+        match named.all(|call| call.has_ended(now)) {
+            true => Err(Denied::DetailsEnded),
+            false => Ok(()),
+        }
     }
 
     /// The caller's scopes for a capability: `ai:<capability>` (`None`) and `ai:<capability>:<interface>`.
@@ -197,6 +221,22 @@ impl Caller {
             }
         })
     }
+}
+
+/// The members of type `ai_call`. Other types speak of other things; a member that cannot be told is no reason to allow all.
+fn calls(details: &Value) -> Result<Vec<AiCall>, TokenFault> {
+    let members = details.as_array().ok_or(TokenFault::MalformedDetails)?;
+    let mut calls = Vec::new();
+    for member in members {
+        let kind = member.get("type").and_then(Value::as_str);
+        let kind = kind.ok_or(TokenFault::MalformedDetails)?;
+        if AuthorizationDetails::TYPES.contains(&kind) {
+            let read = AuthorizationDetail::deserialize(member).map_err(|_| TokenFault::MalformedDetails)?;
+            let AuthorizationDetail::AiCall(call) = read;
+            calls.push(call);
+        }
+    }
+    Ok(calls)
 }
 
 /// `NumericDate` may have a fraction (RFC 7519 §2).
@@ -265,6 +305,29 @@ mod tests {
             (json!({"jti": null}), Some(TokenFault::Incomplete)),
             (json!({"ai_interfaces": "all"}), Some(TokenFault::Incomplete)),
             (json!({"ai_interfaces": [1]}), Some(TokenFault::Incomplete)),
+            (json!({"authorization_details": []}), None),
+            (json!({"authorization_details": [{"type": "payment", "sum": 1}]}), None),
+            (json!({"authorization_details": {}}), Some(TokenFault::MalformedDetails)),
+            (
+                json!({"authorization_details": "all"}),
+                Some(TokenFault::MalformedDetails),
+            ),
+            (
+                json!({"authorization_details": [{}]}),
+                Some(TokenFault::MalformedDetails),
+            ),
+            (
+                json!({"authorization_details": [{"type": 1}]}),
+                Some(TokenFault::MalformedDetails),
+            ),
+            (
+                json!({"authorization_details": [{"type": "ai_call"}]}),
+                Some(TokenFault::MalformedDetails),
+            ),
+            (
+                json!({"authorization_details": [{"type": "ai_call", "interfaces": ["a"], "only_on": "Sunday"}]}),
+                Some(TokenFault::MalformedDetails),
+            ),
         ] {
             assert_eq!(read(&change).err(), wanted, "{change}");
         }
@@ -303,8 +366,44 @@ mod tests {
             ("ai:chat", json!([]), "b", Capability::Chat, Some(Denied::Interface)),
         ] {
             let caller = read(&json!({"scope": scopes, "ai_interfaces": set})).unwrap();
-            let got = caller.check_interface(&interface(name, capability)).err();
+            let got = caller.check_interface(&interface(name, capability), NOW).err();
             assert_eq!(got, wanted, "{scopes} {set} {name}");
         }
+    }
+
+    #[test]
+    fn details_narrow_what_scopes_and_the_clients_set_allow() {
+        let call =
+            |interfaces: Value, end: Value| json!({"type": "ai_call", "interfaces": interfaces, "expires_at": end});
+        let other = json!({"type": "payment", "interfaces": ["a"]});
+        for (details, name, wanted) in [
+            (json!(null), "a", None),
+            (json!([call(json!(["a"]), json!(null))]), "a", None),
+            (json!([call(json!(["a"]), json!(null))]), "b", Some(Denied::Details)),
+            (json!([call(json!(["a"]), json!(NOW + 1))]), "a", None),
+            (json!([call(json!(["a"]), json!(NOW))]), "a", Some(Denied::DetailsEnded)),
+            (json!([call(json!(["a"]), json!(NOW))]), "b", Some(Denied::Details)),
+            (
+                json!([call(json!(["a"]), json!(NOW)), call(json!(["b", "a"]), json!(NOW + 1))]),
+                "a",
+                None,
+            ),
+            (json!([call(json!([]), json!(null))]), "a", Some(Denied::Details)),
+            (json!([other, call(json!(["b"]), json!(null))]), "b", None),
+            (json!([other]), "a", Some(Denied::Details)),
+            (json!([]), "a", Some(Denied::Details)),
+        ] {
+            let caller = read(&json!({"scope": "ai:chat", "authorization_details": details})).unwrap();
+            let got = caller.check_interface(&interface(name, Capability::Chat), NOW).err();
+            assert_eq!(got, wanted, "{details} {name}");
+        }
+        // Neither scope nor the client's own set is widened.
+        let all = json!([call(json!(["a"]), json!(null))]);
+        let caller = read(&json!({"scope": "openid", "authorization_details": all})).unwrap();
+        let denied = caller.check_interface(&interface("a", Capability::Chat), NOW).err();
+        assert_eq!(denied, Some(Denied::Scope("ai:chat".into())));
+        let caller = read(&json!({"ai_interfaces": ["b"], "authorization_details": all})).unwrap();
+        let denied = caller.check_interface(&interface("a", Capability::Chat), NOW).err();
+        assert_eq!(denied, Some(Denied::Interface));
     }
 }

@@ -189,6 +189,86 @@ async fn scopes_and_granted_interfaces_are_enforced() {
     assert_eq!(world.chat_as(&stranger, "no-such").await.status, 403);
 }
 
+fn ai_call(interfaces: &[&str], end: Option<i64>) -> Value {
+    let mut call = json!({"type": "ai_call", "interfaces": interfaces});
+    if let Some(end) = end {
+        call["expires_at"] = end.into();
+    }
+    call
+}
+
+#[tokio::test]
+async fn authorization_details_narrow_a_token_to_the_interfaces_that_they_name() {
+    let world = Running::start().await;
+    let token = |details: Value| world.issuer.token(&json!({"authorization_details": details}));
+    let cost = json!({"type": "ai_call", "interfaces": ["echo"], "max_cost": {"amount": "5.00", "currency": "EUR"}});
+    let payment = json!({"type": "payment", "amount": 5});
+    for details in [
+        json!([ai_call(&["echo"], None)]),
+        json!([ai_call(&["other"], None), ai_call(&["echo"], Some(now() + 60))]),
+        json!([cost]),
+        json!([payment, cost]),
+    ] {
+        let token = token(details.clone());
+        assert_eq!(world.chat_as(&token, "echo").await.status, 200, "{details}");
+        let refused = world.chat_as(&token, "ruled").await;
+        assert_eq!(refused.error(403)["code"], "authorization_details_denied", "{details}");
+        is_challenged(&refused, 403, "insufficient_scope");
+        assert_eq!(world.usage(refused.request_id()).await.state, "rejected");
+    }
+    for details in [
+        json!([]),
+        json!([payment]),
+        json!([ai_call(&[], None)]),
+        json!([ai_call(&["echo"], Some(now() - 1))]),
+    ] {
+        let refused = world.chat_as(&token(details.clone()), "echo").await;
+        assert_eq!(refused.error(403)["code"], "authorization_details_denied", "{details}");
+    }
+    for malformed in [
+        json!({}),
+        json!("all"),
+        json!(["ai_call"]),
+        json!([{"type": "ai_call"}]),
+        json!([{"type": "ai_call", "interfaces": "echo"}]),
+        json!([{"type": "ai_call", "interfaces": ["echo"], "unless": "Sunday"}]),
+    ] {
+        let answer = world.chat_as(&token(malformed.clone()), "echo").await;
+        assert_eq!(answer.status, 401, "{malformed}");
+        is_challenged(&answer, 401, "invalid_token");
+    }
+    // Scopes go on to be needed.
+    let scopeless = json!({"scope": "openid", "authorization_details": [ai_call(&["echo"], None)]});
+    let refused = world.chat_as(&world.issuer.token(&scopeless), "echo").await;
+    assert_eq!(refused.error(403)["code"], "insufficient_scope");
+}
+
+#[tokio::test]
+async fn details_end_on_time_although_the_token_is_remembered() {
+    let world = Running::start().await;
+    let details = json!([ai_call(&["echo"], Some(now() + 2)), ai_call(&["ruled"], None)]);
+    let token = world.issuer.token(&json!({"authorization_details": details}));
+    assert_eq!(world.chat_as(&token, "echo").await.status, 200);
+    world
+        .until("its details have ended", async || {
+            let answer = world.chat_as(&token, "echo").await;
+            answer.status == 403 && answer.body.contains("authorization_details_denied")
+        })
+        .await;
+    let list = world.get("/v1/models", &token).await.ok();
+    let names: Vec<_> = list["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| &model["id"])
+        .collect();
+    assert_eq!(names, ["ruled"], "the rest of the token lives on");
+    assert_eq!(
+        world.get("/v1/models/echo", &token).await.error(404)["code"],
+        "model_not_found"
+    );
+}
+
 #[tokio::test]
 async fn models_are_those_that_the_caller_may_use() {
     let world = Running::start().await;

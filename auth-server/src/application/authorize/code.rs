@@ -40,6 +40,7 @@ impl Authorize {
             details: GrantDetails {
                 resources: request.resources.clone(),
                 default_scope: request.default_scope,
+                authorization_details: request.authorization_details.clone(),
                 confirmation: request.confirmation.clone(),
                 ..GrantDetails::default()
             },

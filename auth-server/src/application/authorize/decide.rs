@@ -40,7 +40,8 @@ impl Authorize {
             true => None,
             false => self.consents.find_consent(&session.user, &client.client_id).await?,
         };
-        if request.scopes_to_consent(&client, consent.as_ref()).is_empty() {
+        let is_agreed = request.scopes_to_consent(&client, consent.as_ref()).is_empty();
+        if is_agreed && !request.has_details_to_consent(&client) {
             return Ok(Decision::Ready(client));
         }
         Ok(match request.is_silent() {

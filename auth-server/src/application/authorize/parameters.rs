@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use oauth_wire::{
-    CodeChallenge, Confirmation, Display, Form, GrantType, OAuthErrorCode, PkceError, Prompt, ResponseType, Scope,
+    AuthorizationDetails, CodeChallenge, Confirmation, Display, Form, GrantType, OAuthErrorCode, PkceError, Prompt,
+    ResponseType, Scope,
 };
 
 use super::{Authorize, MAX_VALUE_BYTES};
 use crate::{
-    application::policy::{OFFLINE_ACCESS, UNKNOWN_RESOURCE},
-    domain::{client::Client, ids::UserId},
+    application::{
+        policy::{OFFLINE_ACCESS, UNKNOWN_RESOURCE},
+        token_details::DETAILS_NEED_SCOPE,
+    },
+    domain::{authorization_details::needs_scope, client::Client, ids::UserId},
 };
 
 /// What the parameters say.
@@ -22,6 +26,7 @@ pub(super) struct Checked {
     pub(super) prompt: BTreeSet<Prompt>,
     pub(super) max_age: Option<u64>,
     pub(super) resources: Vec<String>,
+    pub(super) authorization_details: AuthorizationDetails,
     pub(super) nonce: Option<String>,
     pub(super) hinted_user: Option<UserId>,
     pub(super) confirmation: Option<Confirmation>,
@@ -52,6 +57,7 @@ impl Authorize {
         let asked = form.take("scope");
         let scope = scope(asked.as_deref(), client)?;
         let resources = self.resources(form)?;
+        let authorization_details = self.details(form, client, &scope)?;
         let challenge = challenge(form, client)?;
         let prompt = prompt(form.take("prompt").as_deref())?;
         let max_age = match form.take("max_age").map(|text| text.parse::<u64>()) {
@@ -83,6 +89,7 @@ impl Authorize {
             challenge,
             prompt,
             resources,
+            authorization_details,
             max_age,
             nonce,
             hinted_user,
@@ -95,6 +102,27 @@ impl Authorize {
         self.policy
             .known_resources(form.take_all("resource"))
             .ok_or((OAuthErrorCode::InvalidTarget, UNKNOWN_RESOURCE))
+    }
+
+    /// RFC 9396 §5.
+    fn details(
+        &self,
+        form: &mut Form,
+        client: &Client,
+        scope: &Scope,
+    ) -> Result<AuthorizationDetails, (OAuthErrorCode, &'static str)> {
+        let Some(text) = form.take("authorization_details") else {
+            return Ok(AuthorizationDetails::default());
+        };
+        let details = AuthorizationDetails::parse(&text).and_then(|details| {
+            client.check_details(&details, self.clock.now().as_seconds())?;
+            Ok(details)
+        });
+        let details = details.map_err(|fault| (OAuthErrorCode::InvalidAuthorizationDetails, fault.0))?;
+        match needs_scope(&details, scope) {
+            true => Err((OAuthErrorCode::InvalidScope, DETAILS_NEED_SCOPE)),
+            false => Ok(details),
+        }
     }
 
     /// The person that an ID token of ours names. It may have expired (OpenID Connect Core §3.1.2.1 does not ask that it is current).

@@ -100,7 +100,12 @@ impl Authorize {
             ..pushed.request
         };
         // The registration may have changed since it was checked.
-        if client.redirect_uri(&request.redirect_uri).is_none() || !request.scope.is_subset(&client.scope) {
+        let fits = client.redirect_uri(&request.redirect_uri).is_some()
+            && request.scope.is_subset(&client.scope)
+            && client
+                .check_details(&request.authorization_details, now.as_seconds())
+                .is_ok();
+        if !fits {
             return Err(dead(
                 "The request_uri no longer fits the registration of the application.",
             ));

@@ -101,6 +101,8 @@ impl Authorize {
             prompt: checked.prompt,
             max_age: checked.max_age,
             resources: checked.resources,
+            authorization_details: checked.authorization_details,
+            details_agreed: false,
             login_hint: form.take("login_hint"),
             ui_locales: form.take("ui_locales"),
             hinted_user: checked.hinted_user,

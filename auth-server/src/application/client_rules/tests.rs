@@ -252,3 +252,14 @@ fn a_pairwise_client_belongs_to_one_sector() {
         assert_eq!(sector(Some(bad), &own), None, "{bad}");
     }
 }
+
+#[test]
+fn types_of_authorization_details_are_those_that_are_known() {
+    let of = |names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        blamed(|client| client.protocol.authorization_details_types = names)
+    };
+    assert_eq!(of(&[]), [""; 0]);
+    assert_eq!(of(&["ai_call"]), [""; 0]);
+    assert_eq!(of(&["ai_call", "payment"]), ["authorization_details_types"]);
+}

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use auth_server::domain::authorization::{AuthorizationRequest, PushedRequest};
 use auth_server::domain::ids::{ClientId, CodeDigest, PushedDigest, UserId};
 use auth_server::ports::store::StoreError;
-use oauth_wire::{Confirmation, Prompt, ResponseMode};
+use oauth_wire::{AuthorizationDetails, Confirmation, Prompt, ResponseMode};
 
 use super::{NOON, World, code, grant, minutes, on_every_engine, race};
 
@@ -15,6 +15,8 @@ on_every_engine!(
     of_200_parallel_takers_one_wins,
     of_200_parallel_transactions_that_answer_one_wins,
 );
+
+const DETAILS: &str = r#"[{"type": "ai_call", "interfaces": ["chat"], "max_cost": {"amount": "5.00", "currency": "EUR"}, "expires_at": 9}]"#;
 
 pub(super) fn pushed(byte: u8) -> PushedRequest {
     PushedRequest {
@@ -31,6 +33,8 @@ pub(super) fn pushed(byte: u8) -> PushedRequest {
             prompt: BTreeSet::from([Prompt::Login, Prompt::Consent]),
             max_age: Some(0),
             resources: vec!["https://api.example".into()],
+            authorization_details: AuthorizationDetails::parse(DETAILS).unwrap(),
+            details_agreed: false,
             login_hint: Some("alice".into()),
             ui_locales: Some("zh".into()),
             hinted_user: Some(UserId::new("u")),

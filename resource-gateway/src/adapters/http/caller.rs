@@ -26,6 +26,8 @@ use crate::{
 };
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
+/// The code for calls that the token's authorization details (RFC 9396) do not cover.
+const DETAILS_DENIED: &str = "authorization_details_denied";
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// The caller that the request's token stands for, or the answer that turns it away.
@@ -134,10 +136,22 @@ pub(super) fn deny(app: &AppState, denied: &Denied) -> Response {
             "interface_not_granted",
             "Your client was not granted the use of this model.".to_owned(),
         ),
+        Denied::Details => (
+            None,
+            DETAILS_DENIED,
+            "The authorization_details of the access token do not name this model.".to_owned(),
+        ),
+        Denied::DetailsEnded => (
+            None,
+            DETAILS_DENIED,
+            "The time for which the authorization_details of the access token allow this model is over.".to_owned(),
+        ),
     };
     let reason = match denied {
         Denied::Scope(_) => "the token lacks a scope",
         Denied::Interface => "the client was not granted this model",
+        Denied::Details => "the authorization details do not name this model",
+        Denied::DetailsEnded => "the authorization details for this model have ended",
     };
     let error = PublicError::new(403, ErrorKind::Permission, code, message);
     // RFC 6750 §3.1: insufficient_scope is the code for 403.

@@ -16,7 +16,7 @@ pub(super) async fn list(State(app): State<AppState>, request: Request) -> Respo
         Ok(caller) => {
             let models: Vec<Value> = app
                 .list_models
-                .list(&caller)
+                .list(&caller, app.clock.now().as_seconds())
                 .iter()
                 .map(|interface| model(interface, app.started))
                 .collect();
@@ -28,7 +28,7 @@ pub(super) async fn list(State(app): State<AppState>, request: Request) -> Respo
 pub(super) async fn one(State(app): State<AppState>, Path(name): Path<String>, request: Request) -> Response {
     match caller::authenticate(&app, &request.into_parts().0).await {
         Err(refused) => *refused,
-        Ok(caller) => match app.list_models.load(&caller, &name) {
+        Ok(caller) => match app.list_models.load(&caller, &name, app.clock.now().as_seconds()) {
             Ok(interface) => Json(model(&interface, app.started)).into_response(),
             Err(error) => GatewayError(error).into_response(),
         },

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
-use oauth_wire::{ProtectedResourceMetadata, SigningAlg};
+use oauth_wire::{AuthorizationDetails, ProtectedResourceMetadata, SigningAlg};
 use url::Url;
 
 use super::AppState;
@@ -44,6 +44,7 @@ impl ResourceMetadata {
                 .collect(),
             bearer_methods_supported: vec!["header".to_owned()],
             dpop_signing_alg_values_supported: SigningAlg::DPOP.iter().map(|alg| alg.as_str().to_owned()).collect(),
+            authorization_details_types_supported: AuthorizationDetails::TYPES.map(str::to_owned).to_vec(),
             tls_client_certificate_bound_access_tokens: false,
             resource_name: Some("Hexgate AI gateway".to_owned()),
             resource_documentation: None,

@@ -178,7 +178,10 @@ impl Invoke {
             .find_interface(&call.model)
             .filter(|interface| interface.enabled.is_on() && interface.capability == capability)
             .ok_or_else(|| unknown_model(&call.model, Some(capability)))?;
-        if let Err(denied) = invocation.caller.check_interface(interface) {
+        if let Err(denied) = invocation
+            .caller
+            .check_interface(interface, invocation.arrived.as_seconds())
+        {
             self.meters.refused(refusal_of(&denied));
             self.reject(invocation, interface, call.stream);
             return Err(InvokeError::Denied(denied));
@@ -392,6 +395,7 @@ pub(super) fn refusal_of(denied: &Denied) -> Refusal {
     match denied {
         Denied::Scope(_) => Refusal::Scope,
         Denied::Interface => Refusal::Interface,
+        Denied::Details | Denied::DetailsEnded => Refusal::Details,
     }
 }
 

@@ -114,6 +114,7 @@ impl From<TokenError> for OAuthError {
             TokenError::UnauthorizedClient(reason) => bad(Code::UnauthorizedClient, reason),
             TokenError::UnsupportedGrantType => bad(Code::UnsupportedGrantType, "grant_type is not supported"),
             TokenError::InvalidTarget(reason) => bad(Code::InvalidTarget, reason),
+            TokenError::InvalidAuthorizationDetails(reason) => bad(Code::InvalidAuthorizationDetails, reason),
             TokenError::InvalidDpopProof(reason) => bad(Code::InvalidDpopProof, &reason),
             // RFC 9449 §8: the client tries again with the nonce of the header.
             TokenError::UseDpopNonce { ref fresh } => Self {
@@ -208,6 +209,11 @@ mod tests {
             (TokenError::UnauthorizedClient("x"), 400, "unauthorized_client"),
             (TokenError::UnsupportedGrantType, 400, "unsupported_grant_type"),
             (TokenError::InvalidScope("x"), 400, "invalid_scope"),
+            (
+                TokenError::InvalidAuthorizationDetails("x"),
+                400,
+                "invalid_authorization_details",
+            ),
             (
                 TokenError::Throttled {
                     until: Timestamp::from_seconds(0),

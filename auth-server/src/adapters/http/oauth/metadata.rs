@@ -4,8 +4,8 @@ use std::{future::ready, sync::Arc};
 
 use axum::{body::Bytes, extract::State, response::Response};
 use oauth_wire::{
-    ClientAuthMethod, Display, GrantType, HmacAlg, MtlsEndpointAliases, Prompt, ProviderMetadata, ResponseMode,
-    ResponseType,
+    AuthorizationDetails, ClientAuthMethod, Display, GrantType, HmacAlg, MtlsEndpointAliases, Prompt, ProviderMetadata,
+    ResponseMode, ResponseType,
 };
 
 use crate::{
@@ -129,6 +129,7 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
             .map(|one| one.as_str().to_owned())
             .collect(),
         tls_client_certificate_bound_access_tokens: policy.takes_certificates,
+        authorization_details_types_supported: texts(&AuthorizationDetails::TYPES),
         claims_parameter_supported: false,
         request_parameter_supported: false,
         request_uri_parameter_supported: false,

@@ -2,7 +2,7 @@
 
 use axum::{Extension, extract::State, response::Response};
 use http::StatusCode;
-use oauth_wire::{Confirmation, Form, GrantType, Scope, TokenReply, token::TokenType};
+use oauth_wire::{AuthorizationDetails, Confirmation, Form, GrantType, Scope, TokenReply, token::TokenType};
 use service_kit::listener::PeerAddress;
 
 use super::{OAuthError, client_request::ClientRequest};
@@ -25,6 +25,8 @@ pub(crate) async fn post(
         mut form,
         possession,
     } = request;
+    let authorization_details = form.take("authorization_details");
+    let authorization_details = authorization_details.map(|text| AuthorizationDetails::parse(&text));
     let resources = app.policy.known_resources(form.take_all("resource"));
     let place = Place {
         method: "POST",
@@ -38,6 +40,7 @@ pub(crate) async fn post(
     let call = TokenCall {
         confirmation,
         resources: resources.ok_or(TokenError::InvalidTarget(UNKNOWN_RESOURCE))?,
+        authorization_details: authorization_details.transpose().map_err(TokenError::from)?,
         ..TokenCall::plain(client)
     };
     let address = peer.map(|Extension(PeerAddress(peer))| peer.ip());
@@ -81,6 +84,7 @@ fn reply(issued: Issued, call: &TokenCall) -> TokenReply {
         refresh_token: issued.refresh_token,
         scope: issued.scope,
         id_token: issued.id_token,
+        authorization_details: issued.authorization_details,
     }
 }
 

@@ -5,16 +5,16 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
-use oauth_wire::Prompt;
+use oauth_wire::{Form, Prompt};
 
 use super::{
     Browser, PageError,
     browser::Pending,
-    flow,
+    details_form, flow,
     html::{PagePolicy, html, page, see_other},
     login::posted,
     query::PageQuery,
-    views::{ConsentPage, Person, ScopeLine},
+    views::{CallLine, ConsentPage, Person, ScopeLine},
 };
 use crate::{
     adapters::http::App,
@@ -32,11 +32,15 @@ pub(super) async fn get(
     PageQuery(query): PageQuery,
 ) -> Result<Response, PageError> {
     let pending = browser.pending(&app, query.get("request")).await?.ok_or_else(expired)?;
-    let session = browser.session(&app).await?;
+    show(&app, &browser, &pending, false).await
+}
+
+async fn show(app: &App, browser: &Browser, pending: &Pending, choice_is_wrong: bool) -> Result<Response, PageError> {
+    let session = browser.session(app).await?;
     match (app.authorize.decide(&pending.request, session.as_ref()).await?, session) {
         (Decision::Consent { client, known }, Some(session)) => {
             let user = app.account.person(&session.user).await?.ok_or_else(expired)?;
-            let shown = page(&app, &browser, pending.request.ui_locales.as_deref());
+            let shown = page(app, browser, pending.request.ui_locales.as_deref());
             let scopes = pending.request.scope.iter().map(|scope| {
                 let line = ScopeLine::new(&shown.t, scope);
                 if known.is_empty() || known.contains(scope) {
@@ -45,10 +49,15 @@ pub(super) async fn get(
                     line.marked_new()
                 }
             });
+            let calls = pending.request.authorization_details.calls().enumerate();
             let shown = ConsentPage {
                 scopes: scopes.collect(),
+                calls: calls
+                    .map(|(number, call)| CallLine::new(&shown.t, number, call))
+                    .collect(),
+                choice_is_wrong,
                 page: shown,
-                app: flow::view(&app, &client),
+                app: flow::view(app, &client),
                 user: Person::new(user.claims.name.as_deref(), user.username.as_str()),
                 identified_by: client
                     .client_id
@@ -58,13 +67,13 @@ pub(super) async fn get(
                 unproven: is_unproven(&client, &pending.request.redirect_uri),
                 redirect_host: flow::host(&pending.request.redirect_uri),
                 request: Some(pending.id.clone()),
-                csrf: browser.csrf(&app).await?,
+                csrf: browser.csrf(app).await?,
             };
             let policy = PagePolicy::default().leading_to(&pending.request.redirect_uri);
-            html(&app, StatusCode::OK, &shown, &policy)
+            html(app, StatusCode::OK, &shown, &policy)
         }
         // Signed out meanwhile, or agreed in another tab: the flow knows where to go.
-        _ => flow::resume(&app, &browser, &pending).await,
+        _ => flow::resume(app, browser, pending).await,
     }
 }
 
@@ -76,7 +85,7 @@ fn is_unproven(client: &Client, redirect_uri: &str) -> bool {
 }
 
 pub(super) async fn post(State(app): State<App>, browser: Browser, request: Request) -> Result<Response, PageError> {
-    let form = posted(request).await?;
+    let mut form = posted(request).await?;
     let pending = browser.pending(&app, form.get("request")).await?.ok_or_else(expired)?;
     if !browser.is_genuine(&form).await? {
         return Err(PageError::invalid_request(
@@ -85,7 +94,7 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
     }
     let session = browser.session(&app).await?;
     match (form.get("action"), session) {
-        (Some("allow"), Some(session)) => allow(&app, &browser, &pending, &session).await,
+        (Some("allow"), Some(session)) => allow(&app, &browser, &pending, &session, &mut form).await,
         (Some("deny"), _) => {
             let step = app.authorize.deny(&pending.request).await?;
             flow::follow(&app, &browser, &pending, step).await
@@ -96,8 +105,20 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
     }
 }
 
-async fn allow(app: &App, browser: &Browser, pending: &Pending, session: &Session) -> Result<Response, PageError> {
-    let step = app.authorize.consent(&pending.request, session).await?;
+async fn allow(
+    app: &App,
+    browser: &Browser,
+    pending: &Pending,
+    session: &Session,
+    form: &mut Form,
+) -> Result<Response, PageError> {
+    let asked = &pending.request;
+    let choices = details_form::choices(form, &asked.authorization_details);
+    let agreed = choices.and_then(|choices| asked.agreed(&choices, app.clock.now().as_seconds()));
+    let Ok(agreed) = agreed else {
+        return show(app, browser, pending, true).await;
+    };
+    let step = app.authorize.consent(&agreed, session).await?;
     flow::follow(app, browser, pending, step).await
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod assets;
 mod browser;
 pub(crate) mod client_logo;
 mod consent;
+mod details_form;
 mod error;
 mod farewell;
 pub(crate) mod flow;

@@ -181,7 +181,12 @@ tables! {
     }
     Consent {
         title: Text, heading: Text, asks: Phrase, user: Text, switch: Text, scopes: Text, new: Text, returns: Phrase,
-        revoke: Text, identified: Phrase, device: Text, allow: Text, deny: Text,
+        revoke: Text, identified: Phrase, device: Text, allow: Text, deny: Text, calls: Calls,
+    }
+    /// What AI calls a person is asked for in detail (RFC 9396).
+    Calls {
+        heading: Text, cost: Phrase, no_cost: Text, amount: Phrase, until: Phrase, no_end: Text, end: Text, narrow: Text,
+        problem: Text,
     }
     Errors {
         request: Text, hint: Text, bad_request: Explained, not_found: Explained,

@@ -1,6 +1,6 @@
 use askama::Template;
 
-use super::{App, Page, Person, ScopeLine};
+use super::{App, CallLine, Page, Person, ScopeLine};
 
 /// `/consent`: what an application may do. Posts `action` = `allow`, `deny` or `switch` (sign in as someone else).
 #[derive(Debug, Template)]
@@ -11,6 +11,10 @@ pub(crate) struct ConsentPage {
     pub(crate) user: Person,
     /// In the order in which they shall be read; those asked for the first time by [`ScopeLine::marked_new`].
     pub(crate) scopes: Vec<ScopeLine>,
+    /// What is asked for in detail, to be narrowed.
+    pub(crate) calls: Vec<CallLine>,
+    /// The form came back with a choice that is not part of what was asked for.
+    pub(crate) choice_is_wrong: bool,
     /// Host (and port) of the redirect URI, or its scheme when it has no host.
     pub(crate) redirect_host: String,
     /// The URL that alone says who the application is.

@@ -192,7 +192,7 @@ fn every_visible_input_has_a_label_and_says_what_fills_it() {
                 "{name}: {id}"
             );
             assert!(
-                matches!(input.get("autocomplete"), Some("username" | "current-password")),
+                matches!(input.get("autocomplete"), Some("username" | "current-password" | "off")),
                 "{name}: {id}"
             );
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use oauth_wire::{AiCall, Cost};
+
 use super::super::*;
 use crate::adapters::http::pages::texts::{Catalogue, Lang, Texts};
 
@@ -74,6 +76,14 @@ fn add_entry(lang: Lang, add: &mut Add<'_>) {
     add("login_hostile", &hostile_login(lang));
     add("consent_first", &consent(lang));
     add("consent_more", &consent_for_more(lang));
+    add("consent_detail", &consent_in_detail(lang));
+    add(
+        "consent_detail_wrong",
+        &ConsentPage {
+            choice_is_wrong: true,
+            ..consent_in_detail(lang)
+        },
+    );
     add("consent_hostile", &hostile_consent(lang));
     add("form_post", &form_post(lang));
     let hostile = FormPostPage {
@@ -273,6 +283,8 @@ fn consent(lang: Lang) -> ConsentPage {
         .into_iter()
         .map(ScopeLine::marked_new)
         .collect(),
+        calls: Vec::new(),
+        choice_is_wrong: false,
         redirect_host: "photos.example".to_owned(),
         identified_by: None,
         unproven: false,
@@ -298,6 +310,35 @@ fn consent_for_more(lang: Lang) -> ConsentPage {
     }
 }
 
+fn ai_call<const N: usize>(interfaces: [&str; N], cost: Option<(&str, &str)>, expires_at: Option<i64>) -> AiCall {
+    AiCall {
+        interfaces: interfaces.map(str::to_owned).into(),
+        max_cost: cost.map(|(amount, currency)| Cost {
+            amount: amount.to_owned(),
+            currency: currency.to_owned(),
+        }),
+        expires_at,
+    }
+}
+
+/// AI calls in detail, some within limits.
+fn consent_in_detail(lang: Lang) -> ConsentPage {
+    let page = page(lang);
+    let calls = [
+        ai_call(["chat", "docs-search"], Some(("5.00", "EUR")), Some(NOW + 86_400)),
+        ai_call(["drafts"], None, None),
+    ];
+    let calls = calls.iter().enumerate();
+    ConsentPage {
+        scopes: scopes(&page.t, "openid ai:chat ai:embeddings"),
+        calls: calls
+            .map(|(number, call)| CallLine::new(&page.t, number, call))
+            .collect(),
+        page,
+        ..consent(lang)
+    }
+}
+
 fn hostile_consent(lang: Lang) -> ConsentPage {
     let page = page(lang);
     ConsentPage {
@@ -306,6 +347,12 @@ fn hostile_consent(lang: Lang) -> ConsentPage {
         scopes: [HOSTILE, "ai:<b>x</b>:\"y\"", "ai:chat:<img src=x onerror=alert(1)>"]
             .map(|scope| ScopeLine::new(&page.t, scope).marked_new())
             .to_vec(),
+        calls: vec![CallLine::new(
+            &page.t,
+            0,
+            &ai_call([HOSTILE, "\"x"], Some((HOSTILE, HOSTILE)), Some(i64::MAX)),
+        )],
+        choice_is_wrong: false,
         redirect_host: HOSTILE.to_owned(),
         identified_by: Some(HOSTILE.to_owned()),
         unproven: true,
