@@ -10,6 +10,8 @@ use std::{
 
 use auth_server::{
     adapters::outbound::{Crowd, GuardSettings, GuardedOutbound},
+    bootstrap::{Ambient, examine},
+    config::Config,
     ports::outbound::{Outbound as _, OutboundBody, OutboundError, OutboundReply, OutboundRequest, Purpose, Refusal},
 };
 use futures_util::future::join_all;
@@ -286,6 +288,33 @@ async fn authorities_that_cannot_be_read_keep_the_provider_from_starting() {
         let told = start_error(&path, directory.path()).await;
         assert!(told.starts_with("outbound.extra_ca: ") && told.contains(name), "{told}");
     }
+}
+
+#[tokio::test]
+async fn the_doctor_says_what_may_be_asked_and_finds_authorities_that_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ca.pem");
+    let mut config = Config::default();
+    config.database.url = "sqlite::memory:".into();
+    config.keys.dir = directory.path().to_owned();
+    config.outbound.allow_hosts = vec!["Client.Internal:8443".into()];
+    config.outbound.extra_ca = Some(path.clone());
+    let told = async || {
+        let told = examine(&config, &Ambient::default()).await;
+        let found = told.into_iter().find(|(what, _)| *what == "outbound requests");
+        found.unwrap().1.map_err(|error| format!("{error:#}"))
+    };
+    let missing = told().await.unwrap_err();
+    assert!(
+        missing.starts_with("outbound.extra_ca: ") && missing.contains("ca.pem"),
+        "{missing}"
+    );
+    std::fs::write(&path, Authority::new().pem()).unwrap();
+    let good = told().await.unwrap();
+    assert_eq!(
+        good,
+        "https at public addresses, anything at client.internal:8443, the system's certificate authorities and 1 more"
+    );
 }
 
 // Replies.
