@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 use service_kit::{Clock, Timestamp};
+use token_keys::strict_json;
 use tokio::sync::Mutex;
 
 use crate::{
@@ -366,7 +367,7 @@ const METADATA: DocumentKind<Map<String, Value>> = DocumentKind {
     purpose: Purpose::ClientMetadata,
     accept: "application/json",
     media_type: MediaType::Json,
-    read: |body| serde_json::from_slice(body).map_err(|_| "a JSON object"),
+    read: |body| strict_json::object(body).map_err(|_| "a JSON object, each name once"),
 };
 
 const REQUEST_OBJECT: DocumentKind<String> = DocumentKind {

@@ -257,7 +257,10 @@ async fn a_clients_description_is_json_and_says_so() {
     let world = World::new();
     world.hosts.put_json(CLIENT, &json!(["not", "an", "object"]));
     let found = world.documents.metadata.load(CLIENT).await;
-    assert_eq!(found.unwrap_err(), DocumentError::Malformed("a JSON object"));
+    assert_eq!(
+        found.unwrap_err(),
+        DocumentError::Malformed("a JSON object, each name once")
+    );
 }
 
 #[tokio::test]

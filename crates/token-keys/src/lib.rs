@@ -14,7 +14,7 @@ mod master;
 mod pair;
 mod public_key;
 mod sealing;
-mod strict_json;
+pub mod strict_json;
 
 pub use client_keys::ClientKeys;
 pub use dpop::{DpopProof, ExpectedProof, ProofError, verify_dpop_proof};

@@ -10,7 +10,10 @@ use serde_json::{Map, Number, Value};
 
 /// Reads an object in which no name stands twice, at any depth. RFC 7515 §4 and RFC 7519 §4 let a reader refuse doubled names or
 /// take the last; readers that differ in this see different tokens under one signature, so they are refused.
-pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
+///
+/// # Errors
+/// When it is not JSON, not an object, or holds a name twice.
+pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     match serde_json::from_slice(bytes)? {
         Strict(Value::Object(object)) => Ok(object),
         Strict(_) => Err(serde_json::Error::custom("not an object")),

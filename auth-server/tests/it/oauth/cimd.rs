@@ -236,6 +236,10 @@ async fn a_document_that_cannot_be_had_is_told_and_not_asked_for_at_once_again()
         (reply(200, "text/html", document().to_string()), "JSON"),
         (reply(200, "application/json", "[]"), "JSON object"),
         (reply(200, "application/json", "{"), "JSON object"),
+        (
+            reply(200, "application/json", r#"{"client_id": "a", "client_id": "b"}"#),
+            "each name once",
+        ),
     ] {
         app.hosts.put(ID, outcome);
         let before = app.hosts.times(ID);

@@ -141,10 +141,9 @@ async fn pkce_is_asked_of_confidential_clients_unless_the_operator_says_otherwis
     }
 }
 
-#[tokio::test]
-async fn everything_that_is_registered_is_told_back() {
-    let app = open().start().await;
-    let metadata = json!({
+/// Something in every member that needs nothing else.
+fn full() -> Value {
+    json!({
         "redirect_uris": [URI, "https://app.example/second?tenant=1"],
         "post_logout_redirect_uris": ["https://app.example/bye"],
         "client_name": "Application",
@@ -167,7 +166,13 @@ async fn everything_that_is_registered_is_told_back() {
         "frontchannel_logout_uri": "https://app.example/front",
         "id_token_signed_response_alg": "ES256",
         "application_type": "web",
-    });
+    })
+}
+
+#[tokio::test]
+async fn everything_that_is_registered_is_told_back() {
+    let app = open().start().await;
+    let metadata = full();
     let client = registered(&app, &metadata).await;
     for (name, value) in metadata.as_object().unwrap() {
         assert_eq!(&client[name], value, "{name}");
@@ -696,4 +701,55 @@ async fn a_registered_client_cannot_use_grants_that_it_was_not_given() {
     app.password(client, ALICE.name, ALICE.password)
         .await
         .expect_oauth_error(400, "unauthorized_client");
+}
+
+/// Every member with every kind of nonsense: refused or registered, and nothing else.
+#[tokio::test]
+async fn no_value_of_any_member_is_more_than_refused() {
+    let app = open()
+        .config(|config| config.registration.max_attempts = 1_000_000)
+        .start()
+        .await;
+    let full = registered(&app, &full()).await;
+    let nonsense = [
+        json!(true),
+        json!(-1),
+        json!(1e308),
+        json!("x"),
+        json!("\u{0}"),
+        json!("\u{202e}gnp.exe"),
+        json!("x".repeat(3000)),
+        json!([]),
+        json!([null]),
+        json!([[["x"]]]),
+        json!(["\u{0}", "x"]),
+        json!(vec!["x"; 1000]),
+        json!({}),
+        json!({"keys": [{}, null, "x"]}),
+        json!({"a": {"b": {"c": []}}}),
+    ];
+    for name in full.as_object().unwrap().keys() {
+        for value in &nonsense {
+            let reply = register(&app, &with(name, value.clone())).await;
+            match reply.status {
+                201 => drop(reply.expect_json(201)),
+                _ if name == "redirect_uris" => drop(reply.expect_oauth_error(400, "invalid_redirect_uri")),
+                _ => drop(reply.expect_oauth_error(400, "invalid_client_metadata")),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_stands_twice_is_refused() {
+    let app = open().start().await;
+    for body in [
+        r#"{"redirect_uris": ["https://app.example/cb"], "redirect_uris": ["https://other.example/cb"]}"#,
+        r#"{"redirect_uris": ["https://app.example/cb"], "jwks": {"keys": [], "keys": []}}"#,
+    ] {
+        let call = app
+            .call(Method::POST, "/connect/register")
+            .raw("application/json", body);
+        call.send().await.expect_oauth_error(400, "invalid_client_metadata");
+    }
 }

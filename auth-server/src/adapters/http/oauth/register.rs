@@ -11,6 +11,7 @@ use oauth_wire::{BearerChallenge, BearerErrorCode, OAuthErrorCode};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 use service_kit::listener::PeerAddress;
+use token_keys::strict_json;
 
 use super::OAuthError;
 use crate::{
@@ -100,7 +101,8 @@ async fn metadata(request: Request) -> Result<Map<String, Value>, Response> {
             StatusCode::PAYLOAD_TOO_LARGE => OAuthError::too_large().into_response(),
             _ => invalid("the body cannot be read"),
         })?;
-    serde_json::from_slice(&body).map_err(|_| invalid("the body is not a JSON object"))
+    // What two readers would read differently is not read at all.
+    strict_json::object(&body).map_err(|_| invalid("the body is not a JSON object, or holds a name twice"))
 }
 
 fn invalid(description: &str) -> Response {
