@@ -34,7 +34,7 @@ pub enum DocumentError {
 
 impl DocumentError {
     /// Tells whether the host may only be out of order for now (RFC 5861 §4).
-    fn may_pass(self) -> bool {
+    pub fn may_pass(self) -> bool {
         match self {
             Self::Unavailable(error) => error.may_pass(),
             Self::Status(status) => status == 429 || status >= 500,

@@ -38,6 +38,9 @@ pub enum TokenError {
     /// Guessed too often; may be tried again then.
     #[error("too many attempts")]
     Throttled { until: Timestamp },
+    /// Where the client describes itself nobody answers just now.
+    #[error("the description of the client cannot be had")]
+    ClientOutOfReach,
     /// Too much work waits already.
     #[error("the service is busy")]
     Busy,

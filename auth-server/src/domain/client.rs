@@ -107,6 +107,17 @@ impl Client {
         self.permissions.contains(permission)
     }
 
+    /// What the client says in a language in place of one of its members (RFC 7591 §2.2): `zh` finds `client_name#zh` and, without
+    /// that, `client_name#zh-Hans`.
+    pub fn in_language(&self, member: &str, language: &str) -> Option<&str> {
+        let mut localized = self.protocol.localized.iter();
+        localized.find_map(|(name, text)| {
+            let (base, tag) = name.split_once('#')?;
+            let primary = tag.split('-').next()?;
+            (base == member && primary.eq_ignore_ascii_case(language)).then_some(text.as_str())
+        })
+    }
+
     /// The registered URI that `asked` is, compared as RFC 9700 §2.1 asks: as strings, but for the loopback port of an app that runs on the
     /// person's own device (RFC 8252 §7.3). Such an app cannot keep a secret, so only a public client is one.
     pub fn redirect_uri(&self, asked: &str) -> Option<&RedirectUri> {

@@ -264,7 +264,12 @@ impl AuthenticateClient {
     }
 
     async fn active(&self, id: &ClientId) -> Result<Option<Arc<Client>>, TokenError> {
-        Ok(self.clients.find(id).await?.filter(|client| client.is_active()))
+        let client = self.clients.find(id).await?;
+        // To be told that it is unknown would make a client throw away its refresh token.
+        if client.is_none() && self.clients.why_unknown(id).await.is_some_and(|why| why.may_pass()) {
+            return Err(TokenError::ClientOutOfReach);
+        }
+        Ok(client.filter(|client| client.is_active()))
     }
 }
 

@@ -46,6 +46,13 @@ pub enum CimdError {
     Invalid(Vec<Fault>),
 }
 
+impl CimdError {
+    /// Whether the client may be there later, without its document changing.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Document(error) if error.may_pass())
+    }
+}
+
 impl MetadataDocuments {
     /// Whether documents are looked for behind this id.
     pub fn serves(&self, id: &ClientId) -> bool {

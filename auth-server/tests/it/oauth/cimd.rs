@@ -3,13 +3,15 @@
 use auth_server::{
     domain::{client::ClientStatus, ids::ClientId},
     ports::{
-        outbound::{OutboundError, Purpose},
+        outbound::{OutboundError, OutboundReply, Purpose},
         store::Transactions as _,
     },
 };
+use http::Method;
+use oauth_wire::SigningAlg;
 use serde_json::{Value, json};
 
-use crate::app::{ALICE, Builder, TestApp, TestClient, reply};
+use crate::app::{ALICE, Builder, Fields, Signatory, TestApp, TestClient, fields, proof, reply};
 
 const ID: &str = "https://app.example/client.json";
 
@@ -253,9 +255,6 @@ async fn a_document_that_cannot_be_had_is_told_and_not_asked_for_at_once_again()
     app.hosts.fail(ID, OutboundError::TooLarge);
     let sentence = refused(&app, APP).await;
     assert!(sentence.contains("too large"), "{sentence}");
-    app.token(APP, &crate::app::refresh_form("x"))
-        .await
-        .expect_oauth_error(401, "invalid_client");
 }
 
 #[tokio::test]
@@ -335,4 +334,58 @@ async fn the_account_page_names_the_client_without_asking_its_host() {
     let page = browser.open("/account").await.expect_page("account");
     assert!(page.text.contains("app.example"), "{}", page.text);
     assert_eq!(app.hosts.times(ID), 1);
+}
+
+#[tokio::test]
+async fn a_client_may_prove_itself_by_a_key_that_its_document_names() {
+    let app = TestApp::start().await;
+    let signatory = Signatory::with_key(ID, SigningAlg::Es256);
+    let registration = signatory.registration(json!({}));
+    let mut document = with("token_endpoint_auth_method", json!("private_key_jwt"));
+    document["jwks"] = registration["jwks"].clone();
+    document["scope"] = json!("openid profile");
+    app.hosts.put_json(ID, &document);
+    let code = app.consented_code(ALICE, WEB_APP).await;
+    let by = |proof: &Fields| code.form().plus(proof);
+    // A client_id alone proves nothing any more.
+    let bare = app.call(Method::POST, "/oauth2/token");
+    bare.form(&by(&fields([("client_id", ID)])))
+        .send()
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    let proven = app.call(Method::POST, "/oauth2/token");
+    proven
+        .form(&by(&proof(&signatory.assertion(&app))))
+        .send()
+        .await
+        .expect_tokens();
+    let mut bare = document.clone();
+    bare["jwks"] = Value::Null;
+    let other = TestApp::start().await;
+    other.hosts.put_json(ID, &bare);
+    assert!(refused(&other, WEB_APP).await.contains("jwks"));
+}
+
+#[tokio::test]
+async fn a_client_whose_host_is_down_is_told_to_try_again_and_one_that_is_gone_is_gone() {
+    let app = start(TestApp::builder()).await;
+    let tokens = app.tokens(ALICE, APP).await;
+    app.hosts.fail(ID, OutboundError::Unreachable);
+    app.advance(16 * 60);
+    forget_clients(&app).await;
+    let reply = app.refresh(APP, &tokens.refresh_token).await;
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    reply.expect_oauth_error(503, "temporarily_unavailable");
+    app.advance(31);
+    app.hosts.put(ID, reply_of(404));
+    app.refresh(APP, &tokens.refresh_token)
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    app.advance(31);
+    app.hosts.put_json(ID, &document());
+    app.refresh(APP, &tokens.refresh_token).await.expect_tokens();
+}
+
+fn reply_of(status: u16) -> OutboundReply {
+    reply(status, "application/json", "{}")
 }

@@ -39,6 +39,48 @@ async fn the_page_has_the_ids_and_words_that_scripts_look_for() {
     assert!(page.form("login-submit").fields.get("csrf").is_some());
 }
 
+/// OpenID Connect Registration §2.1.
+#[tokio::test]
+async fn an_application_is_called_as_it_calls_itself_in_the_readers_language() {
+    let named = format!(
+        "{CLIENT_OF_TWO_LANGUAGES}\"client_name#zh-Hans\" = \"应用\"\n\"tos_uri#zh\" = \"https://two.example/zh\"\n"
+    );
+    let app = TestApp::builder().document(&named).start().await;
+    let two = crate::app::TestClient {
+        id: "two",
+        secret: None,
+        redirect_uri: "https://two.example/cb",
+        scope: "openid",
+    };
+    for (locales, shown, hidden) in [
+        (
+            "en",
+            ["Application", "https://two.example/en"],
+            ["应用", "https://two.example/zh"],
+        ),
+        (
+            "zh",
+            ["应用", "https://two.example/zh"],
+            ["Application", "https://two.example/en"],
+        ),
+    ] {
+        let ask = two.ask().with("ui_locales", locales);
+        let page = app.browser().authorize(&ask).await.expect_html(200);
+        assert!(shown.iter().all(|text| page.has(text)), "{}", page.text);
+        assert!(!hidden.iter().any(|text| page.has(text)), "{}", page.text);
+    }
+}
+
+const CLIENT_OF_TWO_LANGUAGES: &str = r#"
+[[client]]
+client_id = "two"
+token_endpoint_auth_method = "none"
+redirect_uris = ["https://two.example/cb"]
+scope = "openid"
+client_name = "Application"
+tos_uri = "https://two.example/en"
+"#;
+
 #[tokio::test]
 async fn a_wrong_password_an_unknown_name_and_a_locked_account_look_alike() {
     let app = TestApp::start().await;

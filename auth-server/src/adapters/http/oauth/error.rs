@@ -129,6 +129,9 @@ impl From<TokenError> for OAuthError {
                     ..Self::new(StatusCode::TOO_MANY_REQUESTS, Code::SlowDown, description)
                 }
             }
+            TokenError::ClientOutOfReach => {
+                Self::unavailable("the document at client_id cannot be had just now, try again")
+            }
             TokenError::Busy => Self::unavailable("too many log-ins at once"),
             TokenError::Store(error) => error.into(),
             TokenError::Signing(error) => {
@@ -221,6 +224,7 @@ mod tests {
                 429,
                 "slow_down",
             ),
+            (TokenError::ClientOutOfReach, 503, "temporarily_unavailable"),
             (TokenError::Busy, 503, "temporarily_unavailable"),
             (TokenError::Store(unavailable()), 503, "temporarily_unavailable"),
             (TokenError::Store(StoreError::Conflict("x")), 500, "server_error"),

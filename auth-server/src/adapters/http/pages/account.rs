@@ -14,7 +14,7 @@ use super::{
     html::{PagePolicy, html, page, see_other},
     login::posted,
     query::PageQuery,
-    texts::Texts,
+    texts::{Lang, Texts},
     views::{AccountPage, ConnectedApp, Contact, Device, Flash, Moment, Person, Profile, ScopeLine, SessionRow},
 };
 use crate::{
@@ -56,7 +56,7 @@ pub(super) async fn get(
         user: Person::new(overview.user.claims.name.as_deref(), overview.user.username.as_str()),
         profile: profile(&overview.user),
         sessions: sessions(&shown.t, &overview, &session, now),
-        apps: apps(&app, &shown.t, &overview),
+        apps: apps(&app, (shown.lang, &shown.t), &overview),
         flash,
         csrf: browser.csrf(&app).await?,
         page: shown,
@@ -94,13 +94,13 @@ fn sessions(texts: &Texts, overview: &Overview, own: &Session, now: i64) -> Vec<
     rows
 }
 
-fn apps(app: &App, texts: &Texts, overview: &Overview) -> Vec<ConnectedApp> {
+fn apps(app: &App, (lang, texts): (Lang, &Texts), overview: &Overview) -> Vec<ConnectedApp> {
     let row = |(client, consent): &(
         std::sync::Arc<crate::domain::client::Client>,
         crate::domain::session::Consent,
     )| ConnectedApp {
         client_id: client.client_id.to_string(),
-        app: flow::view(app, client),
+        app: flow::view(app, client, lang),
         scopes: consent.scope.iter().map(|scope| ScopeLine::new(texts, scope)).collect(),
         granted: Moment::on(texts, consent.granted_at.as_seconds()),
     };

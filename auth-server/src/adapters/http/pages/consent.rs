@@ -56,8 +56,8 @@ async fn show(app: &App, browser: &Browser, pending: &Pending, choice_is_wrong: 
                     .map(|(number, call)| CallLine::new(&shown.t, number, call))
                     .collect(),
                 choice_is_wrong,
+                app: flow::view(app, &client, shown.lang),
                 page: shown,
-                app: flow::view(app, &client),
                 user: Person::new(user.claims.name.as_deref(), user.username.as_str()),
                 identified_by: client
                     .client_id

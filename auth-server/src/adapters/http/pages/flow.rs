@@ -8,6 +8,7 @@ use super::{
     Browser, PageError,
     browser::Pending,
     html::{PagePolicy, html, page, see_other},
+    texts::Lang,
     views::{App as AppView, FormPostPage},
 };
 use crate::{
@@ -140,17 +141,19 @@ pub(super) fn host(uri: &str) -> String {
     url.host_str().map_or_else(|| url.scheme().to_owned(), str::to_owned)
 }
 
-/// A client as the pages show it.
-pub(super) fn view(app: &App, client: &Client) -> AppView {
+/// A client as the pages show it, in the reader's language as far as it speaks that.
+pub(super) fn view(app: &App, client: &Client, lang: Lang) -> AppView {
     let logo = || {
         let id: String = form_urlencoded::byte_serialize(client.client_id.as_str().as_bytes()).collect();
         app.path(&format!("/client-logo/{id}"))
     };
-    AppView::new(&client.client_name)
-        .logo(client.links.logo_uri.is_some().then(logo))
-        .website(client.links.client_uri.as_deref())
-        .policy(client.links.policy_uri.as_deref())
-        .terms(client.links.tos_uri.as_deref())
+    let said = |member: &str| client.in_language(member, lang.primary());
+    let links = &client.links;
+    AppView::new(said("client_name").unwrap_or(&client.client_name))
+        .logo(links.logo_uri.is_some().then(logo))
+        .website(said("client_uri").or(links.client_uri.as_deref()))
+        .policy(said("policy_uri").or(links.policy_uri.as_deref()))
+        .terms(said("tos_uri").or(links.tos_uri.as_deref()))
 }
 
 #[cfg(test)]

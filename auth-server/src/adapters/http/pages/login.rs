@@ -134,9 +134,10 @@ async fn show(
     if let (Some(_), Some(request)) = (&client, request) {
         policy = policy.leading_to(&request.redirect_uri);
     }
+    let page = page(app, browser, request.and_then(|request| request.ui_locales.as_deref()));
     let shown = LoginPage {
-        page: page(app, browser, request.and_then(|request| request.ui_locales.as_deref())),
-        app: client.as_deref().map(|client| flow::view(app, client)),
+        app: client.as_deref().map(|client| flow::view(app, client, page.lang)),
+        page,
         purpose: if again {
             LoginPurpose::ProveAgain
         } else {

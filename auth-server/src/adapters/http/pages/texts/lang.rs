@@ -22,6 +22,11 @@ impl Lang {
         }
     }
 
+    /// The language alone, without script or region.
+    pub(crate) fn primary(self) -> &'static str {
+        self.tag().split('-').next().unwrap_or_default()
+    }
+
     /// The writing direction for `<html dir>`.
     pub(crate) fn dir(self) -> &'static str {
         match self {
