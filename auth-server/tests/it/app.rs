@@ -9,6 +9,7 @@
 )]
 
 mod browser;
+pub(crate) mod certificates;
 mod hosts;
 mod proofs;
 mod reply;

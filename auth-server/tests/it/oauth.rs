@@ -11,6 +11,7 @@ mod backchannel_logout;
 mod cimd;
 mod client_assertion;
 mod client_auth;
+mod client_certificate;
 mod code;
 mod dpop;
 mod events;
