@@ -40,13 +40,14 @@ use crate::{
         client_documents::ClientDocuments,
         client_keyring::ClientKeyring,
         client_logo::ClientLogos,
+        client_rules,
         end_grant::EndGrant,
         exchange_code::ExchangeCode,
         introspect::Introspect,
         issue::TokenIssuer,
         keep_house::KeepHouse,
         keyring::{KeyFactory, Keyring},
-        live_tokens::LiveTokens,
+        live_tokens::{LiveTokens, TokenReader},
         logout_delivery::{LogoutDeliveries, LogoutParts},
         opaque_tokens::OpaqueTokens,
         operate::Operate,
@@ -63,14 +64,19 @@ use crate::{
         sender_constraint::SenderConstraint,
         sign_in::{DeviceCookies, SignIn},
         sign_out::SignOut,
+        subjects::Subjects,
         userinfo::Userinfo,
     },
     config::Config,
-    domain::resource::Resources,
+    domain::{
+        client::{Client, SigningAlg},
+        client_auth::ClientFault,
+        resource::Resources,
+    },
     ports::{
         crypto::PasswordHasher,
         outbound::Outbound,
-        store::{Revisions as _, SigningKeys as _, Transactions as _},
+        store::{Clients as _, PageRequest, Revisions as _, SigningKeys as _, Transactions as _},
     },
 };
 
@@ -81,6 +87,8 @@ pub const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 const LOGOUT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often ended rows are removed, and how many of each kind at a time.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(15);
+/// How often a node looks whether signing keys are due.
+const KEY_INTERVAL: Duration = Duration::from_secs(60);
 const HOUSEKEEPING_BATCH: u32 = 1000;
 const HOUSEKEEPING_PAUSE: Duration = Duration::from_millis(20);
 /// A node that has not seen what others changed for this long must not be asked: it may honour what was revoked.
@@ -112,6 +120,7 @@ pub struct Foundation {
     pub hasher: Arc<dyn PasswordHasher>,
     pub secrets: ClientSecrets,
     pub revocations: Arc<RevocationLog>,
+    pub subjects: Subjects,
     pub key_factory: KeyFactory,
     /// The one HTTP client: whoever asks another host asks through it.
     pub outbound: Arc<dyn Outbound>,
@@ -166,12 +175,14 @@ impl Foundation {
         ));
         let key_factory = KeyFactory {
             algs: policy.signing_algs.clone(),
+            schedule: config.keys.schedule(),
             keys: store.clone(),
             transactions: store.clone(),
             clock: ambient.clock.clone(),
             master: master.clone(),
         };
         let secrets = ClientSecrets::new(master.derive("client-secret")?, master.clone());
+        let subjects = Subjects::new(master.siv("pairwise-subject")?, store.clone());
         let outbound = match &ambient.outbound {
             Some(outbound) => outbound.clone(),
             None => Arc::new(GuardedOutbound::new(guard_settings(config)?)),
@@ -182,6 +193,7 @@ impl Foundation {
             hasher,
             secrets,
             revocations,
+            subjects,
             key_factory,
             documents: Arc::new(ClientDocuments::new(outbound.clone(), ambient.clock.clone())),
             outbound,
@@ -192,7 +204,8 @@ impl Foundation {
 
     /// Opens the signing keys in use with the master key.
     async fn check_keys(&self) -> anyhow::Result<()> {
-        Keyring::load(self.store.clone(), self.ambient.clock.clone(), self.master.clone()).await?;
+        let (clock, algs) = (self.ambient.clock.clone(), self.policy.signing_algs.clone());
+        Keyring::load(self.store.clone(), clock, self.master.clone(), algs).await?;
         Ok(())
     }
 
@@ -206,6 +219,7 @@ impl Foundation {
             hasher: self.hasher.clone(),
             secrets: self.secrets.clone(),
             revocations: self.revocations.clone(),
+            subjects: self.subjects.clone(),
             clock: self.ambient.clock.clone(),
             entropy: self.ambient.entropy.clone(),
         }
@@ -258,6 +272,7 @@ impl Foundation {
             hasher: self.hasher.clone(),
             secrets: self.secrets.clone(),
             revocations: self.revocations.clone(),
+            subjects: self.subjects.clone(),
             clock: self.ambient.clock.clone(),
             entropy: self.ambient.entropy.clone(),
         }
@@ -320,7 +335,8 @@ pub async fn examine(config: &Config, ambient: &Ambient) -> Vec<(&'static str, a
         },
     ));
     if let (Ok(keys), Ok(master)) = (keys, master) {
-        let opened = Keyring::load(store.clone(), ambient.clock.clone(), master).await;
+        let algs = config.keys.signing_algs();
+        let opened = Keyring::load(store.clone(), ambient.clock.clone(), master, algs).await;
         told.push((
             "signing keys",
             match opened {
@@ -330,6 +346,11 @@ pub async fn examine(config: &Config, ambient: &Ambient) -> Vec<(&'static str, a
             },
         ));
     }
+    let clients = match policy(config) {
+        Ok(policy) => registrations(store.as_ref(), &policy).await,
+        Err(error) => Err(error),
+    };
+    told.push(("clients", clients));
     store.close().await;
     told
 }
@@ -343,6 +364,32 @@ fn told_of(guard: &GuardSettings) -> String {
     match hosts.as_slice() {
         [] => format!("https at public addresses, {roots}"),
         hosts => format!("https at public addresses, anything at {}, {roots}", hosts.join(", ")),
+    }
+}
+
+/// Which clients break the rules by which they would be registered today: what they ask for may fail.
+async fn registrations(store: &SqlStore, policy: &Policy) -> anyhow::Result<String> {
+    let (mut count, mut faults, mut after) = (0_usize, Vec::new(), None);
+    loop {
+        let page = store.list_clients(PageRequest { after, limit: 200 }).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.client_id.as_str().to_owned());
+        count += page.len();
+        let found = |client: &Client| {
+            let told = |fault: ClientFault| format!("{} of {} {}", fault.member, client.client_id, fault.reason);
+            client_rules::faults(client, policy)
+                .into_iter()
+                .map(told)
+                .collect::<Vec<_>>()
+        };
+        faults.extend(page.iter().flat_map(found));
+    }
+    match faults.as_slice() {
+        [] => Ok(format!("{count} registered, all by the rules")),
+        [first, ..] => Err(anyhow::anyhow!(
+            "{} faults in {count} registrations, such as: {first}",
+            faults.len()
+        )),
     }
 }
 
@@ -361,7 +408,7 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
             config.tokens.resource_patterns(),
         ),
         signing_algs: config.keys.signing_algs(),
-        lifetimes: config.tokens.lifetimes(config.keys.retirement_s),
+        lifetimes: config.tokens.lifetimes(),
         require_pushed_authorization_requests: config.require_pushed_authorization_requests,
         login: config.login.policy(),
         registration: config.registration.policy(reach),
@@ -409,7 +456,8 @@ impl Provider {
     /// When the store or the signing keys cannot be used.
     pub async fn assemble(foundation: Foundation) -> anyhow::Result<Self> {
         let clock = foundation.ambient.clock.clone();
-        let keyring = Keyring::load(foundation.store.clone(), clock, foundation.master.clone()).await?;
+        let (master, algs) = (foundation.master.clone(), foundation.policy.signing_algs.clone());
+        let keyring = Keyring::load(foundation.store.clone(), clock, master, algs).await?;
         let keyring = Arc::new(keyring);
         foundation.revocations.refresh().await?;
         let synced_at = AtomicI64::new(foundation.ambient.clock.now().as_micros());
@@ -525,6 +573,24 @@ impl Provider {
         }
     }
 
+    /// Exchanges signing keys when their time has come. This node reads the new ones as it reads every change.
+    async fn keep_keys(self: Arc<Self>, tasks: Tasks) {
+        loop {
+            match self.foundation.key_factory.rotate_due().await {
+                Ok(rotated) if rotated.is_empty() => {}
+                Ok(rotated) => {
+                    let algorithms = SigningAlg::listed(&rotated);
+                    tracing::info!(algorithms, "the signing keys of these algorithms were rotated");
+                }
+                Err(error) => tracing::warn!(%error, "signing keys that are due could not be rotated"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(KEY_INTERVAL) => {}
+                () = tasks.stopping() => return,
+            }
+        }
+    }
+
     /// When this node last read what other nodes and commands have changed.
     pub fn synced_at(&self) -> Timestamp {
         Timestamp::from_micros(self.synced_at.load(Ordering::Relaxed))
@@ -556,6 +622,7 @@ fn logout_deliveries(
     let parts = LogoutParts {
         policy: foundation.policy.clone(),
         keyring: keyring.clone(),
+        subjects: foundation.subjects.clone(),
         clients: clients.clone(),
         outbound: foundation.outbound.clone(),
         tasks: tasks.clone(),
@@ -583,6 +650,7 @@ fn services(
         secrets,
         revocations,
         documents,
+        subjects,
         ambient,
         master,
         ..
@@ -595,14 +663,18 @@ fn services(
         policy: policy.clone(),
         keyring: keyring.clone(),
         opaque: opaque.clone(),
+        subjects: subjects.clone(),
         users: store.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
     };
     let tokens = LiveTokens::new(
         policy.clone(),
-        keyring.clone(),
-        opaque,
+        TokenReader {
+            keyring: keyring.clone(),
+            opaque,
+            subjects: subjects.clone(),
+        },
         clients.clone(),
         revocations.clone(),
         clock.clone(),
@@ -661,6 +733,7 @@ fn services(
             transactions: store.clone(),
             consents: store.clone(),
             keyring: keyring.clone(),
+            subjects: subjects.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
         },
@@ -700,6 +773,8 @@ fn services(
         introspect: Introspect {
             policy: policy.clone(),
             tokens: tokens.clone(),
+            clients: clients.clone(),
+            subjects: subjects.clone(),
             families: store.clone(),
             users: store.clone(),
             refresh: refresh.clone(),
@@ -715,6 +790,7 @@ fn services(
             clock: clock.clone(),
         },
         userinfo: Userinfo {
+            policy: policy.clone(),
             tokens,
             users: store.clone(),
             sender_constraint,
@@ -771,6 +847,7 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
     tasks.spawn(provider.clone().keep_in_sync(tasks.clone()));
     tasks.spawn(provider.clone().keep_house(tasks.clone()));
     tasks.spawn(provider.clone().deliver_logouts(tasks.clone()));
+    tasks.spawn(provider.clone().keep_keys(tasks.clone()));
     listeners.serve(&router, health.router(), &tasks, grace);
     if let Some(path) = ready_file {
         std::fs::write(path, addresses.to_string()).with_context(|| format!("ready file {}", path.display()))?;

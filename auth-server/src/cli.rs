@@ -220,19 +220,22 @@ async fn apply(foundation: &Foundation, files: &[PathBuf]) -> anyhow::Result<()>
 
 async fn keys(foundation: &Foundation, command: &Keys) -> anyhow::Result<()> {
     if let Keys::Rotate = command {
-        foundation
-            .key_factory
-            .rotate(foundation.policy.lifetimes.key_retirement)
-            .await?;
+        if !foundation.key_factory.rotate().await? {
+            say("somebody else was rotating the keys at this moment, and has")?;
+        }
         settle().await;
     }
     for key in foundation.key_factory.list().await? {
-        let retires = key.retire_at.map(|at| format!(" until {at}")).unwrap_or_default();
+        let signs = key.activated_at.map(|at| format!(", signs since {at}"));
+        let retires = key.retire_at.map(|at| format!(", published until {at}"));
         say(&format!(
-            "{}  {}  {}{retires}",
+            "{}  {:<5}  {:<8}  made {}{}{}",
             key.kid,
             key.alg.as_str(),
-            key.stage.as_str()
+            key.stage.as_str(),
+            key.created_at,
+            signs.unwrap_or_default(),
+            retires.unwrap_or_default(),
         ))?;
     }
     Ok(())

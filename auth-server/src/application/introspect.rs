@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 use service_kit::Clock;
 
 use crate::{
-    application::{live_tokens::LiveTokens, policy::Policy, refresh_secret::RefreshSecrets, token_error::TokenError},
+    application::{
+        authenticate_client::ClientDirectory, live_tokens::LiveTokens, policy::Policy, refresh_secret::RefreshSecrets,
+        subjects::Subjects, token_error::TokenError,
+    },
     domain::{
         client::{Client, PERMISSION_INTROSPECT},
         grant::RefreshUse,
@@ -21,6 +24,8 @@ use crate::{
 pub struct Introspect {
     pub policy: Arc<Policy>,
     pub tokens: LiveTokens,
+    pub clients: ClientDirectory,
+    pub subjects: Subjects,
     pub families: Arc<dyn RefreshFamilies>,
     pub users: Arc<dyn Users>,
     pub refresh: RefreshSecrets,
@@ -76,10 +81,14 @@ impl Introspect {
         {
             return Ok(None);
         }
+        let Some(client) = self.clients.find(&family.grant.client).await? else {
+            return Ok(None);
+        };
+        let shown = self.subjects.shown_to(&client, &family.grant.user)?;
         let claims = BTreeMap::from([
             ("iss", json!(self.policy.issuer)),
             ("client_id", json!(family.grant.client)),
-            ("sub", json!(family.grant.user)),
+            ("sub", json!(shown.sub)),
             ("scope", json!(family.grant.scope)),
             ("iat", json!(family.rotated_at.as_seconds())),
             (

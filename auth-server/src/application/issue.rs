@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use oauth_wire::{AuthorizationDetails, Confirmation, Scope};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use service_kit::{Clock, Entropy, Timestamp};
 use token_keys::left_half_hash;
 
@@ -13,6 +13,8 @@ use crate::{
         keyring::Keyring,
         opaque_tokens::OpaqueTokens,
         policy::{ADMIN, OPENID, Policy},
+        requested_claims::{self, Destination},
+        subjects::Subjects,
         token_call::TokenCall,
         token_error::TokenError,
     },
@@ -40,6 +42,7 @@ pub struct TokenIssuer {
     pub policy: Arc<Policy>,
     pub keyring: Arc<Keyring>,
     pub opaque: OpaqueTokens,
+    pub subjects: Subjects,
     pub users: Arc<dyn Users>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -114,6 +117,9 @@ enum Audience<'a> {
 struct AccessClaims<'a> {
     iss: &'a str,
     sub: &'a str,
+    /// The sector that knows the person by this `sub`: with it the provider reads the token whatever the registration says by then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sector: Option<&'a str>,
     aud: Audience<'a>,
     client_id: &'a str,
     #[serde(skip_serializing_if = "Scope::is_empty")]
@@ -144,6 +150,8 @@ struct AccessClaims<'a> {
     cnf: Option<&'a Confirmation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    userinfo_claims: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -161,6 +169,9 @@ struct IdClaims<'a> {
     sid: Option<&'a SessionId>,
     acr: &'a str,
     amr: &'a [String],
+    /// What the `claims` parameter asked for (OpenID Connect Core §5.5).
+    #[serde(flatten)]
+    requested: Map<String, Value>,
 }
 
 impl TokenIssuer {
@@ -185,7 +196,7 @@ impl TokenIssuer {
                 confirmation: call.confirmation.as_ref(),
             })
             .await?;
-        let id_token = self.id_token(client, grant, order.nonce, &access_token)?;
+        let id_token = self.id_token(order, &access_token)?;
         Ok(Issued {
             access_token,
             expires_in,
@@ -220,10 +231,17 @@ impl TokenIssuer {
             Some(user) => Some(self.users.permissions_of(&user.sub).await?),
             None => None,
         };
+        let shown = match person {
+            Some(user) => Some(self.subjects.disclose(client, &user.sub).await?),
+            None => None,
+        };
         let unique = self.entropy.id();
         let claims = AccessClaims {
             iss: &self.policy.issuer,
-            sub: person.map_or(client.client_id.as_str(), |user| user.sub.as_str()),
+            sub: shown
+                .as_ref()
+                .map_or(client.client_id.as_str(), |shown| shown.sub.as_str()),
+            sector: shown.as_ref().and_then(|shown| shown.sector.as_deref()),
             aud: audience(self.policy.audience(scope, order.resources)),
             client_id: client.client_id.as_str(),
             scope,
@@ -244,6 +262,7 @@ impl TokenIssuer {
             authorization_details: order.authorization_details,
             cnf: order.confirmation,
             act: grant.and_then(|grant| grant.details.actor.as_ref()),
+            userinfo_claims: grant.and_then(|grant| requested_claims::beyond(&grant.details, scope)),
         };
         let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
         let token = match client.protocol.access_token_format {
@@ -259,29 +278,27 @@ impl TokenIssuer {
     ///
     /// # Errors
     /// When the signature fails.
-    fn id_token(
-        &self,
-        client: &Client,
-        grant: &Grant,
-        nonce: Option<&str>,
-        access_token: &str,
-    ) -> Result<Option<String>, TokenError> {
+    fn id_token(&self, order: PersonOrder<'_>, access_token: &str) -> Result<Option<String>, TokenError> {
+        let (client, grant) = (order.call.client.as_ref(), order.grant);
         if !grant.scope.contains(OPENID) {
             return Ok(None);
         }
         let now: Timestamp = self.clock.now();
         let claims = IdClaims {
             iss: &self.policy.issuer,
-            sub: grant.user.as_str(),
+            sub: &self.subjects.shown_to(client, &grant.user)?.sub,
             aud: client.client_id.as_str(),
             iat: now.as_seconds(),
             exp: (now + self.policy.lifetimes.id_token).as_seconds(),
             auth_time: grant.auth_time.as_seconds(),
-            nonce,
+            nonce: order.nonce,
             at_hash: left_half_hash(client.id_token_signed_response_alg, access_token),
             sid: grant.sid.as_ref(),
             acr: acr(grant),
             amr: &grant.amr,
+            requested: order
+                .user
+                .claims_named(&requested_claims::names(&grant.details, Destination::IdToken)),
         };
         let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
         Ok(Some(self.keyring.sign(

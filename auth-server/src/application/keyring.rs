@@ -1,6 +1,6 @@
 //! Signing keys in use: made on the first start, published with overlap, rotated without a gap.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
@@ -45,6 +45,7 @@ pub struct Keyring {
     store: Arc<dyn SigningKeys>,
     clock: Arc<dyn Clock>,
     master: MasterKey,
+    preference: Vec<SigningAlg>,
     keys: ArcSwap<Keys>,
 }
 
@@ -55,7 +56,7 @@ impl std::fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// Loads the keys.
+    /// Loads the keys. `preference` is the order in which they are published, by algorithm.
     ///
     /// # Errors
     /// [`KeyringError`].
@@ -63,13 +64,15 @@ impl Keyring {
         store: Arc<dyn SigningKeys>,
         clock: Arc<dyn Clock>,
         master: MasterKey,
+        preference: Vec<SigningAlg>,
     ) -> Result<Self, KeyringError> {
-        let keys = ArcSwap::from_pointee(read(store.as_ref(), clock.as_ref(), &master).await?);
+        let keys = read(store.as_ref(), clock.as_ref(), &master, &preference).await?;
         Ok(Self {
             store,
             clock,
             master,
-            keys,
+            preference,
+            keys: ArcSwap::from_pointee(keys),
         })
     }
 
@@ -78,7 +81,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError`]; the keys in use stay.
     pub async fn reload(&self) -> Result<(), KeyringError> {
-        let keys = read(self.store.as_ref(), self.clock.as_ref(), &self.master).await?;
+        let keys = read(self.store.as_ref(), self.clock.as_ref(), &self.master, &self.preference).await?;
         self.keys.store(Arc::new(keys));
         Ok(())
     }
@@ -116,13 +119,26 @@ impl Keyring {
     }
 }
 
-async fn read(store: &dyn SigningKeys, clock: &dyn Clock, master: &MasterKey) -> Result<Keys, KeyringError> {
+async fn read(
+    store: &dyn SigningKeys,
+    clock: &dyn Clock,
+    master: &MasterKey,
+    preference: &[SigningAlg],
+) -> Result<Keys, KeyringError> {
     let now = clock.now();
     let stored = store.list_keys().await?;
-    let served: Vec<&SigningKey> = stored
+    let mut served: Vec<&SigningKey> = stored
         .iter()
         .filter(|key| key.retire_at.is_none_or(|at| at > now))
         .collect();
+    // The preferred algorithm first, and of its keys the one that signs: a reader that takes the first that it understands does well.
+    let rank = |alg| {
+        preference
+            .iter()
+            .position(|preferred| *preferred == alg)
+            .unwrap_or(usize::MAX)
+    };
+    served.sort_by_key(|key| (rank(key.alg), key.stage != KeyStage::Current));
     let mut current = Vec::new();
     for key in served.iter().filter(|key| key.stage != KeyStage::Retiring) {
         // The next key is opened as well: a wrong master key must show now, not on the day of the rotation.
@@ -149,11 +165,23 @@ fn place(kid: &KeyId) -> String {
     format!("signing_key/sealed_private/{kid}")
 }
 
+/// When keys are exchanged.
+#[derive(Debug, Clone, Copy)]
+pub struct KeySchedule {
+    /// How long a key signs; `None`: until somebody rotates it by hand.
+    pub every: Option<Duration>,
+    /// How long the next key is published before it may sign.
+    pub publish_ahead: Duration,
+    /// How long a key stays published after it has signed its last token.
+    pub retirement: Duration,
+}
+
 /// Makes, lists and rotates keys.
 #[derive(Clone)]
 pub struct KeyFactory {
     /// What is signed with.
     pub algs: Vec<SigningAlg>,
+    pub schedule: KeySchedule,
     pub keys: Arc<dyn SigningKeys>,
     pub transactions: Arc<dyn Transactions>,
     pub clock: Arc<dyn Clock>,
@@ -167,7 +195,8 @@ impl std::fmt::Debug for KeyFactory {
 }
 
 impl KeyFactory {
-    /// Makes the keys that are missing: per algorithm one current and one next. Of several nodes that start at once one wins.
+    /// Makes the keys that are missing, per algorithm one current and one next, and retires those of algorithms that are used no more. Of several
+    /// nodes that start at once one wins.
     ///
     /// # Errors
     /// [`KeyringError`].
@@ -188,6 +217,23 @@ impl KeyFactory {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.retire_abandoned(&stored).await
+    }
+
+    /// Keys of algorithms that the configuration no longer names sign nothing more, but what they signed is good until it expires.
+    async fn retire_abandoned(&self, stored: &[SigningKey]) -> Result<(), KeyringError> {
+        let is_abandoned = |key: &&SigningKey| key.stage != KeyStage::Retiring && !self.algs.contains(&key.alg);
+        let abandoned: Vec<&SigningKey> = stored.iter().filter(is_abandoned).collect();
+        if abandoned.is_empty() {
+            return Ok(());
+        }
+        let retire_at = self.clock.now() + self.schedule.retirement;
+        let mut tx = self.transactions.begin().await?;
+        for key in abandoned {
+            tx.move_key(&key.kid, key.stage, KeyStage::Retiring, retire_at).await?;
+        }
+        tx.bump_revision().await?;
+        tx.commit().await?;
         Ok(())
     }
 
@@ -199,33 +245,63 @@ impl KeyFactory {
         self.keys.list_keys().await
     }
 
-    /// Lets the next key of every algorithm sign from now on. The one before stays in the JWKS until `retirement` has passed, and a
-    /// new next key is published at once, so that resource servers know it long before it signs.
+    /// Lets the next key of every algorithm sign from now on: at an operator's word, so at once. `false` when somebody else was rotating them
+    /// at the same time, and has.
     ///
     /// # Errors
     /// [`KeyringError`].
-    pub async fn rotate(&self, retirement: std::time::Duration) -> Result<(), KeyringError> {
+    pub async fn rotate(&self) -> Result<bool, KeyringError> {
         self.ensure().await?;
-        let fresh = self
-            .make_all(self.algs.iter().map(|alg| (*alg, KeyStage::Next)))
-            .await?;
-        let mut stored = self.keys.list_keys().await?;
-        stored.retain(|key| self.algs.contains(&key.alg));
-        let retire_at = self.clock.now() + retirement;
+        let stored = self.keys.list_keys().await?;
+        self.exchange(&stored, &self.algs).await
+    }
+
+    /// Rotates the algorithms whose key has signed for as long as it may and whose next key has been published for as long as it must. Every
+    /// node asks; of several that ask at once one wins. Tells what it has rotated.
+    ///
+    /// # Errors
+    /// [`KeyringError`].
+    pub async fn rotate_due(&self) -> Result<Vec<SigningAlg>, KeyringError> {
+        let Some(every) = self.schedule.every else {
+            return Ok(Vec::new());
+        };
+        let now = self.clock.now();
+        let stored = self.keys.list_keys().await?;
+        let find = |alg, stage| stored.iter().find(|key| key.alg == alg && key.stage == stage);
+        let is_due = |alg: &SigningAlg| {
+            let (current, next) = (find(*alg, KeyStage::Current), find(*alg, KeyStage::Next));
+            let has_served = current.is_some_and(|key| key.activated_at.unwrap_or(key.created_at) + every <= now);
+            has_served && next.is_some_and(|key| key.created_at + self.schedule.publish_ahead <= now)
+        };
+        let due: Vec<SigningAlg> = self.algs.iter().copied().filter(is_due).collect();
+        let won = !due.is_empty() && self.exchange(&stored, &due).await?;
+        Ok(if won { due } else { Vec::new() })
+    }
+
+    /// Moves the keys of these algorithms one stage on, in one transaction: the current one stays in the JWKS until it has retired, the next one
+    /// signs, and a new next one is published, so that resource servers know it long before it signs. A key that is no longer where it was
+    /// found has been moved by somebody else: `false` then, and nothing has changed.
+    async fn exchange(&self, stored: &[SigningKey], algs: &[SigningAlg]) -> Result<bool, KeyringError> {
+        let fresh = self.make_all(algs.iter().map(|alg| (*alg, KeyStage::Next))).await?;
+        let now = self.clock.now();
+        let retire_at = now + self.schedule.retirement;
         let mut tx = self.transactions.begin().await?;
-        for key in stored.iter().filter(|key| key.stage == KeyStage::Current) {
-            tx.move_key(&key.kid, KeyStage::Current, KeyStage::Retiring, Some(retire_at))
-                .await?;
-        }
-        for key in stored.iter().filter(|key| key.stage == KeyStage::Next) {
-            tx.move_key(&key.kid, KeyStage::Next, KeyStage::Current, None).await?;
+        for (from, to, at) in [
+            (KeyStage::Current, KeyStage::Retiring, retire_at),
+            (KeyStage::Next, KeyStage::Current, now),
+        ] {
+            for key in stored.iter().filter(|key| key.stage == from && algs.contains(&key.alg)) {
+                if !tx.move_key(&key.kid, from, to, at).await? {
+                    return Ok(false);
+                }
+            }
         }
         for key in &fresh {
             tx.insert_key(key).await?;
         }
         tx.bump_revision().await?;
         tx.commit().await?;
-        Ok(())
+        Ok(true)
     }
 
     /// Makes keys, all at once: an RSA key takes some hundred milliseconds of a core, and a first start needs four.
@@ -253,12 +329,14 @@ impl KeyFactory {
         let kid = KeyId::new(pair.kid());
         let private = pair.to_private_bytes()?;
         let sealed = self.master.seal(&place(&kid), &private);
+        let now = self.clock.now();
         Ok(SigningKey {
             alg: pair.alg(),
             stage,
             public_jwk: pair.public_jwk(),
             sealed_private: sealed.map_err(|error| KeyringError::OpenSsl(Box::new(error)))?,
-            created_at: self.clock.now(),
+            created_at: now,
+            activated_at: (stage == KeyStage::Current).then_some(now),
             retire_at: None,
             kid,
         })

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     application::{
         authenticate_client::ClientDirectory, issue::ACCESS_TOKEN_TYP, keyring::Keyring, opaque_tokens::OpaqueTokens,
-        policy::Policy, revocations::RevocationLog,
+        policy::Policy, revocations::RevocationLog, subjects::Subjects,
     },
     domain::{client::Client, ids::ClientId},
     ports::store::StoreResult,
@@ -35,6 +35,7 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
+    /// The person (or the client) by the name that we know, which for a pairwise client is not the one in the token's claims.
     pub fn sub(&self) -> &str {
         &self.sub
     }
@@ -73,12 +74,19 @@ impl AccessToken {
     }
 }
 
+/// What access tokens are read with.
+#[derive(Debug, Clone)]
+pub struct TokenReader {
+    pub keyring: Arc<Keyring>,
+    pub opaque: OpaqueTokens,
+    pub subjects: Subjects,
+}
+
 /// Checks access tokens.
 #[derive(Clone)]
 pub struct LiveTokens {
     policy: Arc<Policy>,
-    keyring: Arc<Keyring>,
-    opaque: OpaqueTokens,
+    reader: TokenReader,
     clients: ClientDirectory,
     revocations: Arc<RevocationLog>,
     clock: Arc<dyn Clock>,
@@ -94,8 +102,7 @@ impl std::fmt::Debug for LiveTokens {
 impl LiveTokens {
     pub fn new(
         policy: Arc<Policy>,
-        keyring: Arc<Keyring>,
-        opaque: OpaqueTokens,
+        reader: TokenReader,
         clients: ClientDirectory,
         revocations: Arc<RevocationLog>,
         clock: Arc<dyn Clock>,
@@ -106,8 +113,7 @@ impl LiveTokens {
             .build();
         Self {
             policy,
-            keyring,
-            opaque,
+            reader,
             clients,
             revocations,
             clock,
@@ -147,9 +153,9 @@ impl LiveTokens {
 
     fn verify(&self, token: &str) -> Option<AccessToken> {
         let claims = if OpaqueTokens::is_opaque(token) {
-            self.opaque.open(token)?
+            self.reader.opaque.open(token)?
         } else {
-            let jwt = self.keyring.verify(token).ok()?;
+            let jwt = self.reader.keyring.verify(token).ok()?;
             // RFC 9068 §4: an ID token or a logout token signed by the same key is not an access token.
             jwt.is_typ(ACCESS_TOKEN_TYP).then_some(jwt.claims)?
         };
@@ -158,10 +164,15 @@ impl LiveTokens {
         if text("iss")? != self.policy.issuer {
             return None;
         }
+        let shown = text("sub")?;
+        let sub = match text("sector") {
+            None => shown,
+            Some(sector) => self.reader.subjects.read(&sector, &shown)?.as_str().to_owned(),
+        };
         Some(AccessToken {
             client_id: ClientId::new(text("client_id")?),
             jti: text("jti")?,
-            sub: text("sub")?,
+            sub,
             sid: text("sid"),
             iat: number("iat")?,
             exp: number("exp")?,

@@ -12,6 +12,7 @@ use crate::{
         policy::Policy,
         register::cimd::outline,
         revocations::RevocationLog,
+        subjects::Subjects,
         token_error::TokenError,
     },
     domain::{
@@ -62,6 +63,7 @@ pub struct Operate {
     pub hasher: Arc<dyn PasswordHasher>,
     pub secrets: ClientSecrets,
     pub revocations: Arc<RevocationLog>,
+    pub subjects: Subjects,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
 }
@@ -126,15 +128,15 @@ impl Operate {
         let now = self.clock.now();
         let mut tx = self.transactions.begin().await?;
         tx.set_user_status(&user.sub, status, now).await?;
-        let revocation = match status {
-            UserStatus::Active => None,
+        let revocations = match status {
+            UserStatus::Active => Vec::new(),
             UserStatus::Locked | UserStatus::Deleted => {
-                Some(end_everything_of(tx.as_mut(), &self.revocations, &user.sub, now).await?)
+                end_everything_of(tx.as_mut(), &self.revocations, &self.subjects, &user.sub, now).await?
             }
         };
         tx.bump_revision().await?;
         tx.commit().await?;
-        self.revocations.announce(revocation);
+        self.revocations.announce(revocations);
         Ok(())
     }
 
@@ -145,9 +147,9 @@ impl Operate {
     pub async fn sign_out(&self, user: &User) -> Result<(), OperateError> {
         let now = self.clock.now();
         let mut tx = self.transactions.begin().await?;
-        let revocation = end_everything_of(tx.as_mut(), &self.revocations, &user.sub, now).await?;
+        let revocations = end_everything_of(tx.as_mut(), &self.revocations, &self.subjects, &user.sub, now).await?;
         tx.commit().await?;
-        self.revocations.announce([revocation]);
+        self.revocations.announce(revocations);
         Ok(())
     }
 
@@ -160,10 +162,10 @@ impl Operate {
         let now = self.clock.now();
         let mut tx = self.transactions.begin().await?;
         tx.set_password(&user.sub, &hash, now).await?;
-        let revocation = end_everything_of(tx.as_mut(), &self.revocations, &user.sub, now).await?;
+        let revocations = end_everything_of(tx.as_mut(), &self.revocations, &self.subjects, &user.sub, now).await?;
         tx.bump_revision().await?;
         tx.commit().await?;
-        self.revocations.announce([revocation]);
+        self.revocations.announce(revocations);
         Ok(())
     }
 
@@ -243,24 +245,25 @@ impl Operate {
     }
 }
 
-/// Ends all that a person holds: sessions, refresh tokens, codes, and with the revocation, once announced, access tokens. The nodes tell the
-/// applications.
+/// Ends all that a person holds: sessions, refresh tokens, codes, and with the revocations, once announced, access tokens. There is one per name
+/// by which resource servers know the person. The nodes tell the applications.
 pub(super) async fn end_everything_of(
     tx: &mut dyn StoreTx,
     revocations: &RevocationLog,
+    subjects: &Subjects,
     sub: &UserId,
     now: Timestamp,
-) -> StoreResult<RecordedRevocation> {
+) -> StoreResult<Vec<RecordedRevocation>> {
     for sid in tx.end_sessions_of(sub, None, now).await? {
         tx.queue_logouts(&sid, LogoutPlan::for_anybody(now)).await?;
     }
     tx.revoke_families_of_user(sub, None, now).await?;
     tx.take_codes_of(sub, None).await?;
-    let revoked = Revoked::Subject {
-        sub: sub.as_str().to_owned(),
-        before: cutoff(now),
-    };
-    let revocation = revocations.revocation(revoked);
-    tx.record_revocation(&revocation).await?;
-    Ok(revocation)
+    let mut recorded = Vec::new();
+    for revoked in subjects.names_of(tx, sub, cutoff(now)).await? {
+        let revocation = revocations.revocation(revoked);
+        tx.record_revocation(&revocation).await?;
+        recorded.push(revocation);
+    }
+    Ok(recorded)
 }

@@ -49,8 +49,6 @@ pub struct Lifetimes {
     /// How long the reply to a refresh may be asked for again.
     pub lost_reply_window: Duration,
     pub session: Duration,
-    /// How long a key stays in the JWKS after it has signed its last token.
-    pub key_retirement: Duration,
 }
 
 /// Guessing limits.
@@ -213,7 +211,6 @@ pub(crate) mod tests {
                 refresh_absolute: minutes(90),
                 lost_reply_window: Duration::from_secs(10),
                 session: minutes(60),
-                key_retirement: minutes(120),
             },
             require_pushed_authorization_requests: false,
             login: LoginPolicy {

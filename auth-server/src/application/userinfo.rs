@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use crate::{
     application::{
         live_tokens::LiveTokens,
-        policy::OPENID,
+        policy::{OPENID, Policy},
+        requested_claims,
         sender_constraint::{Place, SenderConstraint, SenderError, Shown},
     },
     domain::{ids::UserId, user::User},
@@ -18,6 +19,7 @@ use crate::{
 /// Answers claims.
 #[derive(Clone)]
 pub struct Userinfo {
+    pub policy: Arc<Policy>,
     pub tokens: LiveTokens,
     pub users: Arc<dyn Users>,
     pub sender_constraint: SenderConstraint,
@@ -53,7 +55,7 @@ pub enum UserinfoError {
 }
 
 impl Userinfo {
-    /// The claims that the token's scope opens.
+    /// The claims that the token's scope opens, and those that the `claims` parameter asked for by name.
     ///
     /// # Errors
     /// [`UserinfoError`].
@@ -79,14 +81,22 @@ impl Userinfo {
         if !token.has_scope(OPENID) {
             return Err(UserinfoError::InsufficientScope);
         }
+        // RFC 9068 §4: a token that was narrowed to another resource is not for this one.
+        if !token.is_for(&self.policy.issuer) {
+            return Err(UserinfoError::InvalidToken);
+        }
         let user = self
             .users
             .find_user(&UserId::new(token.sub()))
             .await?
             .filter(User::is_active);
         let user = user.ok_or(UserinfoError::InvalidToken)?;
-        let scope = token.claims.get("scope").and_then(Value::as_str).unwrap_or_default();
+        let text = |name: &str| token.claims.get(name).and_then(Value::as_str);
         // The scope was ours when the token was signed.
-        Ok(user.claims_for(&scope.parse().unwrap_or_default()))
+        let mut claims = user.claims_for(&text("scope").unwrap_or_default().parse().unwrap_or_default());
+        claims.extend(user.claims_named(&requested_claims::carried(text("userinfo_claims"))));
+        // The very `sub` of the ID token (OpenID Connect Core §5.3.2).
+        claims.insert("sub".into(), text("sub").unwrap_or_default().into());
+        Ok(claims)
     }
 }

@@ -98,7 +98,7 @@ impl TokensConfig {
     }
 
     /// The same as durations.
-    pub fn lifetimes(&self, key_retirement_s: u64) -> Lifetimes {
+    pub fn lifetimes(&self) -> Lifetimes {
         Lifetimes {
             code: Duration::from_secs(self.code_ttl_s),
             pushed_request: Duration::from_secs(self.par_ttl_s),
@@ -109,7 +109,6 @@ impl TokensConfig {
             refresh_absolute: Duration::from_secs(self.refresh_absolute_s),
             lost_reply_window: Duration::from_secs(self.lost_reply_window_s),
             session: Duration::from_secs(self.session_ttl_s),
-            key_retirement: Duration::from_secs(key_retirement_s),
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct SigningKey {
     /// The private key, sealed by the master key.
     pub sealed_private: Vec<u8>,
     pub created_at: Timestamp,
+    /// Since when it signs, or signed.
+    pub activated_at: Option<Timestamp>,
     /// When a retiring key leaves the JWKS: every token that it signed has expired by then.
     pub retire_at: Option<Timestamp>,
 }

@@ -143,9 +143,25 @@ pub fn claim_names() -> impl Iterator<Item = &'static str> {
     CLAIMS_OF_SCOPE.iter().flat_map(|(_, names)| names.iter().copied())
 }
 
+/// The claims that a scope opens.
+pub fn claims_opened_by(scope: &Scope) -> impl Iterator<Item = &'static str> {
+    let opened = CLAIMS_OF_SCOPE.iter().filter(|(name, _)| scope.contains(name));
+    opened.flat_map(|(_, names)| names.iter().copied())
+}
+
 impl User {
     /// The claims about this person that `scope` opens, `sub` included.
     pub fn claims_for(&self, scope: &Scope) -> Map<String, Value> {
+        let mut opened = Map::from_iter([("sub".to_owned(), Value::from(self.sub.as_str()))]);
+        opened.extend(self.claims_named(&claims_opened_by(scope).collect::<Vec<_>>()));
+        opened
+    }
+
+    /// Of these claims those that this person has.
+    pub fn claims_named(&self, names: &[&'static str]) -> Map<String, Value> {
+        if names.is_empty() {
+            return Map::new();
+        }
         let mut all = match serde_json::to_value(&self.claims) {
             Ok(Value::Object(all)) => all,
             // A struct of named fields always serialises to an object.
@@ -154,13 +170,7 @@ impl User {
         all.entry("preferred_username")
             .or_insert_with(|| self.username.as_str().into());
         all.insert("updated_at".into(), self.updated_at.as_seconds().into());
-        let mut opened = Map::from_iter([("sub".to_owned(), Value::from(self.sub.as_str()))]);
-        for (scope_name, names) in CLAIMS_OF_SCOPE {
-            if scope.contains(scope_name) {
-                opened.extend(names.iter().filter_map(|name| all.remove_entry(*name)));
-            }
-        }
-        opened
+        names.iter().filter_map(|name| all.remove_entry(*name)).collect()
     }
 }
 

@@ -95,6 +95,14 @@ pub trait Sessions: Send + Sync {
     async fn touch_session(&self, sid: &SessionId, at: Timestamp) -> StoreResult<()>;
 }
 
+/// Which sectors know which people by a pairwise `sub`.
+#[async_trait]
+pub trait Sectors: Send + Sync {
+    /// Notes that the sector is about to be told the person's `sub`, so that whoever ends the person's tokens finds it: one that does so at the
+    /// same time waits, or this does. `false` when the account is not active; noting it again changes nothing.
+    async fn note_sector(&self, user: &UserId, sector: &str) -> StoreResult<bool>;
+}
+
 /// What people agreed to.
 #[async_trait]
 pub trait Consents: Send + Sync {
@@ -326,6 +334,8 @@ pub trait GrantWrites: Send {
     /// Deletes the person's codes for a client, or for all clients, redeemed ones included as far as they are still kept, and
     /// returns their grants.
     async fn take_codes_of(&mut self, user: &UserId, client: Option<&ClientId>) -> StoreResult<Vec<GrantId>>;
+    /// The sectors that have been noted for a person, in lexical order.
+    async fn sectors_of(&mut self, user: &UserId) -> StoreResult<Vec<String>>;
     /// Records a revocation for every node's index and the feed; `false` when the very same thing was revoked before.
     async fn record_revocation(&mut self, revocation: &RecordedRevocation) -> StoreResult<bool>;
 }
@@ -369,14 +379,9 @@ pub trait DirectoryWrites: Send {
 pub trait KeyWrites: Send {
     /// Saves a key; `Conflict` when the kid exists or when its algorithm has a `Next` or `Current` key at that stage already.
     async fn insert_key(&mut self, key: &SigningKey) -> StoreResult<()>;
-    /// Moves a key from one stage to another; `false` when it is not at `from`.
-    async fn move_key(
-        &mut self,
-        kid: &KeyId,
-        from: KeyStage,
-        to: KeyStage,
-        retire_at: Option<Timestamp>,
-    ) -> StoreResult<bool>;
+    /// Moves a key from one stage to another; `false` when it is not at `from`. `at` is since when a key at `Current` signs and until when
+    /// one at `Retiring` is published.
+    async fn move_key(&mut self, kid: &KeyId, from: KeyStage, to: KeyStage, at: Timestamp) -> StoreResult<bool>;
 }
 
 /// Everything that storage offers, for the one adapter that implements it and the composition root that hands out parts.
@@ -384,6 +389,7 @@ pub trait Store:
     Clients
     + Users
     + Sessions
+    + Sectors
     + Consents
     + Codes
     + PushedRequests

@@ -31,7 +31,7 @@ use auth_server::{
     config::Config,
     domain::{
         ids::{ClientId, TenantId},
-        signing_key::SigningKey,
+        signing_key::{KeyStage, SigningKey},
         user::User,
     },
     ports::{
@@ -47,7 +47,7 @@ use serde_json::{Map, Value};
 use service_kit::{Clock as _, Timestamp, listener::PeerAddress};
 use sql_kit::Options;
 use test_kit::{FixedClock, SeededEntropy};
-use token_keys::{Jwks, MasterKey, VerifiedJwt};
+use token_keys::{Jwks, MasterKey, SigningKeyPair, VerifiedJwt};
 use tokio::sync::OnceCell;
 use tower::ServiceExt as _;
 
@@ -291,9 +291,19 @@ impl TestApp {
     }
 
     pub(crate) async fn rotate_keys(&self) {
-        let retirement = self.foundation().policy.lifetimes.key_retirement;
-        self.foundation().key_factory.rotate(retirement).await.unwrap();
+        assert!(self.foundation().key_factory.rotate().await.unwrap());
         self.sync().await;
+    }
+
+    /// A token that the provider's own key signs, whatever it says: for claims that the provider would never put together.
+    pub(crate) async fn sign_as_provider(&self, typ: &str, claims: &Value) -> String {
+        let factory = &self.foundation().key_factory;
+        let keys = factory.list().await.unwrap();
+        let key = keys.iter().find(|key| key.stage == KeyStage::Current).unwrap();
+        let place = format!("signing_key/sealed_private/{}", key.kid);
+        let private = factory.master.unseal(&place, &key.sealed_private).unwrap();
+        let pair = SigningKeyPair::from_private_bytes(key.alg, &private).unwrap();
+        pair.sign(typ, claims.to_string().as_bytes()).unwrap()
     }
 
     /// The credential by which the gateways of this installation fetch security events.

@@ -17,6 +17,7 @@ mod pushed;
 mod registrations;
 mod revocations;
 mod schema;
+mod sectors;
 mod service;
 mod sessions;
 mod single_use;

@@ -14,6 +14,7 @@ mod master;
 mod pair;
 mod public_key;
 mod sealing;
+mod siv;
 pub mod strict_json;
 
 pub use client_keys::ClientKeys;
@@ -28,3 +29,4 @@ pub use master::{MacKey, MasterKey, MasterKeyError, SealError};
 pub use pair::{KeyError, SigningKeyPair};
 pub use public_key::KeyFault;
 pub use sealing::SealingKey;
+pub use siv::SivKey;

@@ -126,7 +126,7 @@ impl MasterKey {
         MacKey::new(self.derive_bytes(purpose)?.as_ref())
     }
 
-    fn derive_bytes(&self, purpose: &str) -> Result<Zeroizing<[u8; 32]>, ErrorStack> {
+    pub(crate) fn derive_bytes(&self, purpose: &str) -> Result<Zeroizing<[u8; 32]>, ErrorStack> {
         let mut okm = Zeroizing::new([0u8; 32]);
         let mut context = PkeyCtx::new_id(Id::HKDF)?;
         context.derive_init()?;

@@ -66,6 +66,18 @@ pub(super) const INSERT_FAMILY: Sql = sql!(
     postgres: concat!(insert_family!(), active_account!(), hold!()),
 );
 
+macro_rules! insert_sector {
+    () => {
+        "INSERT INTO subject_sector (user_sub, sector) SELECT u.sub, ? "
+    };
+}
+
+/// Takes the sector, then as `active_account!` says.
+pub(super) const INSERT_SECTOR: Sql = sql!(
+    sqlite: concat!(insert_sector!(), active_account!(), " ON CONFLICT DO NOTHING"),
+    postgres: concat!(insert_sector!(), active_account!(), hold!(), " ON CONFLICT DO NOTHING"),
+);
+
 /// The first place in the order of revocations that a later look may find filled.
 pub(super) const REVOCATION_HORIZON: Sql = sql!(
     sqlite: "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'revocation'), 0) + 1",

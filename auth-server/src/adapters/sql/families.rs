@@ -8,7 +8,7 @@ use super::codes::{self, GrantRow, REDEEM, TAKE_OF_USER, TAKE_OF_USER_AND_CLIENT
 use super::dialect::INSERT_FAMILY;
 use super::pushed;
 use super::sessions::{DELETE_CONSENT, END, END_ALL_OF};
-use super::{SqlStore, SqlTx, revocations, stored};
+use super::{SqlStore, SqlTx, revocations, sectors, stored};
 use crate::domain::grant::{CodeGrant, RefreshFamily};
 use crate::domain::ids::{ClientId, CodeDigest, GrantId, PushedDigest, SessionId, UserId};
 use crate::domain::user::PasswordHash;
@@ -189,6 +189,11 @@ impl GrantWrites for SqlTx {
             }
         };
         Ok(grants(rows))
+    }
+
+    async fn sectors_of(&mut self, user: &UserId) -> StoreResult<Vec<String>> {
+        let rows: Vec<(String,)> = self.tx.all(sectors::OF_USER, args![user.as_str()]).await?;
+        Ok(rows.into_iter().map(|(sector,)| sector).collect())
     }
 
     async fn record_revocation(&mut self, revocation: &RecordedRevocation) -> StoreResult<bool> {

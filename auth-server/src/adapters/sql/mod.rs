@@ -14,6 +14,7 @@ mod logout;
 mod pushed;
 mod registrations;
 mod revocations;
+mod sectors;
 mod sessions;
 mod signing_keys;
 mod single_use;
@@ -37,6 +38,7 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0005_create_browser_session",
         "0006_add_protocol",
         "0007_create_pushed_request",
+        "0014_add_sectors_and_key_ages",
         "0015_create_registration",
         "0017_create_logout",
     ]

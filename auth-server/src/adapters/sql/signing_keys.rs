@@ -12,14 +12,17 @@ use crate::domain::signing_key::{KeyStage, SigningKey};
 use crate::ports::store::{KeyWrites, SigningKeys, StoreError, StoreResult};
 
 const LIST: Sql = sql!(
-    "SELECT kid, alg, stage, public_jwk, sealed_private, created_at, retire_at FROM signing_key ORDER BY created_at, kid"
+    "SELECT kid, alg, stage, public_jwk, sealed_private, created_at, activated_at, retire_at FROM signing_key ORDER BY created_at, kid"
 );
 const INSERT: Sql = sql!(
-    "INSERT INTO signing_key (kid, alg, stage, slot, public_jwk, sealed_private, created_at, retire_at) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO signing_key (kid, alg, stage, slot, public_jwk, sealed_private, created_at, activated_at, retire_at) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 );
 /// Null appended to a text is null: a retiring key takes no slot.
-const MOVE: Sql = sql!("UPDATE signing_key SET stage = ?, slot = alg || ?, retire_at = ? WHERE kid = ? AND stage = ?");
+const MOVE: Sql = sql!(
+    "UPDATE signing_key SET stage = ?, slot = alg || ?, activated_at = COALESCE(?, activated_at), retire_at = ? \
+     WHERE kid = ? AND stage = ?"
+);
 
 #[derive(sqlx::FromRow)]
 struct KeyRow {
@@ -29,6 +32,7 @@ struct KeyRow {
     public_jwk: String,
     sealed_private: Vec<u8>,
     created_at: i64,
+    activated_at: Option<i64>,
     retire_at: Option<i64>,
 }
 
@@ -51,21 +55,24 @@ impl KeyWrites for SqlTx {
             stored::json(&key.public_jwk)?,
             key.sealed_private.as_slice(),
             key.created_at.as_micros(),
+            key.activated_at.map(Timestamp::as_micros),
             key.retire_at.map(Timestamp::as_micros),
         ];
         self.tx.execute(INSERT, args).await?;
         Ok(())
     }
 
-    async fn move_key(
-        &mut self,
-        kid: &KeyId,
-        from: KeyStage,
-        to: KeyStage,
-        retire_at: Option<Timestamp>,
-    ) -> StoreResult<bool> {
-        let retire_at = retire_at.map(Timestamp::as_micros);
-        let args = args![to.as_str(), slot(to), retire_at, kid.as_str(), from.as_str()];
+    async fn move_key(&mut self, kid: &KeyId, from: KeyStage, to: KeyStage, at: Timestamp) -> StoreResult<bool> {
+        let at_if = |stage| (to == stage).then(|| at.as_micros());
+        let (activated_at, retire_at) = (at_if(KeyStage::Current), at_if(KeyStage::Retiring));
+        let args = args![
+            to.as_str(),
+            slot(to),
+            activated_at,
+            retire_at,
+            kid.as_str(),
+            from.as_str()
+        ];
         Ok(self.tx.execute(MOVE, args).await? == 1)
     }
 }
@@ -91,6 +98,7 @@ impl TryFrom<KeyRow> for SigningKey {
             public_jwk: at("public_jwk").json(&row.public_jwk)?,
             sealed_private: row.sealed_private,
             created_at: Timestamp::from_micros(row.created_at),
+            activated_at: stored::optional_time(row.activated_at),
             retire_at: stored::optional_time(row.retire_at),
         })
     }

@@ -15,6 +15,7 @@ use crate::{
         operate::{PAGE, cutoff, end_everything_of},
         policy::Policy,
         revocations::RevocationLog,
+        subjects::Subjects,
         token_error::TokenError,
     },
     domain::{
@@ -40,6 +41,7 @@ pub struct Apply {
     pub hasher: Arc<dyn PasswordHasher>,
     pub secrets: ClientSecrets,
     pub revocations: Arc<RevocationLog>,
+    pub subjects: Subjects,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
 }
@@ -176,7 +178,8 @@ impl Apply {
             };
             report.count("user", upserted);
             if planned.loses_access() {
-                revocations.push(end_everything_of(tx.as_mut(), &self.revocations, &planned.user.sub, now).await?);
+                let sub = &planned.user.sub;
+                revocations.extend(end_everything_of(tx.as_mut(), &self.revocations, &self.subjects, sub, now).await?);
             }
         }
         if !report.is_unchanged() {

@@ -10,6 +10,7 @@ use super::{
     document::{Document, UserDoc},
 };
 use crate::{
+    application::subjects::MAX_SUB,
     domain::{
         ids::{OrgId, RoleName, TenantId, UserId, Username},
         user::{PasswordHash, StandardClaims, User, UserStatus},
@@ -91,8 +92,10 @@ impl Apply {
         clients: &[PlannedClient],
     ) -> Result<Option<&'static str>, ApplyError> {
         let Some(sub) = &doc.sub else { return Ok(None) };
-        if sub.is_empty() || sub.len() > 255 || !sub.is_ascii() {
-            return Ok(Some("must have 1 to 255 ASCII characters"));
+        // An account from before this limit keeps its sub.
+        let is_long = sub.len() > MAX_SUB && before.is_none();
+        if sub.is_empty() || is_long || !sub.is_ascii() {
+            return Ok(Some("must have 1 to 128 ASCII characters"));
         }
         if before.is_some_and(|before| before.sub.as_str() != sub) {
             return Ok(Some("the account has another sub, which cannot change"));

@@ -13,7 +13,7 @@ use oauth_wire::{OAuthErrorCode, ResponseMode, Scope};
 use service_kit::{Clock, Entropy};
 
 use crate::{
-    application::{authenticate_client::ClientDirectory, keyring::Keyring, policy::Policy},
+    application::{authenticate_client::ClientDirectory, keyring::Keyring, policy::Policy, subjects::Subjects},
     domain::{client::Client, ids::ClientId},
     ports::store::{Codes, Consents, PushedRequests, StoreError, Transactions},
 };
@@ -35,6 +35,7 @@ pub struct Authorize {
     pub transactions: Arc<dyn Transactions>,
     pub consents: Arc<dyn Consents>,
     pub keyring: Arc<Keyring>,
+    pub subjects: Subjects,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
 }

@@ -79,7 +79,7 @@ impl Authorize {
         let hinted_user = match form.take("id_token_hint") {
             None => None,
             Some(hint) => Some(
-                self.hinted(&hint)
+                self.hinted(&hint, client)
                     .ok_or((E::InvalidRequest, "id_token_hint is not an ID token of this issuer"))?,
             ),
         };
@@ -125,11 +125,15 @@ impl Authorize {
         }
     }
 
-    /// The person that an ID token of ours names. It may have expired (OpenID Connect Core §3.1.2.1 does not ask that it is current).
-    fn hinted(&self, hint: &str) -> Option<UserId> {
+    /// The person that an ID token of ours names. It may have expired (OpenID Connect Core §3.1.2.1 does not ask that it is current). A
+    /// pairwise client can only hint by the name that its own sector knows: otherwise two clients could find out by hints that they know the same
+    /// person.
+    fn hinted(&self, hint: &str, client: &Client) -> Option<UserId> {
         let token = self.keyring.verify(hint).ok()?;
         let is_ours = token.is_typ("JWT") && token.claims.get("iss")?.as_str()? == self.policy.issuer;
-        is_ours.then_some(UserId::new(token.claims.get("sub")?.as_str()?))
+        self.subjects
+            .known_to(client, token.claims.get("sub")?.as_str()?)
+            .filter(|_| is_ours)
     }
 }
 

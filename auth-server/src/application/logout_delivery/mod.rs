@@ -15,7 +15,10 @@ use tokio::sync::oneshot;
 use url::Url;
 
 use crate::{
-    application::{authenticate_client::ClientDirectory, keyring::Keyring, policy::Policy, token_error::TokenError},
+    application::{
+        authenticate_client::ClientDirectory, keyring::Keyring, policy::Policy, subjects::Subjects,
+        token_error::TokenError,
+    },
     domain::{
         client::Client,
         logout::{LogoutDelivery, LogoutPlan},
@@ -42,6 +45,7 @@ pub struct LogoutDeliveries {
     clients: ClientDirectory,
     policy: Arc<Policy>,
     keyring: Arc<Keyring>,
+    subjects: Subjects,
     outbound: Arc<dyn Outbound>,
     lanes: Arc<Lanes>,
     tasks: Tasks,
@@ -54,6 +58,7 @@ pub struct LogoutDeliveries {
 pub struct LogoutParts {
     pub policy: Arc<Policy>,
     pub keyring: Arc<Keyring>,
+    pub subjects: Subjects,
     pub clients: ClientDirectory,
     pub outbound: Arc<dyn Outbound>,
     pub tasks: Tasks,
@@ -122,6 +127,7 @@ impl LogoutDeliveries {
             clients: parts.clients,
             policy: parts.policy,
             keyring: parts.keyring,
+            subjects: parts.subjects,
             outbound: parts.outbound,
             lanes: Arc::new(Lanes::default()),
             tasks: parts.tasks,

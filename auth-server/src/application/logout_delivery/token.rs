@@ -43,7 +43,8 @@ impl LogoutDeliveries {
         let now = self.clock.now();
         let claims = LogoutClaims {
             iss: &self.policy.issuer,
-            sub: delivery.user.as_str(),
+            // As the client's ID tokens name the person.
+            sub: &self.subjects.shown_to(client, &delivery.user)?.sub,
             aud: client.client_id.as_str(),
             iat: now.as_seconds(),
             exp: (now + LOGOUT_TOKEN_LIFETIME).as_seconds(),

@@ -574,3 +574,27 @@ async fn the_document_says_that_sessions_are_named() {
     }
     assert!(metadata.get("check_session_iframe").is_none());
 }
+
+#[tokio::test]
+async fn a_pairwise_application_is_told_of_the_person_that_it_knows() {
+    let app = start().await;
+    let pairwise = "auto_approve = true\nsubject_type = \"pairwise\"\n";
+    app.apply(&APPLICATIONS.replace("auto_approve = true\n", pairwise))
+        .await;
+    let mut browser = app.browser();
+    let mut known = BTreeSet::new();
+    for client in [MAIL, PHOTOS] {
+        let tokens = tokens(&mut browser, &app, client).await;
+        let claims = app.claims(&tokens.id_token).await;
+        known.insert((client.id.to_owned(), claims["sub"].as_str().unwrap().to_owned()));
+    }
+    log_out(&mut browser).await;
+    let mut told = BTreeSet::new();
+    for (_, token) in sent(&app) {
+        let claims = app.claims(&token).await;
+        let text = |name: &str| claims[name].as_str().unwrap().to_owned();
+        told.insert((text("aud"), text("sub")));
+    }
+    assert_eq!(told, known);
+    assert!(told.iter().all(|(_, sub)| sub != ALICE.sub));
+}

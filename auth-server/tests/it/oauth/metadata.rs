@@ -47,7 +47,7 @@ async fn the_document_says_what_clients_rely_on() {
     let metadata = app.metadata().await;
     assert_eq!(texts(&metadata["response_types_supported"]), ["code"]);
     assert_eq!(texts(&metadata["code_challenge_methods_supported"]), ["S256"]);
-    assert_eq!(texts(&metadata["subject_types_supported"]), ["public"]);
+    assert_eq!(texts(&metadata["subject_types_supported"]), ["public", "pairwise"]);
     assert!(texts(&metadata["id_token_signing_alg_values_supported"]).contains(&"RS256"));
     assert!(texts(&metadata["scopes_supported"]).contains(&"openid"));
     assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);

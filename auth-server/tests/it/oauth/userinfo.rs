@@ -1,10 +1,10 @@
 //! `/userinfo` (OpenID Connect Core §5.3, RFC 6750).
 
-use auth_server::domain::user::UserStatus;
+use auth_server::{domain::user::UserStatus, ports::store::Codes as _};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::app::{ALICE, BOB, NONCE, SERVICE, TestApp, WEB, fields};
+use crate::app::{ALICE, BOB, GATEWAY, ISSUER, NONCE, SERVICE, TestApp, WEB, fields};
 
 async fn claims(app: &TestApp, scope: &str) -> Value {
     let tokens = app.tokens_for(ALICE, &WEB.ask().with("scope", scope)).await;
@@ -226,4 +226,100 @@ async fn browsers_of_any_origin_may_read_it() {
         .send()
         .await
         .expect_oauth_error(405, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_token_for_another_resource_is_no_token_here() {
+    let app = TestApp::start().await;
+    let tokens = app.tokens(ALICE, WEB).await;
+    let mut claims = app.claims(&tokens.access_token).await;
+    for (audience, status) in [
+        (json!([GATEWAY, ISSUER]), 200),
+        (json!(ISSUER), 200),
+        (json!(GATEWAY), 401),
+        (json!([GATEWAY]), 401),
+        (json!([]), 401),
+        (json!({ISSUER: true}), 401),
+        (json!(format!("{ISSUER}/")), 401),
+        (Value::Null, 401),
+    ] {
+        claims.insert("aud".into(), audience.clone());
+        let token = app.sign_as_provider("at+jwt", &Value::Object(claims.clone())).await;
+        let reply = app.call(Method::GET, "/userinfo").bearer(&token).send().await;
+        match status {
+            200 => drop(reply.expect_status(200)),
+            _ => drop(reply.expect_bearer_error(401, "invalid_token")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_another_type_issuer_or_without_what_it_needs_is_none() {
+    let app = TestApp::start().await;
+    let tokens = app.tokens(ALICE, WEB).await;
+    let claims = Value::Object(app.claims(&tokens.access_token).await);
+    let genuine = app.sign_as_provider("at+jwt", &claims).await;
+    app.call(Method::GET, "/userinfo")
+        .bearer(&genuine)
+        .send()
+        .await
+        .expect_status(200);
+    let mut bad = vec![("typ", app.sign_as_provider("JWT", &claims).await)];
+    for (name, value) in [
+        ("iss", json!("https://other.example")),
+        ("iss", json!(format!("{ISSUER}/"))),
+        ("exp", json!(app.now())),
+        ("exp", json!("never")),
+        ("exp", json!(1e300)),
+        ("iat", json!(null)),
+        ("jti", json!(null)),
+        ("jti", json!(7)),
+        ("sub", json!(null)),
+        ("sub", json!([ALICE.sub])),
+        ("client_id", json!("nobody-at-all")),
+        ("client_id", json!(null)),
+    ] {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        bad.push((name, app.sign_as_provider("at+jwt", &claims).await));
+    }
+    for (name, token) in bad {
+        let reply = app.call(Method::GET, "/userinfo").bearer(&token).send().await;
+        assert_eq!(reply.status, 401, "{name}");
+        assert!(!app.is_active(&token).await, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn claims_that_a_request_named_are_answered_where_it_wanted_them() {
+    let app = TestApp::start().await;
+    let code = app.consented_code(ALICE, WEB).await;
+    // As the request's `claims` parameter would have it.
+    let asked = json!({"userinfo": {"email": {"essential": true}, "nickname": null, "role": null}, "id_token": {"birthdate": null, "sub": null}});
+    let store = &app.foundation().store;
+    let digest = auth_server::application::authorize::digest(&code.value);
+    let mut grant = store.find_code(&digest).await.unwrap().unwrap();
+    let code = crate::app::Code {
+        value: "hgc_another".into(),
+        ..code
+    };
+    grant.digest = auth_server::application::authorize::digest(&code.value);
+    grant.grant.scope = "openid phone".parse().unwrap();
+    grant.grant.details.claims = asked.as_object().cloned();
+    store.insert_code(&grant).await.unwrap();
+    let tokens = app.exchange(&code).await.expect_tokens();
+    let told = app.userinfo(&tokens).await.expect_json(200);
+    assert_eq!(
+        names(&told),
+        ["email", "nickname", "phone_number", "phone_number_verified", "sub"]
+    );
+    let id_token = app.claims(&tokens.id_token).await;
+    assert_eq!(
+        (&id_token["birthdate"], &id_token["sub"]),
+        (&json!("1990-05-04"), &json!(ALICE.sub))
+    );
+    assert!(!id_token.contains_key("email") && !id_token.contains_key("nickname"));
+    // A refreshed token opens the same.
+    let again = app.refresh(WEB, &tokens.refresh_token).await.expect_tokens();
+    assert_eq!(app.userinfo(&again).await.expect_json(200), told);
 }

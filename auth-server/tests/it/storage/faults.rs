@@ -51,6 +51,7 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
     let page = PageRequest { after: None, limit: 1 };
     unavailable("ping", store.ping().await);
     unavailable("begin", store.begin().await.map(|_| ()));
+    unavailable("note_sector", store.note_sector(&user, "north.example").await);
     unavailable("find_client", store.find_client(&web).await);
     unavailable("list_clients", store.list_clients(page.clone()).await);
     unavailable("find_user", store.find_user(&user).await);
@@ -251,7 +252,7 @@ async fn a_failed_statement_ends_its_transaction() {
         .await
         .unwrap_err();
     let after = tx
-        .move_key(&KeyId::new("k"), KeyStage::Next, KeyStage::Current, None)
+        .move_key(&KeyId::new("k"), KeyStage::Next, KeyStage::Current, NOON)
         .await;
     assert!(matches!(after, Err(StoreError::Failed(_))));
     assert!(tx.commit().await.is_err());

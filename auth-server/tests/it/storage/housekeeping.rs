@@ -69,6 +69,7 @@ fn retiring(kid: &str) -> SigningKey {
         public_jwk: serde_json::Map::new(),
         sealed_private: vec![1],
         created_at: NOON,
+        activated_at: None,
         retire_at: Some(NOON),
     }
 }

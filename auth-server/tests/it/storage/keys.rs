@@ -21,6 +21,7 @@ fn key(kid: &str, alg: SigningAlg, stage: KeyStage, minute: u64) -> SigningKey {
         public_jwk: jwk.as_object().unwrap().clone(),
         sealed_private: vec![0, 1, 254, 255],
         created_at: NOON + minutes(minute),
+        activated_at: (stage != KeyStage::Next).then_some(NOON),
         retire_at: (stage == KeyStage::Retiring).then_some(NOON + minutes(90)),
     }
 }
@@ -71,32 +72,33 @@ async fn a_key_moves_from_where_it_is(world: World) {
         .await
         .unwrap();
     insert(&world, &key("new", SigningAlg::Es256, Next, 1)).await.unwrap();
-    let (old, new, end) = (KeyId::new("old"), KeyId::new("new"), NOON + minutes(5));
+    let (old, new) = (KeyId::new("old"), KeyId::new("new"));
+    let (start, end) = (NOON + minutes(2), NOON + minutes(5));
 
     let mut tx = world.begin().await;
-    let taken = tx.move_key(&new, Next, Current, None).await;
+    let taken = tx.move_key(&new, Next, Current, start).await;
     assert!(matches!(taken, Err(StoreError::Conflict(_))), "{taken:?}");
     drop(tx);
 
     let mut tx = world.begin().await;
-    assert!(tx.move_key(&old, Current, Retiring, Some(end)).await.unwrap());
-    assert!(tx.move_key(&new, Next, Current, None).await.unwrap());
-    assert!(!tx.move_key(&new, Next, Current, None).await.unwrap());
-    assert!(!tx.move_key(&KeyId::new("none"), Next, Current, None).await.unwrap());
+    assert!(tx.move_key(&old, Current, Retiring, end).await.unwrap());
+    assert!(tx.move_key(&new, Next, Current, start).await.unwrap());
+    assert!(!tx.move_key(&new, Next, Current, start).await.unwrap());
+    assert!(!tx.move_key(&KeyId::new("none"), Next, Current, start).await.unwrap());
     // The stage before is free again.
     tx.insert_key(&key("next", SigningAlg::Es256, Next, 2)).await.unwrap();
     tx.commit().await.unwrap();
     let keys = world.store.list_keys().await.unwrap();
     let stages: Vec<_> = keys
         .iter()
-        .map(|key| (key.kid.as_str(), key.stage, key.retire_at))
+        .map(|key| (key.kid.as_str(), key.stage, key.activated_at, key.retire_at))
         .collect();
     assert_eq!(
         stages,
         [
-            ("old", Retiring, Some(end)),
-            ("new", Current, None),
-            ("next", Next, None)
+            ("old", Retiring, Some(NOON), Some(end)),
+            ("new", Current, Some(start), None),
+            ("next", Next, None, None)
         ]
     );
 }

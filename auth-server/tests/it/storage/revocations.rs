@@ -129,7 +129,6 @@ fn log(world: &World, clock: &Arc<FixedClock>) -> RevocationLog {
         refresh_absolute: minutes(90),
         lost_reply_window: Duration::ZERO,
         session: minutes(60),
-        key_retirement: minutes(120),
     };
     RevocationLog::new(
         Arc::new(world.sql.clone()),

@@ -102,7 +102,7 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         response_types_supported: ResponseType::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
         response_modes_supported: ResponseMode::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
         grant_types_supported: GrantType::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
-        subject_types_supported: texts(&["public"]),
+        subject_types_supported: texts(&["public", "pairwise"]),
         id_token_signing_alg_values_supported: signing_algs(),
         authorization_signing_alg_values_supported: signing_algs(),
         token_endpoint_auth_methods_supported: texts(&methods),
