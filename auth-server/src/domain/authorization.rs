@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use service_kit::Timestamp;
 
 use super::{
+    claims_request::ClaimNames,
     client::Client,
     ids::{ClientId, PushedDigest, UserId},
     session::{Consent, Session},
+    user::scope_of_claim,
 };
 
 /// A valid authorization request, kept in the browser session while the person signs in and consents.
@@ -43,6 +45,12 @@ pub struct AuthorizationRequest {
     pub ui_locales: Option<String>,
     /// The person that `id_token_hint` names.
     pub hinted_user: Option<UserId>,
+    /// The people of whom `claims` asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named_users: Option<BTreeSet<UserId>>,
+    /// Claims asked for one by one, as far as the client may have them.
+    #[serde(default, skip_serializing_if = "ClaimNames::is_empty")]
+    pub claims: ClaimNames,
     pub received_at: Timestamp,
     /// The key that the code is to be bound to: `dpop_jkt`, or the key of a DPoP proof that came with the pushed request (RFC 9449 §10).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,12 +106,18 @@ impl AuthorizationRequest {
         {
             return false;
         }
-        self.hinted_user.as_ref().is_none_or(|hinted| *hinted == session.user)
+        self.is_for(&session.user)
+    }
+
+    /// Whether this person will do: the one of the hint and one of those named, if there are any.
+    fn is_for(&self, user: &UserId) -> bool {
+        self.hinted_user.as_ref().is_none_or(|hinted| hinted == user)
+            && self.named_users.as_ref().is_none_or(|named| named.contains(user))
     }
 
     /// Whether somebody signed in after the request came, but not the person whom it names.
     pub fn was_signed_in_by_another(&self, session: &Session) -> bool {
-        session.auth_time > self.received_at && self.hinted_user.as_ref().is_some_and(|hinted| *hinted != session.user)
+        session.auth_time > self.received_at && !self.is_for(&session.user)
     }
 
     /// Scopes that the person has yet to agree to. With prompt=consent that is all of them, until they agreed after the request came.
@@ -116,6 +130,27 @@ impl AuthorizationRequest {
             Some(consent) => self.scope.difference(&consent.scope),
             None => self.scope.clone(),
         }
+    }
+
+    /// Claims that the person has yet to agree to one by one: those that no scope of the request opens.
+    pub fn claims_to_consent(&self, client: &Client, consent: Option<&Consent>) -> BTreeSet<&str> {
+        if client.auto_approve {
+            return BTreeSet::new();
+        }
+        let asks_again = |consent: &&Consent| self.wants(Prompt::Consent) && consent.granted_at < self.received_at;
+        let known = consent
+            .filter(|consent| !asks_again(consent))
+            .map(|consent| &consent.claims);
+        let mut beyond = self.claims_beyond_scope();
+        beyond.retain(|name| known.is_none_or(|known| !known.contains(*name)));
+        beyond
+    }
+
+    /// Claims asked for one by one that no scope of the request opens.
+    pub fn claims_beyond_scope(&self) -> BTreeSet<&str> {
+        let mut claims = self.claims.all();
+        claims.retain(|name| scope_of_claim(name).is_none_or(|scope| !self.scope.contains(scope)));
+        claims
     }
 
     /// Requests are forgotten after this long.
@@ -145,6 +180,8 @@ mod tests {
             login_hint: None,
             ui_locales: None,
             hinted_user: None,
+            named_users: None,
+            claims: ClaimNames::default(),
             received_at: Timestamp::from_seconds(1000),
             confirmation: None,
             pushed: None,

@@ -1,5 +1,7 @@
 //! Browser sessions of people who are signed in.
 
+use std::collections::BTreeSet;
+
 use service_kit::Timestamp;
 
 use super::ids::{ClientId, SessionId, TenantId, UserId};
@@ -28,5 +30,7 @@ pub struct Consent {
     pub user: UserId,
     pub client: ClientId,
     pub scope: Scope,
+    /// Claims that were agreed to one by one, beyond those that the scope opens.
+    pub claims: BTreeSet<String>,
     pub granted_at: Timestamp,
 }

@@ -34,6 +34,12 @@ pub enum UserStatus {
     Deleted,
 }
 
+/// The scope that opens a claim.
+pub fn scope_of_claim(claim: &str) -> Option<&'static str> {
+    let opening = CLAIMS_OF_SCOPE.iter().find(|(_, names)| names.contains(&claim));
+    opening.map(|(scope, _)| *scope)
+}
+
 impl User {
     pub fn is_active(&self) -> bool {
         self.status == UserStatus::Active

@@ -9,6 +9,7 @@
 mod authorize;
 mod backchannel_logout;
 mod cimd;
+mod claims;
 mod client_assertion;
 mod client_auth;
 mod client_certificate;

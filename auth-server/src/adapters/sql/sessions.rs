@@ -6,7 +6,7 @@ use sql_kit::{Sql, args, sql};
 
 use super::SqlStore;
 use super::dialect::INSERT_SESSION;
-use super::stored::Place;
+use super::stored::{self, Place};
 use crate::domain::ids::{ClientId, SessionId, TenantId, UserId};
 use crate::domain::session::{Consent, Session};
 use crate::domain::user::PasswordHash;
@@ -46,12 +46,14 @@ pub(super) const END_ALL_OF: Sql = sql!(
 );
 
 const CONSENT: Sql =
-    sql!("SELECT user_sub, client_id, scope, granted_at FROM consent WHERE user_sub = ? AND client_id = ?");
-const CONSENTS: Sql =
-    sql!("SELECT user_sub, client_id, scope, granted_at FROM consent WHERE user_sub = ? ORDER BY client_id LIMIT 200");
+    sql!("SELECT user_sub, client_id, scope, claims, granted_at FROM consent WHERE user_sub = ? AND client_id = ?");
+const CONSENTS: Sql = sql!(
+    "SELECT user_sub, client_id, scope, claims, granted_at FROM consent WHERE user_sub = ? ORDER BY client_id LIMIT 200"
+);
 const SAVE_CONSENT: Sql = sql!(
-    "INSERT INTO consent (user_sub, client_id, scope, granted_at) VALUES (?, ?, ?, ?) \
-     ON CONFLICT (user_sub, client_id) DO UPDATE SET scope = excluded.scope, granted_at = excluded.granted_at"
+    "INSERT INTO consent (user_sub, client_id, scope, claims, granted_at) VALUES (?, ?, ?, ?, ?) \
+     ON CONFLICT (user_sub, client_id) DO UPDATE SET scope = excluded.scope, claims = excluded.claims, \
+     granted_at = excluded.granted_at"
 );
 pub(super) const DELETE_CONSENT: Sql = sql!("DELETE FROM consent WHERE user_sub = ? AND client_id = ?");
 
@@ -81,6 +83,7 @@ struct ConsentRow {
     user_sub: String,
     client_id: String,
     scope: String,
+    claims: String,
     granted_at: i64,
 }
 
@@ -146,6 +149,7 @@ impl Consents for SqlStore {
             consent.user.as_str(),
             consent.client.as_str(),
             consent.scope.to_string(),
+            stored::json(&consent.claims)?,
             consent.granted_at.as_micros(),
         ];
         self.db.execute(SAVE_CONSENT, args).await?;
@@ -209,6 +213,7 @@ impl TryFrom<ConsentRow> for Consent {
             user: UserId::new(row.user_sub),
             client: ClientId::new(row.client_id),
             scope: Place("consent", "scope").scope(&row.scope)?,
+            claims: Place("consent", "claims").json(&row.claims)?,
             granted_at: Timestamp::from_micros(row.granted_at),
         })
     }

@@ -41,6 +41,7 @@ impl Authorize {
                 resources: request.resources.clone(),
                 default_scope: request.default_scope,
                 authorization_details: request.authorization_details.clone(),
+                claims: request.claims.to_parameter(),
                 confirmation: request.confirmation.clone(),
                 ..GrantDetails::default()
             },

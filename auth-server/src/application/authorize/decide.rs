@@ -40,7 +40,8 @@ impl Authorize {
             true => None,
             false => self.consents.find_consent(&session.user, &client.client_id).await?,
         };
-        let is_agreed = request.scopes_to_consent(&client, consent.as_ref()).is_empty();
+        let is_agreed = request.scopes_to_consent(&client, consent.as_ref()).is_empty()
+            && request.claims_to_consent(&client, consent.as_ref()).is_empty();
         if is_agreed && !request.has_details_to_consent(&client) {
             return Ok(Decision::Ready(client));
         }
@@ -50,10 +51,7 @@ impl Authorize {
                 OAuthErrorCode::ConsentRequired,
                 "the person has not agreed yet",
             )),
-            false => Decision::Consent {
-                client,
-                known: consent.map(|consent| consent.scope).unwrap_or_default(),
-            },
+            false => Decision::Consent { client, known: consent },
         })
     }
 
@@ -81,10 +79,13 @@ impl Authorize {
     pub async fn consent(&self, request: &AuthorizationRequest, session: &Session) -> StoreResult<Step> {
         // Only somebody whose sign-in satisfies the request, in the client's own tenant, may agree to it.
         if let Decision::Consent { client, known } = self.decide(request, Some(session)).await? {
+            let (scope, mut claims) = known.map(|known| (known.scope, known.claims)).unwrap_or_default();
+            claims.extend(request.claims_beyond_scope().into_iter().map(str::to_owned));
             let consent = Consent {
                 user: session.user.clone(),
                 client: client.client_id.clone(),
-                scope: known.union(&request.scope),
+                scope: scope.union(&request.scope),
+                claims,
                 granted_at: self.clock.now(),
             };
             self.consents.save_consent(&consent).await?;

@@ -1,5 +1,6 @@
 //! The authorization endpoint: from a request to a code (RFC 6749 §4.1, OpenID Connect Core §3.1.2).
 
+mod claims;
 mod code;
 mod decide;
 mod parameters;
@@ -9,12 +10,12 @@ mod validate;
 
 use std::sync::Arc;
 
-use oauth_wire::{OAuthErrorCode, ResponseMode, Scope};
+use oauth_wire::{OAuthErrorCode, ResponseMode};
 use service_kit::{Clock, Entropy};
 
 use crate::{
     application::{authenticate_client::ClientDirectory, keyring::Keyring, policy::Policy, subjects::Subjects},
-    domain::{client::Client, ids::ClientId},
+    domain::{client::Client, ids::ClientId, session::Consent},
     ports::store::{Codes, Consents, PushedRequests, StoreError, Transactions},
 };
 
@@ -97,8 +98,11 @@ pub enum RespondError {
 pub enum Decision {
     /// The person has to sign in (again).
     SignIn,
-    /// The person has to agree to some scopes; `known` are the ones that they agreed to before.
-    Consent { client: Arc<Client>, known: Scope },
+    /// The person has to agree to something; `known` is what they agreed to before.
+    Consent {
+        client: Arc<Client>,
+        known: Option<Consent>,
+    },
     /// Nothing is missing.
     Ready(Arc<Client>),
     /// prompt=none cannot be met.

@@ -8,7 +8,7 @@ use oauth_wire::{
     ResponseType, Scope,
 };
 
-use super::{Authorize, MAX_VALUE_BYTES};
+use super::{Authorize, MAX_VALUE_BYTES, claims::AskedClaims};
 use crate::{
     application::{
         policy::{OFFLINE_ACCESS, UNKNOWN_RESOURCE},
@@ -29,6 +29,7 @@ pub(super) struct Checked {
     pub(super) authorization_details: AuthorizationDetails,
     pub(super) nonce: Option<String>,
     pub(super) hinted_user: Option<UserId>,
+    pub(super) claims: AskedClaims,
     pub(super) confirmation: Option<Confirmation>,
 }
 
@@ -83,7 +84,11 @@ impl Authorize {
                     .ok_or((E::InvalidRequest, "id_token_hint is not an ID token of this issuer"))?,
             ),
         };
+        // OpenID Connect Core §3.1.2.1: acr_values, like the registration's default_acr_values, is a wish. There is one class, and tokens
+        // tell it whatever was wished for.
+        let _ = form.take("acr_values");
         Ok(Checked {
+            claims: self.claims(form, client, &scope)?,
             scope,
             default_scope: asked.is_none(),
             challenge,

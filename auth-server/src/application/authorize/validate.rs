@@ -106,6 +106,8 @@ impl Authorize {
             login_hint: form.take("login_hint"),
             ui_locales: form.take("ui_locales"),
             hinted_user: checked.hinted_user,
+            named_users: checked.claims.users,
+            claims: checked.claims.names,
             confirmation: checked.confirmation,
             pushed: None,
             redirect_uri,

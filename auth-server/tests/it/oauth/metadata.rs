@@ -51,10 +51,10 @@ async fn the_document_says_what_clients_rely_on() {
     assert!(texts(&metadata["id_token_signing_alg_values_supported"]).contains(&"RS256"));
     assert!(texts(&metadata["scopes_supported"]).contains(&"openid"));
     assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
+    assert_eq!(metadata["claims_parameter_supported"], true);
     for name in [
         "request_parameter_supported",
         "request_uri_parameter_supported",
-        "claims_parameter_supported",
         "require_pushed_authorization_requests",
     ] {
         assert_eq!(metadata[name], false, "{name}");

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use auth_server::domain::authorization::{AuthorizationRequest, PushedRequest};
+use auth_server::domain::claims_request::ClaimNames;
 use auth_server::domain::ids::{ClientId, CodeDigest, PushedDigest, UserId};
 use auth_server::ports::store::StoreError;
 use oauth_wire::{AuthorizationDetails, Confirmation, Prompt, ResponseMode};
@@ -38,6 +39,11 @@ pub(super) fn pushed(byte: u8) -> PushedRequest {
             login_hint: Some("alice".into()),
             ui_locales: Some("zh".into()),
             hinted_user: Some(UserId::new("u")),
+            named_users: Some(BTreeSet::from([UserId::new("u")])),
+            claims: ClaimNames {
+                userinfo: BTreeSet::from(["name".to_owned()]),
+                id_token: BTreeSet::new(),
+            },
             received_at: NOON,
             confirmation: Some(Confirmation::Jkt("k".into())),
             pushed: None,

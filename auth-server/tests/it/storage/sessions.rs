@@ -255,6 +255,7 @@ async fn a_consent_is_replaced_found_and_forgotten(world: World) {
         user: UserId::new("alice"),
         client: ClientId::new(client),
         scope: scope.parse().unwrap(),
+        claims: scope.split(' ').map(|word| format!("{word}_claim")).collect(),
         granted_at: at,
     };
     assert_eq!(world.store.find_consent(&alice, &web).await.unwrap(), None);

@@ -130,7 +130,7 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
             .collect(),
         tls_client_certificate_bound_access_tokens: policy.takes_certificates,
         authorization_details_types_supported: texts(&AuthorizationDetails::TYPES),
-        claims_parameter_supported: false,
+        claims_parameter_supported: true,
         request_parameter_supported: false,
         request_uri_parameter_supported: false,
         backchannel_logout_supported: true,

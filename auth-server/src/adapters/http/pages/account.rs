@@ -101,7 +101,12 @@ fn apps(app: &App, (lang, texts): (Lang, &Texts), overview: &Overview) -> Vec<Co
     )| ConnectedApp {
         client_id: client.client_id.to_string(),
         app: flow::view(app, client, lang),
-        scopes: consent.scope.iter().map(|scope| ScopeLine::new(texts, scope)).collect(),
+        scopes: consent
+            .scope
+            .iter()
+            .map(|scope| ScopeLine::new(texts, scope))
+            .chain(ScopeLine::of_claims(texts, consent.claims.iter().map(String::as_str)))
+            .collect(),
         granted: Moment::on(texts, consent.granted_at.as_seconds()),
     };
     overview.apps.iter().map(row).collect()

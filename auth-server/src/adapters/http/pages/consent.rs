@@ -14,12 +14,17 @@ use super::{
     html::{PagePolicy, html, page, see_other},
     login::posted,
     query::PageQuery,
+    texts::Texts,
     views::{CallLine, ConsentPage, Person, ScopeLine},
 };
 use crate::{
     adapters::http::App,
     application::authorize::Decision,
-    domain::{client::Client, session::Session},
+    domain::{
+        authorization::AuthorizationRequest,
+        client::Client,
+        session::{Consent, Session},
+    },
 };
 
 fn expired() -> PageError {
@@ -41,17 +46,9 @@ async fn show(app: &App, browser: &Browser, pending: &Pending, choice_is_wrong: 
         (Decision::Consent { client, known }, Some(session)) => {
             let user = app.account.person(&session.user).await?.ok_or_else(expired)?;
             let shown = page(app, browser, pending.request.ui_locales.as_deref());
-            let scopes = pending.request.scope.iter().map(|scope| {
-                let line = ScopeLine::new(&shown.t, scope);
-                if known.is_empty() || known.contains(scope) {
-                    line
-                } else {
-                    line.marked_new()
-                }
-            });
             let calls = pending.request.authorization_details.calls().enumerate();
             let shown = ConsentPage {
-                scopes: scopes.collect(),
+                scopes: lines(&shown.t, &pending.request, known.as_ref()),
                 calls: calls
                     .map(|(number, call)| CallLine::new(&shown.t, number, call))
                     .collect(),
@@ -82,6 +79,22 @@ async fn show(app: &App, browser: &Browser, pending: &Pending, choice_is_wrong: 
 fn is_unproven(client: &Client, redirect_uri: &str) -> bool {
     let is_strangers = client.client_id.as_metadata_url().is_some() || client.client_id.looks_dynamic();
     is_strangers && client.is_public() && !redirect_uri.starts_with("https:")
+}
+
+/// What the application asks for, in words.
+fn lines(texts: &Texts, request: &AuthorizationRequest, known: Option<&Consent>) -> Vec<ScopeLine> {
+    let mark = |line: ScopeLine, is_known: bool| match is_known {
+        true => line,
+        false => line.marked_new(),
+    };
+    let scopes = request.scope.iter().map(|scope| {
+        let is_known = known.is_none_or(|known| known.scope.contains(scope));
+        mark(ScopeLine::new(texts, scope), is_known)
+    });
+    let claims = request.claims_beyond_scope();
+    let are_known = known.is_none_or(|known| claims.iter().all(|name| known.claims.contains(*name)));
+    let claims = ScopeLine::of_claims(texts, claims.into_iter()).map(|line| mark(line, are_known));
+    scopes.chain(claims).collect()
 }
 
 pub(super) async fn post(State(app): State<App>, browser: Browser, request: Request) -> Result<Response, PageError> {

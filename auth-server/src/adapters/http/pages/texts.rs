@@ -168,6 +168,7 @@ tables! {
     Texts {
         site: Site, home: Home, login: Login, consent: Consent, error: Errors, logout: Logout, logged_out: LoggedOut,
         account: Account, form_post: FormPost, time: Times, device: Devices, scope: Scopes,
+        claim: Claims,
     }
     Site { tagline: Text, home: Text, new_tab: Text, privacy: Text, terms: Text, app_links: Text }
     Home {
@@ -213,5 +214,41 @@ tables! {
         faces: Scope, moderation: Scope, rerank: Scope, raw: Scope, words: ScopeWords,
     }
     Scope { title: Text, detail: Text }
+    /// Claims in words, by their names in the protocol, for a list.
+    Claims {
+        title: Text, name: Text, given_name: Text, family_name: Text, middle_name: Text, nickname: Text,
+        preferred_username: Text, profile: Text, picture: Text, website: Text, gender: Text, birthdate: Text,
+        zoneinfo: Text, locale: Text, updated_at: Text, email: Text, email_verified: Text, phone_number: Text,
+        phone_number_verified: Text, address: Text,
+    }
     ScopeWords { other_capability: Phrase, other_detail: Text, interface: Phrase, unknown: Text }
+}
+
+impl Claims {
+    /// A claim in words; `None` for one that is not known.
+    pub(crate) fn word(&self, claim: &str) -> Option<&str> {
+        let text = match claim {
+            "name" => &self.name,
+            "given_name" => &self.given_name,
+            "family_name" => &self.family_name,
+            "middle_name" => &self.middle_name,
+            "nickname" => &self.nickname,
+            "preferred_username" => &self.preferred_username,
+            "profile" => &self.profile,
+            "picture" => &self.picture,
+            "website" => &self.website,
+            "gender" => &self.gender,
+            "birthdate" => &self.birthdate,
+            "zoneinfo" => &self.zoneinfo,
+            "locale" => &self.locale,
+            "updated_at" => &self.updated_at,
+            "email" => &self.email,
+            "email_verified" => &self.email_verified,
+            "phone_number" => &self.phone_number,
+            "phone_number_verified" => &self.phone_number_verified,
+            "address" => &self.address,
+            _ => return None,
+        };
+        Some(text.as_str())
+    }
 }

@@ -154,6 +154,14 @@ impl ScopeLine {
         }
     }
 
+    /// Claims that are asked for one by one, on one line; `None` when there are none.
+    pub(crate) fn of_claims<'a>(texts: &Texts, claims: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let t = &texts.claim;
+        let words: Vec<&str> = claims.map(|claim| t.word(claim).unwrap_or(claim)).collect();
+        let list = words.join(" · ");
+        (!words.is_empty()).then(|| Self::titled("claims", t.title.to_string(), list, "card"))
+    }
+
     #[must_use]
     pub(crate) fn marked_new(self) -> Self {
         Self { new: true, ..self }

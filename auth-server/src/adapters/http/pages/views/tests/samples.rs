@@ -299,6 +299,10 @@ fn consent_for_more(lang: Lang) -> ConsentPage {
     let mut lines = scopes(&page.t, "ai:image ai:dream read:photos");
     lines = lines.into_iter().map(ScopeLine::marked_new).collect();
     lines.extend(scopes(&page.t, "openid phone address admin"));
+    lines.extend(ScopeLine::of_claims(
+        &page.t,
+        ["birthdate", "email", "name"].into_iter(),
+    ));
     ConsentPage {
         scopes: lines,
         app: App::new("记事本 Notes"),
