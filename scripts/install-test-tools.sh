@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything the tests use besides Rust: PostgreSQL, Chromium, and the client libraries that
-# nobody here wrote, at pinned versions. Quick when it is all there already.
+# Everything the tests use besides Rust: PostgreSQL, Chromium, Apache, and the client libraries
+# that nobody here wrote, at pinned versions. Quick when it is all there already.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -11,6 +11,7 @@ packages=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || packages+=(postgresql)
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || packages+=(chromium)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
+[[ -e /usr/lib/apache2/modules/mod_auth_openidc.so ]] || packages+=(apache2-bin libapache2-mod-auth-openidc)
 ((${#packages[@]} == 0)) || install_packages "the tests" "${packages[@]}"
 
 node_major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/') || true

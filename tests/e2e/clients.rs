@@ -17,6 +17,12 @@ use crate::{
 
 /// Runs a script with the path of a `demo.json`; its output is shown when it fails.
 pub(crate) async fn run_with(program: String, script: &str, demo: PathBuf) {
+    run_in(program, script, demo, &[]).await;
+}
+
+/// As [`run_with`], with more in its environment.
+pub(crate) async fn run_in(program: String, script: &str, demo: PathBuf, environment: &[(&'static str, String)]) {
+    let environment = environment.to_vec();
     let path = root().join("tests").join(script);
     // On a thread that may wait, so that the test's runtime goes on.
     let output = tokio::task::spawn_blocking(move || {
@@ -27,6 +33,7 @@ pub(crate) async fn run_with(program: String, script: &str, demo: PathBuf) {
         command
             .arg(&path)
             .env("HEXGATE_DEMO", demo)
+            .envs(environment)
             .env("HEXGATE_CHROMIUM", required_environment("HEXGATE_CHROMIUM"))
             .env("NO_PROXY", "127.0.0.1,localhost")
             .env("no_proxy", "127.0.0.1,localhost")

@@ -30,6 +30,7 @@ mod logout;
 mod pages;
 mod proxies;
 mod races;
+mod real_clients;
 mod revocation;
 mod sessions;
 mod states;

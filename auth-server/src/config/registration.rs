@@ -17,7 +17,8 @@ use crate::{
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegistrationConfig {
-    /// `off`, `initial_access_token` (whoever has a token of `auth-server client initial-token create`), or `open` (anybody).
+    /// `off`, `initial_access_token` (whoever has a token of `auth-server client initial-token create`), or `open` (anybody, which is what
+    /// MCP clients and OpenID Connect's dynamic clients count on; people are asked for their consent all the same).
     pub mode: Mode,
     /// Hosts that redirect URIs may lead to: names, IP addresses, or `*.` and a name for every host below it. Empty: any, and
     /// private-use schemes, too.
@@ -28,7 +29,8 @@ pub struct RegistrationConfig {
     pub scopes: Vec<String>,
     /// Scopes of clients that register none. Empty: all of `registration.scopes`.
     pub default_scopes: Vec<String>,
-    /// Whether clients with a secret must use PKCE, too. Turn it off only for conformance suites whose clients cannot.
+    /// Whether clients that can authenticate must use PKCE, too. Public ones always must (RFC 9700 §2.1.1); many OpenID Connect clients
+    /// send a nonce instead, and the code is bound to their authentication.
     pub require_pkce: bool,
     /// Whether each update of a registration replaces its registration access token.
     pub rotate_access_token: bool,
@@ -64,7 +66,7 @@ impl Default for RegistrationConfig {
     fn default() -> Self {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         Self {
-            mode: Mode::InitialAccessToken,
+            mode: Mode::Open,
             allowed_hosts: Vec::new(),
             grant_types: texts(&["authorization_code", "refresh_token"]),
             scopes: texts(&["openid", "profile", "email", "phone", "address", "offline_access"]),
@@ -72,10 +74,10 @@ impl Default for RegistrationConfig {
             client_id_metadata_documents: true,
             cimd_hosts: Vec::new(),
             cimd_scopes: texts(&["openid", "profile", "email", "offline_access"]),
-            require_pkce: true,
+            require_pkce: false,
             rotate_access_token: false,
             max_clients: 10_000,
-            max_attempts: 60,
+            max_attempts: 600,
             window_s: 3600,
             unused_ttl_s: 90 * DAY,
         }

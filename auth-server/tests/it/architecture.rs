@@ -381,6 +381,32 @@ fn only_the_composition_root_and_the_command_line_pick_adapters() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// The checklist is worth what its tests are: one that was renamed or removed must not be counted on.
+#[test]
+fn every_test_that_the_security_checklist_names_exists() {
+    let checklist = fs::read_to_string(root().join("../docs/security-checklist.md")).unwrap();
+    let mut named = 0;
+    let mut missing = Vec::new();
+    for quoted in checklist.split('`').skip(1).step_by(2) {
+        let Some((file, function)) = quoted.split_once(".rs::") else {
+            continue;
+        };
+        let near = root().join("tests/it").join(format!("{file}.rs"));
+        let path = if near.exists() {
+            near
+        } else {
+            root().join("..").join(format!("{file}.rs"))
+        };
+        let text = fs::read_to_string(path).unwrap_or_default();
+        named += 1;
+        if !text.contains(&format!("fn {function}(")) {
+            missing.push(quoted);
+        }
+    }
+    assert!(named > 60, "only {named} tests are named");
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 #[test]
 fn both_databases_have_the_same_migrations() {
     let names = |dialect: &str| {

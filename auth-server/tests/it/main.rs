@@ -5,6 +5,7 @@ mod apply;
 mod architecture;
 mod documents;
 mod faults;
+mod fuzz;
 mod nodes;
 mod oauth;
 mod operate;

@@ -147,8 +147,14 @@ impl Register {
             last_used_at: now,
         };
         self.save(&client, &registration, initial.as_ref()).await?;
+        let mut described = describe::describe(&client);
+        // A default is the operator's and may change; what the client has registered is what it named. Strict clients take a scope that they
+        // did not ask for as one that they must support.
+        if !metadata.contains_key("scope") {
+            described.remove("scope");
+        }
         Ok(Registered {
-            metadata: describe::describe(&client),
+            metadata: described,
             client_id: client.client_id,
             registered_at: now,
             secret,

@@ -79,10 +79,11 @@ async fn a_client_that_names_its_redirect_uri_alone_gets_everything_it_needs() {
         ("application_type", json!("web")),
         ("subject_type", json!("public")),
         ("id_token_signed_response_alg", json!("RS256")),
-        ("scope", json!("address email offline_access openid phone profile")),
     ] {
         assert_eq!(client[name], value, "{name}");
     }
+    // The default scope is the operator's, not the client's: it gets it, and has not registered it.
+    assert_eq!(client["scope"], Value::Null);
     // Raw and form-encoded Basic credentials coincide.
     for name in ["client_id", "client_secret", "registration_access_token"] {
         let text = client[name].as_str().unwrap();
@@ -442,8 +443,10 @@ async fn scopes_beyond_the_operators_are_left_out_and_the_answer_tells() {
         .await;
     let client = registered(&app, &with("scope", json!("openid ai:chat admin"))).await;
     assert_eq!(client["scope"], "ai:chat openid");
-    let client = registered(&app, &json!({"redirect_uris": [URI]})).await;
-    assert_eq!(client["scope"], "openid");
+    // What is the operator's default is not registered, but it is granted.
+    let client = test_client(&registered(&app, &json!({"redirect_uris": [URI]})).await);
+    let tokens = app.tokens_for(ALICE, &client.ask().without("scope")).await;
+    assert_eq!(tokens.scope.as_deref(), Some("openid"));
 }
 
 #[tokio::test]
@@ -473,8 +476,11 @@ async fn redirect_uris_lead_to_allowed_hosts_only() {
 }
 
 #[tokio::test]
-async fn without_a_setting_only_who_has_a_token_may_register() {
-    let app = TestApp::start().await;
+async fn where_the_operator_wants_it_only_who_has_a_token_may_register() {
+    let app = TestApp::builder()
+        .config(|config| config.registration.mode = Mode::InitialAccessToken)
+        .start()
+        .await;
     let reply = register(&app, &json!({"redirect_uris": [URI]})).await;
     // RFC 6750 §3.1: a challenge without an error.
     assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"hexgate\""));
