@@ -7,7 +7,7 @@ use service_kit::{Clock, DpopConfig, Timestamp};
 use token_keys::{DpopNonces, ExpectedProof, NonceVerdict, ProofError, verify_dpop_proof};
 
 use crate::{
-    application::token_error::TokenError,
+    application::token_error::{ASSERTION_REPLAYED, TokenError},
     domain::client::Client,
     ports::store::{SingleUse, SingleUseId, SingleUseKind, StoreError},
 };
@@ -47,6 +47,9 @@ pub enum SenderError {
     Proof(#[from] ProofError),
     #[error("the DPoP proof was used before")]
     Replayed,
+    /// RFC 7523 §3: what is to be spent together with the proof.
+    #[error("{ASSERTION_REPLAYED}")]
+    AssertionReplayed,
     /// RFC 9449 §8: try again with this one.
     #[error("the DPoP proof must hold the nonce of the DPoP-Nonce header")]
     Nonce { fresh: String },
@@ -76,7 +79,8 @@ impl std::fmt::Debug for SenderConstraint {
 
 impl SenderConstraint {
     /// What the tokens that this request of a client asks for are bound to: the key of its DPoP proof, else the certificate if the
-    /// client is registered for that. A proof is spent by it.
+    /// client is registered for that. The proof is spent by it, together with what the client has used to authenticate; a request
+    /// that is sent back for a nonce spends neither, so that the client may send the same assertion again.
     ///
     /// # Errors
     /// [`SenderError`]: also when the client must bind its tokens and shows nothing to bind them to.
@@ -85,23 +89,25 @@ impl SenderConstraint {
         client: &Client,
         shown: Shown<'_>,
         place: Place<'_>,
+        unspent: Vec<SingleUseId>,
     ) -> Result<Option<Confirmation>, SenderError> {
-        if let bound @ Some(_) = self.of_pushed_request(shown, place).await? {
-            return Ok(bound);
+        if shown.proof.is_some() {
+            return self.of_pushed_request(shown, place, unspent).await;
         }
         // RFC 9449 §5.2: without a proof the request is refused.
         if client.protocol.dpop_bound_access_tokens {
             return Err(SenderError::ProofMissing);
         }
-        if !client.protocol.tls_client_certificate_bound_access_tokens {
-            return Ok(None);
-        }
-        let thumbprint = shown.certificate.ok_or(SenderError::CertificateMissing)?;
-        Ok(Some(Confirmation::X5tS256(thumbprint.to_owned())))
+        let bound = match client.protocol.tls_client_certificate_bound_access_tokens {
+            true => Some(shown.certificate.ok_or(SenderError::CertificateMissing)?),
+            false => None,
+        };
+        self.spend(unspent, None).await?;
+        Ok(bound.map(|thumbprint| Confirmation::X5tS256(thumbprint.to_owned())))
     }
 
     /// The key to which the code of a pushed request is bound, if the client proves one (RFC 9449 §10.1). Certificates bind no codes: the
-    /// code is the client's anyway.
+    /// code is the client's anyway. What is spent is as for [`SenderConstraint::of_request`].
     ///
     /// # Errors
     /// [`SenderError`].
@@ -109,11 +115,15 @@ impl SenderConstraint {
         &self,
         shown: Shown<'_>,
         place: Place<'_>,
+        unspent: Vec<SingleUseId>,
     ) -> Result<Option<Confirmation>, SenderError> {
-        match shown.proof {
-            Some(proof) => Ok(Some(Confirmation::Jkt(self.prove(proof, place, None, None).await?))),
-            None => Ok(None),
-        }
+        let Some(proof) = shown.proof else {
+            self.spend(unspent, None).await?;
+            return Ok(None);
+        };
+        let (jkt, id) = self.prove(proof, place, None, None)?;
+        self.spend(unspent, Some(id)).await?;
+        Ok(Some(Confirmation::Jkt(jkt)))
     }
 
     /// Checks that whoever presents a token may: RFC 9449 §7 and RFC 8705 §3. A proof is spent by it.
@@ -131,7 +141,8 @@ impl SenderConstraint {
         match (bound_to, scheme) {
             (Some(Confirmation::Jkt(jkt)), TokenScheme::Dpop) => {
                 let proof = shown.proof.ok_or(SenderError::ProofMissing)?;
-                self.prove(proof, place, Some(token), Some(jkt)).await.map(drop)
+                let (_, id) = self.prove(proof, place, Some(token), Some(jkt))?;
+                self.spend(Vec::new(), Some(id)).await
             }
             // RFC 9449 §7.2: a bound token is no bearer token.
             (Some(Confirmation::Jkt(_)), TokenScheme::Bearer) => Err(SenderError::WrongScheme),
@@ -155,14 +166,28 @@ impl SenderConstraint {
             .map_err(|error| SenderError::OpenSsl(error.into()))
     }
 
-    /// The thumbprint of the proof's key.
-    async fn prove(
+    /// Spends an authentication and a proof in one statement.
+    async fn spend(&self, authentication: Vec<SingleUseId>, proof: Option<SingleUseId>) -> Result<(), SenderError> {
+        let all: Vec<SingleUseId> = authentication.iter().cloned().chain(proof).collect();
+        if self.single_use.spend(&all).await? {
+            return Ok(());
+        }
+        // One of them was used before, and none is noted now. Which one it was decides what the client is told.
+        let is_authentication_fresh = authentication.is_empty() || self.single_use.spend(&authentication).await?;
+        Err(match is_authentication_fresh {
+            true => SenderError::Replayed,
+            false => SenderError::AssertionReplayed,
+        })
+    }
+
+    /// The thumbprint of the proof's key, and what the proof is to be spent as.
+    fn prove(
         &self,
         proof: &str,
         place: Place<'_>,
         access_token: Option<&str>,
         jkt: Option<&str>,
-    ) -> Result<String, SenderError> {
+    ) -> Result<(String, SingleUseId), SenderError> {
         let now = self.clock.now().as_seconds();
         let uris: Vec<Htu> = self
             .bases
@@ -188,10 +213,7 @@ impl SenderConstraint {
             id: format!("{} {}", proof.jkt, proof.jti),
             expires_at: Timestamp::from_seconds(proof.iat.saturating_add(i64::from(window_seconds)).saturating_add(1)),
         };
-        match self.single_use.spend(&[id]).await? {
-            true => Ok(proof.jkt),
-            false => Err(SenderError::Replayed),
-        }
+        Ok((proof.jkt, id))
     }
 
     fn check_nonce(&self, nonce: Option<&str>, now: i64) -> Result<(), SenderError> {
@@ -219,6 +241,7 @@ impl From<SenderError> for TokenError {
             SenderError::Store(error) => error.into(),
             SenderError::OpenSsl(error) => Self::Internal(error),
             SenderError::Nonce { fresh } => Self::UseDpopNonce { fresh },
+            SenderError::AssertionReplayed => Self::InvalidAssertion(ASSERTION_REPLAYED),
             // RFC 8705 §3 names no error of its own.
             SenderError::CertificateMissing | SenderError::OtherCertificate => {
                 Self::InvalidRequest(SenderError::CertificateMissing.to_string())

@@ -93,3 +93,6 @@ impl From<PasswordError> for TokenError {
 
 /// One sentence for an unknown user, a wrong password and a locked account: it must not tell which.
 pub const WRONG_CREDENTIALS: &str = "username or password is wrong";
+
+/// Of an assertion that works no more.
+pub const ASSERTION_REPLAYED: &str = "its jti was used before";

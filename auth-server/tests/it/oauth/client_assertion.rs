@@ -683,3 +683,63 @@ async fn who_tries_secrets_by_assertions_is_throttled_and_who_forges_signatures_
         .await
         .expect_tokens();
 }
+
+/// A DPoP proof for the token endpoint; null in `more` takes a claim away.
+fn dpop_proof(app: &TestApp, key: &TestKey, more: Value) -> String {
+    let claims = json!({
+        "htm": "POST", "htu": format!("{}/oauth2/token", app.issuer), "iat": app.now(), "jti": "proof-1",
+    });
+    key.sign(json!({"typ": "dpop+jwt", "jwk": key.public()}), &with(&claims, more))
+}
+
+#[tokio::test]
+async fn an_assertion_and_a_dpop_proof_are_spent_together_and_each_alone() {
+    let world = World::start().await;
+    let app = &world.app;
+    let key = TestKey::new(SigningAlg::Es256);
+    for signatory in &world.signatories {
+        let send = async |assertion: &str, dpop: &str| {
+            let form = wish("/oauth2/token").plus(&proof(assertion));
+            let call = app.call(Method::POST, "/oauth2/token").header("dpop", dpop);
+            call.form(&form).send().await
+        };
+        let jti = |at: u32| json!({"jti": format!("{}-{at}", signatory.id)});
+        let (first, second) = (signatory.assertion(app), signatory.assertion(app));
+        let (one, two) = (dpop_proof(app, &key, jti(1)), dpop_proof(app, &key, jti(2)));
+        send(&first, &one).await.expect_status(200);
+        let told = send(&first, &two).await.expect_oauth_error(401, "invalid_client");
+        assert!(told.contains("jti"), "{told}");
+        send(&second, &one).await.expect_oauth_error(400, "invalid_dpop_proof");
+        send(&first, &one).await.expect_oauth_error(401, "invalid_client");
+        // What was refused together is refused: the fresh half of such a pair may be used up, never used twice.
+        let replies = join_all((0..8).map(|_| async { send(&signatory.assertion(app), &two).await.status })).await;
+        assert_eq!(
+            replies.iter().filter(|status| **status == 200).count(),
+            1,
+            "{replies:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_is_sent_back_for_a_nonce_may_send_the_same_assertion_again() {
+    let signatory = Signatory::with_key("es256", SigningAlg::Es256);
+    let app = TestApp::builder()
+        .document(&clients(&[signatory.registration(json!({}))]))
+        .config(|config| config.dpop.require_nonce = true)
+        .start()
+        .await;
+    let key = TestKey::new(SigningAlg::Es256);
+    let form = wish("/oauth2/token").plus(&proof(&signatory.assertion(&app)));
+    let send = async |claims: Value| {
+        let call = app.call(Method::POST, "/oauth2/token");
+        let call = call.header("dpop", &dpop_proof(&app, &key, claims));
+        call.form(&form).send().await
+    };
+    let asked = send(json!({})).await;
+    let nonce = asked.header("dpop-nonce").unwrap().to_owned();
+    asked.expect_oauth_error(400, "use_dpop_nonce");
+    send(json!({"nonce": nonce})).await.expect_status(200);
+    let again = send(json!({"nonce": nonce, "jti": "proof-2"})).await;
+    again.expect_oauth_error(401, "invalid_client");
+}

@@ -8,29 +8,48 @@ use oauth_wire::{BasicCredentials, Form, JWT_BEARER_ASSERTION};
 use secrecy::SecretString;
 use service_kit::{PeerAddress, PeerCertificate};
 
-use super::{OAuthError, possession::Possession};
+use super::OAuthError;
 use crate::{
     adapters::http::{App, wire},
     application::{
         authenticate_client::{Authenticated, Presented, Proof},
-        token_error::TokenError,
+        token_error::{ASSERTION_REPLAYED, TokenError},
     },
     domain::{client::Client, ids::ClientId},
+    ports::store::SingleUseId,
 };
 
 /// The parameters that are left, and the client that was authenticated.
 pub(crate) struct ClientRequest {
     pub(crate) client: Arc<Client>,
     pub(crate) form: Form,
-    pub(crate) possession: Possession,
 }
 
 impl FromRequest<App> for ClientRequest {
     type Rejection = OAuthError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, OAuthError> {
+        let UnspentRequest { client, form, unspent } = UnspentRequest::from_request(request, app).await?;
+        if !app.single_use.spend(&unspent).await? {
+            return Err(TokenError::InvalidAssertion(ASSERTION_REPLAYED).into());
+        }
+        Ok(Self { client, form })
+    }
+}
+
+/// As [`ClientRequest`], but what the client has used to authenticate is still to be spent, with success, before anything is done for
+/// it (RFC 7523 §3): together with something else.
+pub(super) struct UnspentRequest {
+    pub(super) client: Arc<Client>,
+    pub(super) form: Form,
+    pub(super) unspent: Vec<SingleUseId>,
+}
+
+impl FromRequest<App> for UnspentRequest {
+    type Rejection = OAuthError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, OAuthError> {
         let basic = basic(request.headers())?;
-        let possession = Possession::read(request.headers(), request.extensions())?;
         let extensions = request.extensions();
         let address = extensions.get::<PeerAddress>().map(|PeerAddress(peer)| peer.ip());
         let certificate = extensions.get::<PeerCertificate>().cloned();
@@ -45,15 +64,7 @@ impl FromRequest<App> for ClientRequest {
         let authenticated = app.authenticate_client.authenticate(presented).await;
         let Authenticated { client, unspent } =
             authenticated.map_err(|error| OAuthError::at(error, app.clock.now()))?;
-        // RFC 7523 §3: an assertion works once, whatever becomes of the request.
-        if !app.single_use.spend(&unspent).await? {
-            return Err(TokenError::InvalidAssertion("its jti was used before").into());
-        }
-        Ok(Self {
-            client,
-            form,
-            possession,
-        })
+        Ok(Self { client, form, unspent })
     }
 }
 

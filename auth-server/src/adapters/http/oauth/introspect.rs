@@ -12,7 +12,7 @@ use crate::{
 
 /// Tells an authenticated caller what a token is.
 pub(crate) async fn post(State(app): State<App>, request: ClientRequest) -> Result<Response, OAuthError> {
-    let ClientRequest { client, mut form, .. } = request;
+    let ClientRequest { client, mut form } = request;
     // §2.1: the caller must be authenticated, and a public client is not.
     if client.is_public() {
         return Err(TokenError::InvalidClient.into());

@@ -1,6 +1,7 @@
 //! The protocol's endpoints.
 
 pub(super) mod authorize;
+mod bound_request;
 mod client_request;
 mod error;
 pub(super) mod events;

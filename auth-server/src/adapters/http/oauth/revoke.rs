@@ -11,7 +11,7 @@ use crate::{
 
 /// Revokes a token of the client. An unknown `token_type_hint` is ignored (§2.1): the token itself tells what it is.
 pub(crate) async fn post(State(app): State<App>, request: ClientRequest) -> Result<Response, OAuthError> {
-    let ClientRequest { client, mut form, .. } = request;
+    let ClientRequest { client, mut form } = request;
     let token = form
         .take("token")
         .ok_or_else(|| TokenError::InvalidRequest("token is missing".into()))?;

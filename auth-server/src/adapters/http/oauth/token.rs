@@ -5,12 +5,15 @@ use http::StatusCode;
 use oauth_wire::{AuthorizationDetails, Confirmation, Form, GrantType, Scope, TokenReply, token::TokenType};
 use service_kit::listener::PeerAddress;
 
-use super::{OAuthError, client_request::ClientRequest};
+use super::{
+    OAuthError,
+    bound_request::{BoundRequest, TokenEndpoint},
+};
 use crate::{
     adapters::http::{App, wire::no_store_json},
     application::{
         exchange_code::CodeExchange, issue::Issued, password_grant::PasswordRequest, policy::UNKNOWN_RESOURCE,
-        sender_constraint::Place, token_call::TokenCall, token_error::TokenError,
+        token_call::TokenCall, token_error::TokenError,
     },
 };
 
@@ -18,25 +21,17 @@ use crate::{
 pub(crate) async fn post(
     State(app): State<App>,
     peer: Option<Extension<PeerAddress>>,
-    request: ClientRequest,
+    request: BoundRequest<TokenEndpoint>,
 ) -> Result<Response, OAuthError> {
-    let ClientRequest {
+    let BoundRequest {
         client,
         mut form,
-        possession,
+        confirmation,
+        ..
     } = request;
     let authorization_details = form.take("authorization_details");
     let authorization_details = authorization_details.map(|text| AuthorizationDetails::parse(&text));
     let resources = app.policy.known_resources(form.take_all("resource"));
-    let place = Place {
-        method: "POST",
-        path: "/oauth2/token",
-    };
-    let confirmation = app
-        .sender_constraint
-        .of_request(&client, possession.shown(), place)
-        .await
-        .map_err(TokenError::from)?;
     let call = TokenCall {
         confirmation,
         resources: resources.ok_or(TokenError::InvalidTarget(UNKNOWN_RESOURCE))?,

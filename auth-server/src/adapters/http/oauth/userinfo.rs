@@ -120,7 +120,8 @@ fn not_possessed(error: &SenderError) -> Response {
         SenderError::NotBound | SenderError::CertificateMissing | SenderError::OtherCertificate => {
             (TokenScheme::Bearer, BearerErrorCode::InvalidToken)
         }
-        SenderError::Store(_) | SenderError::OpenSsl(_) => {
+        // Nobody authenticates as a client here.
+        SenderError::AssertionReplayed | SenderError::Store(_) | SenderError::OpenSsl(_) => {
             tracing::error!(%error, "a proof of possession could not be checked");
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
