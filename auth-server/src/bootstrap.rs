@@ -1,5 +1,7 @@
 //! The composition root: the only place that picks adapters.
 
+mod listeners;
+
 use std::{
     path::Path,
     sync::{
@@ -13,7 +15,7 @@ use anyhow::Context as _;
 use axum::Router;
 use serde_json::json;
 use service_kit::{
-    BoundListener, ClientCertificates, Clock, Entropy, SystemClock, SystemEntropy, Tasks, Timestamp, TlsConfig,
+    Clock, Entropy, SystemClock, SystemEntropy, Tasks, Timestamp,
     config::{ConfigError, Settings as _},
     health::Management,
     tasks::termination_signal,
@@ -22,6 +24,8 @@ use service_kit::{
 use sql_kit::Options;
 use token_keys::{DpopNonces, MasterKey};
 use url::Url;
+
+use listeners::Listeners;
 
 use crate::{
     adapters::{
@@ -860,54 +864,6 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
     }
     provider.foundation.store.close().await;
     Ok(())
-}
-
-/// Every socket that the provider listens on.
-struct Listeners {
-    public: BoundListener,
-    /// For clients with certificates, when they have one of their own.
-    mtls: Option<BoundListener>,
-    management: BoundListener,
-}
-
-impl Listeners {
-    async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let rules = Arc::new(config.peer_rules()?);
-        let limits = config.connections.limits();
-        let public = |listener: BoundListener| listener.with_limits(limits).with_peer_rules(rules.clone());
-        let mtls = match config.mtls.listen {
-            None => None,
-            Some(address) => {
-                let tls = config.tls.asking(ClientCertificates::Optional);
-                Some(public(BoundListener::bind(address, &tls).await?))
-            }
-        };
-        Ok(Self {
-            public: public(BoundListener::bind(config.listen, &config.main_tls()).await?),
-            mtls,
-            management: BoundListener::bind(config.management_listen, &TlsConfig::default()).await?,
-        })
-    }
-
-    /// By the names that the ready file gives them.
-    fn addresses(&self) -> serde_json::Value {
-        let named = [
-            ("listen", Some(&self.public)),
-            ("management", Some(&self.management)),
-            ("mtls", self.mtls.as_ref()),
-        ];
-        let present = named
-            .into_iter()
-            .filter_map(|(name, listener)| Some((name, listener?.address())));
-        present.map(|(name, address)| (name, address.to_string())).collect()
-    }
-
-    fn serve(self, router: &Router, management: Router, tasks: &Tasks, grace: Duration) {
-        for listener in std::iter::once(self.public).chain(self.mtls) {
-            tasks.spawn(listener.serve(router.clone(), tasks.clone(), grace));
-        }
-        tasks.spawn(self.management.serve(management, tasks.clone(), grace));
-    }
 }
 
 fn health(provider: &Arc<Provider>, metrics: telemetry::PrometheusHandle) -> Management {

@@ -352,7 +352,11 @@ async fn initial_token(tokens: &InitialTokens, command: InitialTokenCommand) -> 
 /// Runs every check, changes nothing, tells each one's outcome; fails when one did.
 async fn doctor(config: &Config) -> anyhow::Result<()> {
     let listening = format!("issuer {}, listening on {}", config.issuer, config.listen);
-    let mut told = vec![("configuration", Ok(listening)), ("tls", tls(config))];
+    let mut told = vec![
+        ("configuration", Ok(listening)),
+        ("tls", tls(config)),
+        ("mtls", mtls(config)),
+    ];
     told.extend(bootstrap::examine(config, &Ambient::default()).await);
     let failed = told.iter().filter(|(_, outcome)| outcome.is_err()).count();
     for (what, outcome) in told {
@@ -371,15 +375,17 @@ fn tls(config: &Config) -> anyhow::Result<String> {
             for file in [cert, key] {
                 std::fs::read(file).with_context(|| file.display().to_string())?;
             }
-            let mtls = match config.mtls.authorities()? {
-                Some(authorities) => format!("; {} authorities for client certificates", authorities.len()),
-                None => String::new(),
-            };
-            Ok(format!("certificate and key can be read{mtls}"))
+            config.tls.check()?;
+            Ok("certificate and key belong together".into())
         }
         _ if config.issuer.starts_with("https:") => {
             Ok("off: something in front of this process must terminate https".into())
         }
         _ => Ok("off".into()),
     }
+}
+
+fn mtls(config: &Config) -> anyhow::Result<String> {
+    let authorities = config.mtls.authorities()?.map_or(0, |authorities| authorities.len());
+    Ok(format!("{authorities} certificate authorities for tls_client_auth"))
 }

@@ -26,6 +26,7 @@ pub fn faults(client: &Client, policy: &Policy) -> Vec<ClientFault> {
     signatures(client, policy, &mut faults);
     faults.0.extend(registration_faults(client));
     encryption(&client.protocol, &mut faults);
+    unsupported(&client.protocol, &mut faults);
     access_tokens(client, &mut faults);
     subjects(client, &mut faults);
     details_types(client, &mut faults);
@@ -106,6 +107,22 @@ fn signatures(client: &Client, policy: &Policy, faults: &mut Faults) {
 }
 
 /// What we encrypt for the client needs an algorithm, and a key of the client that fits it.
+/// What a client would count on and this version does not do is refused, never passed over.
+fn unsupported(protocol: &ClientProtocol, faults: &mut Faults) {
+    if protocol.require_signed_request_object {
+        faults.add(
+            "require_signed_request_object",
+            "request objects (RFC 9101) are not supported by this version",
+        );
+    }
+    if protocol.authorization_encrypted_response_alg.is_some() {
+        faults.add(
+            "authorization_encrypted_response_alg",
+            "signed responses are not encrypted by this version",
+        );
+    }
+}
+
 fn encryption(protocol: &ClientProtocol, faults: &mut Faults) {
     for (alg_member, enc_member, (alg, enc)) in [
         (

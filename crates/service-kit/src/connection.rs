@@ -81,7 +81,7 @@ impl Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionsConfig {
-    /// Connections at once to each listener. More wait. Never more than half of the files that the process may have open.
+    /// Connections at once to each public listener. More wait. Never more than half of the files that the process may have open.
     pub total: usize,
     /// Connections at once from one address, or from one /64 of IPv6; more are closed. Proxies in `proxy.trusted` and
     /// `mtls.trusted_proxies` are not counted. As much as `total` turns it off.

@@ -25,7 +25,6 @@ use crate::{
     connection::{BodyTimeout, Marked, Pulse, Tracked, Version, drive},
     neighbours::{Neighbour, Neighbours},
     peer::Peer,
-    tls,
 };
 pub use crate::{
     connection::Limits,
@@ -88,18 +87,7 @@ impl BoundListener {
     /// # Errors
     /// [`ListenError`] when the address is taken or the TLS files cannot be used.
     pub async fn bind(address: SocketAddr, tls: &TlsConfig) -> Result<Self, ListenError> {
-        let tls = match (&tls.cert, &tls.key) {
-            (None, None) => None,
-            (Some(cert), Some(key)) => {
-                let acceptor = tls::acceptor(cert, key, tls.client_certificates);
-                Some(acceptor.map_err(|source| ListenError::Tls {
-                    cert: cert.clone(),
-                    key: key.clone(),
-                    source,
-                })?)
-            }
-            _ => return Err(ListenError::HalfTls),
-        };
+        let tls = tls.acceptor()?;
         let bind = |source| ListenError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;

@@ -12,6 +12,8 @@ use openssl::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ListenError;
+
 /// TLS settings of a listener. Both files or neither.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -50,6 +52,30 @@ impl TlsConfig {
         }
     }
 
+    /// Whether a listener could be started with it.
+    ///
+    /// # Errors
+    /// As [`crate::BoundListener::bind`]'s about TLS.
+    pub fn check(&self) -> Result<(), ListenError> {
+        self.acceptor().map(drop)
+    }
+
+    /// `None` when TLS is off.
+    pub(crate) fn acceptor(&self) -> Result<Option<SslAcceptor>, ListenError> {
+        match (&self.cert, &self.key) {
+            (None, None) => Ok(None),
+            (Some(cert), Some(key)) => match acceptor(cert, key, self.client_certificates) {
+                Ok(acceptor) => Ok(Some(acceptor)),
+                Err(source) => Err(ListenError::Tls {
+                    cert: cert.clone(),
+                    key: key.clone(),
+                    source,
+                }),
+            },
+            _ => Err(ListenError::HalfTls),
+        }
+    }
+
     pub fn is_on(&self) -> bool {
         self.cert.is_some() && self.key.is_some()
     }
@@ -63,7 +89,7 @@ const TLS12_SUITES: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-S
 const MAX_DEPTH: u32 = 8;
 
 /// An acceptor for TLS 1.2 and 1.3 by RFC 9325 (BCP 195).
-pub(crate) fn acceptor(cert: &Path, key: &Path, asked: ClientCertificates) -> Result<SslAcceptor, ErrorStack> {
+fn acceptor(cert: &Path, key: &Path, asked: ClientCertificates) -> Result<SslAcceptor, ErrorStack> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     builder.set_cipher_list(TLS12_SUITES)?;

@@ -1,5 +1,7 @@
-//! Test doubles that both services share: a clock that stands still, entropy from a seed, keys of clients.
+//! Test doubles that both services share: a clock that stands still, entropy from a seed, keys of clients,
+//! certificates made on the spot.
 
+pub mod certificates;
 mod jose;
 
 use std::sync::{

@@ -169,6 +169,8 @@ mod tests {
         config.etcd.endpoints = vec!["http://127.0.0.1:2379".into()];
         config.limits.max_body_bytes = 0;
         config.tls.cert = Some("cert.pem".into());
+        config.mtls.proxy_header = Some("client cert".into());
+        config.connections.per_address = 0;
         let named: Vec<_> = config.problems().into_iter().map(|problem| problem.path).collect();
         for path in [
             "auth.issuer",
@@ -177,6 +179,8 @@ mod tests {
             "etcd.endpoints",
             "limits.max_body_bytes",
             "tls",
+            "mtls.proxy_header",
+            "connections.per_address",
             "public_url",
         ] {
             assert!(named.contains(&path.to_owned()), "{path} in {named:?}");

@@ -277,6 +277,49 @@ async fn an_issuer_with_a_path_is_found_by_every_form_of_its_metadata_address() 
     assert_eq!(app.claims(&tokens.id_token).await["iss"], "https://op.example/tenant");
 }
 
+/// RFC 8705 §5.
+#[tokio::test]
+async fn clients_with_certificates_are_told_their_addresses_when_they_have_any() {
+    let app = TestApp::start().await;
+    assert!(app.metadata().await.get("mtls_endpoint_aliases").is_none());
+    let base = "https://mtls.op.example:8443";
+    let app = TestApp::builder()
+        .config(|config| config.mtls.base_url = Some(base.into()))
+        .start()
+        .await;
+    let metadata = app.metadata().await;
+    let aliases = metadata["mtls_endpoint_aliases"].as_object().unwrap();
+    assert!(aliases.contains_key("token_endpoint"));
+    for (name, alias) in aliases {
+        // The same endpoint under another host.
+        let path = alias.as_str().unwrap().strip_prefix(base).unwrap();
+        assert_eq!(metadata[name], format!("{ISSUER}{path}"), "{name}");
+    }
+}
+
+/// SECURITY.md: links come from the configured issuer, whatever a proxy or a client says about host and scheme.
+#[tokio::test]
+async fn no_header_changes_what_the_provider_calls_itself() {
+    let app = TestApp::start().await;
+    let plain = app.metadata().await;
+    for (name, value) in [
+        ("host", "evil.example"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-prefix", "/evil"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-original-host", "evil.example"),
+        ("forwarded", "for=192.0.2.1;host=evil.example;proto=https"),
+    ] {
+        let path = "/.well-known/openid-configuration";
+        let told = app.call(Method::GET, path).header(name, value).send().await;
+        assert_eq!(told.expect_json(200), plain, "{name}");
+        let authorize = "/oauth2/authorize?client_id=nobody";
+        let page = app.call(Method::GET, authorize).header(name, value).send().await;
+        assert!(!page.text().contains("evil.example"), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn unknown_well_known_names_are_404_and_never_5xx() {
     let app = TestApp::start().await;

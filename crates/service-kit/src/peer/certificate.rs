@@ -207,9 +207,9 @@ pub struct Authorities(Vec<X509>);
 /// Why authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoritiesError {
-    #[error("certificate authorities cannot be read: {0}")]
+    #[error("certificate authorities cannot be read")]
     File(#[from] std::io::Error),
-    #[error("certificate authorities cannot be read: {0}")]
+    #[error("certificate authorities are not PEM")]
     Pem(#[from] ErrorStack),
     #[error("the file of certificate authorities holds no certificate")]
     None,

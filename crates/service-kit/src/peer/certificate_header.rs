@@ -118,3 +118,34 @@ fn unescaped(text: &str) -> Option<String> {
     }
     String::from_utf8(plain).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NAME: HeaderName = HeaderName::from_static("client-cert");
+
+    proptest! {
+        #[test]
+        fn garbage_is_refused_and_never_panics(
+            value in "[!-~ ]{0,120}|:[A-Za-z0-9+/=]{0,120}:|-----BEGIN CERTIFICATE-----[ -~]{0,80}-----END CERTIFICATE-----|(%[0-9A-Fa-f]{2}){0,40}",
+            chain in "(:[A-Za-z0-9+/=]{0,20}: ?,? ?){0,12}",
+        ) {
+            let mut headers = HeaderMap::new();
+            headers.insert(NAME, value.parse().unwrap());
+            headers.insert(CLIENT_CERT_CHAIN, chain.parse().unwrap());
+            let read = read(&headers, &NAME, None);
+            prop_assert_eq!(read.is_ok(), value.trim().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_plus_sign_is_no_space() {
+        assert_eq!(unescaped("a+b%2Bc%20d"), Some("a+b+c d".to_owned()));
+        for bad in ["%", "%2", "%+1", "%zz", "%ff"] {
+            assert_eq!(unescaped(bad), None, "{bad}");
+        }
+    }
+}

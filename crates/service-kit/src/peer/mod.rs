@@ -126,7 +126,7 @@ impl Peer {
         match certificate_header::read(headers, name, self.rules.authorities.as_ref()) {
             Ok(certificate) => Handed::Said(certificate),
             Err(error) => {
-                tracing::warn!(%error, peer = %self.address, header = %name, "a proxy's client certificate cannot be read");
+                tracing::info!(%error, peer = %self.address, header = %name, "a proxy's client certificate cannot be read");
                 Handed::Said(None)
             }
         }

@@ -4,8 +4,8 @@
     reason = "the lints spare test functions, but not what they share"
 )]
 
-mod certificates;
 mod crowd;
+mod hostile;
 mod peers;
 mod profile;
 mod world;

@@ -7,10 +7,9 @@ use openssl::{hash::MessageDigest, ssl::SslVersion};
 use serde_json::{Value, json};
 use service_kit::{Authorities, ClientCertificates, PeerRules, ProxyConfig, TlsConfig};
 
-use crate::{
-    certificates::{Identity, Recipe, Usage, ec_key, self_signed},
-    world::{H2, Server, Setup, ask_by_http2, connector, only, showing},
-};
+use test_kit::certificates::{Identity, Recipe, Usage, ec_key, long, self_signed};
+
+use crate::world::{H2, Server, Setup, ask_by_http2, connector, only, showing};
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// In `127.0.1.0/24`, whose inhabitants are trusted here.
@@ -263,7 +262,7 @@ async fn a_certificate_that_is_too_long_is_not_looked_at() {
     let mut client = self_signed(&name);
     let seen = server.seen(showing(connector(), &client, &[]), &[]).await;
     assert!(seen["certificate"].is_object());
-    client = crate::certificates::long(service_kit::peer::MAX_CERTIFICATE_BYTES);
+    client = long(service_kit::peer::MAX_CERTIFICATE_BYTES);
     let seen = server.seen(showing(connector(), &client, &[]), &[]).await;
     assert_eq!(seen["certificate"], Value::Null);
 }

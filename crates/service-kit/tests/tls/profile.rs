@@ -1,5 +1,10 @@
 //! RFC 9325 (BCP 195) and FAPI 2.0 §5.2.1: what may be spoken.
 
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
 use openssl::ssl::{SslSession, SslSessionCacheMode, SslVersion};
 use service_kit::{ClientCertificates, TlsConfig};
 
@@ -133,4 +138,28 @@ async fn sessions_are_resumed_only_where_nobody_is_asked_for_a_certificate() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn nobody_renegotiates() {
+    let server = Setup::default().start().await;
+    // The library has no binding for it; its own command has a key.
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-tls1_2", "-connect", &server.address.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    client.stdin.take().unwrap().write_all(b"R\n").unwrap();
+    let output = tokio::task::spawn_blocking(move || client.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap();
+    let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(
+        told.contains("RENEGOTIATING") && told.contains("no renegotiation"),
+        "{told}"
+    );
+    assert!(told.contains("Compression: NONE"), "{told}");
 }

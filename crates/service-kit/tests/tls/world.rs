@@ -12,14 +12,15 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use openssl::ssl::{SslConnector, SslConnectorBuilder, SslMethod, SslVerifyMode, SslVersion};
 use serde_json::{Value, json};
-use service_kit::{BoundListener, Limits, PeerAddress, PeerCertificate, PeerRules, Tasks, Timestamp, TlsConfig};
+use service_kit::{
+    BoundListener, Clock as _, Limits, PeerAddress, PeerCertificate, PeerRules, SystemClock, Tasks, TlsConfig,
+};
 use tempfile::TempDir;
+use test_kit::certificates::{Identity, Recipe};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
 };
-
-use crate::certificates::{Identity, Recipe, now};
 
 pub(crate) const H1: &[u8] = b"\x08http/1.1";
 pub(crate) const H2: &[u8] = b"\x02h2";
@@ -83,7 +84,7 @@ async fn tell(address: Option<Extension<PeerAddress>>, certificate: Option<Exten
             "ip": certificate.san_ip,
             "email": certificate.san_email,
             "chain": certificate.chain().count(),
-            "verified": certificate.verify(Timestamp::from_seconds(now())).err().map(|reason| reason.to_string()),
+            "verified": certificate.verify(SystemClock.now()).err().map(|reason| reason.to_string()),
         })
     });
     let address = address.map(|Extension(PeerAddress(address))| address.ip());

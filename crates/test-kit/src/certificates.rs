@@ -1,9 +1,12 @@
 //! Certificates made on the spot.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::missing_panics_doc, reason = "the same")]
+
 use std::path::{Path, PathBuf};
 
 use openssl::{
-    asn1::Asn1Time,
+    asn1::{Asn1Object, Asn1OctetString, Asn1Time},
     bn::{BigNum, MsbOption},
     ec::{EcGroup, EcKey},
     hash::MessageDigest,
@@ -11,42 +14,54 @@ use openssl::{
     pkey::{PKey, Private},
     rsa::Rsa,
     x509::{
-        X509, X509NameBuilder,
+        X509, X509Extension, X509NameBuilder,
         extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName},
     },
 };
-use service_kit::TlsConfig;
+use service_kit::{Clock as _, SystemClock, Timestamp, TlsConfig};
 
-pub(crate) struct Identity {
-    pub(crate) certificate: X509,
-    pub(crate) key: PKey<Private>,
+/// A certificate and its key.
+#[derive(Debug)]
+pub struct Identity {
+    pub certificate: X509,
+    pub key: PKey<Private>,
 }
 
-/// What is to be made; by default a leaf for an hour, with no extensions, signed by itself.
-#[derive(Default)]
-pub(crate) struct Recipe<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) issuer: Option<&'a Identity>,
-    pub(crate) rsa: Option<u32>,
-    pub(crate) authority: bool,
-    pub(crate) usage: Option<Usage>,
-    pub(crate) days: Option<(i64, i64)>,
-    pub(crate) alternative_names: bool,
+/// What is to be made; by default a leaf with no extensions, signed by itself, valid a day before and after now.
+#[derive(Debug, Default)]
+pub struct Recipe<'a> {
+    /// The `CN` of the subject, whose `O` is always the same.
+    pub name: &'a str,
+    pub issuer: Option<&'a Identity>,
+    /// An RSA key of so many bits; an EC key otherwise.
+    pub rsa: Option<u32>,
+    pub authority: bool,
+    pub usage: Option<Usage>,
+    /// The test's clock, if it is not the machine's.
+    pub now: Option<Timestamp>,
+    /// From when until when, in days from now.
+    pub days: Option<(i64, i64)>,
+    pub alternative_names: bool,
+    /// Contents of a subject alternative name extension that is no such thing.
+    pub broken_names: Option<&'a str>,
 }
 
-#[derive(Clone, Copy)]
-pub(crate) enum Usage {
+/// Extended key usage.
+#[derive(Debug, Clone, Copy)]
+pub enum Usage {
     Client,
     Server,
 }
 
-pub(crate) fn ec_key() -> PKey<Private> {
+/// A P-256 key.
+pub fn ec_key() -> PKey<Private> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
 }
 
 impl Recipe<'_> {
-    pub(crate) fn make(&self) -> Identity {
+    /// Makes it.
+    pub fn make(&self) -> Identity {
         let key = match self.rsa {
             Some(bits) => PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap(),
             None => ec_key(),
@@ -64,8 +79,8 @@ impl Recipe<'_> {
         let issuer = self.issuer.map_or(&*name, |issuer| issuer.certificate.subject_name());
         builder.set_issuer_name(issuer).unwrap();
         let (from, until) = self.days.unwrap_or((-1, 1));
-        builder.set_not_before(&days_from_now(from)).unwrap();
-        builder.set_not_after(&days_from_now(until)).unwrap();
+        builder.set_not_before(&days_from(self.now, from)).unwrap();
+        builder.set_not_after(&days_from(self.now, until)).unwrap();
         builder.set_pubkey(&key).unwrap();
         if self.authority {
             let constraints = BasicConstraints::new().critical().ca().build().unwrap();
@@ -94,6 +109,12 @@ impl Recipe<'_> {
                 .unwrap();
             builder.append_extension(names).unwrap();
         }
+        if let Some(contents) = self.broken_names {
+            let contents = Asn1OctetString::new_from_bytes(contents.as_bytes()).unwrap();
+            let kind = Asn1Object::from_str("2.5.29.17").unwrap();
+            let extension = X509Extension::new_from_der(&kind, false, &contents).unwrap();
+            builder.append_extension(extension).unwrap();
+        }
         let signer = self.issuer.map_or(&key, |issuer| &issuer.key);
         builder.sign(signer, MessageDigest::sha256()).unwrap();
         Identity {
@@ -103,17 +124,13 @@ impl Recipe<'_> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "OpenSSL's handshake knows no other clock")]
-pub(crate) fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    i64::try_from(since.unwrap().as_secs()).unwrap()
+fn days_from(now: Option<Timestamp>, days: i64) -> Asn1Time {
+    let now = now.unwrap_or_else(|| SystemClock.now());
+    Asn1Time::from_unix(now.as_seconds() + days * 86_400).unwrap()
 }
 
-fn days_from_now(days: i64) -> Asn1Time {
-    Asn1Time::from_unix(now() + days * 86_400).unwrap()
-}
-
-pub(crate) fn self_signed(name: &str) -> Identity {
+/// The simplest: a name and a key of its own.
+pub fn self_signed(name: &str) -> Identity {
     Recipe {
         name,
         ..Recipe::default()
@@ -121,37 +138,30 @@ pub(crate) fn self_signed(name: &str) -> Identity {
     .make()
 }
 
-/// Longer than `bytes`.
-pub(crate) fn long(bytes: usize) -> Identity {
-    let key = ec_key();
-    let mut name = X509NameBuilder::new().unwrap();
-    for _ in 0..bytes / 60 {
-        name.append_entry_by_text("OU", &"x".repeat(60)).unwrap();
+/// A certificate that carries so many bytes of nothing.
+pub fn long(bytes: usize) -> Identity {
+    let padding = "x".repeat(bytes);
+    Recipe {
+        name: "Long",
+        broken_names: Some(&padding),
+        ..Recipe::default()
     }
-    let mut builder = X509::builder().unwrap();
-    builder.set_version(2).unwrap();
-    builder.set_subject_name(&name.build()).unwrap();
-    builder.set_not_before(&days_from_now(-1)).unwrap();
-    builder.set_not_after(&days_from_now(1)).unwrap();
-    builder.set_pubkey(&key).unwrap();
-    builder.sign(&key, MessageDigest::sha256()).unwrap();
-    Identity {
-        certificate: builder.build(),
-        key,
-    }
+    .make()
 }
 
 impl Identity {
-    pub(crate) fn pem(&self) -> String {
+    /// The certificate, PEM.
+    pub fn pem(&self) -> String {
         String::from_utf8(self.certificate.to_pem().unwrap()).unwrap()
     }
 
-    pub(crate) fn der(&self) -> Vec<u8> {
+    /// The certificate, DER.
+    pub fn der(&self) -> Vec<u8> {
         self.certificate.to_der().unwrap()
     }
 
     /// Written down as a server's.
-    pub(crate) fn files(&self, directory: &Path) -> TlsConfig {
+    pub fn files(&self, directory: &Path) -> TlsConfig {
         let write = |name: &str, pem: Vec<u8>| -> PathBuf {
             let path = directory.join(name);
             std::fs::write(&path, pem).unwrap();
