@@ -572,6 +572,8 @@ impl Provider {
             }
             tokio::select! {
                 () = tokio::time::sleep(LOGOUT_INTERVAL) => {}
+                // More may be due than there was room for.
+                () = self.logouts.room_made() => {}
                 () = tasks.stopping() => return,
             }
         }

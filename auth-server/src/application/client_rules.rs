@@ -77,6 +77,9 @@ fn redirects(client: &Client, faults: &mut Faults) {
         if !client.redirect_uris.iter().any(|uri| origin(uri.as_str()) == wanted) {
             faults.add("frontchannel_logout_uri", "must have the origin of a redirect URI");
         }
+        if logout.contains('#') {
+            faults.add("frontchannel_logout_uri", "must not have a fragment");
+        }
     }
 }
 

@@ -214,7 +214,8 @@ impl SignOut {
     pub async fn end_other_sessions(&self, user: &UserId, keep: &SessionId) -> StoreResult<Told> {
         let now = self.clock.now();
         let mut tx = self.transactions.begin().await?;
-        let ended = tx.end_sessions_of(user, Some(keep), now).await?;
+        let mut ended = tx.end_sessions_of(user, Some(keep), now).await?;
+        ended.sort();
         self.end_all(tx, &ended, now).await
     }
 
@@ -225,7 +226,8 @@ impl SignOut {
     pub async fn end_every_session(&self, here: &Session) -> StoreResult<Ended> {
         let now = self.clock.now();
         let mut tx = self.transactions.begin().await?;
-        let ended = tx.end_sessions_of(&here.user, None, now).await?;
+        let mut ended = tx.end_sessions_of(&here.user, None, now).await?;
+        ended.sort();
         let clients = tx.clients_of_session(&here.sid).await?;
         self.end_all(tx, &ended, now).await.map(|told| Ended { clients, told })
     }
@@ -268,10 +270,11 @@ impl SignOut {
 
     fn frame(&self, sid: &SessionId, client: &Client) -> Option<String> {
         let uri = client.protocol.frontchannel_logout_uri.as_deref()?;
-        // Checked when it was registered, and here once more: it becomes part of a page of ours.
-        let registered = RedirectUri::parse(uri).ok()?;
-        let mut url = Url::parse(registered.as_str()).ok()?;
-        if !matches!(url.scheme(), "https" | "http") {
+        // Checked when it was registered, and here once more: it becomes part of a page of ours, and its host of that page's policy, where `;` and
+        // `,` mean something.
+        let mut url = Url::parse(uri).ok()?;
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+        if !matches!(url.scheme(), "https" | "http") || !url.host_str()?.bytes().all(is_plain) {
             return None;
         }
         if client.protocol.frontchannel_logout_session_required {

@@ -167,12 +167,15 @@ impl Target {
 }
 
 /// Tells whether the authority was written as the parser prints it: no numbers in place of a dotted address, no percent signs, no
-/// other spelling of a port. The scheme's own port may be there.
+/// other spelling of a port, none of the marks that people take for a placeholder. The scheme's own port may be there.
 fn is_usual(authority: &str, url: &Url) -> bool {
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         return false;
     };
-    port != 0 && (authority == format!("{host}:{port}") || (authority == host && url.port().is_none()))
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    port != 0
+        && host.bytes().all(is_plain)
+        && (authority == format!("{host}:{port}") || (authority == host && url.port().is_none()))
 }
 
 #[cfg(test)]

@@ -31,7 +31,8 @@ macro_rules! queue {
              JOIN client c ON c.client_id = p.client_id AND c.protocol LIKE '%\"backchannel_logout_uri\":%' \
              WHERE ",
             $where,
-            " ON CONFLICT (id) DO UPDATE SET attempts = excluded.attempts, queued_at = excluded.queued_at, \
+            // One order for all, so that two who queue the same do not wait for each other.
+            " ORDER BY p.sid, p.client_id ON CONFLICT (id) DO UPDATE SET attempts = excluded.attempts, queued_at = excluded.queued_at, \
              due_at = excluded.due_at, ends_at = excluded.ends_at \
              RETURNING sid, client_id, user_sub, attempts, queued_at, ends_at"
         )

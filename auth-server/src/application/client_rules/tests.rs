@@ -197,6 +197,7 @@ fn logout_frames_come_from_where_redirects_lead() {
         "http://rp.example/out",
         "https://rp.example:8443/out",
         "https://other.example/out",
+        "https://rp.example/out#part",
         "com.example.app:/out",
     ] {
         assert_eq!(logout(other), ["frontchannel_logout_uri"], "{other}");

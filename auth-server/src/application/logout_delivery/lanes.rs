@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::ids::ClientId;
 
@@ -33,6 +33,8 @@ pub(super) struct Lanes {
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Repetitions under way, by client.
     under_way: Mutex<HashMap<ClientId, usize>>,
+    /// Woken when one of those is over.
+    freed: Notify,
 }
 
 impl Default for Lanes {
@@ -42,6 +44,7 @@ impl Default for Lanes {
             repeated: Arc::new(Semaphore::new(REPEATED)),
             hosts: Mutex::default(),
             under_way: Mutex::default(),
+            freed: Notify::new(),
         }
     }
 }
@@ -69,6 +72,11 @@ impl Lanes {
             REPEATED.saturating_sub(begun),
             full.map(|(client, _)| client.clone()).collect(),
         )
+    }
+
+    /// Completes when a repetition was over since the last time.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
     }
 
     pub(super) fn enter(self: &Arc<Self>, client: &ClientId, urgency: Urgency) -> Entry {
@@ -121,6 +129,8 @@ impl Drop for Entry {
                 under_way.remove(&self.client);
             }
         }
+        drop(under_way);
+        self.lanes.freed.notify_one();
     }
 }
 
@@ -165,7 +175,12 @@ mod tests {
         let entries: Vec<Entry> = (0..PER_CLIENT).map(|_| lanes.enter(&slow, Urgency::Repeated)).collect();
         let _other = lanes.enter(&ClientId::new("other"), Urgency::Repeated);
         assert_eq!(lanes.room(), (REPEATED - PER_CLIENT - 1, vec![slow]));
+        assert!(lanes.freed().now_or_never().is_none());
         drop(entries);
+        assert!(
+            lanes.freed().now_or_never().is_some(),
+            "whoever looks for more is woken"
+        );
         assert_eq!(lanes.room(), (REPEATED - 1, vec![]));
     }
 

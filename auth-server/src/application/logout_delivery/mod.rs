@@ -170,6 +170,11 @@ impl LogoutDeliveries {
         Ok(self.start(self.queue.claim_logouts(claim).await?, Urgency::Repeated))
     }
 
+    /// Completes when some of what [`LogoutDeliveries::send_due`] has taken is over, so that there is room for more.
+    pub async fn room_made(&self) {
+        self.lanes.freed().await;
+    }
+
     /// How many deliveries wait or are under way, on all nodes.
     ///
     /// # Errors

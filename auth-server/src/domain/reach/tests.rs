@@ -78,6 +78,10 @@ fn addresses_in_odd_clothes_are_refused() {
         ("https://client.example/#part", Refusal::Fragment),
         ("https://client.example/#", Refusal::Fragment),
         ("https://client.example:/", Refusal::OddHost),
+        // What somebody may expect to be filled in.
+        ("https://{host}/", Refusal::OddHost),
+        ("https://$host.example/", Refusal::OddHost),
+        ("https://*.client.example/", Refusal::OddHost),
         ("https://client.example:0443/", Refusal::OddHost),
         ("https://client.example:0/", Refusal::OddHost),
         ("https://client.example:99999/", Refusal::NotAUrl),

@@ -560,6 +560,37 @@ async fn a_receiver_that_hangs_holds_nobody_up() {
     assert_eq!(app.waiting_logouts().await, 1);
 }
 
+/// SECURITY.md section 2: an address that is completed by what a request says leads wherever the request wants it to.
+#[tokio::test]
+async fn an_address_is_one_address() {
+    let app = start().await;
+    for address in [
+        "https://{host}/out",
+        "https://${application.session.host}/out",
+        "https://*.mail.example/out",
+        "https://%s/out",
+        "http://mail.example/out",
+        "https://user@mail.example/out",
+        "https://mail.example/out#fragment",
+        "javascript:alert(1)",
+        "//mail.example/out",
+        "mail.example/out",
+    ] {
+        for member in ["backchannel_logout_uri", "frontchannel_logout_uri"] {
+            let (before, after) = APPLICATIONS
+                .split_once(&format!("backchannel_logout_uri = \"{MAIL_OUT}\""))
+                .unwrap();
+            let document = format!("{before}{member} = \"{address}\"{after}");
+            let error = app.try_apply(&document).await.err().map(|error| error.to_string());
+            let error = error.unwrap_or_default();
+            assert!(
+                error.contains(&format!("client[0].{member}")),
+                "{member} {address}: {error}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_document_says_that_sessions_are_named() {
     let app = start().await;
