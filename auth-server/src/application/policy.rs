@@ -32,6 +32,7 @@ pub struct Policy {
     pub registration: RegistrationPolicy,
     pub dpop: DpopConfig,
     pub client_auth: ClientAuthPolicy,
+    pub device: DevicePolicy,
 }
 
 /// How long things live.
@@ -107,6 +108,19 @@ impl ClientAuthPolicy {
 
 /// Path of the token endpoint below the issuer.
 pub const TOKEN_PATH: &str = "/oauth2/token";
+
+/// The device grant's times and limits.
+#[derive(Debug, Clone, Copy)]
+pub struct DevicePolicy {
+    /// Of both codes.
+    pub lifetime: Duration,
+    /// Between two polls.
+    pub interval: Duration,
+    /// Wrong user codes of one person, or of one address.
+    pub attempts: ThrottlePolicy,
+    /// Device codes of public clients at one address.
+    pub requests: ThrottlePolicy,
+}
 
 /// Scopes that have a meaning to the provider itself.
 pub const OPENID: &str = "openid";
@@ -231,6 +245,18 @@ pub(crate) mod tests {
                 exempt_networks: Vec::new(),
                 max_assertion_lifetime: minutes(60),
                 certificates: Certificates::None,
+            },
+            device: DevicePolicy {
+                lifetime: minutes(10),
+                interval: Duration::from_secs(5),
+                attempts: ThrottlePolicy {
+                    limit: 10,
+                    window: minutes(10),
+                },
+                requests: ThrottlePolicy {
+                    limit: 200,
+                    window: minutes(10),
+                },
             },
         }
     }

@@ -127,13 +127,8 @@ impl SignIn {
     async fn forget(&self, counters: &[(ThrottleKey, ThrottlePolicy)]) -> Result<(), StoreError> {
         for (key, _) in counters {
             match key {
-                ThrottleKey::Account(..) => self.throttle.forgive_attempt(key).await?,
-                ThrottleKey::Address(..)
-                | ThrottleKey::KnownDevice(..)
-                | ThrottleKey::Registration(_)
-                | ThrottleKey::ClientSecret(..) => {
-                    self.throttle.clear_attempts(key).await?;
-                }
+                ThrottleKey::Address(..) | ThrottleKey::KnownDevice(..) => self.throttle.clear_attempts(key).await?,
+                _ => self.throttle.forgive_attempt(key).await?,
             }
         }
         Ok(())

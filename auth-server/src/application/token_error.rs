@@ -35,6 +35,18 @@ pub enum TokenError {
     /// RFC 9449 §8.
     #[error("the DPoP proof must hold the nonce of the DPoP-Nonce header")]
     UseDpopNonce { fresh: String },
+    /// The person has not decided yet (RFC 8628 §3.5).
+    #[error("the person has not decided yet")]
+    AuthorizationPending,
+    /// As before, and the client asks too often (RFC 8628 §3.5).
+    #[error("the person has not decided yet; wait 5 seconds longer between requests")]
+    SlowDown,
+    /// The person has said no.
+    #[error("the person did not agree")]
+    AccessDenied,
+    /// Nobody has decided in time, or the client has not asked in time (RFC 8628 §3.5).
+    #[error("the request has expired")]
+    ExpiredToken,
     /// Guessed too often; may be tried again then.
     #[error("too many attempts")]
     Throttled { until: Timestamp },

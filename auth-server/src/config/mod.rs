@@ -1,6 +1,7 @@
 //! Configuration: one file per section. Every key has a working default.
 
 mod client_auth;
+mod device;
 mod keys;
 mod login;
 mod mtls;
@@ -21,6 +22,7 @@ use service_kit::{
 use url::Url;
 
 pub use client_auth::ClientAuthConfig;
+pub use device::DeviceConfig;
 pub use keys::KeysConfig;
 pub use login::LoginConfig;
 pub use mtls::MtlsConfig;
@@ -62,6 +64,7 @@ pub struct Config {
     pub login: LoginConfig,
     pub registration: RegistrationConfig,
     pub client_auth: ClientAuthConfig,
+    pub device: DeviceConfig,
     pub password_hashing: HasherConfig,
     pub log: LogConfig,
 }
@@ -89,6 +92,7 @@ impl Default for Config {
             login: LoginConfig::default(),
             registration: RegistrationConfig::default(),
             client_auth: ClientAuthConfig::default(),
+            device: DeviceConfig::default(),
             password_hashing: HasherConfig::default(),
             log: LogConfig::default(),
         }
@@ -126,6 +130,7 @@ impl Settings for Config {
         self.login.problems(&mut problems);
         self.registration.problems(&mut problems);
         self.client_auth.problems(&mut problems);
+        self.device.problems(&mut problems);
         self.outbound.problems(&mut problems);
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             problems.push(Problem::new("tls", "cert and key belong together"));

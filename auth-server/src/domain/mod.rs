@@ -6,6 +6,7 @@ pub mod claims_request;
 pub mod client;
 pub mod client_auth;
 pub mod client_protocol;
+pub mod decoupled;
 pub mod directory;
 pub mod grant;
 pub mod ids;

@@ -1,10 +1,10 @@
-//! How often a password may be guessed.
+//! How often a password or a code may be guessed.
 
 use std::{net::IpAddr, time::Duration};
 
 use service_kit::Timestamp;
 
-use super::ids::{ClientId, TenantId, Username};
+use super::ids::{ClientId, TenantId, UserId, Username};
 
 /// What attempts are counted by. Every door (sign-in page, password grant) counts on the same key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,6 +20,12 @@ pub enum ThrottleKey {
     Registration(String),
     /// Wrong secrets of a client from one network address. There is no counter of all addresses: by it a stranger could lock the client out.
     ClientSecret(ClientId, String),
+    /// User codes typed at one network address (RFC 8628 §5.1).
+    UserCodeAddress(String),
+    /// User codes typed by somebody who is signed in, wherever.
+    UserCodePerson(UserId),
+    /// Device codes given to public clients at one network address.
+    DeviceAddress(String),
 }
 
 impl ThrottleKey {
@@ -32,6 +38,9 @@ impl ThrottleKey {
             Self::Registration(address) => format!("registration/{address}"),
             // The address first: it holds no slash, while a client's id may be a URL.
             Self::ClientSecret(client, address) => format!("client/{address}/{client}"),
+            Self::UserCodeAddress(address) => format!("user-code-address/{address}"),
+            Self::UserCodePerson(user) => format!("user-code-person/{user}"),
+            Self::DeviceAddress(address) => format!("device-address/{address}"),
         }
     }
 }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use oauth_wire::RevocationEvent;
 use service_kit::Timestamp;
 
+use super::decoupled::DecoupledRequests;
 use super::logout::{LogoutQueue, LogoutWrites};
 use super::registrations::{RegistrationWrites, Registrations};
 use crate::domain::{
@@ -303,6 +304,8 @@ pub trait GrantWrites: Send {
     async fn take_pushed_request(&mut self, digest: &PushedDigest) -> StoreResult<bool>;
     /// As [`Codes::redeem_code`], inside the transaction.
     async fn redeem_code(&mut self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool>;
+    /// As [`DecoupledRequests::redeem_decoupled`], inside the transaction.
+    async fn redeem_decoupled(&mut self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool>;
     /// Saves a new family if its person is active and, when a password was verified for it, still has that one; `false` otherwise.
     /// Holds the account until the transaction ends, so that whoever locks it meanwhile ends this family too. `Conflict` when the
     /// grant has one.
@@ -331,8 +334,8 @@ pub trait GrantWrites: Send {
     ) -> StoreResult<Vec<SessionId>>;
     /// Forgets what the person allowed the client; `false` when there was nothing.
     async fn delete_consent(&mut self, user: &UserId, client: &ClientId) -> StoreResult<bool>;
-    /// Deletes the person's codes for a client, or for all clients, redeemed ones included as far as they are still kept, and
-    /// returns their grants.
+    /// Deletes the person's codes for a client, or for all clients, those of devices and of CIBA among them, redeemed ones included as
+    /// far as they are still kept, and returns their grants.
     async fn take_codes_of(&mut self, user: &UserId, client: Option<&ClientId>) -> StoreResult<Vec<GrantId>>;
     /// The sectors that have been noted for a person, in lexical order.
     async fn sectors_of(&mut self, user: &UserId) -> StoreResult<Vec<String>>;
@@ -393,6 +396,7 @@ pub trait Store:
     + Consents
     + Codes
     + PushedRequests
+    + DecoupledRequests
     + RefreshFamilies
     + Revocations
     + SigningKeys

@@ -10,6 +10,7 @@
 
 mod browser;
 pub(crate) mod certificates;
+mod device;
 mod hosts;
 mod proofs;
 mod reply;
@@ -52,6 +53,7 @@ use tokio::sync::OnceCell;
 use tower::ServiceExt as _;
 
 pub(crate) use browser::{Browser, Page};
+pub(crate) use device::DeviceCodes;
 pub(crate) use hosts::{Hosts, reply};
 pub(crate) use proofs::{By, Signatory, clients, proof, under_mac};
 pub(crate) use reply::{Reply, Tokens};

@@ -14,6 +14,7 @@ mod client_assertion;
 mod client_auth;
 mod client_certificate;
 mod code;
+mod device;
 mod dpop;
 mod events;
 mod forged;

@@ -6,6 +6,7 @@ mod account;
 mod client_logo;
 mod consent;
 mod cookies;
+mod device;
 mod login;
 mod logout;
 mod logout_frames;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod codes;
+mod decoupled;
 mod directory;
 mod families;
 mod faults;

@@ -39,7 +39,10 @@ pub enum OAuthErrorCode {
     InvalidClientMetadata,
     UnapprovedSoftwareStatement,
     // RFC 6585, used where a caller must slow down
+    // RFC 8628 §3.5; slow_down also where a caller tries too often (RFC 6585)
+    AuthorizationPending,
     SlowDown,
+    ExpiredToken,
 }
 
 impl OAuthErrorCode {
@@ -72,7 +75,9 @@ impl OAuthErrorCode {
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::UnapprovedSoftwareStatement => "unapproved_software_statement",
+            Self::AuthorizationPending => "authorization_pending",
             Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
         }
     }
 }

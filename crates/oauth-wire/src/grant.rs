@@ -34,6 +34,8 @@ wire_enum! {
         ClientCredentials = "client_credentials",
         /// Not part of OAuth 2.1; first-party clients only.
         Password = "password",
+        /// RFC 8628 §3.4.
+        DeviceCode = "urn:ietf:params:oauth:grant-type:device_code",
     }
 }
 

@@ -14,6 +14,8 @@ pub struct ProviderMetadata {
     pub token_endpoint: String,
     /// RFC 9126 §5.
     pub pushed_authorization_request_endpoint: String,
+    /// RFC 8628 §4.
+    pub device_authorization_endpoint: String,
     pub userinfo_endpoint: String,
     pub jwks_uri: String,
     pub introspection_endpoint: String,
@@ -74,6 +76,7 @@ pub struct ProviderMetadata {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MtlsEndpointAliases {
     pub token_endpoint: String,
+    pub device_authorization_endpoint: String,
     pub userinfo_endpoint: String,
     pub introspection_endpoint: String,
     pub revocation_endpoint: String,

@@ -29,6 +29,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/oauth2/jwks", get(oauth::metadata::jwks))
         .route(TOKEN_PATH, post(oauth::token::post))
         .route("/oauth2/par", post(oauth::par::post))
+        .route("/oauth2/device_authorization", post(oauth::device::post))
         .route("/oauth2/revoke", post(oauth::revoke::post))
         .route("/connect/register", post(oauth::register::post))
         .route(

@@ -52,6 +52,18 @@ pub(super) const INSERT_SESSION: Sql = sql!(
     postgres: concat!(insert_session!(), active_account!(), hold!()),
 );
 
+macro_rules! active_person {
+    () => {
+        "SELECT u.sub FROM users u JOIN tenant t ON t.id = u.tenant AND t.enabled WHERE u.sub = ? AND u.status = 'active'"
+    };
+}
+
+/// Takes the account; a row if it is active. Held as in `hold!`, and then still so when the next statement of the transaction looks.
+pub(super) const HOLD_PERSON: Sql = sql!(
+    sqlite: active_person!(),
+    postgres: concat!(active_person!(), hold!()),
+);
+
 macro_rules! insert_family {
     () => {
         "INSERT INTO refresh_token (grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, details, generation, \

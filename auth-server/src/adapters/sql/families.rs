@@ -8,7 +8,7 @@ use super::codes::{self, GrantRow, REDEEM, TAKE_OF_USER, TAKE_OF_USER_AND_CLIENT
 use super::dialect::INSERT_FAMILY;
 use super::pushed;
 use super::sessions::{DELETE_CONSENT, END, END_ALL_OF};
-use super::{SqlStore, SqlTx, revocations, sectors, stored};
+use super::{SqlStore, SqlTx, decoupled, revocations, sectors, stored};
 use crate::domain::grant::{CodeGrant, RefreshFamily};
 use crate::domain::ids::{ClientId, CodeDigest, GrantId, PushedDigest, SessionId, UserId};
 use crate::domain::user::PasswordHash;
@@ -92,6 +92,14 @@ impl GrantWrites for SqlTx {
 
     async fn redeem_code(&mut self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool> {
         Ok(self.tx.execute(REDEEM, redeem_args(digest, at)).await? == 1)
+    }
+
+    async fn redeem_decoupled(&mut self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool> {
+        Ok(self
+            .tx
+            .execute(decoupled::REDEEM, decoupled::redeem_args(digest, at))
+            .await?
+            == 1)
     }
 
     async fn insert_family(&mut self, family: &RefreshFamily, verified: Option<&PasswordHash>) -> StoreResult<bool> {
@@ -188,7 +196,15 @@ impl GrantWrites for SqlTx {
                     .await?
             }
         };
-        Ok(grants(rows))
+        let elsewhere: Vec<(Option<String>,)> = match client {
+            None => self.tx.all(decoupled::TAKE_OF_USER, args![user.as_str()]).await?,
+            Some(client) => {
+                let args = args![user.as_str(), client.as_str()];
+                self.tx.all(decoupled::TAKE_OF_USER_AND_CLIENT, args).await?
+            }
+        };
+        let decided = elsewhere.into_iter().filter_map(|(grant,)| Some((grant?,)));
+        Ok(grants(rows.into_iter().chain(decided)))
     }
 
     async fn sectors_of(&mut self, user: &UserId) -> StoreResult<Vec<String>> {
@@ -202,7 +218,7 @@ impl GrantWrites for SqlTx {
     }
 }
 
-fn grants(rows: Vec<(String,)>) -> Vec<GrantId> {
+fn grants(rows: impl IntoIterator<Item = (String,)>) -> Vec<GrantId> {
     rows.into_iter().map(|(grant,)| GrantId::new(grant)).collect()
 }
 

@@ -46,6 +46,7 @@ macro_rules! delete_ended {
 const DELETES: &[(&str, Sql)] = &[
     delete_ended!("authorization_code", "digest", "expires_at"),
     delete_ended!("pushed_request", "digest", "ends_at"),
+    delete_ended!("decoupled_request", "digest", "expires_at"),
     delete_ended!("refresh_token", "grant_id", "ends_at"),
     delete_ended!("session", "sid", "ends_at"),
     delete_ended!("browser_session", "id", "expires_at"),

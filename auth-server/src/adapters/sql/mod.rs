@@ -5,6 +5,7 @@
 
 mod clients;
 mod codes;
+mod decoupled;
 mod dialect;
 mod directory;
 mod families;
@@ -38,6 +39,7 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0005_create_browser_session",
         "0006_add_protocol",
         "0007_create_pushed_request",
+        "0011_create_decoupled_request",
         "0014_add_sectors_and_key_ages",
         "0015_create_registration",
         "0017_create_logout",
@@ -124,6 +126,8 @@ fn conflict(constraint: &str) -> Option<&'static str> {
     Some(match constraint {
         "authorization_code(digest)" => "the authorization code",
         "pushed_request(digest)" => "the pushed request",
+        "decoupled_request(digest)" => "the device code",
+        "decoupled_request(user_code)" => "the user code",
         "refresh_token(grant_id)" => "the refresh family",
         "session(sid)" => "the session",
         "revocation(id)" => "the revocation",

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use service_kit::Timestamp;
-use sql_kit::{Sql, args, sql};
+use sql_kit::{Arg, Sql, args, sql};
 
 use super::SqlStore;
 use super::dialect::INSERT_SESSION;
@@ -50,7 +50,7 @@ const CONSENT: Sql =
 const CONSENTS: Sql = sql!(
     "SELECT user_sub, client_id, scope, claims, granted_at FROM consent WHERE user_sub = ? ORDER BY client_id LIMIT 200"
 );
-const SAVE_CONSENT: Sql = sql!(
+pub(super) const SAVE_CONSENT: Sql = sql!(
     "INSERT INTO consent (user_sub, client_id, scope, claims, granted_at) VALUES (?, ?, ?, ?, ?) \
      ON CONFLICT (user_sub, client_id) DO UPDATE SET scope = excluded.scope, claims = excluded.claims, \
      granted_at = excluded.granted_at"
@@ -145,14 +145,7 @@ impl Consents for SqlStore {
     }
 
     async fn save_consent(&self, consent: &Consent) -> StoreResult<()> {
-        let args = args![
-            consent.user.as_str(),
-            consent.client.as_str(),
-            consent.scope.to_string(),
-            stored::json(&consent.claims)?,
-            consent.granted_at.as_micros(),
-        ];
-        self.db.execute(SAVE_CONSENT, args).await?;
+        self.db.execute(SAVE_CONSENT, consent_values(consent)?).await?;
         Ok(())
     }
 
@@ -160,6 +153,17 @@ impl Consents for SqlStore {
         let rows: Vec<ConsentRow> = self.db.all(CONSENTS, args![user.as_str()]).await?;
         rows.into_iter().map(Consent::try_from).collect()
     }
+}
+
+/// What [`SAVE_CONSENT`] takes.
+pub(super) fn consent_values(consent: &Consent) -> StoreResult<[Arg; 5]> {
+    Ok(args![
+        consent.user.as_str(),
+        consent.client.as_str(),
+        consent.scope.to_string(),
+        stored::json(&consent.claims)?,
+        consent.granted_at.as_micros(),
+    ])
 }
 
 #[async_trait]

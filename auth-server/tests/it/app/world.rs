@@ -97,6 +97,21 @@ pub(crate) const ELSEWHERE: TestClient = TestClient {
     scope: "openid",
 };
 
+/// A television: public, and without a browser of its own.
+pub(crate) const TV: TestClient = TestClient {
+    id: "tv",
+    secret: None,
+    redirect_uri: "",
+    scope: "openid profile ai:chat",
+};
+/// A console of the operator's, with a secret, without refresh tokens.
+pub(crate) const KIOSK: TestClient = TestClient {
+    id: "kiosk",
+    secret: Some("kiosk-secret-2a2a"),
+    redirect_uri: "",
+    scope: "openid",
+};
+
 /// A person.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TestUser {
@@ -231,6 +246,22 @@ client_secret = "elsewhere-secret-6d6d"
 tenant = "other"
 redirect_uris = ["https://elsewhere.example/cb"]
 scope = "openid"
+auto_approve = true
+
+[[client]]
+client_id = "tv"
+client_name = "Living-room TV"
+grant_types = ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]
+response_types = []
+scope = "openid profile offline_access ai:chat"
+token_endpoint_auth_method = "none"
+
+[[client]]
+client_id = "kiosk"
+client_secret = "kiosk-secret-2a2a"
+grant_types = ["urn:ietf:params:oauth:grant-type:device_code"]
+response_types = []
+scope = "openid ai:chat"
 auto_approve = true
 
 [[user]]

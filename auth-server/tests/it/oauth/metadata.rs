@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::{
-    ADMIN, ALICE, CONSOLE, ISSUER, OWN, RESOURCE_SERVER, SERVICE, SPA, Signatory, TestApp, WEB, clients, fields, proof,
-    refresh_form,
+    ADMIN, ALICE, CONSOLE, ISSUER, OWN, RESOURCE_SERVER, SERVICE, SPA, Signatory, TV, TestApp, WEB, clients, fields,
+    proof, refresh_form,
 };
 
 fn texts(value: &Value) -> Vec<&str> {
@@ -72,16 +72,23 @@ async fn the_document_says_what_clients_rely_on() {
 async fn every_advertised_address_exists_under_the_issuer() {
     let app = TestApp::start().await;
     let metadata = app.metadata().await;
-    let mut seen = 0;
+    let mut seen = BTreeSet::new();
     for (name, value) in metadata.as_object().unwrap() {
         if !name.ends_with("_endpoint") && name != "jwks_uri" {
             continue;
         }
         let path = value.as_str().unwrap().strip_prefix(ISSUER).unwrap();
         assert_ne!(app.get(path).await.status, 404, "{name}");
-        seen += 1;
+        seen.insert(name.as_str());
     }
-    assert_eq!(seen, 9);
+    for name in [
+        "authorization_endpoint",
+        "token_endpoint",
+        "device_authorization_endpoint",
+        "jwks_uri",
+    ] {
+        assert!(seen.contains(name), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -149,6 +156,11 @@ async fn every_advertised_grant_type_is_served() {
             "refresh_token" => {
                 let token = app.tokens(ALICE, WEB).await.refresh_token;
                 app.token(WEB, &refresh_form(&token)).await.expect_tokens();
+            }
+            "urn:ietf:params:oauth:grant-type:device_code" => {
+                let codes = app.device(TV).await;
+                app.allow_device(ALICE, &codes).await;
+                app.poll(TV, &codes).await.expect_tokens();
             }
             other => panic!("{other} is advertised and not tested"),
         }

@@ -17,8 +17,9 @@ async fn an_unknown_or_missing_grant_type_is_refused() {
     for grant in [
         "implicit",
         "Authorization_Code",
-        "urn:ietf:params:oauth:grant-type:device_code",
-        "urn:ietf:params:oauth:grant-type:token-exchange",
+        "device_code",
+        "urn:ietf:params:oauth:grant-type:Device_Code",
+        "urn:ietf:params:oauth:grant-type:saml2-bearer",
         "日本語",
     ] {
         let reply = app.token(WEB, &fields([("grant_type", grant)])).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use auth_server::adapters::sql::SqlStore;
+use auth_server::domain::decoupled::DecoupledKind;
 use auth_server::domain::ids::{ClientId, CodeDigest, GrantId, KeyId, PushedDigest, SessionId, UserId, Username};
 use auth_server::domain::logout::LogoutDelivery;
 use auth_server::domain::registration::TokenMac;
@@ -16,6 +17,7 @@ use sql_kit::{Db, Options, Sql, args, sql};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 
+use super::decoupled::{device, pace, permission};
 use super::pushed::pushed;
 use super::{NOON, World, client, code, family, grant, on_every_engine, password, session, tenant, user};
 
@@ -76,6 +78,17 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
     unavailable("insert_pushed_request", store.insert_pushed_request(&pushed(1)).await);
     unavailable("find_pushed_request", store.find_pushed_request(&reference).await);
     unavailable("take_pushed_request", store.take_pushed_request(&reference).await);
+    unavailable("insert_decoupled", store.insert_decoupled(&device(1)).await);
+    unavailable(
+        "find_decoupled",
+        store.find_decoupled(DecoupledKind::Device, &digest).await,
+    );
+    let user_code = device(1).user_code.unwrap();
+    unavailable("find_by_user_code", store.find_by_user_code(&user_code, NOON).await);
+    unavailable("note_poll", store.note_poll(&digest, NOON, pace()).await);
+    unavailable("allow_decoupled", store.allow_decoupled(&permission(1, "g", "u")).await);
+    unavailable("deny_decoupled", store.deny_decoupled(&digest, NOON).await);
+    unavailable("redeem_decoupled", store.redeem_decoupled(&digest, NOON).await);
     unavailable("find_code", store.find_code(&digest).await);
     unavailable("redeem_code", store.redeem_code(&digest, NOON).await);
     unavailable("find_family", store.find_family(&GrantId::new("g")).await);

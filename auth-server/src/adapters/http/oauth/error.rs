@@ -122,6 +122,10 @@ impl From<TokenError> for OAuthError {
                 ..bad(Code::UseDpopNonce, &error.to_string())
             },
             TokenError::InvalidScope(reason) => bad(Code::InvalidScope, reason),
+            waiting @ TokenError::AuthorizationPending => bad(Code::AuthorizationPending, &waiting.to_string()),
+            waiting @ TokenError::SlowDown => bad(Code::SlowDown, &waiting.to_string()),
+            denied @ TokenError::AccessDenied => bad(Code::AccessDenied, &denied.to_string()),
+            expired @ TokenError::ExpiredToken => bad(Code::ExpiredToken, &expired.to_string()),
             TokenError::Throttled { .. } => {
                 let description = "too many attempts, try again later";
                 Self {
@@ -212,6 +216,11 @@ mod tests {
             (TokenError::UnauthorizedClient("x"), 400, "unauthorized_client"),
             (TokenError::UnsupportedGrantType, 400, "unsupported_grant_type"),
             (TokenError::InvalidScope("x"), 400, "invalid_scope"),
+            (TokenError::InvalidTarget("x"), 400, "invalid_target"),
+            (TokenError::AuthorizationPending, 400, "authorization_pending"),
+            (TokenError::SlowDown, 400, "slow_down"),
+            (TokenError::AccessDenied, 400, "access_denied"),
+            (TokenError::ExpiredToken, 400, "expired_token"),
             (
                 TokenError::InvalidAuthorizationDetails("x"),
                 400,

@@ -81,6 +81,7 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         authorization_endpoint: url("/oauth2/authorize"),
         token_endpoint: url(TOKEN_PATH),
         pushed_authorization_request_endpoint: url("/oauth2/par"),
+        device_authorization_endpoint: url("/oauth2/device_authorization"),
         userinfo_endpoint: url("/userinfo"),
         jwks_uri: url("/oauth2/jwks"),
         introspection_endpoint: url("/oauth2/introspect"),
@@ -147,6 +148,7 @@ fn mtls_aliases(base_url: &str) -> MtlsEndpointAliases {
     let url = |path: &str| format!("{base_url}{path}");
     MtlsEndpointAliases {
         token_endpoint: url(TOKEN_PATH),
+        device_authorization_endpoint: url("/oauth2/device_authorization"),
         userinfo_endpoint: url("/userinfo"),
         introspection_endpoint: url("/oauth2/introspect"),
         revocation_endpoint: url("/oauth2/revoke"),

@@ -3,6 +3,7 @@
 pub(super) mod authorize;
 mod bound_request;
 mod client_request;
+pub(super) mod device;
 mod error;
 pub(super) mod events;
 pub(super) mod introspect;

@@ -1,5 +1,7 @@
 //! Token endpoint (RFC 6749 §3.2).
 
+use std::sync::Arc;
+
 use axum::{Extension, extract::State, response::Response};
 use http::StatusCode;
 use oauth_wire::{AuthorizationDetails, Confirmation, Form, GrantType, Scope, TokenReply, token::TokenType};
@@ -15,6 +17,7 @@ use crate::{
         exchange_code::CodeExchange, issue::Issued, password_grant::PasswordRequest, policy::UNKNOWN_RESOURCE,
         token_call::TokenCall, token_error::TokenError,
     },
+    domain::{client::Client, decoupled::DecoupledKind},
 };
 
 /// Issues tokens for one of the grants.
@@ -29,14 +32,9 @@ pub(crate) async fn post(
         confirmation,
         ..
     } = request;
-    let authorization_details = form.take("authorization_details");
-    let authorization_details = authorization_details.map(|text| AuthorizationDetails::parse(&text));
-    let resources = app.policy.known_resources(form.take_all("resource"));
     let call = TokenCall {
         confirmation,
-        resources: resources.ok_or(TokenError::InvalidTarget(UNKNOWN_RESOURCE))?,
-        authorization_details: authorization_details.transpose().map_err(TokenError::from)?,
-        ..TokenCall::plain(client)
+        ..call(&app, client, &mut form)?
     };
     let address = peer.map(|Extension(PeerAddress(peer))| peer.ip());
     let issued = match grant_type(&mut form)? {
@@ -63,9 +61,25 @@ pub(crate) async fn post(
             let issued = app.password_grant.issue(&call, request).await;
             issued.map_err(|error| OAuthError::at(error, app.clock.now()))?
         }
+        GrantType::DeviceCode => {
+            let code = required(&mut form, "device_code")?;
+            app.redeem_decoupled.redeem(&call, DecoupledKind::Device, &code).await?
+        }
     };
     app.client_use.note(&call.client.client_id).await;
     Ok(no_store_json(StatusCode::OK, &reply(issued, &call)))
+}
+
+/// What a request asks for in every grant alike, but for what it proves.
+pub(super) fn call(app: &App, client: Arc<Client>, form: &mut Form) -> Result<TokenCall, TokenError> {
+    let details = form.take("authorization_details");
+    let details = details.map(|text| AuthorizationDetails::parse(&text)).transpose()?;
+    let resources = app.policy.known_resources(form.take_all("resource"));
+    Ok(TokenCall {
+        resources: resources.ok_or(TokenError::InvalidTarget(UNKNOWN_RESOURCE))?,
+        authorization_details: details,
+        ..TokenCall::plain(client)
+    })
 }
 
 fn reply(issued: Issued, call: &TokenCall) -> TokenReply {
@@ -93,7 +107,7 @@ fn required(form: &mut Form, name: &str) -> Result<String, TokenError> {
         .ok_or_else(|| TokenError::InvalidRequest(format!("{name} is missing")))
 }
 
-fn scope(form: &mut Form) -> Result<Option<Scope>, TokenError> {
+pub(super) fn scope(form: &mut Form) -> Result<Option<Scope>, TokenError> {
     let asked = form.take("scope").map(|text| text.parse()).transpose();
     asked.map_err(|_| TokenError::InvalidScope("scope holds a character that is not allowed"))
 }

@@ -287,7 +287,7 @@ impl Browser {
             .map_err(|error| PageError::container(&error))
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, PageError> {
+    pub(super) async fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, PageError> {
         self.container()?
             .get(key)
             .await
@@ -300,7 +300,7 @@ impl Browser {
             .ok_or_else(|| PageError::container(&"the address has no session layer"))
     }
 
-    async fn put(&self, key: &str, value: impl Serialize) -> Result<(), PageError> {
+    pub(super) async fn put(&self, key: &str, value: impl Serialize) -> Result<(), PageError> {
         let container = self.container()?;
         container
             .insert(key, value)

@@ -5,15 +5,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
-use oauth_wire::{Form, Prompt};
+use oauth_wire::Form;
 
 use super::{
-    Browser, PageError,
-    browser::Pending,
-    flow,
+    Browser, PageError, flow,
     html::{PagePolicy, html, page, see_other},
     query::PageQuery,
     views::{LoginPage, LoginProblem, LoginPurpose},
+    waiting::Waiting,
 };
 use crate::{
     adapters::http::{App, wire},
@@ -26,36 +25,40 @@ pub(super) async fn get(
     browser: Browser,
     PageQuery(query): PageQuery,
 ) -> Result<Response, PageError> {
-    let pending = browser.pending(&app, query.get("request")).await?;
-    let gone = query.get("request").is_some() && pending.is_none();
+    let waiting = Waiting::find(&app, &browser, query.get("request")).await?;
+    let gone = query.get("request").is_some() && waiting.is_none();
     let problem = gone.then_some(LoginProblem::FormExpired);
-    let hint = pending
+    let hint = waiting
         .as_ref()
-        .and_then(|pending| pending.request.login_hint.clone())
+        .and_then(|waiting| waiting.request()?.login_hint.clone())
         .unwrap_or_default();
-    show(&app, &browser, pending.as_ref(), hint, problem).await
+    show(&app, &browser, waiting.as_ref(), hint, problem).await
 }
 
 pub(super) async fn post(State(app): State<App>, browser: Browser, request: Request) -> Result<Response, PageError> {
     let mut form = posted(request).await?;
-    let pending = browser.pending(&app, form.get("request")).await?;
+    let waiting = Waiting::find(&app, &browser, form.get("request")).await?;
     let username = form.take("username").unwrap_or_default();
-    let gone = form.get("request").is_some() && pending.is_none();
+    let gone = form.get("request").is_some() && waiting.is_none();
     if gone || !browser.is_genuine(&form).await? {
         return show(
             &app,
             &browser,
-            pending.as_ref(),
+            waiting.as_ref(),
             username,
             Some(LoginProblem::FormExpired),
         )
         .await;
     }
     if form.get("action") == Some("cancel") {
-        return cancel(&app, &browser, pending).await;
+        return match waiting {
+            Some(waiting) => waiting.cancel(&app, &browser).await,
+            // There is no application to be told: the home page is as good as any.
+            None => Ok(see_other(&app.path("/"))),
+        };
     }
     let credentials = Credentials {
-        tenant: tenant(&app, pending.as_ref()).await?,
+        tenant: tenant(&app, waiting.as_ref()).await?,
         username: username.clone(),
         password: form.take("password").unwrap_or_default().into(),
         address: browser.address(),
@@ -66,15 +69,15 @@ pub(super) async fn post(State(app): State<App>, browser: Browser, request: Requ
         Ok((session, user)) => {
             browser.sign_in(&app, &session).await?;
             let device = app.sign_in.devices.issue(&user, app.entropy.as_ref())?;
-            let next = match &pending {
-                Some(pending) => flow::resume(&app, &browser, pending).await?,
+            let next = match &waiting {
+                Some(waiting) => waiting.resume(&app, &browser).await?,
                 None => see_other(&app.path("/account")),
             };
             Ok((browser.device_cookie(&app, device), next).into_response())
         }
         Err(error) => {
             let problem = problem(&app, error)?;
-            show(&app, &browser, pending.as_ref(), username, Some(problem)).await
+            show(&app, &browser, waiting.as_ref(), username, Some(problem)).await
         }
     }
 }
@@ -84,15 +87,6 @@ pub(super) async fn posted(request: Request) -> Result<Form, PageError> {
     wire::form(request)
         .await
         .map_err(|_| PageError::invalid_request("The form could not be read."))
-}
-
-/// Nobody signs in: the application is told, or there is none and the home page is as good as any.
-async fn cancel(app: &App, browser: &Browser, pending: Option<Pending>) -> Result<Response, PageError> {
-    let Some(pending) = pending else {
-        return Ok(see_other(&app.path("/")));
-    };
-    let step = app.authorize.deny(&pending.request).await?;
-    flow::follow(app, browser, &pending, step).await
 }
 
 fn problem(app: &App, error: SignInError) -> Result<LoginProblem, PageError> {
@@ -107,14 +101,14 @@ fn problem(app: &App, error: SignInError) -> Result<LoginProblem, PageError> {
 }
 
 /// People sign in to the tenant of the application that sent them.
-async fn tenant(app: &App, pending: Option<&Pending>) -> Result<TenantId, PageError> {
-    let client = client(app, pending).await?;
+async fn tenant(app: &App, waiting: Option<&Waiting>) -> Result<TenantId, PageError> {
+    let client = client(app, waiting).await?;
     Ok(client.map_or_else(|| TenantId::new(DEFAULT_TENANT), |client| client.tenant.clone()))
 }
 
-pub(super) async fn client(app: &App, pending: Option<&Pending>) -> Result<Option<std::sync::Arc<Client>>, PageError> {
-    match pending {
-        Some(pending) => Ok(app.authorize.client_of(&pending.request).await?),
+async fn client(app: &App, waiting: Option<&Waiting>) -> Result<Option<std::sync::Arc<Client>>, PageError> {
+    match waiting {
+        Some(waiting) => waiting.client(app).await,
         None => Ok(None),
     }
 }
@@ -122,14 +116,14 @@ pub(super) async fn client(app: &App, pending: Option<&Pending>) -> Result<Optio
 async fn show(
     app: &App,
     browser: &Browser,
-    pending: Option<&Pending>,
+    waiting: Option<&Waiting>,
     username: String,
     problem: Option<LoginProblem>,
 ) -> Result<Response, PageError> {
-    let client = client(app, pending).await?;
+    let client = client(app, waiting).await?;
     let session = browser.session(app).await?;
-    let request = pending.map(|pending| &pending.request);
-    let again = session.is_some() && request.is_some_and(|r| r.wants(Prompt::Login) || r.max_age.is_some());
+    let request = waiting.and_then(Waiting::request);
+    let again = session.is_some() && waiting.is_some_and(Waiting::wants_proof);
     let mut policy = PagePolicy::default();
     if let (Some(_), Some(request)) = (&client, request) {
         policy = policy.leading_to(&request.redirect_uri);
@@ -145,7 +139,7 @@ async fn show(
         },
         username,
         problem,
-        request: pending.map(|pending| pending.id.clone()),
+        request: waiting.map(|waiting| waiting.id().to_owned()),
         csrf: browser.csrf(app).await?,
     };
     let status = match problem {

@@ -6,6 +6,7 @@ mod browser;
 pub(crate) mod client_logo;
 mod consent;
 mod details_form;
+mod device;
 mod error;
 mod farewell;
 pub(crate) mod flow;
@@ -16,6 +17,7 @@ mod logout;
 mod query;
 pub(crate) mod texts;
 pub(crate) mod views;
+mod waiting;
 
 use axum::{Router, routing::get};
 
@@ -31,6 +33,10 @@ pub(super) fn router() -> Router<App> {
         .route("/", get(home::get))
         .route("/login", get(login::get).post(login::post))
         .route("/consent", get(consent::get).post(consent::post))
+        .route("/device", get(device::get).post(device::post))
+        .route("/device/consent", get(device::consent).post(device::decide))
+        .route("/device/done", get(device::done))
+        .route("/device/qr", get(device::qr))
         .route("/logout", get(logout::get).post(logout::post))
         .route("/logged-out", get(farewell::get))
         .route("/account", get(account::get).post(account::post))

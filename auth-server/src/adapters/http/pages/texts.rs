@@ -167,7 +167,7 @@ tables! {
     /// One language, whole.
     Texts {
         site: Site, home: Home, login: Login, consent: Consent, error: Errors, logout: Logout, logged_out: LoggedOut,
-        account: Account, form_post: FormPost, time: Times, device: Devices, scope: Scopes,
+        account: Account, form_post: FormPost, connect: Connect, time: Times, device: Devices, scope: Scopes,
         claim: Claims,
     }
     Site { tagline: Text, home: Text, new_tab: Text, privacy: Text, terms: Text, app_links: Text }
@@ -205,6 +205,11 @@ tables! {
     }
     Flashes { session_ended: Text, others_ended: Text, app_removed: Text, expired: Text }
     FormPost { title: Text, heading: Text, text: Phrase, r#continue: Text }
+    Connect {
+        title: Text, heading: Text, lead: Text, code: Text, hint: Text, submit: Text, unknown: Text, expired: Text,
+        gone: Text, ask_heading: Text, asks: Phrase, compare: Text, warning: Text, allow: Text, deny: Text,
+        allowed_heading: Text, allowed_text: Text, denied_heading: Text, denied_text: Text,
+    }
     Times { date: Text, months: [Text; 12], now: Text, minutes: Counted, hours: Counted, days: Counted }
     Devices { on: Text, browser: Text, unknown: Text }
     /// Scopes in words. The names of the tables are the scopes themselves, those of AI capabilities without `ai:`.

@@ -9,6 +9,7 @@
 mod account;
 mod consent;
 mod details;
+mod device;
 mod error;
 mod form_post;
 mod home;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 pub(crate) use account::{AccountPage, ConnectedApp, Contact, Flash, Profile, SessionRow};
 pub(crate) use consent::ConsentPage;
 pub(crate) use details::{CallLine, read_end};
+pub(crate) use device::{DeviceConsentPage, DeviceDonePage, DeviceOutcome, DevicePage, DeviceProblem};
 pub(crate) use error::{ErrorKind, ErrorPage};
 pub(crate) use form_post::FormPostPage;
 pub(crate) use home::HomePage;

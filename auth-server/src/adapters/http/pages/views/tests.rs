@@ -47,6 +47,9 @@ fn every_control_that_scripts_rely_on_is_there_once() {
     let expected: &[(&str, &[&str])] = &[
         ("login", &["username", "password", "login-submit", "login-cancel"]),
         ("consent", &["consent-allow", "consent-deny"]),
+        ("device_code", &["user-code", "device-submit"]),
+        ("device_ask", &["device-allow", "device-deny"]),
+        ("device_done", &["device-done"]),
         ("logout_", &["logout-confirm", "logout-cancel"]),
         ("logged_out", &["logged-out"]),
         ("error", &["oauth-error"]),

@@ -85,6 +85,7 @@ fn add_entry(lang: Lang, add: &mut Add<'_>) {
         },
     );
     add("consent_hostile", &hostile_consent(lang));
+    add_device(lang, add);
     add("form_post", &form_post(lang));
     let hostile = FormPostPage {
         action: "https://photos.example/?\"><script>".to_owned(),
@@ -97,6 +98,85 @@ fn add_entry(lang: Lang, add: &mut Add<'_>) {
         ..form_post(lang)
     };
     add("form_post_hostile", &hostile);
+}
+
+fn add_device(lang: Lang, add: &mut Add<'_>) {
+    let problem = |problem| DevicePage {
+        user_code: "WDJB-MJHT".to_owned(),
+        problem: Some(problem),
+        ..device(lang)
+    };
+    add("device_code_empty", &device(lang));
+    add("device_code_unknown", &problem(DeviceProblem::Unknown));
+    add(
+        "device_code_throttled",
+        &problem(DeviceProblem::Throttled { seconds: 300 }),
+    );
+    add("device_code_expired", &problem(DeviceProblem::FormExpired));
+    add("device_code_gone", &problem(DeviceProblem::Gone));
+    let hostile = DevicePage {
+        user_code: HOSTILE.to_owned(),
+        ..device(lang)
+    };
+    add("device_code_hostile", &hostile);
+    add("device_ask", &device_consent(lang));
+    let hostile = DeviceConsentPage {
+        app: App::new(HOSTILE),
+        user: Person::new(Some(HOSTILE), HOSTILE),
+        scopes: vec![ScopeLine::new(&texts(lang), HOSTILE)],
+        calls: vec![CallLine::new(
+            &texts(lang),
+            0,
+            &ai_call([HOSTILE, "\"x"], Some((HOSTILE, HOSTILE)), Some(i64::MAX)),
+        )],
+        user_code: HOSTILE.to_owned(),
+        request: Some(HOSTILE.to_owned()),
+        csrf: HOSTILE.to_owned(),
+        ..device_consent(lang)
+    };
+    add("device_ask_hostile", &hostile);
+    let detail = DeviceConsentPage {
+        calls: vec![CallLine::new(
+            &texts(lang),
+            0,
+            &ai_call(["support", "drafts"], Some(("5.00", "EUR")), Some(NOW)),
+        )],
+        choice_is_wrong: true,
+        ..device_consent(lang)
+    };
+    add("device_ask_detail", &detail);
+    for (name, outcome) in [
+        ("device_done_allowed", DeviceOutcome::Allowed),
+        ("device_done_denied", DeviceOutcome::Denied),
+    ] {
+        let page = page(lang);
+        add(name, &DeviceDonePage { page, outcome });
+    }
+}
+
+fn device(lang: Lang) -> DevicePage {
+    DevicePage {
+        page: page(lang),
+        user_code: String::new(),
+        problem: None,
+        csrf: "sample-csrf".to_owned(),
+    }
+}
+
+fn device_consent(lang: Lang) -> DeviceConsentPage {
+    DeviceConsentPage {
+        page: page(lang),
+        app: photos(),
+        user: alice(),
+        scopes: ["openid", "profile", "ai:chat"]
+            .map(|scope| ScopeLine::new(&texts(lang), scope))
+            .into(),
+        calls: Vec::new(),
+        choice_is_wrong: false,
+        user_code: "WDJB-MJHT".to_owned(),
+        request: Some("sample-request".to_owned()),
+        csrf: "sample-csrf".to_owned(),
+    }
 }
 
 fn add_exit(lang: Lang, add: &mut Add<'_>) {
