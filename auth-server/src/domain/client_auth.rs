@@ -308,7 +308,8 @@ pub(crate) mod tests {
             (PrivateKeyJwt, "none", false),
             (ClientSecretJwt, "HS512", true),
             (ClientSecretJwt, "RS256", false),
-            (ClientSecretBasic, "PS256", false),
+            // It says nothing about a method that signs nothing.
+            (ClientSecretBasic, "PS256", true),
         ] {
             let found = members(method, |protocol| {
                 protocol.token_endpoint_auth_signing_alg = Some(word.into());

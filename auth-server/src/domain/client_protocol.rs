@@ -1,4 +1,4 @@
-//! What a client's registration says about the protocol, beyond the basics in [`Client`](super::client::Client).
+//! What a client's registration says about the protocol, beyond the basics in [`Client`].
 //!
 //! Member names are those of their specifications, in the database as in documents and registrations. Unknown ones
 //! are passed over when a row is read: during an upgrade a newer node may have written it.

@@ -25,7 +25,7 @@ pub(super) const MAX_CHAIN: usize = 8;
 const SECURITY_LEVEL: i32 = 2;
 
 /// The certificate whose key the client has proved to hold, in this connection or towards a trusted proxy. A request extension,
-/// cheap to clone. Anybody can make one: what it is worth follows from [`PeerCertificate::verify`] or from its registration.
+/// cheap to clone. Anybody can make one: what it is worth follows from [`Certificate::verify`] or from its registration.
 #[derive(Clone)]
 pub struct PeerCertificate(Arc<Certificate>);
 

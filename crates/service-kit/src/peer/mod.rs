@@ -49,7 +49,7 @@ pub struct PeerRules {
     pub certificate_header: Option<HeaderName>,
     /// Who is believed when they send it.
     pub certificate_proxies: Vec<Network>,
-    /// Whose certificates are believed by [`PeerCertificate::verify`].
+    /// Whose certificates are believed by [`certificate::Certificate::verify`].
     pub authorities: Option<Arc<Authorities>>,
 }
 
