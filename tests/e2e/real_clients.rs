@@ -52,7 +52,7 @@ async fn run(program: String, script: &str) {
 }
 
 #[tokio::test]
-async fn openid_client_completes_fapi_2_with_signed_and_bound_everything() {
+async fn openid_client_completes_fapi_2_with_pushed_requests_and_bound_tokens() {
     run("node".into(), "node/fapi.mjs").await;
 }
 
