@@ -520,7 +520,10 @@ async fn the_metadata_documents_say_what_is_true() {
             .to_string()
             .contains("none")
     );
-    assert_eq!(openid["subject_types_supported"], serde_json::json!(["public"]));
+    assert_eq!(
+        openid["subject_types_supported"],
+        serde_json::json!(["public", "pairwise"])
+    );
     assert!(
         openid["scopes_supported"]
             .as_array()

@@ -160,7 +160,12 @@ frontchannel_logout_uri = "@PHOTOS@/out"
 
 #[tokio::test]
 async fn chromium_loads_the_frames_of_applications_and_then_goes_on() {
-    let world = World::start(Engine::Sqlite).await;
+    // The applications are on loopback without TLS, as only a laboratory has them.
+    let settings = Settings {
+        auth: "dev_mode = true\n".into(),
+        ..Settings::default()
+    };
+    let world = World::start_with(Engine::Sqlite, settings).await;
     // The script serves both.
     let [mail, photos] = [(); 2].map(|()| format!("http://127.0.0.1:{}", free_port()));
     let document = FRAMED

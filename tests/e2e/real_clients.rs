@@ -67,7 +67,7 @@ async fn oidc_client_ts_signs_a_person_in_and_out_of_a_single_page_app() {
 }
 
 #[tokio::test]
-async fn idpyoidc_registers_itself_and_is_told_of_the_logout() {
+async fn idpyoidc_registers_itself_and_signs_in_and_out() {
     run(required_environment("HEXGATE_PYTHON"), "python/idpyoidc_rp.py").await;
 }
 
