@@ -123,16 +123,8 @@ fn unsupported(protocol: &ClientProtocol, faults: &mut Faults) {
             protocol.id_token_encrypted_response_alg.is_some(),
         ),
         (
-            "userinfo_signed_response_alg",
-            protocol.userinfo_signed_response_alg.is_some(),
-        ),
-        (
             "userinfo_encrypted_response_alg",
             protocol.userinfo_encrypted_response_alg.is_some(),
-        ),
-        (
-            "introspection_signed_response_alg",
-            protocol.introspection_signed_response_alg.is_some(),
         ),
         (
             "introspection_encrypted_response_alg",
