@@ -45,6 +45,7 @@ use crate::{
         client_keyring::ClientKeyring,
         client_logo::ClientLogos,
         client_rules,
+        client_sealer::ClientSealer,
         confirm_device::ConfirmDevice,
         end_grant::EndGrant,
         exchange_code::ExchangeCode,
@@ -667,11 +668,16 @@ fn services(
     } = foundation;
     let Ambient { clock, entropy, .. } = ambient;
     let client_keyring = ClientKeyring::new(documents.clone());
+    let sealer = ClientSealer {
+        keyring: keyring.clone(),
+        client_keys: client_keyring.clone(),
+    };
     let refresh = RefreshSecrets::new(master.derive("refresh-token")?);
     let opaque = OpaqueTokens::new(master.sealing("opaque-access-token")?, &policy.issuer);
     let issuer = TokenIssuer {
         policy: policy.clone(),
         keyring: keyring.clone(),
+        sealer: sealer.clone(),
         opaque: opaque.clone(),
         subjects: subjects.clone(),
         users: store.clone(),
@@ -743,6 +749,7 @@ fn services(
             transactions: store.clone(),
             consents: store.clone(),
             keyring: keyring.clone(),
+            sealer: sealer.clone(),
             subjects: subjects.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -813,6 +820,7 @@ fn services(
             families: store.clone(),
             users: store.clone(),
             refresh: refresh.clone(),
+            sealer: sealer.clone(),
             clock: clock.clone(),
         },
         revoke_token: RevokeToken {
@@ -828,6 +836,7 @@ fn services(
             policy: policy.clone(),
             tokens,
             users: store.clone(),
+            sealer,
             sender_constraint,
         },
         poll_events: PollEvents::new(

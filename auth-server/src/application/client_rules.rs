@@ -112,28 +112,8 @@ fn signatures(client: &Client, policy: &Policy, faults: &mut Faults) {
 /// What we encrypt for the client needs an algorithm, and a key of the client that fits it.
 /// What a client would count on and this version does not do is refused, never passed over.
 fn unsupported(protocol: &ClientProtocol, faults: &mut Faults) {
-    for (member, asked) in [
-        ("require_signed_request_object", protocol.require_signed_request_object),
-        (
-            "authorization_encrypted_response_alg",
-            protocol.authorization_encrypted_response_alg.is_some(),
-        ),
-        (
-            "id_token_encrypted_response_alg",
-            protocol.id_token_encrypted_response_alg.is_some(),
-        ),
-        (
-            "userinfo_encrypted_response_alg",
-            protocol.userinfo_encrypted_response_alg.is_some(),
-        ),
-        (
-            "introspection_encrypted_response_alg",
-            protocol.introspection_encrypted_response_alg.is_some(),
-        ),
-    ] {
-        if asked {
-            faults.add(member, "is not supported by this version");
-        }
+    if protocol.require_signed_request_object {
+        faults.add("require_signed_request_object", "is not supported by this version");
     }
 }
 

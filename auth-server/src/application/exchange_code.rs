@@ -83,6 +83,7 @@ impl ExchangeCode {
         let resources = call.narrow_resources(&code.grant.details.resources)?;
         let details = &code.grant.details;
         let authorization_details = call.narrow_details(&details.authorization_details, self.clock.now())?;
+        self.issuer.prepare(client, &code.grant.scope).await?;
         // Whatever can be refused has been by now: from here on the code is spent.
         let refresh_token = self.redeem(call, &code).await?;
         let grant = code.grant.with_details(authorization_details);

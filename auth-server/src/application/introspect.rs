@@ -2,14 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use oauth_wire::{Confirmation, token::TokenType};
+use oauth_wire::{Confirmation, IntrospectionReply, token::TokenType};
 use serde_json::{Map, Value, json};
 use service_kit::Clock;
 
 use crate::{
     application::{
-        authenticate_client::ClientDirectory, live_tokens::LiveTokens, policy::Policy, refresh_secret::RefreshSecrets,
-        subjects::Subjects, token_error::TokenError,
+        authenticate_client::ClientDirectory,
+        client_sealer::{ClientSealer, Sealing},
+        live_tokens::LiveTokens,
+        policy::Policy,
+        refresh_secret::RefreshSecrets,
+        subjects::Subjects,
+        token_error::TokenError,
     },
     domain::{
         client::{Client, PERMISSION_INTROSPECT},
@@ -18,6 +23,9 @@ use crate::{
     },
     ports::store::{RefreshFamilies, Users},
 };
+
+/// `typ` of an answer as a token (RFC 9701 §5).
+const INTROSPECTION_TYP: &str = "token-introspection+jwt";
 
 /// Answers what a token is.
 #[derive(Clone)]
@@ -29,6 +37,7 @@ pub struct Introspect {
     pub families: Arc<dyn RefreshFamilies>,
     pub users: Arc<dyn Users>,
     pub refresh: RefreshSecrets,
+    pub sealer: ClientSealer,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -59,6 +68,25 @@ impl Introspect {
             }));
         }
         self.refresh_token(caller, token).await
+    }
+
+    /// The answer as a token for the caller (RFC 9701 §5): what was said when and to whom can be shown to others later.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn seal(&self, caller: &Client, reply: &IntrospectionReply) -> Result<String, TokenError> {
+        // Neither `sub` nor `exp`, so that it cannot be used as an access token (§8.1).
+        let claims = json!({
+            "iss": self.policy.issuer,
+            "aud": caller.client_id,
+            "iat": self.clock.now().as_seconds(),
+            "token_introspection": reply,
+        });
+        let sealing = Sealing::of_introspection(caller);
+        let typ = Some(INTROSPECTION_TYP);
+        self.sealer
+            .seal(caller, sealing, typ, claims.to_string().as_bytes())
+            .await
     }
 
     async fn refresh_token(&self, caller: &Client, token: &str) -> Result<Option<Map<String, Value>>, TokenError> {

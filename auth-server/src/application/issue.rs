@@ -10,6 +10,7 @@ use token_keys::left_half_hash;
 
 use crate::{
     application::{
+        client_sealer::{ClientSealer, Sealing},
         keyring::Keyring,
         opaque_tokens::OpaqueTokens,
         policy::{ADMIN, OPENID, Policy},
@@ -41,6 +42,7 @@ pub const AMR_PASSWORD: &str = "pwd";
 pub struct TokenIssuer {
     pub policy: Arc<Policy>,
     pub keyring: Arc<Keyring>,
+    pub sealer: ClientSealer,
     pub opaque: OpaqueTokens,
     pub subjects: Subjects,
     pub users: Arc<dyn Users>,
@@ -196,7 +198,7 @@ impl TokenIssuer {
                 confirmation: call.confirmation.as_ref(),
             })
             .await?;
-        let id_token = self.id_token(order, &access_token)?;
+        let id_token = self.id_token(order, &access_token).await?;
         Ok(Issued {
             access_token,
             expires_in,
@@ -274,11 +276,22 @@ impl TokenIssuer {
         Ok((token, lifetime))
     }
 
+    /// Makes sure that tokens of this scope can be made for the client: to be asked before anything is spent that works once.
+    ///
+    /// # Errors
+    /// When the client's ID tokens are to be encrypted and it has no key for that.
+    pub async fn prepare(&self, client: &Client, scope: &Scope) -> Result<(), TokenError> {
+        match scope.contains(OPENID) {
+            true => self.sealer.prepare(client, Sealing::of_id_token(client)).await,
+            false => Ok(()),
+        }
+    }
+
     /// The ID token that goes with an access token; `None` without the scope `openid`.
     ///
     /// # Errors
-    /// When the signature fails.
-    fn id_token(&self, order: PersonOrder<'_>, access_token: &str) -> Result<Option<String>, TokenError> {
+    /// When the signature fails, or the token cannot be encrypted to the client.
+    async fn id_token(&self, order: PersonOrder<'_>, access_token: &str) -> Result<Option<String>, TokenError> {
         let (client, grant) = (order.call.client.as_ref(), order.grant);
         if !grant.scope.contains(OPENID) {
             return Ok(None);
@@ -301,11 +314,8 @@ impl TokenIssuer {
                 .claims_named(&requested_claims::names(&grant.details, Destination::IdToken)),
         };
         let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
-        Ok(Some(self.keyring.sign(
-            client.id_token_signed_response_alg,
-            "JWT",
-            &bytes,
-        )?))
+        let sealing = Sealing::of_id_token(client);
+        self.sealer.seal(client, sealing, Some("JWT"), &bytes).await.map(Some)
     }
 }
 

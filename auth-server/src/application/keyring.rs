@@ -91,11 +91,16 @@ impl Keyring {
         self.keys.load().until.is_some_and(|at| at <= self.clock.now())
     }
 
-    /// Signs claims with the current key of an algorithm.
+    /// Signs claims with the current key of an algorithm; with `None` the header has no `typ`.
     ///
     /// # Errors
     /// [`KeyError`].
-    pub fn sign(&self, alg: SigningAlg, typ: &str, claims: &[u8]) -> Result<String, KeyError> {
+    pub fn sign<'a>(
+        &self,
+        alg: SigningAlg,
+        typ: impl Into<Option<&'a str>>,
+        claims: &[u8],
+    ) -> Result<String, KeyError> {
         let keys = self.keys.load();
         let key = keys
             .current

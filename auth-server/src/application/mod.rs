@@ -9,6 +9,7 @@ pub mod client_documents;
 pub mod client_keyring;
 pub mod client_logo;
 pub mod client_rules;
+pub mod client_sealer;
 pub mod confirm_device;
 pub mod end_grant;
 pub mod exchange_code;

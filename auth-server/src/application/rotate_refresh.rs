@@ -82,6 +82,7 @@ impl RotateRefresh {
         let resources = call.narrow_resources(&family.grant.details.resources)?;
         let details = &family.grant.details;
         let authorization_details = call.narrow_details(&details.authorization_details, self.clock.now())?;
+        self.issuer.prepare(client, &scope).await?;
         let generation = self.advance(client, &grant_id, family.clone(), presented).await?;
         let grant = Grant { scope, ..family.grant }.with_details(authorization_details);
         let order = PersonOrder {

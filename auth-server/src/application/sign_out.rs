@@ -182,8 +182,9 @@ impl SignOut {
         const BAD: LogoutError = LogoutError::Invalid("The id_token_hint is not an ID token of this issuer.");
         let token = self.keyring.verify(hint).map_err(|_| BAD)?;
         let claim = |name: &str| token.claims.get(name).and_then(|value| value.as_str());
-        match (token.is_typ("JWT"), claim("iss"), claim("aud")) {
-            (true, Some(iss), Some(aud)) if iss == self.policy.issuer => Ok(Hint {
+        // An authorization response (JARM) is a JWT of ours for the client as well, but about nobody.
+        match (token.is_typ("JWT"), claim("iss"), claim("aud"), claim("sub")) {
+            (true, Some(iss), Some(aud), Some(_)) if iss == self.policy.issuer => Ok(Hint {
                 audience: ClientId::new(aud),
                 sid: claim("sid").map(SessionId::new),
             }),

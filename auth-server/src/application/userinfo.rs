@@ -7,10 +7,12 @@ use serde_json::{Map, Value};
 
 use crate::{
     application::{
+        client_sealer::{ClientSealer, Sealing},
         live_tokens::LiveTokens,
         policy::{OPENID, Policy},
         requested_claims,
         sender_constraint::{Place, SenderConstraint, SenderError, Shown},
+        token_error::TokenError,
     },
     domain::{ids::UserId, user::User},
     ports::store::{StoreError, Users},
@@ -22,6 +24,7 @@ pub struct Userinfo {
     pub policy: Arc<Policy>,
     pub tokens: LiveTokens,
     pub users: Arc<dyn Users>,
+    pub sealer: ClientSealer,
     pub sender_constraint: SenderConstraint,
 }
 
@@ -50,8 +53,18 @@ pub enum UserinfoError {
     /// The token is good, but not in these hands.
     #[error(transparent)]
     Sender(SenderError),
+    #[error(transparent)]
+    Sealing(TokenError),
     #[error("storage failed")]
     Store(#[from] StoreError),
+}
+
+/// Claims as the client wants to have them.
+#[derive(Debug)]
+pub enum UserinfoReply {
+    Plain(Map<String, Value>),
+    /// Signed, encrypted, or both (OpenID Connect Core §5.3.2).
+    Jwt(String),
 }
 
 impl Userinfo {
@@ -59,8 +72,8 @@ impl Userinfo {
     ///
     /// # Errors
     /// [`UserinfoError`].
-    pub async fn claims(&self, presented: PresentedToken<'_>) -> Result<Map<String, Value>, UserinfoError> {
-        let (token, _) = self
+    pub async fn claims(&self, presented: PresentedToken<'_>) -> Result<UserinfoReply, UserinfoError> {
+        let (token, client) = self
             .tokens
             .find(presented.token)
             .await?
@@ -97,6 +110,14 @@ impl Userinfo {
         claims.extend(user.claims_named(&requested_claims::carried(text("userinfo_claims"))));
         // The very `sub` of the ID token (OpenID Connect Core §5.3.2).
         claims.insert("sub".into(), text("sub").unwrap_or_default().into());
-        Ok(claims)
+        let Some(sealing) = Sealing::of_userinfo(&client) else {
+            return Ok(UserinfoReply::Plain(claims));
+        };
+        claims.insert("iss".into(), self.policy.issuer.as_str().into());
+        claims.insert("aud".into(), client.client_id.as_str().into());
+        let bytes = Value::Object(claims).to_string();
+        // Without a `typ`, so that nobody takes it for an ID token: not we for a hint either, which has one.
+        let sealed = self.sealer.seal(&client, sealing, None, bytes.as_bytes()).await;
+        sealed.map(UserinfoReply::Jwt).map_err(UserinfoError::Sealing)
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod certificates;
 mod jose;
+mod jwe;
 
 use std::sync::{
     Mutex, PoisonError,
@@ -14,6 +15,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use service_kit::{Clock, Entropy, Timestamp};
 
 pub use jose::{TestKey, header, token_hash, with};
+pub use jwe::TestReader;
 
 /// A clock that moves only when told to.
 #[derive(Debug)]

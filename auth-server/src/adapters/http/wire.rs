@@ -90,6 +90,14 @@ pub(super) fn no_store_bytes(status: StatusCode, bytes: impl Into<Body>) -> Resp
     response
 }
 
+/// A signed or encrypted reply that nobody may keep, under its own media type.
+pub(super) fn no_store_jwt(media_type: &'static str, token: String) -> Response {
+    let mut response = no_store_bytes(StatusCode::OK, token);
+    let media_type = HeaderValue::from_static(media_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    response
+}
+
 /// A JSON document that may be kept for a while.
 pub(super) fn cached_json(bytes: impl Into<Body>, cache: &'static str) -> Response {
     let mut response = Response::new(bytes.into());

@@ -14,7 +14,10 @@ use oauth_wire::{OAuthErrorCode, ResponseMode};
 use service_kit::{Clock, Entropy};
 
 use crate::{
-    application::{authenticate_client::ClientDirectory, keyring::Keyring, policy::Policy, subjects::Subjects},
+    application::{
+        authenticate_client::ClientDirectory, client_sealer::ClientSealer, keyring::Keyring, policy::Policy,
+        subjects::Subjects, token_error::TokenError,
+    },
     domain::{client::Client, ids::ClientId, session::Consent},
     ports::store::{Codes, Consents, PushedRequests, StoreError, Transactions},
 };
@@ -36,6 +39,7 @@ pub struct Authorize {
     pub transactions: Arc<dyn Transactions>,
     pub consents: Arc<dyn Consents>,
     pub keyring: Arc<Keyring>,
+    pub sealer: ClientSealer,
     pub subjects: Subjects,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -87,8 +91,8 @@ pub enum RespondError {
     /// The client was removed meanwhile.
     #[error("the client is gone")]
     Gone,
-    #[error("the response could not be signed")]
-    Signing(#[from] token_keys::KeyError),
+    #[error("the response could not be signed or encrypted: {0}")]
+    Sealing(#[from] TokenError),
     #[error("storage failed")]
     Store(#[from] StoreError),
 }

@@ -1,12 +1,12 @@
-//! Authorization responses on their way out: as plain parameters, or signed for the client (JARM).
+//! Authorization responses on their way out: as plain parameters, or signed for the client, and perhaps encrypted to it (JARM).
 
 use std::time::Duration;
 
-use oauth_wire::{ResponseMode, SigningAlg};
+use oauth_wire::ResponseMode;
 use serde_json::{Map, Value};
 
 use super::{Authorize, CodeResponse, ErrorResponse, RespondError};
-use crate::domain::ids::ClientId;
+use crate::{application::client_sealer::Sealing, domain::ids::ClientId};
 
 /// How long a signed response may be used (JARM §2.1 recommends ten minutes at most). The code inside lives shorter.
 const JARM_LIFETIME: Duration = Duration::from_secs(5 * 60);
@@ -98,7 +98,7 @@ impl Authorize {
         })
     }
 
-    /// JARM §2.1: the parameters as claims, for this client alone and not for long.
+    /// JARM §2.1, §2.2: the parameters as claims, for this client alone and not for long, encrypted to it if it asked for that.
     async fn sign_response(
         &self,
         client: &ClientId,
@@ -109,11 +109,11 @@ impl Authorize {
         claims.insert("iss".into(), self.policy.issuer.as_str().into());
         claims.insert("aud".into(), client.client_id.as_str().into());
         claims.insert("exp".into(), (self.clock.now() + JARM_LIFETIME).as_seconds().into());
-        // JARM §3: RS256 unless the client registered another one.
-        let alg = client.protocol.authorization_signed_response_alg;
         let claims = Value::Object(claims).to_string();
+        let sealing = Sealing::of_authorization_response(&client);
         Ok(self
-            .keyring
-            .sign(alg.unwrap_or(SigningAlg::Rs256), "JWT", claims.as_bytes())?)
+            .sealer
+            .seal(&client, sealing, Some("JWT"), claims.as_bytes())
+            .await?)
     }
 }

@@ -4,8 +4,8 @@ use std::{future::ready, sync::Arc};
 
 use axum::{body::Bytes, extract::State, response::Response};
 use oauth_wire::{
-    AuthorizationDetails, ClientAuthMethod, Display, GrantType, HmacAlg, MtlsEndpointAliases, Prompt, ProviderMetadata,
-    ResponseMode, ResponseType,
+    AuthorizationDetails, ClientAuthMethod, Display, GrantType, HmacAlg, JweAlg, JweEnc, MtlsEndpointAliases, Prompt,
+    ProviderMetadata, ResponseMode, ResponseType,
 };
 
 use crate::{
@@ -63,6 +63,8 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         .chain(HmacAlg::ALL.iter().map(|alg| alg.as_str()))
         .collect();
     let signing_algs = || policy.signing_algs.iter().map(|one| one.as_str().to_owned()).collect();
+    let encryption_algs = || JweAlg::ALL.iter().map(|one| one.as_str().to_owned()).collect();
+    let encryption_encs = || JweEnc::ALL.iter().map(|one| one.as_str().to_owned()).collect();
     let protocol_claims = [
         "sub",
         "iss",
@@ -105,7 +107,17 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         grant_types_supported: GrantType::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
         subject_types_supported: texts(&["public", "pairwise"]),
         id_token_signing_alg_values_supported: signing_algs(),
+        id_token_encryption_alg_values_supported: encryption_algs(),
+        id_token_encryption_enc_values_supported: encryption_encs(),
+        userinfo_signing_alg_values_supported: signing_algs(),
+        userinfo_encryption_alg_values_supported: encryption_algs(),
+        userinfo_encryption_enc_values_supported: encryption_encs(),
+        introspection_signing_alg_values_supported: signing_algs(),
+        introspection_encryption_alg_values_supported: encryption_algs(),
+        introspection_encryption_enc_values_supported: encryption_encs(),
         authorization_signing_alg_values_supported: signing_algs(),
+        authorization_encryption_alg_values_supported: encryption_algs(),
+        authorization_encryption_enc_values_supported: encryption_encs(),
         token_endpoint_auth_methods_supported: texts(&methods),
         token_endpoint_auth_signing_alg_values_supported: texts(&assertion_algs),
         introspection_endpoint_auth_methods_supported: texts(&confidential_methods),

@@ -15,14 +15,17 @@ use super::{
 use crate::{
     adapters::http::{
         App,
-        wire::{self, no_store_bytes, no_store_json},
+        wire::{self, no_store_bytes, no_store_json, no_store_jwt},
     },
     application::{
         policy::OPENID,
         sender_constraint::{Place, SenderError},
-        userinfo::{PresentedToken, UserinfoError},
+        userinfo::{PresentedToken, UserinfoError, UserinfoReply},
     },
 };
+
+/// OpenID Connect Core §5.3.2.
+const JWT: &str = "application/jwt";
 
 /// GET with a header, POST with a header or a form field (RFC 6750 §2.1, §2.2). Two tokens are an invalid request. A token that is bound to
 /// a key comes in a header of the scheme DPoP, with a proof (RFC 9449 §7.1).
@@ -66,7 +69,8 @@ pub(crate) async fn any(State(app): State<App>, request: Request) -> Response {
         },
     };
     match app.userinfo.claims(presented).await {
-        Ok(claims) => no_store_json(StatusCode::OK, &claims),
+        Ok(UserinfoReply::Plain(claims)) => no_store_json(StatusCode::OK, &claims),
+        Ok(UserinfoReply::Jwt(token)) => no_store_jwt(JWT, token),
         Err(UserinfoError::InvalidToken) => {
             let text = "the access token is invalid, expired or revoked";
             refuse(
@@ -82,6 +86,7 @@ pub(crate) async fn any(State(app): State<App>, request: Request) -> Response {
             )
         }
         Err(UserinfoError::Sender(error)) => not_possessed(&error),
+        Err(UserinfoError::Sealing(error)) => OAuthError::from(error).into_response(),
         Err(UserinfoError::Store(error)) => OAuthError::from(error).into_response(),
     }
 }

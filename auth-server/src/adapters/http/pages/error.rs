@@ -55,7 +55,7 @@ impl PageError {
         Self::unavailable()
     }
 
-    fn unavailable() -> Self {
+    pub(super) fn unavailable() -> Self {
         Self {
             kind: ErrorKind::Unavailable,
             code: OAuthErrorCode::TemporarilyUnavailable.as_str().to_owned(),

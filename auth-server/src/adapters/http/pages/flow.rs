@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     adapters::http::App,
-    application::authorize::{Delivery, ErrorResponse, Outgoing, RespondError, Step},
+    application::{
+        authorize::{Delivery, ErrorResponse, Outgoing, RespondError, Step},
+        token_error::TokenError,
+    },
     domain::{authorization::AuthorizationRequest, client::Client},
 };
 
@@ -81,7 +84,12 @@ impl From<RespondError> for PageError {
     fn from(error: RespondError) -> Self {
         match error {
             RespondError::Gone => gone(),
-            RespondError::Signing(_) => Self::internal(&error),
+            RespondError::Sealing(TokenError::ClientOutOfReach) => Self::unavailable(),
+            RespondError::Sealing(TokenError::InvalidRequest(_)) => Self::oauth(
+                OAuthErrorCode::InvalidClient,
+                "The application has no key that its answer could be encrypted to.",
+            ),
+            RespondError::Sealing(_) => Self::internal(&error),
             RespondError::Store(error) => error.into(),
         }
     }
