@@ -94,6 +94,7 @@ impl RedeemDecoupled {
         let user = user.filter(User::is_active).ok_or(INACTIVE)?;
         let resources = call.narrow_resources(&grant.details.resources)?;
         let authorization_details = call.narrow_details(&grant.details.authorization_details, self.clock.now())?;
+        self.issuer.prepare(&call.client, &grant.scope).await?;
         // Whatever can be refused has been by now: from here on the code is spent.
         let refresh_token = self.spend(call, digest, grant).await?;
         let default_scope = grant.details.default_scope.then(|| grant.scope.clone());

@@ -11,7 +11,7 @@ const SECRETIVE: TestClient = TestClient {
     id: "secretive",
     secret: Some("secretive-secret-9b9b"),
     redirect_uri: "https://secretive.example/cb",
-    scope: "openid",
+    scope: "openid profile",
 };
 
 const JWKS_URI: &str = "https://secretive.example/jwks.json";
@@ -19,7 +19,7 @@ const JWKS_URI: &str = "https://secretive.example/jwks.json";
 fn document(more: &str) -> String {
     format!(
         "[[client]]\nclient_id = \"secretive\"\nclient_secret = \"secretive-secret-9b9b\"\nauto_approve = true\n\
-         redirect_uris = [\"https://secretive.example/cb\"]\nscope = \"openid offline_access\"\n\
+         redirect_uris = [\"https://secretive.example/cb\"]\nscope = \"openid profile offline_access\"\n\
          grant_types = [\"authorization_code\", \"refresh_token\"]\n{more}\n"
     )
 }
@@ -180,7 +180,7 @@ async fn the_clients_keys_are_fetched_and_a_code_waits_for_them() {
     // Without `openid` there is nothing to encrypt, and nothing is asked for.
     app.hosts.put_json(JWKS_URI, &set(&[]));
     app.advance(3600);
-    let narrow = refresh_form(&again.refresh_token).with("scope", "offline_access");
+    let narrow = refresh_form(&again.refresh_token).with("scope", "profile");
     app.token(SECRETIVE, &narrow).await.expect_tokens();
 }
 
