@@ -19,6 +19,7 @@ mod upstream;
 mod world;
 
 mod authorize;
+mod client_certificates;
 mod clients;
 mod crash;
 mod demo;

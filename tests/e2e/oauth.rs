@@ -198,6 +198,11 @@ impl Http {
 
     /// Trusts one certificate only, if one is given.
     pub(crate) fn trusting(issuer: String, certificate: Option<&Path>) -> Self {
+        Self::showing(issuer, certificate, None)
+    }
+
+    /// As [`Http::trusting`], with a certificate of its own and its key (PEM) in the TLS handshake.
+    pub(crate) fn showing(issuer: String, certificate: Option<&Path>, own: Option<(&[u8], &[u8])>) -> Self {
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -205,6 +210,9 @@ impl Http {
         if let Some(path) = certificate {
             let pem = std::fs::read(path).unwrap();
             builder = builder.tls_certs_only([reqwest::Certificate::from_pem(&pem).unwrap()]);
+        }
+        if let Some((certificate, key)) = own {
+            builder = builder.identity(reqwest::Identity::from_pkcs8_pem(certificate, key).unwrap());
         }
         Self {
             client: builder.build().unwrap(),

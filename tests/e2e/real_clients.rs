@@ -71,6 +71,11 @@ async fn idpyoidc_registers_itself_and_signs_in_and_out() {
     run(required_environment("HEXGATE_PYTHON"), "python/idpyoidc_rp.py").await;
 }
 
+#[tokio::test]
+async fn authlib_signs_its_assertions_with_a_key_or_a_secret() {
+    run(required_environment("HEXGATE_PYTHON"), "python/authlib_assertions.py").await;
+}
+
 /// Both SDKs play their MCP server on the one port that the provider knows, so they take turns.
 #[tokio::test]
 async fn mcp_clients_find_the_provider_register_and_sign_in() {

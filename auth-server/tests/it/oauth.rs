@@ -13,6 +13,7 @@ mod claims;
 mod client_assertion;
 mod client_auth;
 mod client_certificate;
+mod client_dynamic_auth;
 mod code;
 mod device;
 mod dpop;
