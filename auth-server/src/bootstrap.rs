@@ -735,7 +735,7 @@ fn services(
         authenticate_client: AuthenticateClient::new(
             clients.clone(),
             secrets.clone(),
-            client_keyring,
+            client_keyring.clone(),
             store.clone(),
             policy.clone(),
             clock.clone(),
@@ -750,6 +750,8 @@ fn services(
             consents: store.clone(),
             keyring: keyring.clone(),
             sealer: sealer.clone(),
+            documents: documents.clone(),
+            client_keys: client_keyring,
             subjects: subjects.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),

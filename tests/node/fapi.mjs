@@ -41,7 +41,7 @@ async function register(metadata = {}) {
   return { config, own }
 }
 
-async function flow(config, { jarm } = {}) {
+async function flow(config, { jarm, signing } = {}) {
   const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256'))
   const pkceCodeVerifier = client.randomPKCECodeVerifier()
   const [expectedState, expectedNonce] = [client.randomState(), client.randomNonce()]
@@ -56,7 +56,11 @@ async function flow(config, { jarm } = {}) {
     claims: JSON.stringify({ userinfo: { email: { essential: true } } }),
   }
   if (jarm) client.useJwtResponseMode(config)
-  const url = await client.buildAuthorizationUrlWithPAR(config, parameters, { DPoP })
+  const asked = signing
+    ? (await client.buildAuthorizationUrlWithJAR(config, parameters, signing)).searchParams
+    : parameters
+  if (signing) assert.deepEqual([...asked.keys()].sort(), ['client_id', 'request'])
+  const url = await client.buildAuthorizationUrlWithPAR(config, asked, { DPoP })
   assert.deepEqual([...url.searchParams.keys()].sort(), ['client_id', 'request_uri'])
 
   const { context, page } = await person(browser)
@@ -93,4 +97,15 @@ test('pushed request, private_key_jwt, DPoP', async () => {
 test('signed responses (JARM)', async () => {
   const { config } = await register({ authorization_signed_response_alg: 'ES256' })
   await flow(config, { jarm: true })
+})
+
+test('message signing: signed requests, pushed, and signed responses', async () => {
+  const { config, own } = await register({
+    authorization_signed_response_alg: 'ES256',
+    request_object_signing_alg: 'ES256',
+    require_signed_request_object: true,
+  })
+  await flow(config, { jarm: true, signing: own.private })
+  // Unsigned it gets nowhere.
+  await assert.rejects(flow(config, { jarm: true }), (error) => error.error === 'invalid_request')
 })

@@ -31,6 +31,13 @@ test('a machine gets a token by each secret method, bound to a DPoP key or not, 
       assert.equal(known.active, true)
       assert.equal(known.client_id, service.client_id)
       if (bound) assert.ok(known.cnf.jkt)
+      // The same as a signed answer (RFC 9701), with its signature checked.
+      const answer = await oauth.introspectionRequest(
+        as, asking, secret, tokens.access_token, { ...plain, requestJwtResponse: true })
+      assert.equal(answer.headers.get('content-type'), 'application/token-introspection+jwt')
+      const kept = answer.clone()
+      assert.deepEqual(await oauth.processIntrospectionResponse(as, asking, answer), known)
+      await oauth.validateApplicationLevelSignature(as, kept, plain)
       await oauth.processRevocationResponse(
         await oauth.revocationRequest(as, app, method(service.client_secret), tokens.access_token, plain))
       const gone = await oauth.processIntrospectionResponse(

@@ -26,7 +26,7 @@ pub fn faults(client: &Client, policy: &Policy) -> Vec<ClientFault> {
     signatures(client, policy, &mut faults);
     faults.0.extend(registration_faults(client));
     encryption(&client.protocol, &mut faults);
-    unsupported(&client.protocol, &mut faults);
+    request_objects(&client.protocol, &mut faults);
     access_tokens(client, &mut faults);
     subjects(client, &mut faults);
     details_types(client, &mut faults);
@@ -109,14 +109,14 @@ fn signatures(client: &Client, policy: &Policy, faults: &mut Faults) {
     }
 }
 
-/// What we encrypt for the client needs an algorithm, and a key of the client that fits it.
-/// What a client would count on and this version does not do is refused, never passed over.
-fn unsupported(protocol: &ClientProtocol, faults: &mut Faults) {
-    if protocol.require_signed_request_object {
-        faults.add("require_signed_request_object", "is not supported by this version");
+/// A client that must sign its requests (RFC 9101 §10.5) needs something to verify them with.
+fn request_objects(protocol: &ClientProtocol, faults: &mut Faults) {
+    if protocol.require_signed_request_object && protocol.jwks.is_none() && protocol.jwks_uri.is_none() {
+        faults.add("require_signed_request_object", "needs jwks or jwks_uri");
     }
 }
 
+/// What we encrypt for the client needs an algorithm, and a key of the client that fits it.
 fn encryption(protocol: &ClientProtocol, faults: &mut Faults) {
     for (alg_member, enc_member, (alg, enc)) in [
         (

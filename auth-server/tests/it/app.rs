@@ -56,7 +56,7 @@ pub(crate) use browser::{Browser, Page};
 pub(crate) use device::DeviceCodes;
 pub(crate) use hosts::{Hosts, reply};
 pub(crate) use proofs::{By, Signatory, clients, proof, under_mac};
-pub(crate) use reply::{Reply, Tokens};
+pub(crate) use reply::{Answer, Reply, Tokens};
 pub(crate) use world::*;
 
 /// When the tests' clock starts: 2030-01-01T00:00:00Z.

@@ -21,6 +21,7 @@ mod events;
 mod forged;
 mod introspect;
 mod introspection_jwt;
+mod jar;
 mod jarm;
 mod jwe;
 mod key_rotation;

@@ -70,6 +70,9 @@ pub struct ProviderMetadata {
     pub claims_parameter_supported: bool,
     pub request_parameter_supported: bool,
     pub request_uri_parameter_supported: bool,
+    /// OpenID Connect Discovery §3.
+    pub require_request_uri_registration: bool,
+    pub request_object_signing_alg_values_supported: Vec<String>,
     /// OpenID Connect Back-Channel Logout §2.1.
     pub backchannel_logout_supported: bool,
     pub backchannel_logout_session_supported: bool,

@@ -5,6 +5,7 @@ mod code;
 mod decide;
 mod parameters;
 mod push;
+mod request_object;
 mod respond;
 mod validate;
 
@@ -15,8 +16,8 @@ use service_kit::{Clock, Entropy};
 
 use crate::{
     application::{
-        authenticate_client::ClientDirectory, client_sealer::ClientSealer, keyring::Keyring, policy::Policy,
-        subjects::Subjects, token_error::TokenError,
+        authenticate_client::ClientDirectory, client_documents::ClientDocuments, client_keyring::ClientKeyring,
+        client_sealer::ClientSealer, keyring::Keyring, policy::Policy, subjects::Subjects, token_error::TokenError,
     },
     domain::{client::Client, ids::ClientId, session::Consent},
     ports::store::{Codes, Consents, PushedRequests, StoreError, Transactions},
@@ -40,6 +41,8 @@ pub struct Authorize {
     pub consents: Arc<dyn Consents>,
     pub keyring: Arc<Keyring>,
     pub sealer: ClientSealer,
+    pub documents: Arc<ClientDocuments>,
+    pub client_keys: ClientKeyring,
     pub subjects: Subjects,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,

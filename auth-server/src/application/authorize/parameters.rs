@@ -40,19 +40,9 @@ impl Authorize {
         client: &Client,
     ) -> Result<Checked, (OAuthErrorCode, &'static str)> {
         use OAuthErrorCode as E;
-        // OpenID Connect Core §6: silently ignoring a request object would drop what the client meant to be binding.
-        for (name, error, description) in [
-            ("request", E::RequestNotSupported, "request is not supported"),
-            ("request_uri", E::RequestUriNotSupported, "request_uri is not supported"),
-            (
-                "registration",
-                E::RegistrationNotSupported,
-                "registration is not supported",
-            ),
-        ] {
-            if form.get(name).is_some() {
-                return Err((error, description));
-            }
+        // OpenID Connect Core §7: ignoring it would drop what the client meant to be binding.
+        if form.get("registration").is_some() {
+            return Err((E::RegistrationNotSupported, "registration is not supported"));
         }
         response_type(form.take("response_type").as_deref(), client)?;
         let asked = form.take("scope");

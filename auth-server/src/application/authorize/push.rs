@@ -59,6 +59,7 @@ impl Authorize {
                 "request_uri cannot be part of a pushed request",
             ));
         }
+        let form = self.unpack(form, client, Entrance::Push).await?;
         let mut request = self.validate(form, client, Entrance::Push)?;
         bind(&mut request, proven)?;
         let request_uri = format!("{REFERENCE_PREFIX}{}", self.entropy.secret());

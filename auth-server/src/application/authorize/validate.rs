@@ -27,7 +27,10 @@ impl Authorize {
         let client = self.client(&mut form).await?;
         match form.get("request_uri") {
             Some(reference) if is_reference(reference) => self.follow(&client, reference).await,
-            _ => self.validate(form, &client, Entrance::Browser),
+            _ => {
+                let form = self.unpack(form, &client, Entrance::Browser).await?;
+                self.validate(form, &client, Entrance::Browser)
+            }
         }
     }
 
@@ -164,6 +167,6 @@ fn redirect_uri(form: &mut Form, client: &Client, entrance: Entrance) -> Result<
     }
 }
 
-fn is_web(uri: &str) -> bool {
+pub(super) fn is_web(uri: &str) -> bool {
     uri.starts_with("https://") || uri.starts_with("http://")
 }

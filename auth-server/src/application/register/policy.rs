@@ -70,7 +70,9 @@ impl RegistrationPolicy {
         if client.scope.is_empty() && !self.default_scope.is_empty() {
             faults.add("scope", "holds no scope that is allowed here");
         }
-        client.require_pkce = self.require_pkce || client.is_public();
+        // Who keeps FAPI's rules, by name or by binding its tokens, does PKCE as well (FAPI 2.0 §5.3.2.2).
+        let is_strict = client.protocol.security_profile.is_some() || client.is_sender_constrained();
+        client.require_pkce = self.require_pkce || is_strict || client.is_public();
     }
 }
 

@@ -76,13 +76,13 @@ async fn what_is_wrong_is_told_by_redirect_with_state_and_iss() {
         (
             "request",
             "eyJhbGciOiJub25lIn0.e30.",
-            "request_not_supported",
+            "invalid_request_object",
             "request",
         ),
         (
             "request_uri",
             "https://web.example/request.jwt",
-            "request_uri_not_supported",
+            "invalid_request_uri",
             "request_uri",
         ),
         ("registration", "{}", "registration_not_supported", "registration"),

@@ -55,10 +55,11 @@ async fn the_document_says_what_clients_rely_on() {
     for name in [
         "request_parameter_supported",
         "request_uri_parameter_supported",
-        "require_pushed_authorization_requests",
+        "require_request_uri_registration",
     ] {
-        assert_eq!(metadata[name], false, "{name}");
+        assert_eq!(metadata[name], true, "{name}");
     }
+    assert_eq!(metadata["require_pushed_authorization_requests"], false);
     for (name, value) in metadata.as_object().unwrap() {
         assert!(!value.is_null(), "{name}");
         assert!(
