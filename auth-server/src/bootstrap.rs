@@ -49,6 +49,7 @@ use crate::{
         confirm_device::ConfirmDevice,
         end_grant::EndGrant,
         exchange_code::ExchangeCode,
+        exchange_token::ExchangeToken,
         introspect::Introspect,
         issue::TokenIssuer,
         keep_house::KeepHouse,
@@ -767,6 +768,14 @@ fn services(
             issuer: issuer.clone(),
             refresh: refresh.clone(),
             end_grant: end_grant.clone(),
+            clock: clock.clone(),
+        },
+        exchange_token: ExchangeToken {
+            policy: policy.clone(),
+            tokens: tokens.clone(),
+            users: store.clone(),
+            subjects: subjects.clone(),
+            issuer: issuer.clone(),
             clock: clock.clone(),
         },
         rotate_refresh: RotateRefresh {

@@ -53,10 +53,12 @@ impl ClientCredentials {
                 resources: &call.resources,
                 authorization_details: &authorization_details,
                 confirmation: call.confirmation.as_ref(),
+                within: None,
             })
             .await?;
         Ok(Issued {
             access_token,
+            issued_token_type: None,
             expires_in,
             refresh_token: None,
             id_token: None,

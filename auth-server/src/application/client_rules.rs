@@ -42,6 +42,9 @@ impl Faults {
     }
 }
 
+/// Grants in which nothing but the client's own authentication stands between a stranger and a token.
+const CONFIDENTIAL_ONLY: [GrantType; 2] = [GrantType::ClientCredentials, GrantType::TokenExchange];
+
 fn grants(client: &Client, faults: &mut Faults) {
     if client.may_use(GrantType::AuthorizationCode) && client.redirect_uris.is_empty() {
         faults.add("redirect_uris", "authorization_code needs at least one");
@@ -56,8 +59,10 @@ fn grants(client: &Client, faults: &mut Faults) {
     if client.may_use(GrantType::Password) && !client.first_party {
         faults.add("grant_types", "the password grant is for first_party clients only");
     }
-    if client.is_public() && client.may_use(GrantType::ClientCredentials) {
-        faults.add("grant_types", "a public client cannot use client_credentials");
+    for grant in CONFIDENTIAL_ONLY {
+        if client.is_public() && client.may_use(grant) {
+            faults.add("grant_types", format!("a public client cannot use {}", grant.as_str()));
+        }
     }
     if client.is_public() && !client.require_pkce {
         faults.add("require_pkce", "a public client cannot do without PKCE");

@@ -1,6 +1,6 @@
 //! Access tokens (RFC 9068) and ID tokens (OpenID Connect Core §2).
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use oauth_wire::{AuthorizationDetails, Confirmation, Scope};
 use serde::Serialize;
@@ -60,6 +60,8 @@ impl std::fmt::Debug for TokenIssuer {
 #[derive(Debug)]
 pub struct Issued {
     pub access_token: String,
+    /// What it is called, where the request could have asked for something else (RFC 8693 §2.2.1).
+    pub issued_token_type: Option<&'static str>,
     pub expires_in: Duration,
     pub refresh_token: Option<String>,
     pub id_token: Option<String>,
@@ -106,6 +108,18 @@ pub struct AccessTokenOrder<'a> {
     pub authorization_details: &'a AuthorizationDetails,
     /// What it is bound to.
     pub confirmation: Option<&'a Confirmation>,
+    /// What it must not exceed.
+    pub within: Option<Within<'a>>,
+}
+
+/// The limits of the token that another one is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Within<'a> {
+    /// Seconds since the epoch.
+    pub exp: i64,
+    pub ai_interfaces: Option<&'a BTreeSet<String>>,
+    /// The clients whose tokens it is made of, the first in front.
+    pub via: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -145,13 +159,16 @@ struct AccessClaims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     permissions: Option<BTreeSet<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ai_interfaces: Option<&'a BTreeSet<String>>,
+    ai_interfaces: Option<Cow<'a, BTreeSet<String>>>,
     #[serde(skip_serializing_if = "AuthorizationDetails::is_empty")]
     authorization_details: &'a AuthorizationDetails,
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<&'a Confirmation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<&'a Value>,
+    /// Our own: clients whose end is this token's end, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     userinfo_claims: Option<String>,
 }
@@ -196,11 +213,13 @@ impl TokenIssuer {
                 resources: order.resources,
                 authorization_details: &grant.details.authorization_details,
                 confirmation: call.confirmation.as_ref(),
+                within: None,
             })
             .await?;
         let id_token = self.id_token(order, &access_token).await?;
         Ok(Issued {
             access_token,
+            issued_token_type: None,
             expires_in,
             refresh_token: None,
             id_token,
@@ -223,6 +242,7 @@ impl TokenIssuer {
             end(order.authorization_details),
             now,
         );
+        let lifetime = capped(lifetime, order.within.map(|within| within.exp), now);
         let (person, grant, sid) = match subject {
             Subject::Client => (None, None, None),
             Subject::Person { user, grant, sid } => (Some(user), Some(grant), sid),
@@ -260,10 +280,14 @@ impl TokenIssuer {
             org: person.and_then(|user| user.org.as_ref()).map(OrgId::as_str),
             roles: admin.map(|user| &user.roles),
             permissions,
-            ai_interfaces: client.ai_interfaces.as_ref(),
+            ai_interfaces: interfaces(
+                client.ai_interfaces.as_ref(),
+                order.within.and_then(|within| within.ai_interfaces),
+            ),
             authorization_details: order.authorization_details,
             cnf: order.confirmation,
             act: grant.and_then(|grant| grant.details.actor.as_ref()),
+            via: order.within.map(|within| within.via),
             userinfo_claims: grant.and_then(|grant| requested_claims::beyond(&grant.details, scope)),
         };
         let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
@@ -322,6 +346,17 @@ impl TokenIssuer {
 /// The class that the sign-in met; a password is the least.
 fn acr(grant: &Grant) -> &str {
     grant.details.acr.as_deref().unwrap_or(ACR_PASSWORD)
+}
+
+/// Those that both allow; `None` allows all.
+fn interfaces<'a>(
+    own: Option<&'a BTreeSet<String>>,
+    within: Option<&'a BTreeSet<String>>,
+) -> Option<Cow<'a, BTreeSet<String>>> {
+    match (own, within) {
+        (Some(own), Some(within)) => Some(Cow::Owned(own & within)),
+        (one, other) => one.or(other).map(Cow::Borrowed),
+    }
 }
 
 /// A token lives no longer than what it permits.

@@ -28,6 +28,7 @@ pub struct AccessToken {
     jti: String,
     sub: String,
     sid: Option<String>,
+    via: Vec<String>,
     iat: i64,
     confirmation: Option<Confirmation>,
     /// Seconds since the epoch.
@@ -42,6 +43,11 @@ impl AccessToken {
 
     pub fn jti(&self) -> &str {
         &self.jti
+    }
+
+    /// The clients whose tokens it was made of (RFC 8693), the first in front.
+    pub fn via(&self) -> &[String] {
+        &self.via
     }
 
     /// What the token is bound to (RFC 7800).
@@ -69,6 +75,7 @@ impl AccessToken {
             sid: self.sid.as_deref(),
             sub: &self.sub,
             client_id: self.client_id.as_str(),
+            via: &self.via,
             iat: self.iat,
         }
     }
@@ -174,6 +181,9 @@ impl LiveTokens {
             jti: text("jti")?,
             sub,
             sid: text("sid"),
+            via: claims
+                .get("via")
+                .map_or(Some(Vec::new()), |via| Vec::deserialize(via).ok())?,
             iat: number("iat")?,
             exp: number("exp")?,
             confirmation: match claims.get("cnf") {

@@ -13,6 +13,7 @@ pub mod client_sealer;
 pub mod confirm_device;
 pub mod end_grant;
 pub mod exchange_code;
+pub mod exchange_token;
 pub mod introspect;
 pub mod issue;
 pub mod keep_house;

@@ -18,6 +18,7 @@ mod code;
 mod device;
 mod dpop;
 mod events;
+mod exchange;
 mod forged;
 mod introspect;
 mod introspection_jwt;

@@ -115,6 +115,8 @@ pub struct TokenFacts<'a> {
     pub sid: Option<&'a str>,
     pub sub: &'a str,
     pub client_id: &'a str,
+    /// The clients whose tokens it was made of (RFC 8693).
+    pub via: &'a [String],
     /// Seconds since the epoch.
     pub iat: i64,
 }
@@ -167,6 +169,7 @@ impl RevocationIndex {
             || token.sid.is_some_and(|sid| self.sessions.contains_key(sid))
             || cut(&self.subjects, token.sub)
             || cut(&self.clients, token.client_id)
+            || token.via.iter().any(|client_id| cut(&self.clients, client_id))
     }
 
     /// Forgets events that no longer matter at `now` (seconds since the epoch).
@@ -213,6 +216,7 @@ mod tests {
         sid: Some("s1"),
         sub: "u1",
         client_id: "c1",
+        via: &[],
         iat: 100,
     };
 
@@ -234,6 +238,7 @@ mod tests {
             sid: Some("s2"),
             sub: "u2",
             client_id: "c2",
+            via: &[],
             iat: 100,
         };
         for revoked in each_kind() {
@@ -262,6 +267,28 @@ mod tests {
             until: 700,
         });
         assert!(!index.covers(TokenFacts { iat: 101, ..TOKEN }));
+    }
+
+    #[test]
+    fn a_token_ends_with_each_client_whose_token_it_was_made_of() {
+        let mut index = RevocationIndex::default();
+        index.add(RevocationEvent {
+            revoked: Revoked::Client {
+                client_id: "c1".into(),
+                before: 100,
+            },
+            until: 700,
+        });
+        let covers = |via: &[&str]| {
+            let via: Vec<String> = via.iter().map(|one| (*one).to_owned()).collect();
+            index.covers(TokenFacts {
+                client_id: "c2",
+                via: &via,
+                ..TOKEN
+            })
+        };
+        assert!(covers(&["c1"]) && covers(&["c1", "c3"]) && covers(&["c3", "c1"]));
+        assert!(!covers(&["c3"]) && !covers(&[]));
     }
 
     #[test]

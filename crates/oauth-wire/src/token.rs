@@ -8,6 +8,9 @@ use crate::{authorization_details::AuthorizationDetails, grant::wire_enum, scope
 #[derive(Clone, Serialize, Deserialize)]
 pub struct TokenReply {
     pub access_token: String,
+    /// What it is, in a token exchange (RFC 8693 §2.2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_token_type: Option<String>,
     pub token_type: TokenType,
     /// Seconds.
     pub expires_in: u64,

@@ -38,6 +38,8 @@ pub struct Caller {
     confirmation: Option<Confirmation>,
     jti: String,
     sid: Option<String>,
+    /// Clients whose tokens this one was made of (RFC 8693).
+    via: Vec<String>,
     issued_at: i64,
     expires_at: i64,
 }
@@ -123,6 +125,10 @@ impl Caller {
             None => None,
             Some(cnf) => Some(Confirmation::deserialize(cnf).map_err(|_| TokenFault::UnknownBinding)?),
         };
+        // Whoever made the token of another one's answers for it as well.
+        let via = claims
+            .get("via")
+            .map_or(Some(Vec::new()), |via| Vec::deserialize(via).ok());
         let calls = claims.get("authorization_details").map(calls).transpose()?;
         let caller = Self {
             client_id: ClientId::new(client_id),
@@ -137,6 +143,7 @@ impl Caller {
             confirmation,
             jti: jti.to_owned(),
             sid: text("sid").map(str::to_owned),
+            via: via.ok_or(TokenFault::Incomplete)?,
             issued_at,
             expires_at,
         };
@@ -163,6 +170,7 @@ impl Caller {
             sid: self.sid.as_deref(),
             sub: self.sub.as_str(),
             client_id: self.client_id.as_str(),
+            via: &self.via,
             iat: self.issued_at,
         }
     }
@@ -283,6 +291,15 @@ mod tests {
     }
 
     #[test]
+    fn a_token_ends_with_the_client_whose_token_it_was_made_of() {
+        let caller = read(&json!({"via": ["web"]})).unwrap();
+        assert_eq!(
+            (caller.facts().client_id, caller.facts().via),
+            ("c", &["web".to_owned()][..])
+        );
+    }
+
+    #[test]
     fn each_claim_is_checked() {
         for (change, wanted) in [
             (json!({}), None),
@@ -305,6 +322,8 @@ mod tests {
             (json!({"jti": null}), Some(TokenFault::Incomplete)),
             (json!({"ai_interfaces": "all"}), Some(TokenFault::Incomplete)),
             (json!({"ai_interfaces": [1]}), Some(TokenFault::Incomplete)),
+            (json!({"via": ["web"], "act": {"sub": "svc"}}), None),
+            (json!({"via": "web"}), Some(TokenFault::Incomplete)),
             (json!({"authorization_details": []}), None),
             (json!({"authorization_details": [{"type": "payment", "sum": 1}]}), None),
             (json!({"authorization_details": {}}), Some(TokenFault::MalformedDetails)),

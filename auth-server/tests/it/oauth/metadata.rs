@@ -163,6 +163,7 @@ async fn every_advertised_grant_type_is_served() {
                 app.allow_device(ALICE, &codes).await;
                 app.poll(TV, &codes).await.expect_tokens();
             }
+            "urn:ietf:params:oauth:grant-type:token-exchange" => super::exchange::works().await,
             other => panic!("{other} is advertised and not tested"),
         }
     }

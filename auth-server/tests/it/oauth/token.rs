@@ -20,6 +20,7 @@ async fn an_unknown_or_missing_grant_type_is_refused() {
         "device_code",
         "urn:ietf:params:oauth:grant-type:Device_Code",
         "urn:ietf:params:oauth:grant-type:saml2-bearer",
+        "urn:ietf:params:oauth:grant-type:token_exchange",
         "日本語",
     ] {
         let reply = app.token(WEB, &fields([("grant_type", grant)])).await;

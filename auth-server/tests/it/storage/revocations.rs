@@ -146,6 +146,7 @@ fn covers(log: &RevocationLog, grant: &str) -> bool {
         sid: None,
         sub,
         client_id,
+        via: &[],
         iat: NOON.as_seconds(),
     })
 }

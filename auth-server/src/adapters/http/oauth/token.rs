@@ -1,6 +1,6 @@
 //! Token endpoint (RFC 6749 §3.2).
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{Extension, extract::State, response::Response};
 use http::StatusCode;
@@ -14,8 +14,8 @@ use super::{
 use crate::{
     adapters::http::{App, wire::no_store_json},
     application::{
-        exchange_code::CodeExchange, issue::Issued, password_grant::PasswordRequest, policy::UNKNOWN_RESOURCE,
-        token_call::TokenCall, token_error::TokenError,
+        exchange_code::CodeExchange, exchange_token::TokenExchange, issue::Issued, password_grant::PasswordRequest,
+        policy::UNKNOWN_RESOURCE, token_call::TokenCall, token_error::TokenError,
     },
     domain::{client::Client, decoupled::DecoupledKind},
 };
@@ -37,37 +37,60 @@ pub(crate) async fn post(
         ..call(&app, client, &mut form)?
     };
     let address = peer.map(|Extension(PeerAddress(peer))| peer.ip());
-    let issued = match grant_type(&mut form)? {
+    let grant = grant_type(&mut form)?;
+    let issued = issue(&app, &call, grant, &mut form, address).await;
+    let issued = issued.map_err(|error| OAuthError::at(error, app.clock.now()))?;
+    app.client_use.note(&call.client.client_id).await;
+    Ok(no_store_json(StatusCode::OK, &reply(issued, &call)))
+}
+
+async fn issue(
+    app: &App,
+    call: &TokenCall,
+    grant: GrantType,
+    form: &mut Form,
+    address: Option<IpAddr>,
+) -> Result<Issued, TokenError> {
+    match grant {
         GrantType::AuthorizationCode => {
             let exchange = CodeExchange {
-                code: required(&mut form, "code")?,
+                code: required(form, "code")?,
                 redirect_uri: form.take("redirect_uri"),
                 code_verifier: form.take("code_verifier"),
             };
-            app.exchange_code.exchange(&call, exchange).await?
+            app.exchange_code.exchange(call, exchange).await
         }
         GrantType::RefreshToken => {
-            let token = required(&mut form, "refresh_token")?;
-            app.rotate_refresh.rotate(&call, &token, scope(&mut form)?).await?
+            let token = required(form, "refresh_token")?;
+            app.rotate_refresh.rotate(call, &token, scope(form)?).await
         }
-        GrantType::ClientCredentials => app.client_credentials.issue(&call, scope(&mut form)?).await?,
+        GrantType::ClientCredentials => app.client_credentials.issue(call, scope(form)?).await,
         GrantType::Password => {
             let request = PasswordRequest {
-                username: required(&mut form, "username")?,
-                password: required(&mut form, "password")?.into(),
+                username: required(form, "username")?,
+                password: required(form, "password")?.into(),
                 address,
-                scope: scope(&mut form)?,
+                scope: scope(form)?,
             };
-            let issued = app.password_grant.issue(&call, request).await;
-            issued.map_err(|error| OAuthError::at(error, app.clock.now()))?
+            app.password_grant.issue(call, request).await
         }
         GrantType::DeviceCode => {
-            let code = required(&mut form, "device_code")?;
-            app.redeem_decoupled.redeem(&call, DecoupledKind::Device, &code).await?
+            let code = required(form, "device_code")?;
+            app.redeem_decoupled.redeem(call, DecoupledKind::Device, &code).await
         }
-    };
-    app.client_use.note(&call.client.client_id).await;
-    Ok(no_store_json(StatusCode::OK, &reply(issued, &call)))
+        GrantType::TokenExchange => {
+            let exchange = TokenExchange {
+                subject_token: required(form, "subject_token")?,
+                subject_token_type: required(form, "subject_token_type")?,
+                actor_token: form.take("actor_token"),
+                actor_token_type: form.take("actor_token_type"),
+                requested_token_type: form.take("requested_token_type"),
+                audience: form.take_all("audience"),
+                scope: scope(form)?,
+            };
+            app.exchange_token.exchange(call, exchange).await
+        }
+    }
 }
 
 /// What a request asks for in every grant alike, but for what it proves.
@@ -85,6 +108,7 @@ pub(super) fn call(app: &App, client: Arc<Client>, form: &mut Form) -> Result<To
 fn reply(issued: Issued, call: &TokenCall) -> TokenReply {
     TokenReply {
         access_token: issued.access_token,
+        issued_token_type: issued.issued_token_type.map(str::to_owned),
         token_type: match call.confirmation {
             Some(Confirmation::Jkt(_)) => TokenType::Dpop,
             Some(Confirmation::X5tS256(_)) | None => TokenType::Bearer,
