@@ -40,6 +40,7 @@ def sign_in(client, secret, auth_method):
         scope="openid profile offline_access",
         redirect_uri=client["redirect_uris"][0],
         token_endpoint_auth_method=auth_method.name,
+        revocation_endpoint_auth_method=auth_method.name,
         code_challenge_method="S256",
         trust_env=False,
     )

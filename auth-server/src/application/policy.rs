@@ -109,6 +109,15 @@ impl ClientAuthPolicy {
 /// Path of the token endpoint below the issuer.
 pub const TOKEN_PATH: &str = "/oauth2/token";
 
+/// Where clients authenticate, below the issuer.
+pub const CLIENT_PATHS: [&str; 5] = [
+    TOKEN_PATH,
+    "/oauth2/par",
+    "/oauth2/device_authorization",
+    "/oauth2/introspect",
+    "/oauth2/revoke",
+];
+
 /// The device grant's times and limits.
 #[derive(Debug, Clone, Copy)]
 pub struct DevicePolicy {
@@ -153,11 +162,14 @@ impl Policy {
             .min(self.lifetimes.refresh_absolute)
     }
 
-    /// Whether `url` is the token endpoint's, with or without certificates (RFC 8705 §5).
-    pub fn is_token_endpoint(&self, url: &str) -> bool {
+    /// Whether `url` is that of an endpoint at which clients authenticate, with or without certificates (RFC 8705 §5).
+    pub fn is_client_endpoint(&self, url: &str) -> bool {
         let bases = [Some(&self.issuer), self.mtls_base_url.as_ref()];
-        url.strip_suffix(TOKEN_PATH)
-            .is_some_and(|base| bases.into_iter().flatten().any(|known| known == base))
+        bases
+            .into_iter()
+            .flatten()
+            .filter_map(|base| url.strip_prefix(base.as_str()))
+            .any(|path| CLIENT_PATHS.contains(&path))
     }
 
     /// The identifiers by which tokens name the resources that a client asks for (RFC 8707), each once; `None` when one of them is not

@@ -142,7 +142,7 @@ pub enum SubjectType {
     Pairwise,
 }
 
-/// What the `aud` of a client's assertions may be: never a list, and never another endpoint of ours.
+/// What the `aud` of a client's assertions may be: never a list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AssertionAudience {
@@ -150,7 +150,8 @@ pub enum AssertionAudience {
     /// server, and is worth nothing here.
     #[default]
     Issuer,
-    /// The issuer or the token endpoint's URL, which OpenID Connect Core §9 recommends: for clients that know no better.
+    /// The issuer or the token endpoint's URL, which OpenID Connect Core §9 recommends, or that of another endpoint at which clients authenticate,
+    /// since libraries name the one that they call: for clients that know no better.
     TokenEndpoint,
 }
 

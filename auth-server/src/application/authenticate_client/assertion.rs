@@ -75,8 +75,8 @@ fn check_audience(claims: &Map<String, Value>, client: &Client, policy: &Policy)
         return Ok(());
     }
     match client.protocol.client_assertion_audience {
-        AssertionAudience::TokenEndpoint if policy.is_token_endpoint(audience) => Ok(()),
-        AssertionAudience::TokenEndpoint => Err("aud must be the issuer or the token endpoint, as a single string"),
+        AssertionAudience::TokenEndpoint if policy.is_client_endpoint(audience) => Ok(()),
+        AssertionAudience::TokenEndpoint => Err("aud must be the issuer or one of its endpoints, as a single string"),
         AssertionAudience::Issuer => Err("aud must be the issuer, as a single string"),
     }
 }

@@ -546,7 +546,7 @@ async fn a_fapi_client_signs_with_fapi_algorithms_unless_it_says_otherwise_and_i
 }
 
 #[tokio::test]
-async fn a_client_that_knows_no_better_may_name_the_token_endpoint_if_it_is_registered_so() {
+async fn a_client_that_knows_no_better_may_name_an_endpoint_if_it_is_registered_so() {
     let lenient = Signatory::with_key("lenient", SigningAlg::Es256);
     let registration = lenient.registration(json!({"client_assertion_audience": "token_endpoint"}));
     let app = TestApp::builder().document(&clients(&[registration])).start().await;
@@ -557,8 +557,13 @@ async fn a_client_that_knows_no_better_may_name_the_token_endpoint_if_it_is_regi
             (json!(format!("{issuer}/oauth2/token")), true),
             (json!([format!("{issuer}/oauth2/token")]), false),
             (json!(format!("{issuer}/oauth2/token/")), false),
-            (json!(format!("{issuer}/oauth2/par")), false),
-            (json!(format!("{issuer}/oauth2/introspect")), false),
+            (json!(format!("{issuer}/oauth2/par")), true),
+            (json!(format!("{issuer}/oauth2/introspect")), true),
+            (json!(format!("{issuer}/oauth2/revoke")), true),
+            (json!(format!("{issuer}/oauth2/device_authorization")), true),
+            (json!(format!("{issuer}/oauth2/authorize")), false),
+            (json!(format!("{issuer}/userinfo")), false),
+            (json!(format!("{issuer}x/oauth2/token")), false),
             (json!("https://elsewhere.example/oauth2/token"), false),
         ] {
             let reply = ask(&app, path, &proof(&lenient.assertion_with(&app, json!({"aud": aud})))).await;
