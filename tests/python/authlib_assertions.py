@@ -59,10 +59,9 @@ def sign_in(client, secret, auth_method):
 for key, alg in [(RSAKey.generate_key(2048, private=True), "RS256"), (ECKey.generate_key("P-256", private=True), "ES256")]:
     client = register("private_key_jwt", jwks={"keys": [key.as_dict(private=False)]})
     assert "client_secret" not in client, client
-    private = key.as_pem(private=True).decode()
-    sign_in(client, private, PrivateKeyJWT(alg=alg))
-    sign_in(client, private, PrivateKeyJWT(token_endpoint=issuer, alg=alg))
-    other = ECKey.generate_key("P-256", private=True).as_pem(private=True).decode()
+    sign_in(client, key, PrivateKeyJWT(alg=alg))
+    sign_in(client, key, PrivateKeyJWT(token_endpoint=issuer, alg=alg))
+    other = ECKey.generate_key("P-256", private=True)
     try:
         sign_in(client, other, PrivateKeyJWT(alg="ES256"))
         raise SystemExit("another key was taken for the client's")
