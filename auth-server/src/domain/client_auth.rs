@@ -146,7 +146,11 @@ impl Faults {
             ClientAuthMethod::ClientSecretJwt if HmacAlg::from_wire(word).is_none() => {
                 self.add(MEMBER, "must be HS256, HS384 or HS512 for client_secret_jwt");
             }
-            // For a method that signs nothing it says nothing: certified relying parties register one all the same.
+            // For a method that signs nothing it says nothing: certified relying parties register one all the same. What is not advertised
+            // is not kept even so.
+            _ if SigningAlg::from_wire(word).is_none() && HmacAlg::from_wire(word).is_none() => {
+                self.add(MEMBER, "is not supported");
+            }
             _ => {}
         }
     }
@@ -310,6 +314,9 @@ pub(crate) mod tests {
             (ClientSecretJwt, "RS256", false),
             // It says nothing about a method that signs nothing.
             (ClientSecretBasic, "PS256", true),
+            (ClientSecretBasic, "HS256", true),
+            (ClientSecretBasic, "none", false),
+            (ClientSecretBasic, "\u{202e}652SP", false),
         ] {
             let found = members(method, |protocol| {
                 protocol.token_endpoint_auth_signing_alg = Some(word.into());

@@ -174,6 +174,10 @@ impl Template {
     }
 }
 
+pub(crate) fn base64(text: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(text)
+}
+
 fn ambient(clock: &Arc<FixedClock>) -> Ambient {
     Ambient {
         clock: clock.clone(),
@@ -358,6 +362,18 @@ impl TestApp {
         }
     }
 
+    /// As [`TestApp::call`], to an address of any bytes that HTTP lets through.
+    pub(crate) fn call_bytes(&self, method: Method, path: &[u8]) -> Call<'_> {
+        let uri = [self.base.as_bytes(), path].concat();
+        let request = Request::builder().method(method).uri(uri.as_slice());
+        Call {
+            app: self,
+            request,
+            uri: String::from_utf8_lossy(&uri).into_owned(),
+            body: Vec::new(),
+        }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.call(Method::GET, path).send().await
     }
@@ -495,6 +511,14 @@ impl Call<'_> {
         }
     }
 
+    /// A header of any bytes that HTTP lets through.
+    pub(crate) fn header_bytes(self, name: &'static str, value: &[u8]) -> Self {
+        Self {
+            request: self.request.header(name, value),
+            ..self
+        }
+    }
+
     /// With what a listener tells of the peer.
     pub(crate) fn extension<T: Clone + Send + Sync + 'static>(self, value: T) -> Self {
         Self {
@@ -535,6 +559,14 @@ impl Call<'_> {
         Self {
             body: body.into(),
             ..self.header(header::CONTENT_TYPE, content_type)
+        }
+    }
+
+    /// A body without a word of what it is.
+    pub(crate) fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            body: body.into(),
+            ..self
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod authorize;
 mod backchannel_logout;
+mod bad_input;
 mod cimd;
 mod claims;
 mod client_assertion;

@@ -38,13 +38,18 @@ impl Form {
     /// [`FormError`] for repeated parameters, invalid UTF-8 or more than 128 pairs.
     pub fn parse(encoded: &[u8]) -> Result<Self, FormError> {
         let mut form = Self::default();
+        // Not known, and not looked at before something looks broken.
+        let mut is_utf8 = false;
         for (count, (name, value)) in form_urlencoded::parse(encoded).enumerate() {
             if count >= MAX_PARAMETERS {
                 return Err(FormError::TooMany);
             }
-            // The decoder replaces broken sequences; a replacement that was not sent means broken input.
-            if (name.contains('\u{fffd}') || value.contains('\u{fffd}')) && !mentions_replacement(encoded) {
-                return Err(FormError::NotUtf8);
+            // The decoder replaces broken sequences. That a replacement character was sent as well makes them no better.
+            if !is_utf8 && (name.contains('\u{fffd}') || value.contains('\u{fffd}')) {
+                is_utf8 = decodes_to_utf8(encoded);
+                if !is_utf8 {
+                    return Err(FormError::NotUtf8);
+                }
             }
             if name.contains('\0') || value.contains('\0') {
                 return Err(FormError::Nul);
@@ -122,9 +127,24 @@ impl std::fmt::Debug for Form {
     }
 }
 
-fn mentions_replacement(encoded: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(encoded).to_ascii_uppercase();
-    text.contains("%EF%BF%BD") || std::str::from_utf8(encoded).is_ok_and(|raw| raw.contains('\u{fffd}'))
+/// Whether all pairs are UTF-8. What separates them is ASCII, so they are exactly if the whole is.
+fn decodes_to_utf8(encoded: &[u8]) -> bool {
+    let digit = |at: usize| {
+        let byte = encoded.get(at).copied()?;
+        char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    };
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut at = 0;
+    while let Some(&byte) = encoded.get(at) {
+        if let (b'%', Some(high), Some(low)) = (byte, digit(at + 1), digit(at + 2)) {
+            decoded.push(high * 16 + low);
+            at += 3;
+        } else {
+            decoded.push(byte);
+            at += 1;
+        }
+    }
+    std::str::from_utf8(&decoded).is_ok()
 }
 
 /// Cuts an untrusted name to what may stand in an error description.
@@ -158,8 +178,14 @@ mod tests {
 
     #[test]
     fn broken_utf8_is_refused_and_a_real_replacement_character_is_not() {
-        assert_eq!(Form::parse(b"a=%ff%fe"), Err(FormError::NotUtf8));
-        assert!(Form::parse(b"a=%EF%BF%BD").is_ok());
+        for broken in ["a=%ff%fe", "a=%c0%af", "a=%ed%a0%80", "a=%c3&b=%a9", "%ff=a"] {
+            assert_eq!(Form::parse(broken.as_bytes()), Err(FormError::NotUtf8), "{broken}");
+            // The one does not excuse the other.
+            let beside = format!("z=%EF%BF%BD&{broken}");
+            assert_eq!(Form::parse(beside.as_bytes()), Err(FormError::NotUtf8), "{beside}");
+        }
+        assert_eq!(Form::parse("a=\u{fffd}".as_bytes()).unwrap().get("a"), Some("\u{fffd}"));
+        assert_eq!(Form::parse(b"a=%EF%BF%BD%zz%").unwrap().get("a"), Some("\u{fffd}%zz%"));
     }
 
     #[test]

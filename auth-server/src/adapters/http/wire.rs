@@ -40,17 +40,7 @@ impl From<FormRejection> for OAuthError {
 
 /// Reads a form body (RFC 6749 §3.2: `application/x-www-form-urlencoded`, no parameter twice).
 pub(super) async fn form(request: Request) -> Result<Form, FormRejection> {
-    let content_type = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let media_type = content_type
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
-    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    if !is_of_type(request.headers(), "application/x-www-form-urlencoded") {
         return Err(FormRejection::Invalid(
             "the body must be application/x-www-form-urlencoded".into(),
         ));
@@ -62,6 +52,17 @@ pub(super) async fn form(request: Request) -> Result<Form, FormRejection> {
             _ => FormRejection::Invalid("the body cannot be read".into()),
         })?;
     Form::parse(&body).map_err(|error| FormRejection::Invalid(error.to_string()))
+}
+
+/// Whether the body is said to be of that media type, whatever its parameters, and of no other: two readers could pick a different one of
+/// two (RFC 9110 §8.3).
+pub(super) fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let mut told = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (told.next(), told.next()) else {
+        return false;
+    };
+    let media_type = value.to_str().unwrap_or_default().split(';').next();
+    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(wanted))
 }
 
 /// The bearer token of an `Authorization` header (RFC 6750 §2.1); tokens in query strings are not looked at.

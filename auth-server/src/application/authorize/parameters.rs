@@ -51,11 +51,10 @@ impl Authorize {
         let authorization_details = self.details(form, client, &scope)?;
         let challenge = challenge(form, client)?;
         let prompt = prompt(form.take("prompt").as_deref())?;
-        let max_age = match form.take("max_age").map(|text| text.parse::<u64>()) {
+        let max_age = match form.take("max_age") {
             // OpenID Connect Registration §2.
             None => client.protocol.default_max_age,
-            Some(Ok(seconds)) => Some(seconds),
-            Some(Err(_)) => return Err((E::InvalidRequest, "max_age is not a number of seconds")),
+            Some(text) => Some(seconds(&text).ok_or((E::InvalidRequest, "max_age is not a number of seconds"))?),
         };
         if form
             .take("display")
@@ -130,6 +129,12 @@ impl Authorize {
             .known_to(client, token.claims.get("sub")?.as_str()?)
             .filter(|_| is_ours)
     }
+}
+
+/// Digits alone: the parser of numbers would take a sign before them.
+fn seconds(text: &str) -> Option<u64> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
 }
 
 fn response_type(asked: Option<&str>, client: &Client) -> Result<(), (OAuthErrorCode, &'static str)> {

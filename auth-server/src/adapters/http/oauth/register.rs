@@ -89,10 +89,7 @@ fn token(headers: &HeaderMap) -> Option<String> {
 
 /// The request's JSON object.
 async fn metadata(request: Request) -> Result<Map<String, Value>, Response> {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
+    if !wire::is_of_type(request.headers(), "application/json") {
         return Err(invalid("the body must be application/json"));
     }
     let body = Bytes::from_request(request, &())

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     adapters::http::{
         App,
-        wire::{self, no_store_bytes, no_store_json, no_store_jwt},
+        wire::{self, FormRejection, no_store_bytes, no_store_json, no_store_jwt},
     },
     application::{
         policy::OPENID,
@@ -50,7 +50,9 @@ pub(crate) async fn any(State(app): State<App>, request: Request) -> Response {
         false => None,
         true => match wire::form(request).await {
             Ok(mut form) => form.take("access_token").map(|token| (TokenScheme::Bearer, token)),
-            Err(rejection) => return OAuthError::from(rejection).into_response(),
+            // RFC 6750 §3: a challenge goes with whatever is wrong with a request for a protected resource.
+            Err(FormRejection::Invalid(reason)) => return invalid_request(&reason),
+            Err(rejection @ FormRejection::TooLarge) => return OAuthError::from(rejection).into_response(),
         },
     };
     let (scheme, token) = match (in_header, in_body) {
