@@ -43,11 +43,12 @@ use auth_server::{
 use axum::body::Body;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, Method, Request, header};
+use oauth_wire::SigningAlg;
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 use service_kit::{Clock as _, Timestamp, listener::PeerAddress};
 use sql_kit::Options;
-use test_kit::{FixedClock, SeededEntropy};
+use test_kit::{FixedClock, SeededEntropy, TestKey};
 use token_keys::{Jwks, MasterKey, SigningKeyPair, VerifiedJwt};
 use tokio::sync::OnceCell;
 use tower::ServiceExt as _;
@@ -55,7 +56,7 @@ use tower::ServiceExt as _;
 pub(crate) use browser::{Browser, Page};
 pub(crate) use device::DeviceCodes;
 pub(crate) use hosts::{Hosts, reply};
-pub(crate) use proofs::{By, Signatory, clients, proof, under_mac};
+pub(crate) use proofs::{By, Signatory, bytes_under_mac, clients, proof, under_mac};
 pub(crate) use reply::{Answer, Reply, Tokens};
 pub(crate) use world::*;
 
@@ -310,6 +311,17 @@ impl TestApp {
         let private = factory.master.unseal(&place, &key.sealed_private).unwrap();
         let pair = SigningKeyPair::from_private_bytes(key.alg, &private).unwrap();
         pair.sign(typ, claims.to_string().as_bytes()).unwrap()
+    }
+
+    /// The provider's own key by that algorithm, to sign what the provider never would.
+    pub(crate) async fn provider_key(&self, alg: SigningAlg) -> TestKey {
+        let factory = &self.foundation().key_factory;
+        let keys = factory.list().await.unwrap();
+        let of_alg = |key: &&SigningKey| key.stage == KeyStage::Current && key.alg == alg;
+        let key = keys.iter().find(of_alg).unwrap();
+        let place = format!("signing_key/sealed_private/{}", key.kid);
+        let private = factory.master.unseal(&place, &key.sealed_private).unwrap();
+        TestKey::from_private(alg, &private)
     }
 
     /// The credential by which the gateways of this installation fetch security events.

@@ -9,6 +9,7 @@
 mod authorize;
 mod backchannel_logout;
 mod bad_input;
+mod bad_tokens;
 mod cimd;
 mod claims;
 mod client_assertion;

@@ -38,6 +38,11 @@ impl TestKey {
         Self::of(alg, jwk)
     }
 
+    /// A key that was made elsewhere, by its private JWK.
+    pub fn from_private(alg: SigningAlg, jwk: &[u8]) -> Self {
+        Self::of(alg, Jwk::from_bytes(jwk).unwrap())
+    }
+
     /// The same key for another algorithm.
     #[must_use]
     pub fn by(&self, alg: SigningAlg) -> Self {
@@ -89,6 +94,11 @@ impl TestKey {
 
     /// Signs any text.
     pub fn sign_text(&self, header: &str, payload: &str) -> String {
+        self.sign_bytes(header.as_bytes(), payload.as_bytes())
+    }
+
+    /// Signs any bytes.
+    pub fn sign_bytes(&self, header: &[u8], payload: &[u8]) -> String {
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
         let signature = self.signer.sign(signed.as_bytes()).unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::{
     jwe::{self, EncryptError},
     jwks::JwksError,
-    jwt::{ForeignJwt, ForeignParts, VerifyError},
+    jwt::{ForeignJwt, Parts, VerifyError},
     public_key::{KeyFault, PublicKey},
     strict_json,
 };
@@ -93,7 +93,7 @@ impl ClientKeys {
     /// [`VerifyError`]. With [`VerifyError::UnknownKey`] the client may have changed its keys: a caller that fetched them does well
     /// to fetch them again (not too often) and to try once more. A bad signature under a known `kid` is [`VerifyError::BadSignature`].
     pub fn verify(&self, token: &str, allowed: &[SigningAlg]) -> Result<ForeignJwt, VerifyError> {
-        let parts = ForeignParts::of(token)?;
+        let parts = Parts::of(token)?;
         let alg = SigningAlg::from_wire(&parts.alg)
             .filter(|alg| allowed.contains(alg))
             .ok_or(VerifyError::AlgorithmNotAllowed)?;

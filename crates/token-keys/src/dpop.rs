@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     client_keys::ClientKey,
-    jwt::ForeignParts,
+    jwt::Parts,
     public_key::{KeyFault, PublicKey},
 };
 
@@ -96,7 +96,7 @@ pub fn verify_dpop_proof(proof: &str, expected: &ExpectedProof<'_>) -> Result<Dp
         return Err(ProofError::TooLong);
     }
     // Step 2: a single and well-formed JWT.
-    let parts = ForeignParts::of(proof).map_err(|_| ProofError::Malformed)?;
+    let parts = Parts::of(proof).map_err(|_| ProofError::Malformed)?;
     let key = signing_key(&parts)?;
     let claims = parts.claims().map_err(|_| ProofError::Malformed)?;
     let jkt = key.thumbprint().ok_or(ProofError::NoKey)?;
@@ -109,7 +109,7 @@ pub fn verify_dpop_proof(proof: &str, expected: &ExpectedProof<'_>) -> Result<Dp
 }
 
 /// Steps 4 to 7: the key that the proof names, after its signature was found to hold.
-fn signing_key(parts: &ForeignParts<'_>) -> Result<PublicKey, ProofError> {
+fn signing_key(parts: &Parts<'_>) -> Result<PublicKey, ProofError> {
     // Step 4. The type keeps other tokens that the same key signed from being taken for proofs.
     if parts.header.get("typ").and_then(Value::as_str) != Some("dpop+jwt") {
         return Err(ProofError::Typ);

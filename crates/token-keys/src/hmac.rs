@@ -3,7 +3,7 @@
 use oauth_wire::HmacAlg;
 use openssl::{error::ErrorStack, hash::MessageDigest, memcmp, pkey::PKey, sign::Signer};
 
-use crate::jwt::{ForeignJwt, ForeignParts, VerifyError};
+use crate::jwt::{ForeignJwt, Parts, VerifyError};
 
 /// Verifies a compact JWS that was signed with a shared secret (RFC 7518 §3.2). `allowed` comes from the client's registration. It is a
 /// function of its own, so that no public key is ever taken for a secret. Claims are the caller's to check.
@@ -11,7 +11,7 @@ use crate::jwt::{ForeignJwt, ForeignParts, VerifyError};
 /// # Errors
 /// [`VerifyError`]; [`VerifyError::ShortSecret`] when the secret has fewer octets than the hash.
 pub fn verify_hmac(token: &str, secret: &[u8], allowed: &[HmacAlg]) -> Result<ForeignJwt, VerifyError> {
-    let parts = ForeignParts::of(token)?;
+    let parts = Parts::of(token)?;
     let alg = HmacAlg::from_wire(&parts.alg)
         .filter(|alg| allowed.contains(alg))
         .ok_or(VerifyError::AlgorithmNotAllowed)?;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    jwt::{VerifiedJwt, VerifyError, split},
+    jwt::{Parts, VerifiedJwt, VerifyError},
     public_key::PublicKey,
 };
 
@@ -68,9 +68,9 @@ impl Jwks {
     /// # Errors
     /// [`VerifyError`].
     pub fn verify(&self, token: &str) -> Result<VerifiedJwt, VerifyError> {
-        let parts = split(token)?;
-        let alg = SigningAlg::from_wire(&parts.header.alg).ok_or(VerifyError::AlgorithmNotAllowed)?;
-        let kid = parts.header.kid.ok_or(VerifyError::UnknownKey)?;
+        let parts = Parts::of(token)?;
+        let alg = SigningAlg::from_wire(&parts.alg).ok_or(VerifyError::AlgorithmNotAllowed)?;
+        let kid = parts.text("kid")?.ok_or(VerifyError::UnknownKey)?;
         let Some(key) = self.keys.iter().find(|key| key.kid == kid && key.allows(alg)) else {
             return Err(if self.knows(&kid) {
                 VerifyError::AlgorithmNotAllowed
@@ -81,12 +81,11 @@ impl Jwks {
         if !key.key.verifies(alg, parts.signed.as_bytes(), &parts.signature) {
             return Err(VerifyError::BadSignature);
         }
-        let claims = serde_json::from_slice(&parts.payload).map_err(|_| VerifyError::Malformed)?;
         Ok(VerifiedJwt {
             kid,
             alg,
-            typ: parts.header.typ,
-            claims,
+            typ: parts.text("typ")?,
+            claims: parts.claims()?,
         })
     }
 }

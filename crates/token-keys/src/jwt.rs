@@ -68,40 +68,12 @@ pub enum VerifyError {
     ShortSecret,
 }
 
-/// Header members that are read; `jwk`, `jku`, `x5u`, `x5c` are not among them, so no key ever comes from a token.
+/// What may be looked at before a token is believed; `jwk`, `jku`, `x5u`, `x5c` are not among it, so no key ever comes from a token.
 #[derive(Debug, Clone, Deserialize)]
 pub struct UnverifiedHeader {
     pub alg: String,
     pub kid: Option<String>,
     pub typ: Option<String>,
-    /// RFC 7515 §4.1.11: an extension that must be understood and is not.
-    crit: Option<Value>,
-}
-
-pub(crate) struct Parts<'a> {
-    pub(crate) header: UnverifiedHeader,
-    pub(crate) signed: &'a str,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) signature: Vec<u8>,
-}
-
-pub(crate) fn split(token: &str) -> Result<Parts<'_>, VerifyError> {
-    if token.len() > MAX_BYTES {
-        return Err(VerifyError::Malformed);
-    }
-    let (signed, signature) = token.rsplit_once('.').ok_or(VerifyError::Malformed)?;
-    let (_, payload) = signed.split_once('.').ok_or(VerifyError::Malformed)?;
-    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| VerifyError::Malformed);
-    let header = peek_header(token)?;
-    if header.crit.is_some() {
-        return Err(VerifyError::Malformed);
-    }
-    Ok(Parts {
-        header,
-        signed,
-        payload: decode(payload)?,
-        signature: decode(signature)?,
-    })
 }
 
 /// Reads a token's header without believing it: to find out whether its `kid` is known.
@@ -122,12 +94,12 @@ pub fn peek_header(token: &str) -> Result<UnverifiedHeader, VerifyError> {
 /// # Errors
 /// [`VerifyError::Malformed`].
 pub fn peek_claims(token: &str) -> Result<Map<String, Value>, VerifyError> {
-    ForeignParts::of(token)?.claims()
+    Parts::of(token)?.claims()
 }
 
-/// A compact JWS of somebody else's, taken apart. A doubled member anywhere is refused, and so is `crit` (RFC 7515 §4.1.11), since no
+/// A compact JWS, taken apart. A doubled member anywhere is refused, and so is `crit` (RFC 7515 §4.1.11), since no
 /// extension is understood.
-pub(crate) struct ForeignParts<'a> {
+pub(crate) struct Parts<'a> {
     pub(crate) header: Map<String, Value>,
     pub(crate) alg: String,
     pub(crate) signed: &'a str,
@@ -135,7 +107,7 @@ pub(crate) struct ForeignParts<'a> {
     payload: Vec<u8>,
 }
 
-impl<'a> ForeignParts<'a> {
+impl<'a> Parts<'a> {
     pub(crate) fn of(token: &'a str) -> Result<Self, VerifyError> {
         if token.len() > MAX_BYTES {
             return Err(VerifyError::Malformed);
@@ -250,6 +222,18 @@ mod tests {
                 VerifyError::Malformed,
             ),
             (r#"{"alg":1}"#.to_owned(), VerifyError::Malformed),
+            (
+                format!(r#"{{"alg":"RS256","kid":"{kid}","crit":null}}"#),
+                VerifyError::Malformed,
+            ),
+            (
+                format!(r#"{{"alg":"RS256","kid":"x","kid":"{kid}"}}"#),
+                VerifyError::Malformed,
+            ),
+            (
+                format!(r#"{{"alg":"RS256","kid":"{kid}","typ":1}}"#),
+                VerifyError::BadSignature,
+            ),
         ] {
             assert_eq!(jwks.verify(&with_header(&token, &header)).unwrap_err(), why, "{header}");
         }

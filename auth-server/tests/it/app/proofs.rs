@@ -116,6 +116,11 @@ pub(crate) fn proof(assertion: &str) -> Fields {
 
 /// A token under an HS256 MAC.
 pub(crate) fn under_mac(secret: &[u8], header: &str, claims: &str) -> String {
+    bytes_under_mac(secret, header.as_bytes(), claims.as_bytes())
+}
+
+/// The same of any bytes.
+pub(crate) fn bytes_under_mac(secret: &[u8], header: &[u8], claims: &[u8]) -> String {
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let mut mac = <Hmac<Sha256>>::new_from_slice(secret).unwrap();
     mac.update(signed.as_bytes());

@@ -8,7 +8,7 @@ mod heads;
 mod hurts;
 mod log;
 mod registration;
-mod voices;
+pub(super) mod voices;
 
 use doors::{Desk, Door, Parameter, Values};
 use hurts::{Hurt, What, hurts};
@@ -21,7 +21,7 @@ use crate::app::{Builder, Fields, Reply, STATE, TestApp};
 const INVALID_REQUEST: &[&str] = &["invalid_request"];
 
 /// A provider that counts nobody's mistakes: there are thousands of them here.
-fn patient() -> Builder {
+pub(super) fn patient() -> Builder {
     TestApp::builder().config(|config| {
         config.client_auth.max_failures = 1_000_000;
         config.login.max_attempts = 1_000_000;
@@ -32,14 +32,14 @@ fn patient() -> Builder {
 }
 
 /// Every cell that is not as expected.
-struct Table {
+pub(super) struct Table {
     cells: usize,
     failures: Vec<String>,
     errors: Errors,
 }
 
 impl Table {
-    fn open() -> Self {
+    pub(super) fn open() -> Self {
         Self {
             cells: 0,
             failures: Vec::new(),
@@ -47,7 +47,7 @@ impl Table {
         }
     }
 
-    fn note(&mut self, row: &str, parameter: &str, hurt: &str, outcome: Result<(), String>) {
+    pub(super) fn note(&mut self, row: &str, parameter: &str, hurt: &str, outcome: Result<(), String>) {
         self.cells += 1;
         let logged = self.errors.take();
         let outcome = outcome.and_then(|()| match logged.is_empty() {
@@ -64,7 +64,7 @@ impl Table {
     }
 
     #[track_caller]
-    fn expect_none(self) {
+    pub(super) fn expect_none(self) {
         assert!(
             self.failures.is_empty(),
             "{} of {} cells:\n{}",

@@ -11,7 +11,7 @@ use crate::app::{Reply, is_elsewhere};
 
 /// In which form an endpoint answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Voice {
+pub(in crate::oauth) enum Voice {
     /// RFC 6749 §5.2.
     Json,
     /// RFC 6750 §3.
@@ -24,7 +24,7 @@ pub(super) enum Voice {
 
 /// What is to come of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Expected {
+pub(in crate::oauth) enum Expected {
     Accepted,
     /// One of these errors.
     Refused(&'static [&'static str]),
@@ -45,7 +45,7 @@ pub(super) fn caught(check: impl FnOnce()) -> Result<(), String> {
 
 impl Voice {
     /// Whether the reply is the expected one.
-    pub(super) fn judge(self, reply: &Reply, expected: &Expected, knows_state: bool) -> Result<(), String> {
+    pub(in crate::oauth) fn judge(self, reply: &Reply, expected: &Expected, knows_state: bool) -> Result<(), String> {
         if reply.status >= 500 {
             return Err(format!("{}: {}", reply.status, reply.text()));
         }
