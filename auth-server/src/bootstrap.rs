@@ -36,6 +36,7 @@ use crate::{
         sql::SqlStore,
     },
     application::{
+        accept_assertion::AcceptAssertion,
         account::Account,
         apply::Apply,
         authenticate_client::{AuthenticateClient, ClientDirectory, ClientSecrets},
@@ -424,6 +425,7 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
         dpop: config.dpop,
         client_auth: config.client_auth.policy(config.certificates()),
         device: config.device.policy(),
+        assertion_issuers: config.trusted_issuers()?.into(),
     })
 }
 
@@ -752,7 +754,7 @@ fn services(
             keyring: keyring.clone(),
             sealer: sealer.clone(),
             documents: documents.clone(),
-            client_keys: client_keyring,
+            client_keys: client_keyring.clone(),
             subjects: subjects.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -789,6 +791,15 @@ fn services(
             clock: clock.clone(),
         },
         client_credentials: ClientCredentials { issuer: issuer.clone() },
+        accept_assertion: AcceptAssertion {
+            policy: policy.clone(),
+            keyring: client_keyring.clone(),
+            users: store.clone(),
+            single_use: store.clone(),
+            own: ClientCredentials { issuer: issuer.clone() },
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        },
         password_grant: PasswordGrant {
             policy: policy.clone(),
             sign_in: sign_in.clone(),

@@ -1,6 +1,6 @@
 //! `grant_type=client_credentials` (RFC 6749 §4.4).
 
-use oauth_wire::{GrantType, Scope};
+use oauth_wire::{AuthorizationDetails, GrantType, Scope};
 
 use crate::application::{
     issue::{AccessTokenOrder, Issued, Subject, TokenIssuer},
@@ -15,6 +15,14 @@ pub struct ClientCredentials {
     pub issuer: TokenIssuer,
 }
 
+/// What a client may have for itself.
+#[derive(Debug)]
+pub(super) struct OwnToken {
+    scope: Scope,
+    told: Option<Scope>,
+    authorization_details: AuthorizationDetails,
+}
+
 impl ClientCredentials {
     /// A token for the client itself, without a refresh token (§4.4.3). Without `scope` it carries all that the client may have.
     ///
@@ -27,6 +35,15 @@ impl ClientCredentials {
                 "the client may not use client_credentials",
             ));
         }
+        self.make(call, self.judge(call, asked)?).await
+    }
+
+    /// What the client gets for itself, by whatever grant.
+    ///
+    /// # Errors
+    /// [`TokenError::InvalidScope`], [`TokenError::InvalidAuthorizationDetails`].
+    pub(super) fn judge(&self, call: &TokenCall, asked: Option<Scope>) -> Result<OwnToken, TokenError> {
+        let client = call.client.as_ref();
         let (scope, told) = match asked {
             Some(asked) if !asked.is_empty() => (asked, None),
             Some(_) | None => {
@@ -44,14 +61,24 @@ impl ClientCredentials {
             ));
         }
         let authorization_details = call.own_details(&scope, self.issuer.clock.now())?;
+        Ok(OwnToken {
+            scope,
+            told,
+            authorization_details,
+        })
+    }
+
+    /// # Errors
+    /// When a signature fails.
+    pub(super) async fn make(&self, call: &TokenCall, own: OwnToken) -> Result<Issued, TokenError> {
         let (access_token, expires_in) = self
             .issuer
             .access_token(AccessTokenOrder {
-                client,
+                client: &call.client,
                 subject: Subject::Client,
-                scope: &scope,
+                scope: &own.scope,
                 resources: &call.resources,
-                authorization_details: &authorization_details,
+                authorization_details: &own.authorization_details,
                 confirmation: call.confirmation.as_ref(),
                 within: None,
             })
@@ -62,8 +89,8 @@ impl ClientCredentials {
             expires_in,
             refresh_token: None,
             id_token: None,
-            scope: told,
-            authorization_details,
+            scope: own.told,
+            authorization_details: own.authorization_details,
         })
     }
 }

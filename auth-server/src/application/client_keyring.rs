@@ -108,13 +108,19 @@ impl ClientKeyring {
         jwt: &str,
         allowed: &[SigningAlg],
     ) -> Result<ForeignJwt, ClientKeyError> {
-        self.with_keys(
-            client,
-            |keys| keys.verify(jwt, allowed),
-            |verified| matches!(verified, Err(VerifyError::UnknownKey)),
-        )
-        .await?
-        .map_err(ClientKeyError::Verify)
+        self.with_keys(client, |keys| keys.verify(jwt, allowed), is_of_unknown_key)
+            .await?
+            .map_err(ClientKeyError::Verify)
+    }
+
+    /// As [`ClientKeyring::verify`], for an issuer of assertions whose keys are at `url`.
+    ///
+    /// # Errors
+    /// [`ClientKeyError`].
+    pub async fn verify_by(&self, url: &str, jwt: &str, allowed: &[SigningAlg]) -> Result<ForeignJwt, ClientKeyError> {
+        self.with_keys_at(url, |keys| keys.verify(jwt, allowed), is_of_unknown_key)
+            .await?
+            .map_err(ClientKeyError::Verify)
     }
 
     /// Encrypts to the client. `cty` is `JWT` for what was signed before (RFC 7519 §5.2).
@@ -157,6 +163,15 @@ impl ClientKeyring {
             return Ok(attempt(&*self.registered(&client.client_id, document)?));
         }
         let url = client.protocol.jwks_uri.as_ref().ok_or(ClientKeyError::None)?;
+        self.with_keys_at(url, attempt, is_worth_another).await
+    }
+
+    async fn with_keys_at<T>(
+        &self,
+        url: &str,
+        attempt: impl Fn(&ClientKeys) -> T,
+        is_worth_another: impl Fn(&T) -> bool,
+    ) -> Result<T, ClientKeyError> {
         let known = self.documents.jwks.load(url).await?;
         let outcome = attempt(&*self.fetched(url, &known)?);
         if !is_worth_another(&outcome) {
@@ -197,4 +212,8 @@ impl ClientKeyring {
         self.fetched.insert(url.to_owned(), Arc::new(ready));
         Ok(keys)
     }
+}
+
+fn is_of_unknown_key(verified: &Result<ForeignJwt, VerifyError>) -> bool {
+    matches!(verified, Err(VerifyError::UnknownKey))
 }

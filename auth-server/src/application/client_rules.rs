@@ -43,7 +43,11 @@ impl Faults {
 }
 
 /// Grants in which nothing but the client's own authentication stands between a stranger and a token.
-const CONFIDENTIAL_ONLY: [GrantType; 2] = [GrantType::ClientCredentials, GrantType::TokenExchange];
+const CONFIDENTIAL_ONLY: [GrantType; 3] = [
+    GrantType::ClientCredentials,
+    GrantType::TokenExchange,
+    GrantType::JwtBearer,
+];
 
 fn grants(client: &Client, faults: &mut Faults) {
     if client.may_use(GrantType::AuthorizationCode) && client.redirect_uris.is_empty() {

@@ -34,6 +34,8 @@ use crate::{
 pub const ACCESS_TOKEN_TYP: &str = "at+jwt";
 /// `acr` of a password sign-in: level of assurance 1 of ISO/IEC 29115.
 pub const ACR_PASSWORD: &str = "1";
+/// `acr` of somebody whom another issuer vouches for: nothing is known of the sign-in, which is level 0 (OpenID Connect Core §2).
+pub const ACR_VOUCHED: &str = "0";
 /// `amr` of a password sign-in (RFC 8176 §2).
 pub const AMR_PASSWORD: &str = "pwd";
 
@@ -274,7 +276,7 @@ impl TokenIssuer {
             jti: grant.map_or_else(|| unique.clone(), |grant| format!("{}.{unique}", grant.grant_id)),
             auth_time: grant.map(|grant| grant.auth_time.as_seconds()),
             acr: grant.map(acr),
-            amr: grant.map(|grant| grant.amr.as_slice()),
+            amr: grant.map(|grant| grant.amr.as_slice()).filter(|amr| !amr.is_empty()),
             sid,
             tenant: client.tenant.as_str(),
             org: person.and_then(|user| user.org.as_ref()).map(OrgId::as_str),

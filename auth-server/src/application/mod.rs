@@ -1,7 +1,9 @@
 //! Use cases: one file per verb. They know ports, never technologies.
 
+pub mod accept_assertion;
 pub mod account;
 pub mod apply;
+pub mod assertion_issuers;
 pub mod authenticate_client;
 pub mod authorize;
 pub mod client_credentials;

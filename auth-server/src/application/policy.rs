@@ -1,12 +1,12 @@
 //! The provider's own settings, as the use cases need them.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use oauth_wire::{ClientAuthMethod, Scope, SigningAlg};
 use service_kit::{DpopConfig, Network};
 
 use crate::{
-    application::register::RegistrationPolicy,
+    application::{assertion_issuers::AssertionIssuer, register::RegistrationPolicy},
     domain::{client::Client, ids::ClientId, resource::Resources, throttle::ThrottlePolicy},
 };
 
@@ -33,6 +33,8 @@ pub struct Policy {
     pub dpop: DpopConfig,
     pub client_auth: ClientAuthPolicy,
     pub device: DevicePolicy,
+    /// Whose word about people is taken (RFC 7521 §3).
+    pub assertion_issuers: Arc<[AssertionIssuer]>,
 }
 
 /// How long things live.
@@ -270,6 +272,7 @@ pub(crate) mod tests {
                     window: minutes(10),
                 },
             },
+            assertion_issuers: Arc::default(),
         }
     }
 

@@ -53,6 +53,9 @@ pub enum TokenError {
     /// Where the client describes itself nobody answers just now.
     #[error("the description of the client cannot be had")]
     ClientOutOfReach,
+    /// Where an issuer of assertions publishes its keys nobody answers just now.
+    #[error("the keys of the assertion's issuer cannot be had")]
+    KeysOutOfReach,
     /// Too much work waits already.
     #[error("the service is busy")]
     Busy,

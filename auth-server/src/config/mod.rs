@@ -1,5 +1,6 @@
 //! Configuration: one file per section. Every key has a working default.
 
+mod assertion_issuers;
 mod client_auth;
 mod device;
 mod keys;
@@ -21,6 +22,7 @@ use service_kit::{
 };
 use url::Url;
 
+pub use assertion_issuers::{AssertionIssuerConfig, NamedBy};
 pub use client_auth::ClientAuthConfig;
 pub use device::DeviceConfig;
 pub use keys::KeysConfig;
@@ -31,7 +33,10 @@ pub use registration::{Mode as RegistrationModeSetting, RegistrationConfig};
 pub use storage::{DatabaseConfig, EtcdConfig, RedisConfig};
 pub use tokens::TokensConfig;
 
-use crate::{adapters::crypto::HasherConfig, application::policy::Certificates};
+use crate::{
+    adapters::crypto::HasherConfig,
+    application::{assertion_issuers::AssertionIssuer, policy::Certificates},
+};
 
 /// The provider's configuration.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -65,6 +70,9 @@ pub struct Config {
     pub registration: RegistrationConfig,
     pub client_auth: ClientAuthConfig,
     pub device: DeviceConfig,
+    /// Whose word about people is taken (RFC 7523 §2.1), each in a table of its own. An assertion of theirs gets a listed client a token for a
+    /// person.
+    pub assertion_issuers: Vec<AssertionIssuerConfig>,
     pub password_hashing: HasherConfig,
     pub log: LogConfig,
 }
@@ -93,6 +101,7 @@ impl Default for Config {
             registration: RegistrationConfig::default(),
             client_auth: ClientAuthConfig::default(),
             device: DeviceConfig::default(),
+            assertion_issuers: Vec::new(),
             password_hashing: HasherConfig::default(),
             log: LogConfig::default(),
         }
@@ -131,6 +140,7 @@ impl Settings for Config {
         self.registration.problems(&mut problems);
         self.client_auth.problems(&mut problems);
         self.device.problems(&mut problems);
+        assertion_issuers::problems(self, &mut problems);
         self.outbound.problems(&mut problems);
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             problems.push(Problem::new("tls", "cert and key belong together"));
@@ -163,6 +173,14 @@ impl Config {
             (true, false) => Certificates::Registered,
             (true, true) => Certificates::Vouched,
         }
+    }
+
+    /// The issuers of assertions, with their keys made ready.
+    ///
+    /// # Errors
+    /// When keys cannot be read, which has been reported as a problem by then.
+    pub fn trusted_issuers(&self) -> anyhow::Result<Vec<AssertionIssuer>> {
+        self.assertion_issuers.iter().map(AssertionIssuerConfig::read).collect()
     }
 
     /// What the public listeners believe about their peers.

@@ -71,6 +71,15 @@ impl Client {
         }
     }
 
+    /// By which algorithms the client may sign assertions that are grants (RFC 7523 §2.1) about itself: those of its authentication if it
+    /// signs for that as well, else all that fit.
+    pub fn grant_algs(&self) -> Vec<SigningAlg> {
+        match self.token_endpoint_auth_method {
+            ClientAuthMethod::PrivateKeyJwt => self.assertion_algs(),
+            _ => self.signing_algs(None),
+        }
+    }
+
     /// As [`Client::assertion_algs`], for `client_secret_jwt`.
     pub fn assertion_macs(&self) -> Vec<HmacAlg> {
         match &self.protocol.token_endpoint_auth_signing_alg {

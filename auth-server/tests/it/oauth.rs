@@ -27,6 +27,7 @@ mod introspection_jwt;
 mod jar;
 mod jarm;
 mod jwe;
+mod jwt_bearer;
 mod key_rotation;
 mod metadata;
 mod opaque;

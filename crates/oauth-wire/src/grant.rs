@@ -38,6 +38,8 @@ wire_enum! {
         DeviceCode = "urn:ietf:params:oauth:grant-type:device_code",
         /// RFC 8693 §2.1.
         TokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange",
+        /// RFC 7523 §2.1.
+        JwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer",
     }
 }
 

@@ -32,7 +32,8 @@ fn rows(root: &Value, node: &Value, defaults: &Value, prefix: &str, path: &str, 
         } else {
             format!("{path}.{name}")
         };
-        let default = defaults.get(name).unwrap_or(&Value::Null);
+        // What a table in a list leaves out has its default in the schema.
+        let default = defaults.get(name).or(property.get("default")).unwrap_or(&Value::Null);
         let target = resolve(root, property);
         if target.get("properties").is_some() {
             rows(root, target, default, prefix, &key, page);
@@ -43,18 +44,28 @@ fn rows(root: &Value, node: &Value, defaults: &Value, prefix: &str, path: &str, 
             .or(target.get("description"))
             .and_then(Value::as_str)
             .unwrap_or_default();
-        let variable = format!("{prefix}__{}", key.to_uppercase().replace('.', "__"));
+        // Tables in a list have no name that a variable could be called by.
+        let table = target.get("items").map(|items| resolve(root, items));
+        let table = table.filter(|table| table.get("properties").is_some());
+        let variable = match table.is_some() || path.contains("[]") {
+            true => "—".to_owned(),
+            false => format!("`{prefix}__{}`", key.to_uppercase().replace('.', "__")),
+        };
         let default = match default {
             Value::Null => "—".to_owned(),
+            Value::String(text) if text.is_empty() => "—".to_owned(),
             Value::String(text) => format!("`{text}`"),
             other => format!("`{other}`"),
         };
         // Writing to a String cannot fail.
         let _ = writeln!(
             page,
-            "| `{key}` | `{variable}` | {default} | {} |",
+            "| `{key}` | {variable} | {default} | {} |",
             meaning.replace('\n', " ")
         );
+        if let Some(table) = table {
+            rows(root, table, &Value::Null, prefix, &format!("{key}[]"), page);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use service_kit::{Clock, Entropy};
 use super::pages::texts::Catalogue;
 use crate::{
     application::{
+        accept_assertion::AcceptAssertion,
         account::Account,
         authenticate_client::AuthenticateClient,
         authorize::Authorize,
@@ -47,6 +48,7 @@ pub(crate) struct Services {
     pub(crate) sender_constraint: SenderConstraint,
     pub(crate) exchange_code: ExchangeCode,
     pub(crate) exchange_token: ExchangeToken,
+    pub(crate) accept_assertion: AcceptAssertion,
     pub(crate) rotate_refresh: RotateRefresh,
     pub(crate) client_credentials: ClientCredentials,
     pub(crate) password_grant: PasswordGrant,

@@ -41,29 +41,49 @@ pub(super) fn check(
         return Err("iss and sub must both be the client_id");
     }
     check_audience(claims, client, policy)?;
-    let time = |name| time(claims, name);
-    let expires_at = time("exp")?.ok_or("exp is missing")?;
-    if now >= expires_at + SKEW {
-        return Err("the assertion has expired");
-    }
-    if expires_at > now + policy.client_auth.max_assertion_lifetime + SKEW {
-        return Err("exp is too far ahead");
-    }
-    for claim in ["nbf", "iat"] {
-        if time(claim)?.is_some_and(|at| at > now + AHEAD) {
-            return Err("the assertion is not valid yet");
-        }
-    }
-    // FAPI 2.0 and OpenID Connect Core §9 demand a jti; without one nothing would keep an assertion from being sent again.
-    let jti = claims.get("jti").and_then(Value::as_str).unwrap_or_default();
-    if jti.is_empty() || jti.len() > MAX_JTI {
-        return Err("jti must have 1 to 256 characters");
-    }
+    let expires_at = lifetime(claims, policy.client_auth.max_assertion_lifetime, now)?;
+    let jti = jti(claims)?;
     Ok(SingleUseId {
         namespace: SingleUseKind::ClientAssertion,
         id: format!("{} {jti}", client.client_id),
-        expires_at: expires_at + SKEW,
+        expires_at,
     })
+}
+
+/// Until when the assertion, which lives for `longest` at most, works: its times hold now.
+///
+/// # Errors
+/// What is wrong.
+pub(in crate::application) fn lifetime(
+    claims: &Map<String, Value>,
+    longest: Duration,
+    now: Timestamp,
+) -> Result<Timestamp, &'static str> {
+    let expires_at = time(claims, "exp")?.ok_or("exp is missing")?;
+    if now >= expires_at + SKEW {
+        return Err("the assertion has expired");
+    }
+    if expires_at > now + longest + SKEW {
+        return Err("exp is too far ahead");
+    }
+    for claim in ["nbf", "iat"] {
+        if time(claims, claim)?.is_some_and(|at| at > now + AHEAD) {
+            return Err("the assertion is not valid yet");
+        }
+    }
+    Ok(expires_at + SKEW)
+}
+
+/// By what an assertion is known when it comes again.
+///
+/// # Errors
+/// FAPI 2.0 and OpenID Connect Core §9 demand a jti; without one nothing would keep an assertion from being sent again.
+pub(in crate::application) fn jti(claims: &Map<String, Value>) -> Result<&str, &'static str> {
+    let jti = claims.get("jti").and_then(Value::as_str).unwrap_or_default();
+    match jti.is_empty() || jti.len() > MAX_JTI {
+        true => Err("jti must have 1 to 256 characters"),
+        false => Ok(jti),
+    }
 }
 
 /// A single string: a list could name somebody who then uses the assertion here (rfc7523bis §3).
@@ -82,7 +102,10 @@ fn check_audience(claims: &Map<String, Value>, client: &Client, policy: &Policy)
 }
 
 /// A `NumericDate` (RFC 7519 §2): seconds, perhaps with a fraction.
-fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, &'static str> {
+///
+/// # Errors
+/// When it is something else.
+pub(in crate::application) fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, &'static str> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };

@@ -1,6 +1,6 @@
 //! Who is calling the token endpoint and its neighbours (RFC 6749 §2.3, OpenID Connect Core §9, RFC 8705 §2).
 
-mod assertion;
+pub(in crate::application) mod assertion;
 mod certificate;
 mod directory;
 mod guesses;

@@ -672,3 +672,28 @@ async fn nothing_is_exchanged_while_storage_is_away() {
         .await
         .expect_oauth_error(503, "temporarily_unavailable");
 }
+
+#[tokio::test]
+async fn a_token_that_says_who_may_act_is_exchanged_by_nobody_else() {
+    let app = start().await;
+    let tokens = app.tokens(ALICE, WEB).await;
+    let claims = app.claims(&tokens.access_token).await;
+    let saying = async |may_act: Value| {
+        let mut claims = claims.clone();
+        claims.insert("may_act".into(), may_act);
+        app.sign_as_provider("at+jwt", &Value::Object(claims)).await
+    };
+    let token = saying(json!({"sub": FRONT.id})).await;
+    app.token(FRONT, &subject(&token)).await.expect_tokens();
+    delegate(&app, FRONT, &token).await.expect_tokens();
+    app.token(BEHIND, &subject(&token))
+        .await
+        .expect_oauth_error(400, "invalid_request");
+    // Bob may help, the service on its own may not.
+    let bob = app.tokens(BOB, FRONT).await.access_token;
+    let token = saying(json!({"sub": BOB.sub, "client_id": FRONT.id})).await;
+    app.token(FRONT, &acting(&subject(&token), &bob)).await.expect_tokens();
+    delegate(&app, FRONT, &token)
+        .await
+        .expect_oauth_error(400, "invalid_request");
+}

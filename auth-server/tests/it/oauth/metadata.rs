@@ -164,6 +164,7 @@ async fn every_advertised_grant_type_is_served() {
                 app.poll(TV, &codes).await.expect_tokens();
             }
             "urn:ietf:params:oauth:grant-type:token-exchange" => super::exchange::works().await,
+            "urn:ietf:params:oauth:grant-type:jwt-bearer" => super::jwt_bearer::works().await,
             other => panic!("{other} is advertised and not tested"),
         }
     }

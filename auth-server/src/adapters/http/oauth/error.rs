@@ -136,6 +136,9 @@ impl From<TokenError> for OAuthError {
             TokenError::ClientOutOfReach => {
                 Self::unavailable("the document at client_id cannot be had just now, try again")
             }
+            TokenError::KeysOutOfReach => {
+                Self::unavailable("the keys of the assertion's issuer cannot be had just now, try again")
+            }
             TokenError::Busy => Self::unavailable("too many log-ins at once"),
             TokenError::Store(error) => error.into(),
             TokenError::Signing(error) => {

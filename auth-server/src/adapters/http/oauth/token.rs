@@ -90,6 +90,10 @@ async fn issue(
             };
             app.exchange_token.exchange(call, exchange).await
         }
+        GrantType::JwtBearer => {
+            let assertion = required(form, "assertion")?;
+            app.accept_assertion.accept(call, &assertion, scope(form)?).await
+        }
     }
 }
 
