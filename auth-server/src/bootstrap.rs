@@ -47,7 +47,9 @@ use crate::{
         client_logo::ClientLogos,
         client_rules,
         client_sealer::ClientSealer,
+        confirm_ciba::ConfirmCiba,
         confirm_device::ConfirmDevice,
+        decide_decoupled::DecideDecoupled,
         end_grant::EndGrant,
         exchange_code::ExchangeCode,
         exchange_token::ExchangeToken,
@@ -67,6 +69,7 @@ use crate::{
         register::{
             ClientUse, Register, RegistrationTokens, cimd::MetadataDocuments, metadata::Reach, operate::InitialTokens,
         },
+        request_ciba::RequestCiba,
         request_device::RequestDevice,
         revocations::RevocationLog,
         revoke_token::RevokeToken,
@@ -426,6 +429,7 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
         client_auth: config.client_auth.policy(config.certificates()),
         device: config.device.policy(),
         assertion_issuers: config.trusted_issuers()?.into(),
+        ciba: config.ciba.policy(),
     })
 }
 
@@ -733,6 +737,12 @@ fn services(
         clock: clock.clone(),
         entropy: entropy.clone(),
     };
+    let decide_decoupled = DecideDecoupled {
+        requests: store.clone(),
+        consents: store.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+    };
     let url = Url::parse(&policy.issuer).context("issuer")?;
     Ok(Services {
         authenticate_client: AuthenticateClient::new(
@@ -820,10 +830,25 @@ fn services(
             policy: policy.clone(),
             clients: clients.clone(),
             requests: store.clone(),
-            consents: store.clone(),
+            decide: decide_decoupled.clone(),
+            throttle: store.clone(),
+            clock: clock.clone(),
+        },
+        request_ciba: RequestCiba {
+            policy: policy.clone(),
+            requests: store.clone(),
+            users: store.clone(),
+            keyring: keyring.clone(),
+            subjects: subjects.clone(),
             throttle: store.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
+        },
+        confirm_ciba: ConfirmCiba {
+            clients: clients.clone(),
+            requests: store.clone(),
+            decide: decide_decoupled,
+            clock: clock.clone(),
         },
         redeem_decoupled: RedeemDecoupled {
             policy: policy.clone(),

@@ -12,6 +12,7 @@ use crate::{
         policy::{AI_PREFIX, Policy},
     },
     domain::{
+        ciba::DeliveryMode,
         client::Client,
         client_auth::ClientFault,
         client_protocol::{AccessTokenFormat, ApplicationType, ClientProtocol, SubjectType},
@@ -30,6 +31,7 @@ pub fn faults(client: &Client, policy: &Policy) -> Vec<ClientFault> {
     access_tokens(client, &mut faults);
     subjects(client, &mut faults);
     details_types(client, &mut faults);
+    backchannel(client, &mut faults);
     faults.0
 }
 
@@ -43,10 +45,11 @@ impl Faults {
 }
 
 /// Grants in which nothing but the client's own authentication stands between a stranger and a token.
-const CONFIDENTIAL_ONLY: [GrantType; 3] = [
+const CONFIDENTIAL_ONLY: [GrantType; 4] = [
     GrantType::ClientCredentials,
     GrantType::TokenExchange,
     GrantType::JwtBearer,
+    GrantType::Ciba,
 ];
 
 fn grants(client: &Client, faults: &mut Faults) {
@@ -226,6 +229,50 @@ fn details_types(client: &Client, faults: &mut Faults) {
     if types.any(|name| !known.contains(&name.as_str())) {
         let reason = format!("holds a type that is not supported; there is {}", known.join(", "));
         faults.add("authorization_details_types", reason);
+    }
+}
+
+/// CIBA §4.
+fn backchannel(client: &Client, faults: &mut Faults) {
+    let protocol = &client.protocol;
+    let mode = protocol.backchannel_token_delivery_mode.as_deref();
+    let known = DeliveryMode::ALL.iter().map(|mode| mode.as_str()).collect::<Vec<_>>();
+    let is_used = client.may_use(GrantType::Ciba);
+    match (mode, is_used) {
+        (None, true) => faults.add(
+            "backchannel_token_delivery_mode",
+            format!("is needed for {}: {}", GrantType::Ciba.as_str(), known.join(" or ")),
+        ),
+        (Some(mode), _) if DeliveryMode::from_wire(mode).is_none() => faults.add(
+            "backchannel_token_delivery_mode",
+            format!("is not supported; there is {}", known.join(" and ")),
+        ),
+        (Some(_), false) => faults.add(
+            "backchannel_token_delivery_mode",
+            format!("needs the grant {}", GrantType::Ciba.as_str()),
+        ),
+        (None, false) | (Some(_), true) => {}
+    }
+    for (member, asked) in [
+        (
+            "backchannel_authentication_request_signing_alg",
+            protocol.backchannel_authentication_request_signing_alg.is_some(),
+        ),
+        (
+            "backchannel_user_code_parameter",
+            protocol.backchannel_user_code_parameter,
+        ),
+    ] {
+        if asked {
+            // What a client would count on and this version does not do is refused, never passed over.
+            faults.add(member, "is not supported by this version");
+        }
+    }
+    if protocol.backchannel_client_notification_endpoint.is_some() {
+        faults.add(
+            "backchannel_client_notification_endpoint",
+            "needs a backchannel_token_delivery_mode that tells clients",
+        );
     }
 }
 

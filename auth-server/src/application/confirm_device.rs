@@ -2,22 +2,25 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use service_kit::{Clock, Entropy, Timestamp};
+use service_kit::{Clock, Timestamp};
 
 use crate::{
-    application::{authenticate_client::ClientDirectory, issue::AMR_PASSWORD, policy::Policy},
+    application::{
+        authenticate_client::ClientDirectory,
+        decide_decoupled::{AllowError, DecideDecoupled},
+        policy::Policy,
+    },
     domain::{
-        authorization_details::{CallChoice, NotAPart, narrow},
+        authorization_details::CallChoice,
         client::Client,
         decoupled::{DecoupledRequest, UserCode},
-        grant::Grant,
-        ids::{GrantId, UserId},
-        session::{Consent, Session},
+        ids::UserId,
+        session::Session,
         throttle::{Attempt, ThrottleKey, address_block},
     },
     ports::{
-        decoupled::{DecoupledRequests, Permission},
-        store::{Consents, LoginThrottle, StoreError, StoreResult},
+        decoupled::DecoupledRequests,
+        store::{LoginThrottle, StoreResult},
     },
 };
 
@@ -27,10 +30,9 @@ pub struct ConfirmDevice {
     pub policy: Arc<Policy>,
     pub clients: ClientDirectory,
     pub requests: Arc<dyn DecoupledRequests>,
-    pub consents: Arc<dyn Consents>,
+    pub decide: DecideDecoupled,
     pub throttle: Arc<dyn LoginThrottle>,
     pub clock: Arc<dyn Clock>,
-    pub entropy: Arc<dyn Entropy>,
 }
 
 impl std::fmt::Debug for ConfirmDevice {
@@ -56,15 +58,6 @@ pub enum Typed {
     Blocked {
         until: Timestamp,
     },
-}
-
-/// Why nothing was allowed.
-#[derive(Debug, thiserror::Error)]
-pub enum AllowError {
-    #[error(transparent)]
-    NotAPart(#[from] NotAPart),
-    #[error("storage failed")]
-    Store(#[from] StoreError),
 }
 
 /// Who types a code, as far as it is known.
@@ -129,57 +122,7 @@ impl ConfirmDevice {
         choices: &[CallChoice],
     ) -> Result<bool, AllowError> {
         let WaitingDevice { client, request } = device;
-        if session.tenant != client.tenant {
-            return Ok(false);
-        }
-        let at = self.clock.now();
-        let mut details = request.details.clone();
-        if !details.authorization_details.is_empty() {
-            details.authorization_details = narrow(&details.authorization_details, choices, at.as_seconds())?;
-        }
-        let consent = match client.auto_approve {
-            true => None,
-            false => Some(self.consent(client, request, session, at).await?),
-        };
-        let grant = Grant {
-            grant_id: GrantId::new(self.entropy.id()),
-            client: client.client_id.clone(),
-            tenant: client.tenant.clone(),
-            user: session.user.clone(),
-            // The device is somewhere else: signing out of this browser must not sign it out.
-            sid: None,
-            scope: request.scope.clone(),
-            auth_time: session.auth_time,
-            amr: vec![AMR_PASSWORD.to_owned()],
-            details,
-        };
-        let permission = Permission {
-            digest: request.digest,
-            grant,
-            sid: session.sid.clone(),
-            consent,
-            at,
-        };
-        Ok(self.requests.allow_decoupled(&permission).await?)
-    }
-
-    /// The person's consent with this one added: so the application stands on the account page, where it can be removed.
-    async fn consent(
-        &self,
-        client: &Client,
-        request: &DecoupledRequest,
-        session: &Session,
-        at: Timestamp,
-    ) -> StoreResult<Consent> {
-        let known = self.consents.find_consent(&session.user, &client.client_id).await?;
-        let (scope, claims) = known.map(|known| (known.scope, known.claims)).unwrap_or_default();
-        Ok(Consent {
-            user: session.user.clone(),
-            client: client.client_id.clone(),
-            scope: scope.union(&request.scope),
-            claims,
-            granted_at: at,
-        })
+        self.decide.allow(client, request, session, choices).await
     }
 
     /// Tells the device that the person said no; `false` when somebody was faster, or it was too late.
@@ -187,8 +130,6 @@ impl ConfirmDevice {
     /// # Errors
     /// When the store fails.
     pub async fn deny(&self, device: &WaitingDevice) -> StoreResult<bool> {
-        self.requests
-            .deny_decoupled(&device.request.digest, self.clock.now())
-            .await
+        self.decide.deny(&device.request).await
     }
 }

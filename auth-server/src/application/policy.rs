@@ -7,7 +7,7 @@ use service_kit::{DpopConfig, Network};
 
 use crate::{
     application::{assertion_issuers::AssertionIssuer, register::RegistrationPolicy},
-    domain::{client::Client, ids::ClientId, resource::Resources, throttle::ThrottlePolicy},
+    domain::{ciba::OpenLimits, client::Client, ids::ClientId, resource::Resources, throttle::ThrottlePolicy},
 };
 
 /// Everything that is the same for every request.
@@ -35,6 +35,7 @@ pub struct Policy {
     pub device: DevicePolicy,
     /// Whose word about people is taken (RFC 7521 §3).
     pub assertion_issuers: Arc<[AssertionIssuer]>,
+    pub ciba: CibaPolicy,
 }
 
 /// How long things live.
@@ -131,6 +132,28 @@ pub struct DevicePolicy {
     pub attempts: ThrottlePolicy,
     /// Device codes of public clients at one address.
     pub requests: ThrottlePolicy,
+}
+
+/// Path of the backchannel authentication endpoint below the issuer.
+pub const BACKCHANNEL_PATH: &str = "/oauth2/backchannel_authentication";
+
+/// The times and limits of backchannel authentication.
+#[derive(Debug, Clone, Copy)]
+pub struct CibaPolicy {
+    /// Of a request that names no `requested_expiry`.
+    pub lifetime: Duration,
+    /// No request waits longer.
+    pub max_lifetime: Duration,
+    /// Between two polls.
+    pub interval: Duration,
+    /// Requests that wait for a person at once.
+    pub open: OpenLimits,
+    /// Requests of one client.
+    pub requests: ThrottlePolicy,
+    /// Requests of one client to one person.
+    pub per_person: ThrottlePolicy,
+    /// Hints of one client that lead to nobody.
+    pub unknown: ThrottlePolicy,
 }
 
 /// Scopes that have a meaning to the provider itself.
@@ -273,6 +296,27 @@ pub(crate) mod tests {
                 },
             },
             assertion_issuers: Arc::default(),
+            ciba: CibaPolicy {
+                lifetime: minutes(5),
+                max_lifetime: minutes(15),
+                interval: Duration::from_secs(5),
+                open: OpenLimits {
+                    per_client: 2,
+                    in_all: 10,
+                },
+                requests: ThrottlePolicy {
+                    limit: 600,
+                    window: minutes(10),
+                },
+                per_person: ThrottlePolicy {
+                    limit: 10,
+                    window: minutes(10),
+                },
+                unknown: ThrottlePolicy {
+                    limit: 50,
+                    window: minutes(10),
+                },
+            },
         }
     }
 

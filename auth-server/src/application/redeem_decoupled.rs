@@ -60,6 +60,7 @@ impl RedeemDecoupled {
         let client = call.client.as_ref();
         let grant_type = match kind {
             DecoupledKind::Device => GrantType::DeviceCode,
+            DecoupledKind::Ciba => GrantType::Ciba,
         };
         if !client.may_use(grant_type) {
             return Err(TokenError::UnauthorizedClient("the client may not use this grant"));

@@ -146,6 +146,8 @@ impl RequestDevice {
                 user: None,
                 scope: scope.clone(),
                 details: details.clone(),
+                message: None,
+                ping: None,
                 requested_at: now,
                 expires_at: now + self.policy.device.lifetime,
                 interval: self.policy.device.interval,

@@ -4,6 +4,8 @@
 //! the token carries the names, as far as its scope does not open them anyway. They are a handful of known words at most, tell nothing that the
 //! client did not ask for itself, and cost userinfo no look-up, whatever grant the token came from.
 
+use std::collections::BTreeSet;
+
 use oauth_wire::Scope;
 
 use crate::domain::{
@@ -44,6 +46,14 @@ pub fn beyond(details: &GrantDetails, scope: &Scope) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" "))
 }
 
+/// Those for either that the scope does not open: what a person is asked about beside the scope.
+pub fn beyond_scope(details: &GrantDetails, scope: &Scope) -> BTreeSet<&'static str> {
+    let asked = [Destination::IdToken, Destination::Userinfo].map(|destination| names(details, destination));
+    let mut beyond: BTreeSet<&str> = asked.into_iter().flatten().collect();
+    beyond.retain(|name| !claims_opened_by(scope).any(|opened| opened == *name));
+    beyond
+}
+
 /// The names that an access token carries.
 pub fn carried(claim: Option<&str>) -> Vec<&'static str> {
     let carried: Vec<&str> = claim.unwrap_or_default().split(' ').collect();
@@ -81,6 +91,8 @@ mod tests {
         assert_eq!(beyond("openid").as_deref(), Some("name email address"));
         assert_eq!(beyond("openid profile email").as_deref(), Some("address"));
         assert_eq!(beyond("openid profile email address"), None);
+        let scope = "openid email".parse().unwrap();
+        assert_eq!(beyond_scope(&details, &scope), ["address", "name"].into());
         assert_eq!(carried(Some("address name role")), ["name", "address"]);
         assert_eq!(carried(None), [""; 0]);
     }

@@ -47,6 +47,12 @@ pub enum TokenError {
     /// Nobody has decided in time, or the client has not asked in time (RFC 8628 §3.5).
     #[error("the request has expired")]
     ExpiredToken,
+    /// Nobody of whom the client may ask goes by the hint (CIBA §13).
+    #[error("the hint leads to nobody who could be asked")]
+    UnknownUser,
+    /// CIBA §13.
+    #[error("{0}")]
+    InvalidBindingMessage(&'static str),
     /// Guessed too often; may be tried again then.
     #[error("too many attempts")]
     Throttled { until: Timestamp },

@@ -1,6 +1,7 @@
 //! Configuration: one file per section. Every key has a working default.
 
 mod assertion_issuers;
+mod ciba;
 mod client_auth;
 mod device;
 mod keys;
@@ -23,6 +24,7 @@ use service_kit::{
 use url::Url;
 
 pub use assertion_issuers::{AssertionIssuerConfig, NamedBy};
+pub use ciba::CibaConfig;
 pub use client_auth::ClientAuthConfig;
 pub use device::DeviceConfig;
 pub use keys::KeysConfig;
@@ -73,6 +75,7 @@ pub struct Config {
     /// Whose word about people is taken (RFC 7523 §2.1), each in a table of its own. An assertion of theirs gets a listed client a token for a
     /// person.
     pub assertion_issuers: Vec<AssertionIssuerConfig>,
+    pub ciba: CibaConfig,
     pub password_hashing: HasherConfig,
     pub log: LogConfig,
 }
@@ -102,6 +105,7 @@ impl Default for Config {
             client_auth: ClientAuthConfig::default(),
             device: DeviceConfig::default(),
             assertion_issuers: Vec::new(),
+            ciba: CibaConfig::default(),
             password_hashing: HasherConfig::default(),
             log: LogConfig::default(),
         }
@@ -141,6 +145,7 @@ impl Settings for Config {
         self.client_auth.problems(&mut problems);
         self.device.problems(&mut problems);
         assertion_issuers::problems(self, &mut problems);
+        self.ciba.problems(&mut problems);
         self.outbound.problems(&mut problems);
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             problems.push(Problem::new("tls", "cert and key belong together"));

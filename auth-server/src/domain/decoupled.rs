@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use service_kit::Timestamp;
 
 use super::{
+    ciba::BindingMessage,
     grant::{Grant, GrantDetails},
     ids::{ClientId, CodeDigest, TenantId, UserId},
 };
@@ -27,6 +28,10 @@ pub struct DecoupledRequest {
     pub user: Option<UserId>,
     pub scope: Scope,
     pub details: GrantDetails,
+    /// What the person compares, in CIBA.
+    pub message: Option<BindingMessage>,
+    /// By which the client is told that the person has decided, if it wants that.
+    pub ping: Option<SealedPing>,
     pub requested_at: Timestamp,
     pub expires_at: Timestamp,
     /// How long the client waits between two polls.
@@ -41,6 +46,17 @@ pub struct DecoupledRequest {
 #[serde(rename_all = "snake_case")]
 pub enum DecoupledKind {
     Device,
+    Ciba,
+}
+
+/// What a client is told with, sealed under the master key: the request's own name and the client's token. Only its sender opens it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedPing(pub Vec<u8>);
+
+impl fmt::Debug for SealedPing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedPing(…)")
+    }
 }
 
 /// How far it has got.
@@ -183,6 +199,8 @@ mod tests {
             user: None,
             scope: Scope::default(),
             details: GrantDetails::default(),
+            message: None,
+            ping: None,
             requested_at: at(1000),
             expires_at: at(1600),
             interval: Duration::from_secs(5),

@@ -2,6 +2,7 @@
 
 pub mod authorization;
 pub mod authorization_details;
+pub mod ciba;
 pub mod claims_request;
 pub mod client;
 pub mod client_auth;

@@ -26,6 +26,12 @@ pub enum ThrottleKey {
     UserCodePerson(UserId),
     /// Device codes given to public clients at one network address.
     DeviceAddress(String),
+    /// Backchannel authentication requests of one client.
+    CibaClient(ClientId),
+    /// Backchannel authentication requests of one client to one person.
+    CibaPerson(ClientId, UserId),
+    /// Hints of one client that lead to nobody.
+    CibaUnknown(ClientId),
 }
 
 impl ThrottleKey {
@@ -41,6 +47,10 @@ impl ThrottleKey {
             Self::UserCodeAddress(address) => format!("user-code-address/{address}"),
             Self::UserCodePerson(user) => format!("user-code-person/{user}"),
             Self::DeviceAddress(address) => format!("device-address/{address}"),
+            Self::CibaClient(client) => format!("ciba-client/{client}"),
+            // Lengths first: both may hold slashes.
+            Self::CibaPerson(client, user) => format!("ciba-person/{}/{user}/{client}", user.as_str().len()),
+            Self::CibaUnknown(client) => format!("ciba-unknown/{client}"),
         }
     }
 }

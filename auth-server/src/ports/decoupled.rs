@@ -5,9 +5,10 @@ use service_kit::Timestamp;
 
 use super::store::StoreResult;
 use crate::domain::{
+    ciba::OpenLimits,
     decoupled::{DecoupledKind, DecoupledRequest, Pace, UserCode},
     grant::Grant,
-    ids::{CodeDigest, SessionId},
+    ids::{CodeDigest, SessionId, UserId},
     session::Consent,
 };
 
@@ -23,11 +24,32 @@ pub struct Permission {
     pub at: Timestamp,
 }
 
+/// What became of a request that was to be saved for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    Saved,
+    /// The account is not active, or there is none.
+    Inactive,
+    /// As many wait already as may; the first of them to expire does so then.
+    TooMany {
+        until: Timestamp,
+    },
+}
+
 /// Device and CIBA requests. Whoever decides or redeems does so by one compare-and-set: of N callers one wins.
 #[async_trait]
 pub trait DecoupledRequests: Send + Sync {
     /// Saves a fresh request; `Conflict` when its code or its user code exists.
     async fn insert_decoupled(&self, request: &DecoupledRequest) -> StoreResult<()>;
+    /// Saves a fresh request to the person whom it names, unless too many wait for them. Of N callers at once no more get through than the limits let.
+    async fn insert_asking(&self, request: &DecoupledRequest, limits: OpenLimits) -> StoreResult<Asking>;
+    /// What of a kind waits for a person, the latest first, at most 100.
+    async fn waiting_for(
+        &self,
+        kind: DecoupledKind,
+        user: &UserId,
+        now: Timestamp,
+    ) -> StoreResult<Vec<DecoupledRequest>>;
     /// The request, decided or not, expired or not.
     async fn find_decoupled(&self, kind: DecoupledKind, digest: &CodeDigest) -> StoreResult<Option<DecoupledRequest>>;
     /// The request with that user code, if it is undecided and has not expired.

@@ -10,6 +10,7 @@
 
 mod browser;
 pub(crate) mod certificates;
+mod ciba;
 mod device;
 mod hosts;
 mod proofs;
@@ -54,6 +55,7 @@ use tokio::sync::OnceCell;
 use tower::ServiceExt as _;
 
 pub(crate) use browser::{Browser, Page};
+pub(crate) use ciba::{BACKCHANNEL, asking};
 pub(crate) use device::DeviceCodes;
 pub(crate) use hosts::{Hosts, reply};
 pub(crate) use proofs::{By, Signatory, bytes_under_mac, clients, proof, under_mac};

@@ -10,6 +10,7 @@ mod authorize;
 mod backchannel_logout;
 mod bad_input;
 mod bad_tokens;
+mod ciba;
 mod cimd;
 mod claims;
 mod client_assertion;

@@ -200,5 +200,5 @@ async fn lists_hold_everybody_once() {
     assert_eq!(names.len(), 453);
     assert!(names.is_sorted());
     let clients = operate.all_clients().await.unwrap();
-    assert_eq!(clients.len(), 13);
+    assert_eq!(clients.len(), 15);
 }

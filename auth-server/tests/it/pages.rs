@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod account;
+mod approve;
 mod client_logo;
 mod consent;
 mod cookies;

@@ -40,6 +40,8 @@ wire_enum! {
         TokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange",
         /// RFC 7523 §2.1.
         JwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        /// CIBA §10.1.
+        Ciba = "urn:openid:params:grant-type:ciba",
     }
 }
 

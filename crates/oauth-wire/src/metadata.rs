@@ -16,6 +16,10 @@ pub struct ProviderMetadata {
     pub pushed_authorization_request_endpoint: String,
     /// RFC 8628 §4.
     pub device_authorization_endpoint: String,
+    /// CIBA §4.
+    pub backchannel_authentication_endpoint: String,
+    pub backchannel_token_delivery_modes_supported: Vec<String>,
+    pub backchannel_user_code_parameter_supported: bool,
     pub userinfo_endpoint: String,
     pub jwks_uri: String,
     pub introspection_endpoint: String,
@@ -91,6 +95,7 @@ pub struct ProviderMetadata {
 pub struct MtlsEndpointAliases {
     pub token_endpoint: String,
     pub device_authorization_endpoint: String,
+    pub backchannel_authentication_endpoint: String,
     pub userinfo_endpoint: String,
     pub introspection_endpoint: String,
     pub revocation_endpoint: String,

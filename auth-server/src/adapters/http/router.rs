@@ -18,7 +18,7 @@ use super::{
     session_store::PortSessionStore,
     wire::MAX_FORM_BYTES,
 };
-use crate::application::policy::TOKEN_PATH;
+use crate::application::policy::{BACKCHANNEL_PATH, TOKEN_PATH};
 
 /// The router of the public listener.
 pub(crate) fn router(app: App) -> Router {
@@ -41,9 +41,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/userinfo", get(oauth::userinfo::any).post(oauth::userinfo::any))
         .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(AllowAnyOrigin);
-    // Resource servers call these; browsers have no business here.
+    // Servers call these; browsers have no business here.
     let back_channel = Router::new()
         .route("/oauth2/introspect", post(oauth::introspect::post))
+        .route(BACKCHANNEL_PATH, post(oauth::backchannel::post))
         .route("/events/poll", post(oauth::events::post))
         .method_not_allowed_fallback(pages::method_not_allowed);
     let browser = Router::new()

@@ -1,4 +1,4 @@
-//! Requests that a person decides on elsewhere: device codes.
+//! Requests that a person decides on elsewhere: those of devices and of CIBA.
 
 use std::time::Duration;
 
@@ -7,13 +7,14 @@ use service_kit::Timestamp;
 use sql_kit::{Arg, Sql, args, sql};
 
 use super::SqlStore;
-use super::dialect::HOLD_PERSON;
+use super::dialect::{HOLD_PERSON, HOLD_PERSON_ALONE};
 use super::sessions::{SAVE_CONSENT, consent_values};
 use super::stored::{self, Place};
-use crate::domain::decoupled::{DecoupledKind, DecoupledRequest, DecoupledState, Pace, UserCode};
+use crate::domain::ciba::{BindingMessage, OpenLimits};
+use crate::domain::decoupled::{DecoupledKind, DecoupledRequest, DecoupledState, Pace, SealedPing, UserCode};
 use crate::domain::grant::{Grant, GrantDetails};
 use crate::domain::ids::{ClientId, CodeDigest, GrantId, TenantId, UserId};
-use crate::ports::decoupled::{DecoupledRequests, Permission};
+use crate::ports::decoupled::{Asking, DecoupledRequests, Permission};
 use crate::ports::store::{StoreError, StoreResult};
 
 const TABLE: &str = "decoupled_request";
@@ -22,7 +23,7 @@ macro_rules! select {
     ($rest:literal) => {
         sql!(concat!(
             "SELECT digest, kind, user_code, client_id, tenant, scope, details, requested_at, expires_at, interval_s, \
-             next_poll_at, state, user_sub, grant_id, auth_time, amr FROM decoupled_request ",
+             next_poll_at, state, user_sub, grant_id, auth_time, amr, binding_message, ping FROM decoupled_request ",
             $rest
         ))
     };
@@ -30,7 +31,15 @@ macro_rules! select {
 
 const INSERT: Sql = sql!(
     "INSERT INTO decoupled_request (digest, kind, user_code, client_id, tenant, scope, details, requested_at, expires_at, \
-     interval_s, next_poll_at, user_sub, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')"
+     interval_s, next_poll_at, user_sub, binding_message, ping, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')"
+);
+const WAITING_FOR: Sql = select!(
+    "WHERE user_sub = ? AND kind = ? AND state = 'pending' AND expires_at > ? ORDER BY requested_at DESC, digest LIMIT 100"
+);
+/// Whose requests wait for a person, and until when; the first to expire first.
+const OPEN_OF: Sql = sql!(
+    "SELECT client_id, expires_at FROM decoupled_request WHERE user_sub = ? AND kind = ? AND state = 'pending' \
+     AND expires_at > ? ORDER BY expires_at LIMIT 200"
 );
 const BY_DIGEST: Sql = select!("WHERE digest = ? AND kind = ?");
 const BY_USER_CODE: Sql = select!("WHERE user_code = ? AND state = 'pending' AND expires_at > ?");
@@ -71,27 +80,50 @@ struct Row {
     grant_id: Option<String>,
     auth_time: Option<i64>,
     amr: Option<String>,
+    binding_message: Option<String>,
+    ping: Option<Vec<u8>>,
 }
 
 #[async_trait]
 impl DecoupledRequests for SqlStore {
     async fn insert_decoupled(&self, request: &DecoupledRequest) -> StoreResult<()> {
-        let args = args![
-            request.digest.0,
-            stored::word(&request.kind)?,
-            request.user_code.as_ref().map(UserCode::as_str),
-            request.client.as_str(),
-            request.tenant.as_str(),
-            request.scope.to_string(),
-            stored::json(&request.details)?,
-            request.requested_at.as_micros(),
-            request.expires_at.as_micros(),
-            seconds(request.interval),
-            request.next_poll_at.as_micros(),
-            request.user.as_ref().map(UserId::as_str),
-        ];
-        self.db.execute(INSERT, args).await?;
+        self.db.execute(INSERT, values(request)?).await?;
         Ok(())
+    }
+
+    async fn insert_asking(&self, request: &DecoupledRequest, limits: OpenLimits) -> StoreResult<Asking> {
+        let user = request.user.as_ref().map(UserId::as_str);
+        let mut tx = self.db.begin().await?;
+        let held: Option<(String,)> = tx.optional(HOLD_PERSON_ALONE, args![user]).await?;
+        if held.is_none() {
+            return Ok(Asking::Inactive);
+        }
+        let args = args![user, stored::word(&request.kind)?, request.requested_at.as_micros()];
+        let open: Vec<(String, i64)> = tx.all(OPEN_OF, args).await?;
+        let own = open.iter().filter(|(client, _)| client == request.client.as_str());
+        let reached = match (own.clone().count() >= limits.per_client, open.len() >= limits.in_all) {
+            (true, _) => own.map(|(_, until)| *until).next(),
+            (false, true) => open.iter().map(|(_, until)| *until).next(),
+            (false, false) => None,
+        };
+        if let Some(until) = reached {
+            let until = Timestamp::from_micros(until);
+            return Ok(Asking::TooMany { until });
+        }
+        tx.execute(INSERT, values(request)?).await?;
+        tx.commit().await?;
+        Ok(Asking::Saved)
+    }
+
+    async fn waiting_for(
+        &self,
+        kind: DecoupledKind,
+        user: &UserId,
+        now: Timestamp,
+    ) -> StoreResult<Vec<DecoupledRequest>> {
+        let args = args![user.as_str(), stored::word(&kind)?, now.as_micros()];
+        let rows: Vec<Row> = self.db.all(WAITING_FOR, args).await?;
+        rows.into_iter().map(DecoupledRequest::try_from).collect()
     }
 
     async fn find_decoupled(&self, kind: DecoupledKind, digest: &CodeDigest) -> StoreResult<Option<DecoupledRequest>> {
@@ -158,6 +190,26 @@ impl DecoupledRequests for SqlStore {
     }
 }
 
+/// As [`INSERT`] takes them.
+fn values(request: &DecoupledRequest) -> StoreResult<[Arg; 14]> {
+    Ok(args![
+        request.digest.0,
+        stored::word(&request.kind)?,
+        request.user_code.as_ref().map(UserCode::as_str),
+        request.client.as_str(),
+        request.tenant.as_str(),
+        request.scope.to_string(),
+        stored::json(&request.details)?,
+        request.requested_at.as_micros(),
+        request.expires_at.as_micros(),
+        seconds(request.interval),
+        request.next_poll_at.as_micros(),
+        request.user.as_ref().map(UserId::as_str),
+        request.message.as_ref().map(BindingMessage::as_str),
+        request.ping.as_ref().map(|ping| ping.0.clone()),
+    ])
+}
+
 pub(super) fn redeem_args(digest: &CodeDigest, at: Timestamp) -> [Arg; 2] {
     args![digest.0, at.as_micros()]
 }
@@ -172,6 +224,7 @@ impl TryFrom<Row> for DecoupledRequest {
     fn try_from(row: Row) -> StoreResult<Self> {
         let at = |column| Place(TABLE, column);
         let user_code = |text: String| UserCode::parse(&text).ok_or(at("user_code").corrupt());
+        let message = |text: String| BindingMessage::parse(&text).ok_or(at("binding_message").corrupt());
         let interval = u64::try_from(row.interval_s).map_err(|_| at("interval_s").corrupt())?;
         let client = ClientId::new(row.client_id);
         let tenant = TenantId::new(row.tenant);
@@ -204,6 +257,8 @@ impl TryFrom<Row> for DecoupledRequest {
             user,
             scope,
             details,
+            message: row.binding_message.map(message).transpose()?,
+            ping: row.ping.map(SealedPing),
             requested_at: Timestamp::from_micros(row.requested_at),
             expires_at: Timestamp::from_micros(row.expires_at),
             interval: Duration::from_secs(interval),

@@ -64,6 +64,12 @@ pub(super) const HOLD_PERSON: Sql = sql!(
     postgres: concat!(active_person!(), hold!()),
 );
 
+/// As [`HOLD_PERSON`], and by one transaction at a time: what is counted for the person stays so until it ends.
+pub(super) const HOLD_PERSON_ALONE: Sql = sql!(
+    sqlite: active_person!(),
+    postgres: concat!(active_person!(), " FOR NO KEY UPDATE OF u"),
+);
+
 macro_rules! insert_family {
     () => {
         "INSERT INTO refresh_token (grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, details, generation, \

@@ -43,6 +43,7 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0014_add_sectors_and_key_ages",
         "0015_create_registration",
         "0017_create_logout",
+        "0020_add_ciba",
     ]
 );
 

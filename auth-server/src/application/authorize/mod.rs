@@ -23,6 +23,7 @@ use crate::{
     ports::store::{Codes, Consents, PushedRequests, StoreError, Transactions},
 };
 
+pub(crate) use claims::{AskedClaims, asked_claims};
 pub use code::digest;
 pub use push::Pushed;
 pub use respond::{Delivery, Outgoing};

@@ -112,6 +112,21 @@ pub(crate) const KIOSK: TestClient = TestClient {
     scope: "openid",
 };
 
+/// A bank, whose people confirm on a device of their own what they have begun at its counter.
+pub(crate) const BANK: TestClient = TestClient {
+    id: "bank",
+    secret: Some("bank-secret-4b4b"),
+    redirect_uri: "",
+    scope: "openid profile ai:chat",
+};
+/// The operator's own help desk: needs no consent elsewhere, gets no refresh tokens.
+pub(crate) const DESK: TestClient = TestClient {
+    id: "desk",
+    secret: Some("desk-secret-6d6d"),
+    redirect_uri: "",
+    scope: "openid",
+};
+
 /// A person.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TestUser {
@@ -263,6 +278,24 @@ grant_types = ["urn:ietf:params:oauth:grant-type:device_code"]
 response_types = []
 scope = "openid ai:chat"
 auto_approve = true
+
+[[client]]
+client_id = "bank"
+client_secret = "bank-secret-4b4b"
+client_name = "Corner Bank"
+grant_types = ["urn:openid:params:grant-type:ciba", "refresh_token"]
+response_types = []
+scope = "openid profile email offline_access ai:chat"
+backchannel_token_delivery_mode = "poll"
+
+[[client]]
+client_id = "desk"
+client_secret = "desk-secret-6d6d"
+grant_types = ["urn:openid:params:grant-type:ciba"]
+response_types = []
+scope = "openid"
+auto_approve = true
+backchannel_token_delivery_mode = "poll"
 
 [[user]]
 sub = "user-alice"

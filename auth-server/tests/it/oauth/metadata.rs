@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::app::{
-    ADMIN, ALICE, CONSOLE, ISSUER, OWN, RESOURCE_SERVER, SERVICE, SPA, Signatory, TV, TestApp, WEB, clients, fields,
-    proof, refresh_form,
+    ADMIN, ALICE, BANK, CONSOLE, ISSUER, OWN, RESOURCE_SERVER, SERVICE, SPA, Signatory, TV, TestApp, WEB, asking,
+    clients, fields, proof, refresh_form,
 };
 
 fn texts(value: &Value) -> Vec<&str> {
@@ -165,6 +165,11 @@ async fn every_advertised_grant_type_is_served() {
             }
             "urn:ietf:params:oauth:grant-type:token-exchange" => super::exchange::works().await,
             "urn:ietf:params:oauth:grant-type:jwt-bearer" => super::jwt_bearer::works().await,
+            "urn:openid:params:grant-type:ciba" => {
+                let id = app.asked(BANK, &asking(BANK, ALICE)).await;
+                app.answer_request(ALICE, "approve-allow").await;
+                app.ask_after(BANK, &id).await.expect_tokens();
+            }
             other => panic!("{other} is advertised and not tested"),
         }
     }
@@ -385,6 +390,7 @@ async fn everywhere_else_no_other_origin_may_read() {
     for path in [
         "/oauth2/authorize",
         "/oauth2/introspect",
+        "/oauth2/backchannel_authentication",
         "/events/poll",
         "/login",
         "/consent",

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
-use auth_server::domain::decoupled::{DecoupledKind, DecoupledRequest, DecoupledState, Pace, UserCode};
+use auth_server::domain::ciba::{BindingMessage, OpenLimits};
+use auth_server::domain::decoupled::{DecoupledKind, DecoupledRequest, DecoupledState, Pace, SealedPing, UserCode};
 use auth_server::domain::grant::GrantDetails;
 use auth_server::domain::ids::{ClientId, CodeDigest, GrantId, SessionId, UserId};
 use auth_server::domain::session::Consent;
 use auth_server::domain::user::UserStatus;
-use auth_server::ports::decoupled::Permission;
+use auth_server::ports::decoupled::{Asking, Permission};
 use auth_server::ports::store::StoreError;
+use service_kit::Timestamp;
 
 use super::{Duration, MICRO, NOON, World, family, grant, minutes, names, on_every_engine, race, session, tenant};
 
@@ -24,6 +26,11 @@ on_every_engine!(
     of_200_parallel_decisions_one_counts,
     who_is_locked_while_allowing_has_allowed_nothing,
     a_persons_requests_are_taken_with_their_grants,
+    a_request_to_a_person_reads_back_and_is_found_as_theirs,
+    no_more_wait_for_a_person_than_may,
+    of_200_parallel_requests_to_a_person_as_many_get_through_as_may_wait,
+    who_is_locked_is_asked_nothing,
+    kinds_do_not_meet,
 );
 
 fn digest(byte: u8) -> CodeDigest {
@@ -48,6 +55,8 @@ pub(super) fn device(byte: u8) -> DecoupledRequest {
             resources: vec!["https://api.example".into()],
             ..GrantDetails::default()
         },
+        message: None,
+        ping: None,
         requested_at: NOON,
         expires_at: NOON + minutes(10),
         interval: Duration::from_secs(5),
@@ -353,4 +362,119 @@ async fn a_persons_requests_are_taken_with_their_grants(world: World) {
     for (byte, left) in [(1, false), (2, false), (3, true), (4, true), (5, false)] {
         assert_eq!(find(&world, byte).await.is_some(), left, "{byte}");
     }
+}
+
+const LIMITS: OpenLimits = OpenLimits {
+    per_client: 2,
+    in_all: 3,
+};
+
+/// An application that asks Alice.
+pub(super) fn ciba(byte: u8, client: &str) -> DecoupledRequest {
+    DecoupledRequest {
+        kind: DecoupledKind::Ciba,
+        user_code: None,
+        client: ClientId::new(client),
+        user: Some(UserId::new("alice")),
+        message: BindingMessage::parse("Pay 12.50 é"),
+        ping: Some(SealedPing(vec![0, 255, byte])),
+        ..device(byte)
+    }
+}
+
+async fn insert(world: &World, request: &DecoupledRequest) -> Asking {
+    world.store.insert_asking(request, LIMITS).await.unwrap()
+}
+
+async fn digests_for(world: &World, user: &str, at: Timestamp) -> Vec<u8> {
+    let waiting = world
+        .store
+        .waiting_for(DecoupledKind::Ciba, &UserId::new(user), at)
+        .await;
+    waiting.unwrap().iter().map(|request| request.digest.0[0]).collect()
+}
+
+async fn a_request_to_a_person_reads_back_and_is_found_as_theirs(world: World) {
+    waiting(&world, 1).await;
+    let mut later = ciba(3, "desk");
+    later.requested_at = NOON + MICRO;
+    later.message = None;
+    later.ping = None;
+    for request in [&ciba(2, "bank"), &later] {
+        assert_eq!(insert(&world, request).await, Asking::Saved);
+        let found = world.store.find_decoupled(DecoupledKind::Ciba, &request.digest).await;
+        assert_eq!(found.unwrap().as_ref(), Some(request));
+    }
+    assert_eq!(digests_for(&world, "alice", NOON).await, [3, 2], "the latest first");
+    assert_eq!(digests_for(&world, "bob", NOON).await, [0; 0]);
+    assert!(world.store.deny_decoupled(&digest(3), NOON).await.unwrap());
+    let end = ciba(2, "bank").expires_at;
+    assert_eq!(digests_for(&world, "alice", end - MICRO).await, [2]);
+    assert_eq!(digests_for(&world, "alice", end).await, [0; 0]);
+}
+
+async fn no_more_wait_for_a_person_than_may(world: World) {
+    waiting(&world, 3).await;
+    assert_eq!(insert(&world, &ciba(11, "bank")).await, Asking::Saved);
+    let mut sooner = ciba(12, "bank");
+    sooner.expires_at = NOON + minutes(3);
+    assert_eq!(insert(&world, &sooner).await, Asking::Saved);
+    let until = sooner.expires_at;
+    assert_eq!(insert(&world, &ciba(13, "bank")).await, Asking::TooMany { until });
+    let mut soonest = ciba(14, "desk");
+    soonest.expires_at = NOON + minutes(2);
+    assert_eq!(insert(&world, &soonest).await, Asking::Saved);
+    // Of the client's own the first to expire, and of all when it is all of them that are too many.
+    assert_eq!(insert(&world, &ciba(15, "bank")).await, Asking::TooMany { until });
+    let until = soonest.expires_at;
+    assert_eq!(insert(&world, &ciba(16, "desk")).await, Asking::TooMany { until });
+    let mut of_bob = ciba(17, "bank");
+    of_bob.user = Some(UserId::new("bob"));
+    assert_eq!(insert(&world, &of_bob).await, Asking::Saved);
+    // What was decided or has expired waits no longer.
+    assert!(world.store.deny_decoupled(&digest(11), NOON).await.unwrap());
+    assert_eq!(insert(&world, &ciba(18, "bank")).await, Asking::Saved);
+    let mut late = ciba(19, "desk");
+    late.requested_at = soonest.expires_at;
+    assert_eq!(insert(&world, &late).await, Asking::Saved);
+}
+
+async fn of_200_parallel_requests_to_a_person_as_many_get_through_as_may_wait(world: World) {
+    use std::sync::atomic::{AtomicU8, Ordering};
+    waiting(&world, 0).await;
+    let next = Arc::new(AtomicU8::new(0));
+    let saved = race(|| {
+        let (store, next) = (Arc::clone(&world.store), Arc::clone(&next));
+        async move {
+            let request = ciba(next.fetch_add(1, Ordering::Relaxed), "bank");
+            store.insert_asking(&request, LIMITS).await.unwrap() == Asking::Saved
+        }
+    });
+    assert_eq!(saved.await, 2);
+    assert_eq!(digests_for(&world, "alice", NOON).await.len(), 2);
+}
+
+async fn who_is_locked_is_asked_nothing(world: World) {
+    waiting(&world, 0).await;
+    let alice = UserId::new("alice");
+    let mut tx = world.begin().await;
+    tx.set_user_status(&alice, UserStatus::Locked, NOON).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(insert(&world, &ciba(1, "bank")).await, Asking::Inactive);
+    let mut of_nobody = ciba(1, "bank");
+    of_nobody.user = Some(UserId::new("nobody"));
+    assert_eq!(insert(&world, &of_nobody).await, Asking::Inactive);
+    assert_eq!(digests_for(&world, "alice", NOON).await, [0; 0]);
+}
+
+async fn kinds_do_not_meet(world: World) {
+    waiting(&world, 1).await;
+    assert_eq!(insert(&world, &ciba(2, "bank")).await, Asking::Saved);
+    let find = async |kind, byte| world.store.find_decoupled(kind, &digest(byte)).await.unwrap();
+    assert_eq!(find(DecoupledKind::Ciba, 1).await, None);
+    assert_eq!(find(DecoupledKind::Device, 2).await, None);
+    let mut known = device(3);
+    known.user = Some(UserId::new("alice"));
+    world.store.insert_decoupled(&known).await.unwrap();
+    assert_eq!(digests_for(&world, "alice", NOON).await, [2]);
 }

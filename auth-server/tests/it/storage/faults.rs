@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use auth_server::adapters::sql::SqlStore;
+use auth_server::domain::ciba::OpenLimits;
 use auth_server::domain::decoupled::DecoupledKind;
 use auth_server::domain::ids::{ClientId, CodeDigest, GrantId, KeyId, PushedDigest, SessionId, UserId, Username};
 use auth_server::domain::logout::LogoutDelivery;
@@ -17,7 +18,7 @@ use sql_kit::{Db, Options, Sql, args, sql};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 
-use super::decoupled::{device, pace, permission};
+use super::decoupled::{ciba, device, pace, permission};
 use super::pushed::pushed;
 use super::{NOON, World, client, code, family, grant, on_every_engine, password, session, tenant, user};
 
@@ -83,6 +84,12 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
         "find_decoupled",
         store.find_decoupled(DecoupledKind::Device, &digest).await,
     );
+    let limits = OpenLimits {
+        per_client: 1,
+        in_all: 1,
+    };
+    unavailable("insert_asking", store.insert_asking(&ciba(1, "bank"), limits).await);
+    unavailable("waiting_for", store.waiting_for(DecoupledKind::Ciba, &user, NOON).await);
     let user_code = device(1).user_code.unwrap();
     unavailable("find_by_user_code", store.find_by_user_code(&user_code, NOON).await);
     unavailable("note_poll", store.note_poll(&digest, NOON, pace()).await);

@@ -126,6 +126,8 @@ impl From<TokenError> for OAuthError {
             waiting @ TokenError::SlowDown => bad(Code::SlowDown, &waiting.to_string()),
             denied @ TokenError::AccessDenied => bad(Code::AccessDenied, &denied.to_string()),
             expired @ TokenError::ExpiredToken => bad(Code::ExpiredToken, &expired.to_string()),
+            unknown @ TokenError::UnknownUser => bad(Code::UnknownUserId, &unknown.to_string()),
+            TokenError::InvalidBindingMessage(reason) => bad(Code::InvalidBindingMessage, reason),
             TokenError::Throttled { .. } => {
                 let description = "too many attempts, try again later";
                 Self {
@@ -224,6 +226,8 @@ mod tests {
             (TokenError::SlowDown, 400, "slow_down"),
             (TokenError::AccessDenied, 400, "access_denied"),
             (TokenError::ExpiredToken, 400, "expired_token"),
+            (TokenError::UnknownUser, 400, "unknown_user_id"),
+            (TokenError::InvalidBindingMessage("x"), 400, "invalid_binding_message"),
             (
                 TokenError::InvalidAuthorizationDetails("x"),
                 400,

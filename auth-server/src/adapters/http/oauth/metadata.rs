@@ -12,10 +12,10 @@ use crate::{
     adapters::http::{App, wire::cached_json},
     application::{
         issue::ACR_PASSWORD,
-        policy::{Policy, TOKEN_PATH},
+        policy::{BACKCHANNEL_PATH, Policy, TOKEN_PATH},
         register::RegistrationMode,
     },
-    domain::{client_auth::SIGNING_ALGS, user::claim_names},
+    domain::{ciba::DeliveryMode, client_auth::SIGNING_ALGS, user::claim_names},
 };
 
 /// Long enough to spare requests, short enough for a new key to be known before it signs.
@@ -84,6 +84,13 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         token_endpoint: url(TOKEN_PATH),
         pushed_authorization_request_endpoint: url("/oauth2/par"),
         device_authorization_endpoint: url("/oauth2/device_authorization"),
+        backchannel_authentication_endpoint: url(BACKCHANNEL_PATH),
+        backchannel_token_delivery_modes_supported: DeliveryMode::ALL
+            .iter()
+            .map(|mode| mode.as_str().to_owned())
+            .collect(),
+        // People are asked on pages of ours, not on a telephone that a stranger could make ring: there is nothing to guard by a code.
+        backchannel_user_code_parameter_supported: false,
         userinfo_endpoint: url("/userinfo"),
         jwks_uri: url("/oauth2/jwks"),
         introspection_endpoint: url("/oauth2/introspect"),
@@ -163,6 +170,7 @@ fn mtls_aliases(base_url: &str) -> MtlsEndpointAliases {
     MtlsEndpointAliases {
         token_endpoint: url(TOKEN_PATH),
         device_authorization_endpoint: url("/oauth2/device_authorization"),
+        backchannel_authentication_endpoint: url(BACKCHANNEL_PATH),
         userinfo_endpoint: url("/userinfo"),
         introspection_endpoint: url("/oauth2/introspect"),
         revocation_endpoint: url("/oauth2/revoke"),

@@ -1,6 +1,7 @@
 //! The protocol's endpoints.
 
 pub(super) mod authorize;
+pub(super) mod backchannel;
 mod bound_request;
 mod client_request;
 pub(super) mod device;

@@ -78,6 +78,10 @@ async fn issue(
             let code = required(form, "device_code")?;
             app.redeem_decoupled.redeem(call, DecoupledKind::Device, &code).await
         }
+        GrantType::Ciba => {
+            let code = required(form, "auth_req_id")?;
+            app.redeem_decoupled.redeem(call, DecoupledKind::Ciba, &code).await
+        }
         GrantType::TokenExchange => {
             let exchange = TokenExchange {
                 subject_token: required(form, "subject_token")?,

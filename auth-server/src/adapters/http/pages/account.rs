@@ -15,11 +15,15 @@ use super::{
     login::posted,
     query::PageQuery,
     texts::{Lang, Texts},
-    views::{AccountPage, ConnectedApp, Contact, Device, Flash, Moment, Person, Profile, ScopeLine, SessionRow},
+    views::{
+        AccountPage, AskingApp, ConnectedApp, Contact, Device, Flash, Moment, Page, Person, Profile, ScopeLine,
+        SessionRow,
+    },
+    waiting::PendingAnswer,
 };
 use crate::{
     adapters::http::App,
-    application::account::Overview,
+    application::{account::Overview, confirm_ciba::AskingClient},
     domain::{
         ids::{ClientId, SessionId},
         session::Session,
@@ -32,6 +36,7 @@ const DONE: &[(&str, Flash)] = &[
     ("session-ended", Flash::SessionEnded),
     ("others-ended", Flash::OthersEnded),
     ("app-removed", Flash::AppRemoved),
+    ("request-gone", Flash::RequestGone),
     ("expired", Flash::FormExpired),
 ];
 
@@ -46,6 +51,7 @@ pub(super) async fn get(
     let Some(overview) = app.account.overview(&session).await? else {
         return Ok(see_other(&app.path("/login")));
     };
+    let waiting = app.confirm_ciba.waiting_for(&session).await?;
     let shown = page(&app, &browser, None);
     let flash = DONE
         .iter()
@@ -55,6 +61,7 @@ pub(super) async fn get(
     let shown = AccountPage {
         user: Person::new(overview.user.claims.name.as_deref(), overview.user.username.as_str()),
         profile: profile(&overview.user),
+        asking: asking(&app, &shown, waiting, now),
         sessions: sessions(&shown.t, &overview, &session, now),
         apps: apps(&app, (shown.lang, &shown.t), &overview),
         flash,
@@ -62,6 +69,20 @@ pub(super) async fn get(
         page: shown,
     };
     html(&app, StatusCode::OK, &shown, &PagePolicy::default())
+}
+
+fn asking(app: &App, shown: &Page, waiting: Vec<AskingClient>, now: i64) -> Vec<AskingApp> {
+    let row = |asking: AskingClient| AskingApp {
+        app: flow::view(app, &asking.client, shown.lang),
+        message: asking
+            .request
+            .message
+            .as_ref()
+            .map(|message| message.as_str().to_owned()),
+        requested: Moment::ago(&shown.t, asking.request.requested_at.as_seconds(), now),
+        request: PendingAnswer { asking }.id(),
+    };
+    waiting.into_iter().map(row).collect()
 }
 
 fn profile(user: &User) -> Profile {

@@ -19,7 +19,8 @@ use super::{
 use crate::{
     adapters::http::App,
     application::{
-        confirm_device::{AllowError, Typed, Typist, WaitingDevice},
+        confirm_device::{Typed, Typist, WaitingDevice},
+        decide_decoupled::AllowError,
         request_device::{VERIFICATION_PATH, complete},
     },
     domain::{decoupled::UserCode, session::Session},

@@ -139,7 +139,7 @@ async fn show(
         },
         username,
         problem,
-        request: waiting.map(|waiting| waiting.id().to_owned()),
+        request: waiting.map(Waiting::id),
         csrf: browser.csrf(app).await?,
     };
     let status = match problem {

@@ -1,6 +1,7 @@
 //! Pages for browsers: what they show, in which words, and how they look.
 
 mod account;
+mod approve;
 pub(crate) mod assets;
 mod browser;
 pub(crate) mod client_logo;
@@ -37,6 +38,8 @@ pub(super) fn router() -> Router<App> {
         .route("/device/consent", get(device::consent).post(device::decide))
         .route("/device/done", get(device::done))
         .route("/device/qr", get(device::qr))
+        .route("/approve", get(approve::get).post(approve::post))
+        .route("/approve/done", get(approve::done))
         .route("/logout", get(logout::get).post(logout::post))
         .route("/logged-out", get(farewell::get))
         .route("/account", get(account::get).post(account::post))

@@ -167,7 +167,7 @@ tables! {
     /// One language, whole.
     Texts {
         site: Site, home: Home, login: Login, consent: Consent, error: Errors, logout: Logout, logged_out: LoggedOut,
-        account: Account, form_post: FormPost, connect: Connect, time: Times, device: Devices, scope: Scopes,
+        account: Account, form_post: FormPost, connect: Connect, approve: Approve, time: Times, device: Devices, scope: Scopes,
         claim: Claims,
     }
     Site { tagline: Text, home: Text, new_tab: Text, privacy: Text, terms: Text, app_links: Text }
@@ -203,12 +203,17 @@ tables! {
         apps: Text, apps_text: Text, no_apps: Text, no_apps_text: Text, granted: Phrase, remove_app: Text, remove_app_of: Phrase,
         flash: Flashes,
     }
-    Flashes { session_ended: Text, others_ended: Text, app_removed: Text, expired: Text }
+    Flashes { session_ended: Text, others_ended: Text, app_removed: Text, request_gone: Text, expired: Text }
     FormPost { title: Text, heading: Text, text: Phrase, r#continue: Text }
     Connect {
         title: Text, heading: Text, lead: Text, code: Text, hint: Text, submit: Text, unknown: Text, expired: Text,
         gone: Text, ask_heading: Text, asks: Phrase, compare: Text, warning: Text, allow: Text, deny: Text,
         allowed_heading: Text, allowed_text: Text, denied_heading: Text, denied_text: Text,
+    }
+    Approve {
+        title: Text, heading: Text, asks: Phrase, asked: Phrase, compare: Text, warning: Text, allow: Text, deny: Text,
+        allowed_heading: Text, allowed_text: Text, denied_heading: Text, denied_text: Text, account: Text, list: Text,
+        list_text: Text, look: Text, look_at: Phrase,
     }
     Times { date: Text, months: [Text; 12], now: Text, minutes: Counted, hours: Counted, days: Counted }
     Devices { on: Text, browser: Text, unknown: Text }

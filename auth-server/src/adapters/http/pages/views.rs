@@ -7,6 +7,7 @@
 //! belongs to an authorization request, and with `action` naming the button.
 
 mod account;
+mod approve;
 mod consent;
 mod details;
 mod device;
@@ -23,7 +24,8 @@ mod tests;
 
 use std::sync::Arc;
 
-pub(crate) use account::{AccountPage, ConnectedApp, Contact, Flash, Profile, SessionRow};
+pub(crate) use account::{AccountPage, AskingApp, ConnectedApp, Contact, Flash, Profile, SessionRow};
+pub(crate) use approve::{ApproveDonePage, ApproveOutcome, ApprovePage};
 pub(crate) use consent::ConsentPage;
 pub(crate) use details::{CallLine, read_end};
 pub(crate) use device::{DeviceConsentPage, DeviceDonePage, DeviceOutcome, DevicePage, DeviceProblem};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use oauth_wire::Prompt;
 use serde::{Deserialize, Serialize};
 use service_kit::Timestamp;
@@ -10,7 +11,13 @@ use service_kit::Timestamp;
 use super::{Browser, PageError, browser::Pending, flow, see_other};
 use crate::{
     adapters::http::App,
-    domain::{authorization::AuthorizationRequest, client::Client, decoupled::UserCode, ids::ClientId},
+    application::confirm_ciba::AskingClient,
+    domain::{
+        authorization::AuthorizationRequest,
+        client::Client,
+        decoupled::UserCode,
+        ids::{ClientId, CodeDigest},
+    },
 };
 
 /// Devices that one browser may be about to connect at once; the oldest is forgotten.
@@ -24,6 +31,8 @@ pub(super) enum Waiting {
     Authorization(Box<Pending>),
     /// A device, whose code somebody has typed in this browser.
     Device(PendingDevice),
+    /// An application elsewhere, which has asked a person.
+    Answer(Box<PendingAnswer>),
 }
 
 /// A device whose code was right.
@@ -40,13 +49,19 @@ impl Waiting {
         if let Some(pending) = browser.pending(app, id).await? {
             return Ok(Some(Self::Authorization(Box::new(pending))));
         }
-        Ok(PendingDevice::find(app, browser, id).await?.map(Self::Device))
+        if let Some(device) = PendingDevice::find(app, browser, id).await? {
+            return Ok(Some(Self::Device(device)));
+        }
+        Ok(PendingAnswer::find(app, id)
+            .await?
+            .map(|answer| Self::Answer(Box::new(answer))))
     }
 
-    pub(super) fn id(&self) -> &str {
+    pub(super) fn id(&self) -> String {
         match self {
-            Self::Authorization(pending) => &pending.id,
-            Self::Device(device) => &device.id,
+            Self::Authorization(pending) => pending.id.clone(),
+            Self::Device(device) => device.id.clone(),
+            Self::Answer(answer) => answer.id(),
         }
     }
 
@@ -54,14 +69,17 @@ impl Waiting {
     pub(super) fn request(&self) -> Option<&AuthorizationRequest> {
         match self {
             Self::Authorization(pending) => Some(&pending.request),
-            Self::Device(_) => None,
+            Self::Device(_) | Self::Answer(_) => None,
         }
     }
 
     /// Whether somebody who is signed in may have to prove it once more.
     pub(super) fn wants_proof(&self) -> bool {
-        self.request()
-            .is_some_and(|request| request.wants(Prompt::Login) || request.max_age.is_some())
+        match self {
+            Self::Authorization(pending) => pending.request.wants(Prompt::Login) || pending.request.max_age.is_some(),
+            Self::Device(_) => false,
+            Self::Answer(answer) => answer.asking.client.protocol.default_max_age.is_some(),
+        }
     }
 
     /// Whom it is for.
@@ -69,6 +87,7 @@ impl Waiting {
         Ok(match self {
             Self::Authorization(pending) => app.authorize.client_of(&pending.request).await?,
             Self::Device(device) => app.confirm_device.clients.find(&device.client).await?,
+            Self::Answer(answer) => Some(answer.asking.client.clone()),
         })
     }
 
@@ -77,10 +96,11 @@ impl Waiting {
         match self {
             Self::Authorization(pending) => flow::resume(app, browser, pending).await,
             Self::Device(device) => Ok(see_other(&device.address(app))),
+            Self::Answer(answer) => Ok(see_other(&app.path(&format!("/approve?request={}", answer.id())))),
         }
     }
 
-    /// Nobody signs in. An application is told; a device is not, since nobody has decided.
+    /// Nobody signs in. An application that sent the browser is told; one elsewhere is not, since nobody has decided.
     pub(super) async fn cancel(&self, app: &App, browser: &Browser) -> Result<Response, PageError> {
         match self {
             Self::Authorization(pending) => {
@@ -91,6 +111,7 @@ impl Waiting {
                 device.forget(app, browser).await?;
                 Ok(see_other(&app.path("/device")))
             }
+            Self::Answer(_) => Ok(see_other(&app.path("/"))),
         }
     }
 }
@@ -139,5 +160,27 @@ impl PendingDevice {
         let now = app.clock.now();
         all.retain(|device| now.since(device.kept_at) < app.policy.device.lifetime);
         Ok(all)
+    }
+}
+
+/// A request from elsewhere, under the digest of its id.
+#[derive(Debug)]
+pub(super) struct PendingAnswer {
+    pub(super) asking: AskingClient,
+}
+
+impl PendingAnswer {
+    /// The request, if it waits. Whoever knows the digest has it from a page of the person's.
+    pub(super) async fn find(app: &App, id: Option<&str>) -> Result<Option<Self>, PageError> {
+        let digest = id.and_then(|id| URL_SAFE_NO_PAD.decode(id).ok());
+        let Some(digest) = digest.and_then(|digest| digest.try_into().ok()) else {
+            return Ok(None);
+        };
+        let found = app.confirm_ciba.find(&CodeDigest(digest)).await?;
+        Ok(found.map(|asking| Self { asking }))
+    }
+
+    pub(super) fn id(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.asking.request.digest.0)
     }
 }

@@ -10,6 +10,8 @@ pub(crate) struct AccountPage {
     pub(crate) page: Page,
     pub(crate) user: Person,
     pub(crate) profile: Profile,
+    /// What waits for the person's answer, the latest first.
+    pub(crate) asking: Vec<AskingApp>,
     /// The current one first.
     pub(crate) sessions: Vec<SessionRow>,
     pub(crate) apps: Vec<ConnectedApp>,
@@ -27,6 +29,16 @@ pub(crate) struct Profile {
 pub(crate) struct Contact {
     pub(crate) value: String,
     pub(crate) verified: bool,
+}
+
+/// An application that asks from elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct AskingApp {
+    pub(crate) app: App,
+    pub(crate) message: Option<String>,
+    pub(crate) requested: Moment,
+    /// For the address of the page that tells more.
+    pub(crate) request: String,
 }
 
 #[derive(Debug, Clone)]
@@ -54,6 +66,7 @@ pub(crate) enum Flash {
     SessionEnded,
     OthersEnded,
     AppRemoved,
+    RequestGone,
     FormExpired,
 }
 
@@ -63,7 +76,7 @@ impl AccountPage {
     }
 
     fn nothing_changed(&self) -> bool {
-        self.flash == Some(Flash::FormExpired)
+        matches!(self.flash, Some(Flash::FormExpired | Flash::RequestGone))
     }
 
     fn flash_text(&self) -> Option<&Text> {
@@ -72,6 +85,7 @@ impl AccountPage {
             Flash::SessionEnded => &t.session_ended,
             Flash::OthersEnded => &t.others_ended,
             Flash::AppRemoved => &t.app_removed,
+            Flash::RequestGone => &t.request_gone,
             Flash::FormExpired => &t.expired,
         })
     }

@@ -50,6 +50,8 @@ fn every_control_that_scripts_rely_on_is_there_once() {
         ("device_code", &["user-code", "device-submit"]),
         ("device_ask", &["device-allow", "device-deny"]),
         ("device_done", &["device-done"]),
+        ("approve_ask", &["approve-allow", "approve-deny"]),
+        ("approve_done", &["approve-done"]),
         ("logout_", &["logout-confirm", "logout-cancel"]),
         ("logged_out", &["logged-out"]),
         ("error", &["oauth-error"]),

@@ -86,6 +86,7 @@ fn add_entry(lang: Lang, add: &mut Add<'_>) {
     );
     add("consent_hostile", &hostile_consent(lang));
     add_device(lang, add);
+    add_approve(lang, add);
     add("form_post", &form_post(lang));
     let hostile = FormPostPage {
         action: "https://photos.example/?\"><script>".to_owned(),
@@ -151,6 +152,51 @@ fn add_device(lang: Lang, add: &mut Add<'_>) {
     ] {
         let page = page(lang);
         add(name, &DeviceDonePage { page, outcome });
+    }
+}
+
+fn add_approve(lang: Lang, add: &mut Add<'_>) {
+    add("approve_ask", &approve(lang));
+    let calls = [ai_call(["support", "drafts"], Some(("5.00", "EUR")), Some(NOW))];
+    let detail = ApprovePage {
+        message: None,
+        calls: vec![CallLine::new(&texts(lang), 0, &calls[0])],
+        choice_is_wrong: true,
+        ..approve(lang)
+    };
+    add("approve_ask_detail", &detail);
+    let hostile = ApprovePage {
+        app: hostile_app(),
+        user: Person::new(Some(HOSTILE), HOSTILE),
+        message: Some(HOSTILE.to_owned()),
+        scopes: vec![ScopeLine::new(&texts(lang), HOSTILE)],
+        request: Some(HOSTILE.to_owned()),
+        csrf: HOSTILE.to_owned(),
+        ..approve(lang)
+    };
+    add("approve_ask_hostile", &hostile);
+    for (name, outcome) in [
+        ("approve_done_allowed", ApproveOutcome::Allowed),
+        ("approve_done_denied", ApproveOutcome::Denied),
+    ] {
+        let page = page(lang);
+        add(name, &ApproveDonePage { page, outcome });
+    }
+}
+
+fn approve(lang: Lang) -> ApprovePage {
+    let page = page(lang);
+    ApprovePage {
+        app: photos(),
+        user: alice(),
+        message: Some("Counter 3, 12.50 EUR".to_owned()),
+        requested: Moment::ago(&page.t, NOW - 70, NOW),
+        scopes: scopes(&page.t, "openid profile ai:chat"),
+        calls: Vec::new(),
+        choice_is_wrong: false,
+        request: Some("sample-request".to_owned()),
+        csrf: "sample-csrf".to_owned(),
+        page,
     }
 }
 
@@ -242,6 +288,29 @@ fn add_overview(lang: Lang, add: &mut Add<'_>) {
     add("account_full", &account(lang));
     add("account_empty", &empty_account(lang));
     add("account_hostile", &hostile_account(lang));
+    let t = texts(lang);
+    let asking = AskingApp {
+        app: photos(),
+        message: Some("Counter 3, 12.50 EUR".to_owned()),
+        requested: Moment::ago(&t, NOW - 70, NOW),
+        request: "sample-request".to_owned(),
+    };
+    let hostile = AskingApp {
+        app: hostile_app(),
+        message: Some(HOSTILE.to_owned()),
+        request: HOSTILE.to_owned(),
+        ..asking.clone()
+    };
+    let mute = AskingApp {
+        message: None,
+        ..asking.clone()
+    };
+    let asked = AccountPage {
+        asking: vec![asking, mute, hostile],
+        flash: Some(Flash::RequestGone),
+        ..empty_account(lang)
+    };
+    add("account_asked", &asked);
     add("home_stranger", &home(lang));
     add(
         "home_known",
@@ -492,6 +561,7 @@ fn account(lang: Lang) -> AccountPage {
                 verified: false,
             }),
         },
+        asking: Vec::new(),
         sessions: vec![
             session("s-1", Some(FIREFOX), 5, true),
             session("s-2", Some(IPHONE), 7_400, false),
