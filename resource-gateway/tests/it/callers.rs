@@ -324,6 +324,14 @@ async fn every_kind_of_revocation_ends_a_remembered_token_within_a_second() {
             },
             json!({"client_id": "c5"}),
         ),
+        // Of a client whose token this one was made of (RFC 8693).
+        (
+            Revoked::Client {
+                client_id: "c6".into(),
+                before: now() + 1,
+            },
+            json!({"client_id": "c7", "via": ["c6"], "act": {"sub": "c7", "client_id": "c7"}}),
+        ),
     ];
     for (revoked, claims) in cases {
         let token = world.issuer.token(&claims);

@@ -22,7 +22,7 @@ const INVALID_REQUEST: &[&str] = &["invalid_request"];
 
 /// A provider that counts nobody's mistakes: there are thousands of them here.
 pub(super) fn patient() -> Builder {
-    TestApp::builder().config(|config| {
+    TestApp::builder().document(doors::DOCUMENT).config(|config| {
         config.client_auth.max_failures = 1_000_000;
         config.login.max_attempts = 1_000_000;
         config.device.max_requests = u32::MAX;

@@ -62,6 +62,8 @@ async fn walk_every_reader(world: &World) {
     let strangers = world.strangers().await;
     walk(&world.assertion(), &strangers, &mut table).await;
     walk(&world.assertion_by_secret(), &strangers, &mut table).await;
+    walk(&world.grant_of_issuer(), &strangers, &mut table).await;
+    walk(&world.grant_of_client(), &strangers, &mut table).await;
     walk(&world.proof_at_token(), &strangers, &mut table).await;
     walk(&world.proof_at_userinfo(), &strangers, &mut table).await;
     walk(&world.request_object(), &strangers, &mut table).await;

@@ -4,12 +4,15 @@ use auth_server::domain::{client::ClientStatus, user::UserStatus};
 use http::Method;
 use oauth_wire::SigningAlg;
 use serde_json::{Value, json};
+use service_kit::PeerCertificate;
 use test_kit::TestKey;
 
 use super::register;
 use crate::app::{
     ALICE, BOB, CONSOLE, ELSEWHERE, Fields, GATEWAY, ISSUER, OTHER_ALICE, Reply, SERVICE, SPA, TestApp, TestClient,
-    Tokens, WEB, fields,
+    Tokens, WEB,
+    certificates::{Wanted, key, self_signed},
+    fields,
 };
 
 /// A service that is called on behalf of people.
@@ -696,4 +699,33 @@ async fn a_token_that_says_who_may_act_is_exchanged_by_nobody_else() {
     delegate(&app, FRONT, &token)
         .await
         .expect_oauth_error(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_certificate_binds_as_a_key_does() {
+    let bound = registration(FRONT, "tls_client_certificate_bound_access_tokens = true");
+    let app = TestApp::builder()
+        .document(&[bound, registration(BEHIND, "")].concat())
+        .start()
+        .await;
+    let certificate = || self_signed(&key(), &Wanted::default());
+    let (own, other) = (certificate(), certificate());
+    let showing = async |client: TestClient, form: &Fields, shown: &PeerCertificate| {
+        let call = app.call(Method::POST, "/oauth2/token").extension(shown.clone());
+        call.basic(client.id, client.secret.unwrap()).form(form).send().await
+    };
+    let code = app.consented_code(ALICE, FRONT).await;
+    let first = showing(FRONT, &code.form(), &own).await.expect_tokens().access_token;
+    let form = subject(&first);
+    showing(FRONT, &form, &other)
+        .await
+        .expect_oauth_error(400, "invalid_request");
+    // Who binds no tokens proves nothing by a certificate.
+    showing(BEHIND, &form, &own)
+        .await
+        .expect_oauth_error(400, "invalid_request");
+    let second = showing(FRONT, &form, &own).await.expect_tokens().access_token;
+    let (before, after) = (app.claims(&first).await, app.claims(&second).await);
+    assert_eq!(after["cnf"], before["cnf"]);
+    assert!(after["cnf"]["x5t#S256"].is_string());
 }

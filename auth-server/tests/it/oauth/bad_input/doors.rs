@@ -1,7 +1,12 @@
 //! Every endpoint that reads parameters, what it knows of each, and how a good request is made.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
+use oauth_wire::SigningAlg;
+use serde_json::json;
+use test_kit::TestKey;
 
 use super::voices::Voice;
 use crate::app::{
@@ -20,6 +25,8 @@ pub(super) enum Door {
     Password,
     ClientCredentials,
     DeviceCode,
+    TokenExchange,
+    JwtBearer,
     Introspect,
     Revoke,
     Userinfo,
@@ -192,10 +199,57 @@ const GRANT: &[Parameter] = &[
     text("no_such_parameter"),
 ];
 
+/// RFC 8693 §2.1.
+const EXCHANGE: &[Parameter] = &[
+    only("subject_token", INVALID_REQUEST).needed(INVALID_REQUEST),
+    only("subject_token_type", INVALID_REQUEST).needed(INVALID_REQUEST),
+    // The two belong together.
+    only("actor_token", INVALID_REQUEST).needed(INVALID_REQUEST),
+    only("actor_token_type", INVALID_REQUEST).needed(INVALID_REQUEST),
+    only("requested_token_type", INVALID_REQUEST).sample(ACCESS_TOKEN),
+    only("audience", &["invalid_target"]).sample(GATEWAY).repeatable(),
+];
+
+/// OpenID Connect RP-Initiated Logout §2.
+const LOGOUT: &[Parameter] = &[
+    only("id_token_hint", INVALID_REQUEST).needed(INVALID_REQUEST),
+    only("client_id", INVALID_REQUEST),
+    only("post_logout_redirect_uri", INVALID_REQUEST),
+    text("state").up_to(4096),
+    text("ui_locales").sample("en").up_to(4096),
+    text("logout_hint"),
+    text("no_such_parameter"),
+];
+
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// A service that passes on what it is sent, and signs for itself by the key of RFC 8037 appendix A.
+const COURIER: TestClient = TestClient {
+    id: "courier",
+    secret: Some("courier-secret-8d8d"),
+    redirect_uri: "",
+    scope: "ai:chat",
+};
+pub(super) const DOCUMENT: &str = r#"
+[[client]]
+client_id = "courier"
+client_secret = "courier-secret-8d8d"
+grant_types = [
+    "client_credentials",
+    "urn:ietf:params:oauth:grant-type:token-exchange",
+    "urn:ietf:params:oauth:grant-type:jwt-bearer",
+]
+response_types = []
+scope = "ai:chat openid"
+jwks = { keys = [{ kty = "OKP", crv = "Ed25519", x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" }] }
+"#;
+const KEY_OF_RFC_8037: &str = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}"#;
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 const SCOPE: Parameter = only("scope", &["invalid_scope"]).unless(of_the_words);
 
 impl Door {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Authorize,
         Self::AuthorizePost,
         Self::Par,
@@ -204,6 +258,8 @@ impl Door {
         Self::Password,
         Self::ClientCredentials,
         Self::DeviceCode,
+        Self::TokenExchange,
+        Self::JwtBearer,
         Self::Introspect,
         Self::Revoke,
         Self::Userinfo,
@@ -255,6 +311,11 @@ impl Door {
                 &[CLIENT, GRANT],
                 vec![only("device_code", INVALID_GRANT).needed(INVALID_REQUEST)],
             ),
+            Self::TokenExchange => (&[CLIENT, GRANT, EXCHANGE], vec![SCOPE]),
+            Self::JwtBearer => (
+                &[CLIENT, GRANT],
+                vec![only("assertion", INVALID_GRANT).needed(INVALID_REQUEST), SCOPE],
+            ),
             Self::Introspect => (
                 &[BASIC_CLIENT],
                 vec![token, text("token_type_hint"), text("no_such_parameter")],
@@ -279,18 +340,7 @@ impl Door {
                     text("no_such_parameter"),
                 ],
             ),
-            Self::Logout => (
-                &[],
-                vec![
-                    only("id_token_hint", INVALID_REQUEST).needed(INVALID_REQUEST),
-                    only("client_id", INVALID_REQUEST),
-                    only("post_logout_redirect_uri", INVALID_REQUEST),
-                    text("state").up_to(4096),
-                    text("ui_locales").sample("en").up_to(4096),
-                    text("logout_hint"),
-                    text("no_such_parameter"),
-                ],
-            ),
+            Self::Logout => (&[LOGOUT], Vec::new()),
         };
         shared.iter().flat_map(|list| list.iter().copied()).chain(own).collect()
     }
@@ -308,7 +358,13 @@ impl Door {
         match self {
             Self::Authorize | Self::AuthorizePost => "/oauth2/authorize",
             Self::Par => "/oauth2/par",
-            Self::Code | Self::Refresh | Self::Password | Self::ClientCredentials | Self::DeviceCode => "/oauth2/token",
+            Self::Code
+            | Self::Refresh
+            | Self::Password
+            | Self::ClientCredentials
+            | Self::DeviceCode
+            | Self::TokenExchange
+            | Self::JwtBearer => "/oauth2/token",
             Self::Introspect => "/oauth2/introspect",
             Self::Revoke => "/oauth2/revoke",
             Self::Userinfo => "/userinfo",
@@ -323,7 +379,7 @@ impl Door {
 
     /// Whether a success uses something up, so that the next request needs another.
     pub(super) fn is_spent_by_success(self) -> bool {
-        matches!(self, Self::Code | Self::Refresh | Self::DeviceCode)
+        matches!(self, Self::Code | Self::Refresh | Self::DeviceCode | Self::JwtBearer)
     }
 }
 
@@ -334,6 +390,8 @@ pub(super) struct Desk<'a> {
     cookies: String,
     id_token: String,
     access_token: String,
+    web_token: String,
+    machine_token: String,
 }
 
 impl<'a> Desk<'a> {
@@ -353,6 +411,8 @@ impl<'a> Desk<'a> {
             cookies: pairs.collect::<Vec<_>>().join("; "),
             id_token: web.id_token,
             access_token: tokens.access_token,
+            web_token: web.access_token,
+            machine_token: app.client_credentials(COURIER).await.expect_tokens().access_token,
         }
     }
 
@@ -388,6 +448,25 @@ impl<'a> Desk<'a> {
                 client(KIOSK)
                     .and("grant_type", "urn:ietf:params:oauth:grant-type:device_code")
                     .and("device_code", &codes.device_code)
+            }
+            Door::TokenExchange => client(COURIER).plus(&fields([
+                ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+                ("subject_token", self.web_token.as_str()),
+                ("subject_token_type", ACCESS_TOKEN),
+                ("actor_token", self.machine_token.as_str()),
+                ("actor_token_type", ACCESS_TOKEN),
+                ("scope", "ai:chat openid"),
+            ])),
+            Door::JwtBearer => {
+                let key = TestKey::from_private(SigningAlg::EdDsa, KEY_OF_RFC_8037.as_bytes());
+                let claims = json!({
+                    "iss": COURIER.id, "sub": COURIER.id, "aud": self.app.issuer, "exp": self.app.now() + 60,
+                    "jti": format!("door-{}", NEXT.fetch_add(1, Ordering::Relaxed)),
+                });
+                client(COURIER)
+                    .and("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
+                    .and("assertion", &key.sign(json!({}), &claims))
+                    .and("scope", "ai:chat")
             }
             Door::Introspect => fields([
                 ("token", self.access_token.as_str()),

@@ -5,9 +5,9 @@ use oauth_wire::{JWT_BEARER_ASSERTION, SigningAlg};
 use serde_json::{Value, json};
 use test_kit::{TestKey, header as header_of, token_hash};
 
-use super::world::{EXCHANGER, KEYED, World, next_jti};
+use super::world::{AGENT, EXCHANGER, KEYED, World, next_jti};
 use crate::{
-    app::{Call, Fields, ISSUER, OWN, RESOURCE_SERVER, Reply, SERVICE, TestApp, bytes_under_mac, fields},
+    app::{ALICE, Call, Fields, ISSUER, OWN, RESOURCE_SERVER, Reply, SERVICE, TestApp, bytes_under_mac, fields},
     oauth::bad_input::voices::{Expected, Voice},
 };
 
@@ -228,6 +228,149 @@ impl Reader for Assertion<'_> {
 
     fn judge(&self, reply: &Reply, is_good: bool) -> Result<(), String> {
         of(Voice::Json, &["invalid_client"], reply, is_good)
+    }
+}
+
+/// Assertions that are grants (RFC 7523 §2.1): of an issuer that the operator lists, about a person, and of a client about itself.
+pub(super) struct Grant<'a> {
+    pub(super) world: &'a World,
+    pub(super) issuer: &'static str,
+    pub(super) signer: Signer,
+}
+
+impl Grant<'_> {
+    fn is_of_client(&self) -> bool {
+        self.issuer == KEYED.id
+    }
+}
+
+impl Reader for Grant<'_> {
+    fn name(&self) -> &'static str {
+        match self.is_of_client() {
+            true => "grant of a client",
+            false => "grant of an issuer",
+        }
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        match self.is_of_client() {
+            // The same, until it is used as one or the other.
+            true => &["assertion"],
+            false => &["grant of an issuer"],
+        }
+    }
+
+    fn now(&self) -> i64 {
+        self.world.app.now()
+    }
+
+    fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    fn good(&self) -> (Value, Value) {
+        let now = self.now();
+        let sub = match self.is_of_client() {
+            true => KEYED.id,
+            false => ALICE.name,
+        };
+        let claims = json!({
+            "iss": self.issuer, "sub": sub, "aud": ISSUER, "jti": next_jti(), "iat": now, "nbf": now, "exp": now + 60,
+        });
+        (json!({"alg": "ES256", "kid": "k1", "typ": "JWT"}), claims)
+    }
+
+    fn reads(&self) -> &'static [&'static str] {
+        &["iss", "sub", "aud", "exp", "nbf", "iat", "jti"]
+    }
+
+    fn harmless(&self) -> Harmless {
+        const COMMON: &[(&str, &[&str])] = &[
+            ONE_WHO_SIGNS,
+            OTHER_CONTENT,
+            (
+                "most say nothing of their kind, or that they are a JWT",
+                &["typ missing", "typ jwt", "typ application/jwt"],
+            ),
+            (
+                "RFC 7523 §3: neither nbf nor iat is needed, nor limited in the past",
+                &[
+                    "nbf missing",
+                    "iat missing",
+                    "nbf past",
+                    "iat past",
+                    "nbf zero",
+                    "iat zero",
+                ],
+            ),
+            ("us alone, in whichever form", &["aud in a list"]),
+            (
+                "an id that is text, in whatever characters, up to 256",
+                &[
+                    "jti of another",
+                    "jti with a slash",
+                    "jti in another case",
+                    "jti with a NUL",
+                    "jti with a space",
+                    "jti a bidi override",
+                ],
+            ),
+            ("an issuer of one key need not name it", &["no kid"]),
+        ];
+        const OF_CLIENT: &[(&str, &[&str])] = &[
+            COMMON[0],
+            COMMON[1],
+            COMMON[2],
+            COMMON[3],
+            COMMON[4],
+            COMMON[5],
+            COMMON[6],
+            ("up to an hour ahead", &["exp future"]),
+        ];
+        const OF_ISSUER: &[(&str, &[&str])] = &[
+            COMMON[0],
+            COMMON[1],
+            COMMON[2],
+            COMMON[3],
+            COMMON[4],
+            COMMON[5],
+            COMMON[6],
+            (
+                "user names are folded, as on the sign-in page",
+                &["sub in another case", "sub with a space"],
+            ),
+        ];
+        match self.is_of_client() {
+            true => OF_CLIENT,
+            false => OF_ISSUER,
+        }
+    }
+
+    fn is_single_use(&self) -> bool {
+        true
+    }
+
+    async fn present(&self, token: &str) -> Option<Reply> {
+        let form = fields([
+            ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+            ("assertion", token),
+        ]);
+        let app = &self.world.app;
+        Some(match self.is_of_client() {
+            true => {
+                let own = self.world.assertion();
+                let (header, claims) = own.good();
+                let proof = crate::app::proof(&own.signer.sign(header.to_string(), claims.to_string()));
+                let call = app.call(Method::POST, "/oauth2/token");
+                call.form(&form.plus(&proof)).send().await
+            }
+            false => app.token(AGENT, &form).await,
+        })
+    }
+
+    fn judge(&self, reply: &Reply, is_good: bool) -> Result<(), String> {
+        // One that is empty is none.
+        of(Voice::Json, &["invalid_grant", "invalid_request"], reply, is_good)
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use auth_server::config::AssertionIssuerConfig;
 use http::Method;
 use oauth_wire::SigningAlg;
 use serde_json::{Value, json};
 use test_kit::TestKey;
 
-use super::readers::{Assertion, OwnToken, Place, Proof, Reader as _, RequestObject, Signer, parts_of, provider};
+use super::readers::{
+    Assertion, Grant, OwnToken, Place, Proof, Reader as _, RequestObject, Signer, parts_of, provider,
+};
 use crate::app::{
     ALICE, Builder, CHALLENGE, ISSUER, NONCE, OWN, STATE, Signatory, TestApp, TestClient, Tokens, WEB, clients, fields,
     refresh_form,
@@ -33,6 +36,14 @@ pub(super) const EXCHANGER: TestClient = TestClient {
     redirect_uri: "https://front.example/cb",
     scope: "openid",
 };
+/// One to whom a listed issuer speaks of people.
+pub(super) const AGENT: TestClient = TestClient {
+    id: "agent",
+    secret: Some("agent-secret-5b5b"),
+    redirect_uri: "",
+    scope: "openid",
+};
+const CORP: &str = "https://idp.corp.example";
 const MAC: &str = "mac";
 const MAC_SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef-mac";
 
@@ -54,6 +65,14 @@ client_secret = "front-secret-4d4d"
 redirect_uris = ["https://front.example/cb"]
 grant_types = ["urn:ietf:params:oauth:grant-type:token-exchange", "authorization_code"]
 scope = "openid profile email"
+
+[[client]]
+client_id = "agent"
+client_secret = "agent-secret-5b5b"
+grant_types = ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
+response_types = []
+scope = "openid"
+auto_approve = true
 "#;
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -83,8 +102,23 @@ impl World {
         };
         let key = TestKey::from_private(SigningAlg::Es256, Value::Object(key.private()).to_string().as_bytes());
         let open = json!({"require_pkce": false});
-        let registrations = [keyed.registration(open.clone()), mac.registration(open)];
+        let grants = json!([
+            "client_credentials",
+            "authorization_code",
+            "urn:ietf:params:oauth:grant-type:jwt-bearer"
+        ]);
+        let granted = json!({"require_pkce": false, "grant_types": grants});
+        let registrations = [keyed.registration(granted), mac.registration(open)];
+        let keys = json!({"keys": [key.public_with(json!({"kid": "k1"}))]});
+        let issuer = AssertionIssuerConfig {
+            issuer: CORP.into(),
+            jwks: keys.as_object().cloned(),
+            clients: vec![AGENT.id.into()],
+            scopes: vec!["openid".into()],
+            ..AssertionIssuerConfig::default()
+        };
         let app = builder
+            .config(|config| config.assertion_issuers = vec![issuer])
             .document(&clients(&registrations))
             .document(DOCUMENT)
             .start()
@@ -120,6 +154,22 @@ impl World {
         Assertion {
             world: self,
             client: KEYED.id,
+            signer: self.own_key(),
+        }
+    }
+
+    pub(super) fn grant_of_issuer(&self) -> Grant<'_> {
+        Grant {
+            world: self,
+            issuer: CORP,
+            signer: self.own_key(),
+        }
+    }
+
+    pub(super) fn grant_of_client(&self) -> Grant<'_> {
+        Grant {
+            world: self,
+            issuer: KEYED.id,
             signer: self.own_key(),
         }
     }
@@ -189,6 +239,7 @@ impl World {
             signer.sign(header.to_string(), claims.to_string())
         };
         let (assertion, by_secret, object) = (self.assertion(), self.assertion_by_secret(), self.request_object());
+        let grant = self.grant_of_issuer();
         let (at_token, at_userinfo) = (self.proof_at_token(), self.proof_at_userinfo());
         let code = app.consented_code(ALICE, SIGNED).await;
         let tokens = app.exchange(&code).await.expect_tokens();
@@ -227,6 +278,7 @@ impl World {
             ("logout token", app.sign_as_provider("logout+jwt", &logout).await),
             ("security event", self.security_event().await),
             ("assertion", signed(&|| assertion.good(), assertion.signer())),
+            ("grant of an issuer", signed(&|| grant.good(), grant.signer())),
             (
                 "assertion by a secret",
                 signed(&|| by_secret.good(), by_secret.signer()),
