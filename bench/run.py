@@ -66,6 +66,27 @@ id_token_signed_response_alg = "ES256"
 auto_approve = true
 
 [[client]]
+client_id = "bound-app"
+client_secret = "{SECRET}"
+client_name = "Bench app with pushed requests and bound tokens"
+redirect_uris = ["http://127.0.0.1:8099/callback"]
+grant_types = ["authorization_code"]
+response_types = ["code"]
+scope = "openid profile"
+id_token_signed_response_alg = "ES256"
+auto_approve = true
+require_pushed_authorization_requests = true
+dpop_bound_access_tokens = true
+
+[[client]]
+client_id = "exchanger"
+client_secret = "{SECRET}"
+client_name = "Bench service that exchanges tokens"
+grant_types = ["urn:ietf:params:oauth:grant-type:token-exchange"]
+response_types = []
+scope = "ai:chat"
+
+[[client]]
 client_id = "console"
 client_name = "Bench console"
 grant_types = ["password"]
@@ -327,12 +348,19 @@ class Bench:
         )
         reader = [self.FORM, f"authorization: {self.basic('reader')}"]
         token = self.token()
+        exchange = urllib.parse.urlencode({
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": token,
+            "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        })
         results = self.rounds({
             "hello": self.hello,
             "ES256 signature": lambda: self.crypto("aws-lc-rs ES256 sign"),
             "RS256 signature": lambda: self.crypto("aws-lc-rs RS256 sign"),
             "ES256": by("machine"),
             "RS256": by("machine-rs"),
+            "exchange": lambda: self.post(
+                self.port["auth"], "/oauth2/token", exchange, [self.FORM, f"authorization: {self.basic('exchanger')}"], self.pid["auth"], "--must", "issued_token_type",
+            ),
             "introspection": lambda: self.post(self.port["auth"], "/oauth2/introspect", f"token={token}", reader, self.pid["auth"], "--must", '"active":true'),
         })
         for name, aim in (("ES256", 0.35), ("RS256", 0.8)):
@@ -340,6 +368,8 @@ class Bench:
             detail = f"; signature {signatures[0]['cpu_us_per_req']:.0f} µs"
             limits = self.composite(results["hello"], 1, signatures)
             self.ratio_row(f"client credentials, {name}", aim, results[name], limits, "axum + one signature", detail)
+        limits = self.composite(results["hello"], 1, results["ES256 signature"])
+        self.ratio_row("token exchange, ES256", 0.25, results["exchange"], limits, "axum + one signature")
         self.ratio_row("introspection", 0.25, results["introspection"], self.composite(results["hello"]), "bare axum")
         self.notes.append(f"bare axum: {self.rate(results['hello'])}")
 
@@ -353,14 +383,24 @@ class Bench:
         cookie = self.signed_in_cookie()
         base = f"http://127.0.0.1:{self.port['auth']}"
         redirect = "http://127.0.0.1:8099/callback"
-        query = urllib.parse.urlencode({"client_id": "app", "redirect_uri": redirect, "scope": "openid profile", "response_type": "code"})
-        cycle = lambda: self.lg(
-            "codeflow", f"{base}/oauth2/authorize?{query}", "--cookie", cookie, "--token-url", f"{base}/oauth2/token",
-            "--client-id", "app", "--secret", SECRET, "--redirect-uri", redirect, "--pid", self.pid["auth"],
-        )
-        results = self.rounds({"hello": self.hello, "signature": lambda: self.crypto("aws-lc-rs ES256 sign"), "cycle": cycle})
+
+        def cycle(client, *more):
+            asked = {"client_id": client, "redirect_uri": redirect, "scope": "openid profile", "response_type": "code"}
+            return lambda: self.lg(
+                "codeflow", f"{base}/oauth2/authorize?{urllib.parse.urlencode(asked)}", "--cookie", cookie, "--token-url", f"{base}/oauth2/token",
+                "--client-id", client, "--secret", SECRET, "--redirect-uri", redirect, "--pid", self.pid["auth"], *more,
+            )
+
+        results = self.rounds({
+            "hello": self.hello,
+            "signature": lambda: self.crypto("aws-lc-rs ES256 sign"),
+            "cycle": cycle("app"),
+            "bound": cycle("bound-app", "--par-url", f"{base}/oauth2/par", "--dpop"),
+        })
         limits = self.composite(results["hello"], 2, results["signature"])
         self.ratio_row("code + PKCE cycles, ES256 ID token, durable SQLite", 0.10, results["cycle"], limits, "2 × axum + one signature")
+        limits = self.composite(results["hello"], 3, results["signature"])
+        self.ratio_row("PAR + code + token with DPoP, durable SQLite", 0.05, results["bound"], limits, "3 × axum + one signature")
 
     def measure_logins(self):
         body = urllib.parse.urlencode({"grant_type": "password", "client_id": "console", "username": "alice", "password": PASSWORD, "scope": "openid"})
