@@ -59,6 +59,7 @@ use crate::{
         keyring::{KeyFactory, Keyring},
         live_tokens::{LiveTokens, TokenReader},
         logout_delivery::{LogoutDeliveries, LogoutParts},
+        meters::Meters,
         opaque_tokens::OpaqueTokens,
         operate::Operate,
         password_grant::PasswordGrant,
@@ -754,6 +755,7 @@ fn services(
             clock.clone(),
         ),
         single_use: store.clone(),
+        meters: Meters::new(),
         authorize: Authorize {
             policy: policy.clone(),
             clients: clients.clone(),
@@ -795,6 +797,7 @@ fn services(
             families: store.clone(),
             users: store.clone(),
             sessions: store.clone(),
+            transactions: store.clone(),
             end_grant: end_grant.clone(),
             issuer: issuer.clone(),
             refresh: refresh.clone(),

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    oauth::{Reply, random_text},
+    oauth::{Auth, Reply, random_text},
     upstream,
     world::{Engine, World, eventually, on_both_engines},
 };
@@ -384,6 +384,23 @@ async fn the_management_listeners_tell_health_readiness_metrics_and_status() {
         let metrics = http.get(&format!("{base}/metrics")).await;
         assert!(metrics.header("content-type").starts_with("text/plain"));
         assert!(metrics.body.contains("# TYPE"), "{}", metrics.body);
+    }
+    // What happened is counted.
+    http.client_credentials("service", "ai:chat").await;
+    http.post("/oauth2/token", Auth::Nothing, &[("grant_type", "unheard-of")])
+        .await;
+    http.password("alice", "wrong").await;
+    let metrics = http.get(&format!("{}/metrics", world.auth_status)).await.body;
+    for counted in [
+        "tokens_issued_total{grant_type=\"client_credentials\"}",
+        "oauth_errors_total{error=\"invalid_client\"}",
+        "sign_ins_total{outcome=\"wrong_credentials\"}",
+        "database_requests_total{kind=\"write\"}",
+        "http_requests_total{method=\"POST\",status_class=\"4xx\"}",
+    ] {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(counted));
+        let count = line.map(|count| count.trim().parse::<u64>().unwrap());
+        assert!(count.is_some_and(|count| count > 0), "{counted}: {metrics}");
     }
     // They are not served where the public is.
     for base in [&world.issuer, &world.gateway] {

@@ -107,7 +107,7 @@ impl ExchangeCode {
         let code = self.codes.find_code(&digest(&request.code)).await?;
         let code = code.ok_or(TokenError::InvalidGrant("the code is unknown or has expired"))?;
         if code.redeemed_at.is_some() && code.grant.client == client.client_id {
-            return Err(self.replayed(&code.grant.grant_id).await?);
+            return Err(self.replayed(call, &code.grant.grant_id).await?);
         }
         if self.clock.now() >= code.expires_at {
             return Err(TokenError::InvalidGrant("the code is unknown or has expired"));
@@ -132,35 +132,43 @@ impl ExchangeCode {
     async fn redeem(&self, call: &TokenCall, code: &CodeGrant) -> Result<Option<String>, TokenError> {
         let client = call.client.as_ref();
         let now = self.clock.now();
-        if !client.may_use(GrantType::RefreshToken) {
+        let family = client
+            .may_use(GrantType::RefreshToken)
+            .then(|| new_family(&self.policy, call, code.grant.clone(), now));
+        if family.is_none() && !call.unspent.is_pending() {
             return match self.codes.redeem_code(&code.digest, now).await? {
                 true => Ok(None),
-                false => Err(self.replayed(&code.grant.grant_id).await?),
+                false => Err(self.replayed(call, &code.grant.grant_id).await?),
             };
         }
-        let family = new_family(&self.policy, call, code.grant.clone(), now);
-        let mut tx = self.transactions.begin().await?;
+        let mut tx = call.unspent.begin(&*self.transactions).await?;
         // First the account, then the code: in the order in which locking an account takes them, so that neither blocks the other.
-        match tx.insert_family(&family, None).await {
-            Ok(true) => {}
-            Ok(false) => return Err(INACTIVE),
-            // Another redemption of this code was faster.
-            Err(StoreError::Conflict(_)) => {
-                drop(tx);
-                return Err(self.replayed(&code.grant.grant_id).await?);
+        if let Some(family) = &family {
+            match tx.insert_family(family, None).await {
+                Ok(true) => {}
+                Ok(false) => return Err(INACTIVE),
+                // Another redemption of this code was faster.
+                Err(StoreError::Conflict(_)) => {
+                    drop(tx);
+                    return Err(self.replayed(call, &code.grant.grant_id).await?);
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => return Err(error.into()),
         }
         if !tx.redeem_code(&code.digest, now).await? {
             drop(tx);
-            return Err(self.replayed(&code.grant.grant_id).await?);
+            return Err(self.replayed(call, &code.grant.grant_id).await?);
         }
         tx.commit().await?;
-        self.refresh.token(&code.grant.grant_id, family.generation).map(Some)
+        call.unspent.committed();
+        let token = family.map(|family| self.refresh.token(&code.grant.grant_id, family.generation));
+        token.transpose()
     }
 
-    /// RFC 6749 §4.1.2: deny, and revoke what the code has produced. The revocation is committed before the error is answered.
-    async fn replayed(&self, grant: &GrantId) -> Result<TokenError, TokenError> {
+    /// RFC 6749 §4.1.2: deny, and revoke what the code has produced. The revocation is committed before the error is answered. A request that was
+    /// sent before, byte by byte, is refused for that alone.
+    async fn replayed(&self, call: &TokenCall, grant: &GrantId) -> Result<TokenError, TokenError> {
+        call.unspent.spend().await?;
         self.end_grant.end(grant).await?;
         Ok(TokenError::InvalidGrant("the code was used before"))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use oauth_wire::{GrantType, Scope};
-use service_kit::Clock;
+use service_kit::{Clock, Timestamp};
 
 use crate::{
     application::{
@@ -15,13 +15,12 @@ use crate::{
         token_error::TokenError,
     },
     domain::{
-        client::Client,
         grant::{Grant, RefreshFamily, RefreshUse},
         ids::GrantId,
         session::Session,
         user::User,
     },
-    ports::store::{RefreshFamilies, Sessions, Users},
+    ports::store::{RefreshFamilies, Sessions, Transactions, Users},
 };
 
 const DEAD: TokenError = TokenError::InvalidGrant("the refresh token is unknown, expired or revoked");
@@ -33,6 +32,7 @@ pub struct RotateRefresh {
     pub families: Arc<dyn RefreshFamilies>,
     pub users: Arc<dyn Users>,
     pub sessions: Arc<dyn Sessions>,
+    pub transactions: Arc<dyn Transactions>,
     pub end_grant: EndGrant,
     pub issuer: TokenIssuer,
     pub refresh: RefreshSecrets,
@@ -83,7 +83,7 @@ impl RotateRefresh {
         let details = &family.grant.details;
         let authorization_details = call.narrow_details(&details.authorization_details, self.clock.now())?;
         self.issuer.prepare(client, &scope).await?;
-        let generation = self.advance(client, &grant_id, family.clone(), presented).await?;
+        let generation = self.advance(call, &grant_id, family.clone(), presented).await?;
         let grant = Grant { scope, ..family.grant }.with_details(authorization_details);
         let order = PersonOrder {
             call,
@@ -121,7 +121,7 @@ impl RotateRefresh {
     /// Moves the family on if the presented generation is the current one, and tells which generation to answer with.
     async fn advance(
         &self,
-        client: &Client,
+        call: &TokenCall,
         grant_id: &GrantId,
         mut family: RefreshFamily,
         presented: i64,
@@ -131,14 +131,16 @@ impl RotateRefresh {
             let now = self.clock.now();
             match family.judge(presented, now, self.policy.lifetimes.lost_reply_window) {
                 RefreshUse::Current => {
-                    let idle = (now + self.policy.refresh_idle(client)).min(family.absolute_expires_at);
-                    if self.families.rotate_family(grant_id, presented, now, idle).await? {
+                    let idle = (now + self.policy.refresh_idle(&call.client)).min(family.absolute_expires_at);
+                    if self.rotate_family(call, grant_id, presented, now, idle).await? {
                         return Ok(presented + 1);
                     }
                     family = self.families.find_family(grant_id).await?.ok_or(DEAD)?;
                 }
                 RefreshUse::LostReply => return Ok(family.generation),
                 RefreshUse::Reused => {
+                    // A request that was sent before, byte by byte, is refused for that alone.
+                    call.unspent.spend().await?;
                     self.end_grant.end(grant_id).await?;
                     return Err(TokenError::InvalidGrant("the refresh token was used before"));
                 }
@@ -146,5 +148,26 @@ impl RotateRefresh {
             }
         }
         Err(DEAD)
+    }
+
+    /// Moves the family on, and spends what the call showed with it.
+    async fn rotate_family(
+        &self,
+        call: &TokenCall,
+        grant: &GrantId,
+        from: i64,
+        at: Timestamp,
+        idle_expires_at: Timestamp,
+    ) -> Result<bool, TokenError> {
+        if !call.unspent.is_pending() {
+            return Ok(self.families.rotate_family(grant, from, at, idle_expires_at).await?);
+        }
+        let mut tx = call.unspent.begin(&*self.transactions).await?;
+        let is_first = tx.rotate_family(grant, from, at, idle_expires_at).await?;
+        if is_first {
+            tx.commit().await?;
+            call.unspent.committed();
+        }
+        Ok(is_first)
     }
 }

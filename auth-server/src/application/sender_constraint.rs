@@ -7,7 +7,10 @@ use service_kit::{Clock, DpopConfig, Timestamp};
 use token_keys::{DpopNonces, ExpectedProof, NonceVerdict, ProofError, verify_dpop_proof};
 
 use crate::{
-    application::token_error::{ASSERTION_REPLAYED, TokenError},
+    application::{
+        token_error::{ASSERTION_REPLAYED, TokenError},
+        unspent::Unspent,
+    },
     domain::client::Client,
     ports::store::{SingleUse, SingleUseId, SingleUseKind, StoreError},
 };
@@ -79,20 +82,20 @@ impl std::fmt::Debug for SenderConstraint {
 
 impl SenderConstraint {
     /// What the tokens that this request of a client asks for are bound to: the key of its DPoP proof, else the certificate if the
-    /// client is registered for that. The proof is spent by it, together with what the client has used to authenticate; a request
+    /// client is registered for that. The proof is to be spent together with what the client has used to authenticate; a request
     /// that is sent back for a nonce spends neither, so that the client may send the same assertion again.
     ///
     /// # Errors
     /// [`SenderError`]: also when the client must bind its tokens and shows nothing to bind them to.
-    pub async fn of_request(
+    pub fn of_request(
         &self,
         client: &Client,
         shown: Shown<'_>,
         place: Place<'_>,
-        unspent: Vec<SingleUseId>,
-    ) -> Result<Option<Confirmation>, SenderError> {
+        authentication: Vec<SingleUseId>,
+    ) -> Result<(Option<Confirmation>, Unspent), SenderError> {
         if shown.proof.is_some() {
-            return self.of_pushed_request(shown, place, unspent).await;
+            return self.of_pushed_request(shown, place, authentication);
         }
         // RFC 9449 §5.2: without a proof the request is refused.
         if client.protocol.dpop_bound_access_tokens {
@@ -102,28 +105,26 @@ impl SenderConstraint {
             true => Some(shown.certificate.ok_or(SenderError::CertificateMissing)?),
             false => None,
         };
-        self.spend(unspent, None).await?;
-        Ok(bound.map(|thumbprint| Confirmation::X5tS256(thumbprint.to_owned())))
+        let confirmation = bound.map(|thumbprint| Confirmation::X5tS256(thumbprint.to_owned()));
+        Ok((confirmation, self.unspent(authentication, None)))
     }
 
     /// The key to which the code of a pushed request is bound, if the client proves one (RFC 9449 §10.1). Certificates bind no codes: the
-    /// code is the client's anyway. What is spent is as for [`SenderConstraint::of_request`].
+    /// code is the client's anyway. What is to be spent is as for [`SenderConstraint::of_request`].
     ///
     /// # Errors
     /// [`SenderError`].
-    pub async fn of_pushed_request(
+    pub fn of_pushed_request(
         &self,
         shown: Shown<'_>,
         place: Place<'_>,
-        unspent: Vec<SingleUseId>,
-    ) -> Result<Option<Confirmation>, SenderError> {
+        authentication: Vec<SingleUseId>,
+    ) -> Result<(Option<Confirmation>, Unspent), SenderError> {
         let Some(proof) = shown.proof else {
-            self.spend(unspent, None).await?;
-            return Ok(None);
+            return Ok((None, self.unspent(authentication, None)));
         };
         let (jkt, id) = self.prove(proof, place, None, None)?;
-        self.spend(unspent, Some(id)).await?;
-        Ok(Some(Confirmation::Jkt(jkt)))
+        Ok((Some(Confirmation::Jkt(jkt)), self.unspent(authentication, Some(id))))
     }
 
     /// Checks that whoever presents a token may: RFC 9449 §7 and RFC 8705 §3. A proof is spent by it.
@@ -142,7 +143,7 @@ impl SenderConstraint {
             (Some(Confirmation::Jkt(jkt)), TokenScheme::Dpop) => {
                 let proof = shown.proof.ok_or(SenderError::ProofMissing)?;
                 let (_, id) = self.prove(proof, place, Some(token), Some(jkt))?;
-                self.spend(Vec::new(), Some(id)).await
+                self.unspent(Vec::new(), Some(id)).spend().await
             }
             // RFC 9449 §7.2: a bound token is no bearer token.
             (Some(Confirmation::Jkt(_)), TokenScheme::Bearer) => Err(SenderError::WrongScheme),
@@ -166,18 +167,8 @@ impl SenderConstraint {
             .map_err(|error| SenderError::OpenSsl(error.into()))
     }
 
-    /// Spends an authentication and a proof in one statement.
-    async fn spend(&self, authentication: Vec<SingleUseId>, proof: Option<SingleUseId>) -> Result<(), SenderError> {
-        let all: Vec<SingleUseId> = authentication.iter().cloned().chain(proof).collect();
-        if self.single_use.spend(&all).await? {
-            return Ok(());
-        }
-        // One of them was used before, and none is noted now. Which one it was decides what the client is told.
-        let is_authentication_fresh = authentication.is_empty() || self.single_use.spend(&authentication).await?;
-        Err(match is_authentication_fresh {
-            true => SenderError::Replayed,
-            false => SenderError::AssertionReplayed,
-        })
+    fn unspent(&self, authentication: Vec<SingleUseId>, proof: Option<SingleUseId>) -> Unspent {
+        Unspent::new(self.single_use.clone(), authentication, proof)
     }
 
     /// The thumbprint of the proof's key, and what the proof is to be spent as.

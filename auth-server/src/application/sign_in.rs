@@ -8,7 +8,7 @@ use service_kit::{Clock, Entropy, Timestamp};
 use token_keys::MacKey;
 
 use crate::{
-    application::{policy::Policy, sign_out::SignOut},
+    application::{meters::count_sign_in, policy::Policy, sign_out::SignOut},
     domain::{
         ids::{SessionId, TenantId, Username},
         session::Session,
@@ -88,6 +88,18 @@ impl SignIn {
     /// # Errors
     /// [`SignInError`].
     pub async fn check(&self, credentials: Credentials) -> Result<User, SignInError> {
+        let outcome = self.attempt(credentials).await;
+        count_sign_in(match &outcome {
+            Ok(_) => "signed_in",
+            Err(SignInError::WrongCredentials) => "wrong_credentials",
+            Err(SignInError::Throttled { .. }) => "throttled",
+            Err(SignInError::Busy) => "busy",
+            Err(SignInError::Store(_) | SignInError::Password(_) | SignInError::OpenSsl(_)) => "failed",
+        });
+        outcome
+    }
+
+    async fn attempt(&self, credentials: Credentials) -> Result<User, SignInError> {
         let Ok(name) = Username::parse(&credentials.username) else {
             self.hasher.verify(credentials.password, None).await.map_err(hashing)?;
             return Err(SignInError::WrongCredentials);

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use oauth_wire::{AuthorizationDetails, Confirmation};
 
-use crate::{application::token_error::TokenError, domain::client::Client};
+use crate::{
+    application::{token_error::TokenError, unspent::Unspent},
+    domain::client::Client,
+};
 
 /// Who asks for tokens, with what proof, and for what beyond the scope.
 #[derive(Debug, Clone)]
@@ -17,6 +20,8 @@ pub struct TokenCall {
     pub resources: Vec<String>,
     /// `authorization_details` (RFC 9396 §6).
     pub authorization_details: Option<AuthorizationDetails>,
+    /// What the call shows once, unless it has been spent before.
+    pub unspent: Unspent,
 }
 
 impl TokenCall {
@@ -27,6 +32,7 @@ impl TokenCall {
             confirmation: None,
             resources: Vec::new(),
             authorization_details: None,
+            unspent: Unspent::default(),
         }
     }
 

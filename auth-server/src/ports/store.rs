@@ -298,8 +298,12 @@ pub trait StoreTx: GrantWrites + LogoutWrites + DirectoryWrites + RegistrationWr
 /// Writes about grants, sessions and revocations.
 #[async_trait]
 pub trait GrantWrites: Send {
+    /// As [`SingleUse::spend`], inside the transaction, which is lost by `false`.
+    async fn spend(&mut self, ids: &[SingleUseId]) -> StoreResult<bool>;
     /// As [`Codes::insert_code`], inside the transaction.
     async fn insert_code(&mut self, code: &CodeGrant) -> StoreResult<()>;
+    /// As [`PushedRequests::insert_pushed_request`], inside the transaction.
+    async fn insert_pushed_request(&mut self, pushed: &PushedRequest) -> StoreResult<()>;
     /// As [`PushedRequests::take_pushed_request`], inside the transaction.
     async fn take_pushed_request(&mut self, digest: &PushedDigest) -> StoreResult<bool>;
     /// As [`Codes::redeem_code`], inside the transaction.
@@ -310,6 +314,14 @@ pub trait GrantWrites: Send {
     /// Holds the account until the transaction ends, so that whoever locks it meanwhile ends this family too. `Conflict` when the
     /// grant has one.
     async fn insert_family(&mut self, family: &RefreshFamily, verified: Option<&PasswordHash>) -> StoreResult<bool>;
+    /// As [`RefreshFamilies::rotate_family`], inside the transaction.
+    async fn rotate_family(
+        &mut self,
+        grant: &GrantId,
+        from: i64,
+        at: Timestamp,
+        idle_expires_at: Timestamp,
+    ) -> StoreResult<bool>;
     /// Ends a family; `false` when it is gone or ended already.
     async fn revoke_family(&mut self, grant: &GrantId, at: Timestamp) -> StoreResult<bool>;
     /// Ends every live family of a person, or of the person and one client, and returns their grants.

@@ -18,6 +18,7 @@ mod client_auth;
 mod client_certificate;
 mod client_dynamic_auth;
 mod code;
+mod database_work;
 mod device;
 mod dpop;
 mod events;

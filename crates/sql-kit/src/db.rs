@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::arg;
+use crate::meter::{Meter, Work};
 use crate::postgres::{Postgres, PostgresTx};
 use crate::query::{All, Count, First, Record, Shape};
 use crate::sqlite::{Sqlite, SqliteTx};
@@ -13,7 +14,13 @@ const PING: Sql = sql!("SELECT 1");
 
 /// A database. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
-pub struct Db(Arc<Engine>);
+pub struct Db(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    engine: Engine,
+    meter: Meter,
+}
 
 #[derive(Debug)]
 enum Engine {
@@ -91,12 +98,13 @@ impl Db {
                 ));
             }
         };
-        Ok(Self(Arc::new(engine)))
+        let meter = Meter::new();
+        Ok(Self(Arc::new(Shared { engine, meter })))
     }
 
     /// Which SQL the database speaks, for the rare statement that no [`Sql`] covers.
     pub fn dialect(&self) -> Dialect {
-        match &*self.0 {
+        match &self.0.engine {
             Engine::Sqlite(_) => Dialect::Sqlite,
             Engine::Postgres(_) => Dialect::Postgres,
         }
@@ -108,7 +116,7 @@ impl Db {
     /// A step that fails, or one that was applied but is unknown or was changed since.
     pub async fn migrate(&self, migrations: &Migrations) -> Result<(), SqlError> {
         let migrator = migrations.migrator(self.dialect())?;
-        match &*self.0 {
+        match &self.0.engine {
             Engine::Sqlite(db) => db.migrate(&migrator).await,
             Engine::Postgres(db) => db.migrate(&migrator).await,
         }
@@ -121,7 +129,7 @@ impl Db {
 
     /// Lets running statements end, then closes every connection. Later statements answer [`SqlError::Unavailable`].
     pub async fn close(&self) {
-        match &*self.0 {
+        match &self.0.engine {
             Engine::Sqlite(db) => db.close().await,
             Engine::Postgres(db) => db.close().await,
         }
@@ -129,7 +137,8 @@ impl Db {
 
     /// Begins a transaction that may write.
     pub async fn begin(&self) -> Result<Tx, SqlError> {
-        Ok(Tx(match &*self.0 {
+        self.0.meter.count_transaction();
+        Ok(Tx(match &self.0.engine {
             Engine::Sqlite(db) => Inner::Sqlite(db.begin().await?),
             Engine::Postgres(db) => Inner::Postgres(db.begin().await?),
         }))
@@ -169,8 +178,14 @@ impl Db {
         self.run::<All<R>>(sql, args).await
     }
 
+    /// What was asked of the database so far.
+    pub fn work(&self) -> Work {
+        self.0.meter.read()
+    }
+
     async fn run<S: Shape>(&self, sql: Sql, args: impl IntoIterator<Item = Arg>) -> Result<S::Answer, SqlError> {
-        match &*self.0 {
+        self.0.meter.count(sql);
+        match &self.0.engine {
             Engine::Sqlite(db) => match arg::sqlite(sql, args)? {
                 Some(args) => db.run::<S>(sql, args).await,
                 None => Ok(S::nothing()),

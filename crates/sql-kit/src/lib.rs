@@ -30,6 +30,7 @@
 mod arg;
 mod db;
 mod error;
+mod meter;
 mod migrate;
 mod postgres;
 mod query;
@@ -39,6 +40,7 @@ mod sqlite;
 pub use arg::Arg;
 pub use db::{Db, Dialect, Options, Tx};
 pub use error::SqlError;
+pub use meter::Work;
 pub use migrate::{Migrations, Step};
 pub use query::Record;
 pub use sql::{Sql, Statement, count_parameters, number_parameters, numbered_len, reads_only, utf8};

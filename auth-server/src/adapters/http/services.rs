@@ -21,6 +21,7 @@ use crate::{
         exchange_token::ExchangeToken,
         introspect::Introspect,
         keyring::Keyring,
+        meters::Meters,
         password_grant::PasswordGrant,
         policy::Policy,
         poll_events::PollEvents,
@@ -46,6 +47,7 @@ pub(crate) struct Services {
     pub(crate) authenticate_client: AuthenticateClient,
     /// For what a request shows once: its client's assertion, its proof of possession.
     pub(crate) single_use: Arc<dyn SingleUse>,
+    pub(crate) meters: Meters,
     pub(crate) authorize: Authorize,
     pub(crate) sender_constraint: SenderConstraint,
     pub(crate) exchange_code: ExchangeCode,

@@ -2,17 +2,18 @@
 
 use async_trait::async_trait;
 use service_kit::Timestamp;
-use sql_kit::{Sql, args, sql};
+use sql_kit::{Arg, Sql, args, sql};
 
 use super::codes::{self, GrantRow, REDEEM, TAKE_OF_USER, TAKE_OF_USER_AND_CLIENT, grant_values, redeem_args};
 use super::dialect::INSERT_FAMILY;
 use super::pushed;
 use super::sessions::{DELETE_CONSENT, END, END_ALL_OF};
-use super::{SqlStore, SqlTx, decoupled, revocations, sectors, stored};
+use super::{SqlStore, SqlTx, decoupled, revocations, sectors, single_use, stored};
+use crate::domain::authorization::PushedRequest;
 use crate::domain::grant::{CodeGrant, RefreshFamily};
 use crate::domain::ids::{ClientId, CodeDigest, GrantId, PushedDigest, SessionId, UserId};
 use crate::domain::user::PasswordHash;
-use crate::ports::store::{GrantWrites, RecordedRevocation, RefreshFamilies, StoreError, StoreResult};
+use crate::ports::store::{GrantWrites, RecordedRevocation, RefreshFamilies, SingleUseId, StoreError, StoreResult};
 
 const BY_GRANT: Sql = sql!(
     "SELECT grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, details, generation, issued_at, rotated_at, \
@@ -70,17 +71,41 @@ impl RefreshFamilies for SqlStore {
         at: Timestamp,
         idle_expires_at: Timestamp,
     ) -> StoreResult<bool> {
-        let (at, idle) = (at.as_micros(), idle_expires_at.as_micros());
-        Ok(self
-            .db
-            .execute(ROTATE, args![at, idle, idle, idle, grant.as_str(), from, at])
-            .await?
-            == 1)
+        let args = rotate_args(grant, from, at, idle_expires_at);
+        Ok(self.db.execute(ROTATE, args).await? == 1)
     }
+}
+
+fn rotate_args(grant: &GrantId, from: i64, at: Timestamp, idle_expires_at: Timestamp) -> [Arg; 7] {
+    let (at, idle) = (at.as_micros(), idle_expires_at.as_micros());
+    args![at, idle, idle, idle, grant.as_str(), from, at]
 }
 
 #[async_trait]
 impl GrantWrites for SqlTx {
+    async fn spend(&mut self, ids: &[SingleUseId]) -> StoreResult<bool> {
+        let Some((insert, values)) = single_use::insert(ids)? else {
+            return Ok(true);
+        };
+        single_use::outcome(self.tx.execute(insert, values).await)
+    }
+
+    async fn rotate_family(
+        &mut self,
+        grant: &GrantId,
+        from: i64,
+        at: Timestamp,
+        idle_expires_at: Timestamp,
+    ) -> StoreResult<bool> {
+        let args = rotate_args(grant, from, at, idle_expires_at);
+        Ok(self.tx.execute(ROTATE, args).await? == 1)
+    }
+
+    async fn insert_pushed_request(&mut self, pushed: &PushedRequest) -> StoreResult<()> {
+        self.tx.execute(pushed::INSERT, pushed::values(pushed)?).await?;
+        Ok(())
+    }
+
     async fn insert_code(&mut self, code: &CodeGrant) -> StoreResult<()> {
         self.tx.execute(codes::INSERT, codes::values(code)?).await?;
         Ok(())

@@ -23,7 +23,7 @@ mod stored;
 mod users;
 
 use async_trait::async_trait;
-use sql_kit::{Db, Migrations, Options, SqlError, Tx};
+use sql_kit::{Db, Migrations, Options, SqlError, Tx, Work};
 
 use crate::ports::store::{Store, StoreError, StoreResult, StoreTx, Transactions};
 
@@ -60,6 +60,11 @@ struct SqlTx {
 }
 
 impl SqlStore {
+    /// What was asked of the database so far.
+    pub fn work(&self) -> Work {
+        self.db.work()
+    }
+
     /// Connects to `sqlite://path`, `sqlite::memory:` or `postgres://…`.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use service_kit::Timestamp;
-use sql_kit::{Sql, args, sql};
+use sql_kit::{Arg, Sql, args, sql};
 
 use super::SqlStore;
 use super::stored::{self, Place};
@@ -10,7 +10,7 @@ use crate::domain::authorization::PushedRequest;
 use crate::domain::ids::PushedDigest;
 use crate::ports::store::{PushedRequests, StoreError, StoreResult};
 
-const INSERT: Sql =
+pub(super) const INSERT: Sql =
     sql!("INSERT INTO pushed_request (digest, client_id, contents, expires_at, ends_at) VALUES (?, ?, ?, ?, ?)");
 const BY_DIGEST: Sql = sql!("SELECT digest, contents, expires_at FROM pushed_request WHERE digest = ?");
 /// One statement, so that of N answers one counts a row.
@@ -26,14 +26,7 @@ struct PushedRow {
 #[async_trait]
 impl PushedRequests for SqlStore {
     async fn insert_pushed_request(&self, pushed: &PushedRequest) -> StoreResult<()> {
-        let values = args![
-            pushed.digest.0,
-            pushed.request.client_id.as_str(),
-            stored::json(&pushed.request)?,
-            pushed.expires_at.as_micros(),
-            pushed.ends_at().as_micros(),
-        ];
-        self.db.execute(INSERT, values).await?;
+        self.db.execute(INSERT, values(pushed)?).await?;
         Ok(())
     }
 
@@ -45,6 +38,16 @@ impl PushedRequests for SqlStore {
     async fn take_pushed_request(&self, digest: &PushedDigest) -> StoreResult<bool> {
         Ok(self.db.execute(TAKE, args![digest.0]).await? == 1)
     }
+}
+
+pub(super) fn values(pushed: &PushedRequest) -> StoreResult<[Arg; 5]> {
+    Ok(args![
+        pushed.digest.0,
+        pushed.request.client_id.as_str(),
+        stored::json(&pushed.request)?,
+        pushed.expires_at.as_micros(),
+        pushed.ends_at().as_micros(),
+    ])
 }
 
 impl TryFrom<PushedRow> for PushedRequest {

@@ -24,20 +24,33 @@ const INSERTS: [Sql; 8] = [
 #[async_trait]
 impl SingleUse for SqlStore {
     async fn spend(&self, ids: &[SingleUseId]) -> StoreResult<bool> {
-        let Some(last) = ids.len().checked_sub(1) else {
+        let Some((insert, values)) = insert(ids)? else {
             return Ok(true);
         };
-        let insert = *INSERTS
-            .get(last)
-            .ok_or_else(|| StoreError::Failed("too many ids are spent at once".into()))?;
-        let values = ids
-            .iter()
-            .flat_map(|one| [Arg::from(digest(one)), Arg::from(one.expires_at.as_micros())]);
-        match self.db.execute(insert, values).await {
-            Ok(_) => Ok(true),
-            Err(SqlError::Unique { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        outcome(self.db.execute(insert, values).await)
+    }
+}
+
+/// The statement that notes the ids; `None` if there are none.
+pub(super) fn insert(ids: &[SingleUseId]) -> StoreResult<Option<(Sql, Vec<Arg>)>> {
+    let Some(last) = ids.len().checked_sub(1) else {
+        return Ok(None);
+    };
+    let insert = *INSERTS
+        .get(last)
+        .ok_or_else(|| StoreError::Failed("too many ids are spent at once".into()))?;
+    let values = ids
+        .iter()
+        .flat_map(|one| [Arg::from(digest(one)), Arg::from(one.expires_at.as_micros())]);
+    Ok(Some((insert, values.collect())))
+}
+
+/// Whether all were noted.
+pub(super) fn outcome(noted: Result<u64, SqlError>) -> StoreResult<bool> {
+    match noted {
+        Ok(_) => Ok(true),
+        Err(SqlError::Unique { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

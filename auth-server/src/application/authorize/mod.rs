@@ -25,7 +25,7 @@ use crate::{
 
 pub(crate) use claims::{AskedClaims, asked_claims};
 pub use code::digest;
-pub use push::Pushed;
+pub use push::{PushError, Pushed};
 pub use respond::{Delivery, Outgoing};
 
 /// Longest value that is kept with a request (`nonce`, `state`, `login_hint`), in bytes. More is refused, never cut.

@@ -10,12 +10,13 @@ use sha2::{Digest, Sha256};
 
 use super::{Authorize, AuthorizeError, page, validate::Entrance};
 use crate::{
+    application::{sender_constraint::SenderError, unspent::Unspent},
     domain::{
         authorization::{AuthorizationRequest, PushedRequest},
         client::Client,
         ids::PushedDigest,
     },
-    ports::store::StoreResult,
+    ports::store::{StoreError, StoreResult},
 };
 
 /// What references begin with (RFC 9126 §2.2).
@@ -26,6 +27,18 @@ const REFERENCE_PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 pub struct Pushed {
     pub request_uri: String,
     pub expires_in: Duration,
+}
+
+/// Why a request is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    #[error(transparent)]
+    Request(#[from] AuthorizeError),
+    /// What it showed was used before.
+    #[error(transparent)]
+    Sender(#[from] SenderError),
+    #[error("storage failed")]
+    Store(#[from] StoreError),
 }
 
 /// Whether a `request_uri` is a reference of ours, rather than an address to fetch a request object from.
@@ -42,22 +55,25 @@ fn dead(sentence: &str) -> AuthorizeError {
 }
 
 impl Authorize {
-    /// Checks a request as the authorization endpoint does and keeps it. `proven` is what the push itself proved possession of.
+    /// Checks a request as the authorization endpoint does and keeps it. `proven` is what the push itself proved possession of; `unspent` is spent
+    /// with the request that is kept.
     ///
     /// # Errors
-    /// [`AuthorizeError`]; of [`AuthorizeError::Redirect`] only code and description are to be told.
+    /// [`PushError`]; of [`AuthorizeError::Redirect`] only code and description are to be told.
     pub async fn push(
         &self,
         client: &Client,
         proven: Option<&Confirmation>,
+        unspent: &Unspent,
         form: Form,
-    ) -> Result<Pushed, AuthorizeError> {
+    ) -> Result<Pushed, PushError> {
         // RFC 9126 §2.1: a reference cannot be pushed.
         if form.get("request_uri").is_some() {
             return Err(page(
                 OAuthErrorCode::InvalidRequest,
                 "request_uri cannot be part of a pushed request",
-            ));
+            )
+            .into());
         }
         let form = self.unpack(form, client, Entrance::Push).await?;
         let mut request = self.validate(form, client, Entrance::Push)?;
@@ -69,7 +85,14 @@ impl Authorize {
             expires_at: request.received_at + expires_in,
             request,
         };
-        self.pushed.insert_pushed_request(&pushed).await?;
+        if unspent.is_pending() {
+            let mut tx = unspent.begin(&*self.transactions).await?;
+            tx.insert_pushed_request(&pushed).await?;
+            tx.commit().await?;
+            unspent.committed();
+        } else {
+            self.pushed.insert_pushed_request(&pushed).await?;
+        }
         Ok(Pushed {
             request_uri,
             expires_in,

@@ -6,7 +6,13 @@ use oauth_wire::ResponseMode;
 use serde_json::{Map, Value};
 
 use super::{Authorize, CodeResponse, ErrorResponse, RespondError};
-use crate::{application::client_sealer::Sealing, domain::ids::ClientId};
+use crate::{
+    application::{
+        client_sealer::Sealing,
+        meters::{count_code, count_error},
+    },
+    domain::ids::ClientId,
+};
 
 /// How long a signed response may be used (JARM §2.1 recommends ten minutes at most). The code inside lives shorter.
 const JARM_LIFETIME: Duration = Duration::from_secs(5 * 60);
@@ -51,6 +57,7 @@ impl Authorize {
             code,
             state,
         } = response;
+        count_code();
         let fields = [("code", Some(code)), ("state", state)];
         self.leave(&client, redirect_uri, response_mode, fields).await
     }
@@ -68,6 +75,7 @@ impl Authorize {
             description,
             state,
         } = response;
+        count_error(error.as_str());
         let fields = [
             ("error", Some(error.as_str().to_owned())),
             ("error_description", Some(description.to_owned())),

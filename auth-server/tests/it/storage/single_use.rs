@@ -8,6 +8,7 @@ on_every_engine!(
     several_ids_are_spent_together_or_not_at_all,
     of_200_parallel_callers_one_spends_an_id,
     more_than_eight_ids_at_once_are_refused,
+    ids_are_spent_with_their_transaction,
 );
 
 fn id(namespace: SingleUseKind, id: &str) -> SingleUseId {
@@ -62,4 +63,22 @@ async fn more_than_eight_ids_at_once_are_refused(world: World) {
     let ids: Vec<SingleUseId> = (0..9).map(|n| id(SingleUseKind::DpopProof, &n.to_string())).collect();
     assert!(world.store.spend(ids.split_last().unwrap().1).await.unwrap());
     assert!(matches!(world.store.spend(&ids).await, Err(StoreError::Failed(_))));
+}
+
+async fn ids_are_spent_with_their_transaction(world: World) {
+    let (a, b) = (
+        id(SingleUseKind::ClientAssertion, "a"),
+        id(SingleUseKind::DpopProof, "b"),
+    );
+    let mut dropped = world.store.begin().await.unwrap();
+    assert!(dropped.spend(&[a.clone(), b.clone()]).await.unwrap());
+    drop(dropped);
+    let mut kept = world.store.begin().await.unwrap();
+    assert!(kept.spend(&[]).await.unwrap());
+    assert!(kept.spend(std::slice::from_ref(&a)).await.unwrap());
+    kept.commit().await.unwrap();
+    let mut late = world.store.begin().await.unwrap();
+    assert!(!late.spend(&[b.clone(), a]).await.unwrap());
+    assert!(late.commit().await.is_err(), "it is lost");
+    assert!(world.store.spend(&[b]).await.unwrap());
 }

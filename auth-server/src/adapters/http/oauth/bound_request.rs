@@ -8,7 +8,7 @@ use oauth_wire::{Confirmation, Form};
 use super::{OAuthError, client_request::UnspentRequest, possession::Possession};
 use crate::{
     adapters::http::App,
-    application::{policy::TOKEN_PATH, sender_constraint::Place, token_error::TokenError},
+    application::{policy::TOKEN_PATH, sender_constraint::Place, token_error::TokenError, unspent::Unspent},
     domain::client::Client,
 };
 
@@ -43,12 +43,13 @@ impl Endpoint for PushEndpoint {
     const BINDS: Binds = Binds::Code;
 }
 
-/// The parameters that are left, the client that was authenticated, and what it proved possession of. Everything that works once has
-/// been spent.
+/// The parameters that are left, the client that was authenticated, and what it proved possession of.
 pub(crate) struct BoundRequest<E> {
     pub(crate) client: Arc<Client>,
     pub(crate) form: Form,
     pub(crate) confirmation: Option<Confirmation>,
+    /// To be spent before anything is answered but an error, and then as well.
+    pub(crate) unspent: Unspent,
     endpoint: PhantomData<fn() -> E>,
 }
 
@@ -66,12 +67,14 @@ impl<E: Endpoint> FromRequest<App> for BoundRequest<E> {
             },
         );
         let constraint = &app.sender_constraint;
-        let confirmation = match E::BINDS {
-            Binds::Tokens => constraint.of_request(&client, shown, place, unspent).await,
-            Binds::Code => constraint.of_pushed_request(shown, place, unspent).await,
+        let proven = match E::BINDS {
+            Binds::Tokens => constraint.of_request(&client, shown, place, unspent),
+            Binds::Code => constraint.of_pushed_request(shown, place, unspent),
         };
+        let (confirmation, unspent) = proven.map_err(TokenError::from)?;
         Ok(Self {
-            confirmation: confirmation.map_err(TokenError::from)?,
+            confirmation,
+            unspent,
             client,
             form,
             endpoint: PhantomData,

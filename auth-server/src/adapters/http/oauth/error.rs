@@ -9,7 +9,11 @@ use service_kit::Timestamp;
 use super::possession::DPOP_NONCE;
 use crate::{
     adapters::http::wire::no_store_json,
-    application::{authorize::AuthorizeError, token_error::TokenError},
+    application::{
+        authorize::{AuthorizeError, PushError},
+        meters::count_error,
+        token_error::TokenError,
+    },
     ports::store::StoreError,
 };
 
@@ -166,6 +170,16 @@ impl From<AuthorizeError> for OAuthError {
     }
 }
 
+impl From<PushError> for OAuthError {
+    fn from(error: PushError) -> Self {
+        match error {
+            PushError::Request(error) => error.into(),
+            PushError::Sender(error) => TokenError::from(error).into(),
+            PushError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<StoreError> for OAuthError {
     fn from(error: StoreError) -> Self {
         match &error {
@@ -187,6 +201,7 @@ impl From<StoreError> for OAuthError {
 
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
+        count_error(self.code.as_str());
         let body = json!({
             "error": self.code.as_str(),
             "error_description": legal_description(&self.description),

@@ -26,20 +26,35 @@ pub(crate) async fn post(
     peer: Option<Extension<PeerAddress>>,
     request: BoundRequest<TokenEndpoint>,
 ) -> Result<Response, OAuthError> {
+    let unspent = request.unspent.clone();
+    let address = peer.map(|Extension(PeerAddress(peer))| peer.ip());
+    let outcome = serve(&app, request, address).await;
+    // Whatever became of the request, what it showed is used up, and tokens leave only then.
+    unspent.spend().await.map_err(TokenError::from)?;
+    outcome
+}
+
+async fn serve(
+    app: &App,
+    request: BoundRequest<TokenEndpoint>,
+    address: Option<IpAddr>,
+) -> Result<Response, OAuthError> {
     let BoundRequest {
         client,
         mut form,
         confirmation,
+        unspent,
         ..
     } = request;
     let call = TokenCall {
         confirmation,
-        ..call(&app, client, &mut form)?
+        unspent,
+        ..call(app, client, &mut form)?
     };
-    let address = peer.map(|Extension(PeerAddress(peer))| peer.ip());
     let grant = grant_type(&mut form)?;
-    let issued = issue(&app, &call, grant, &mut form, address).await;
+    let issued = issue(app, &call, grant, &mut form, address).await;
     let issued = issued.map_err(|error| OAuthError::at(error, app.clock.now()))?;
+    app.meters.tokens_issued(grant);
     app.client_use.note(&call.client.client_id).await;
     Ok(no_store_json(StatusCode::OK, &reply(issued, &call)))
 }
@@ -51,6 +66,10 @@ async fn issue(
     form: &mut Form,
     address: Option<IpAddr>,
 ) -> Result<Issued, TokenError> {
+    // These spend what the request showed in their own transaction.
+    if !matches!(grant, GrantType::AuthorizationCode | GrantType::RefreshToken) {
+        call.unspent.spend().await?;
+    }
     match grant {
         GrantType::AuthorizationCode => {
             let exchange = CodeExchange {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     adapters::http::{App, oauth::OAuthError, wire::no_store_json},
-    application::sign_in::SignInError,
+    application::{meters::count_error, sign_in::SignInError},
     ports::store::StoreError,
 };
 
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct PageError {
     kind: ErrorKind,
-    code: String,
+    code: &'static str,
     sentence: String,
 }
 
@@ -31,7 +31,7 @@ impl PageError {
     pub(crate) fn oauth(code: OAuthErrorCode, sentence: impl Into<String>) -> Self {
         Self {
             kind: ErrorKind::BadRequest,
-            code: code.as_str().to_owned(),
+            code: code.as_str(),
             sentence: sentence.into(),
         }
     }
@@ -44,7 +44,7 @@ impl PageError {
         tracing::error!(%error, "a page failed");
         Self {
             kind: ErrorKind::Internal,
-            code: OAuthErrorCode::ServerError.as_str().to_owned(),
+            code: OAuthErrorCode::ServerError.as_str(),
             sentence: "Something went wrong on our side.".into(),
         }
     }
@@ -58,7 +58,7 @@ impl PageError {
     pub(super) fn unavailable() -> Self {
         Self {
             kind: ErrorKind::Unavailable,
-            code: OAuthErrorCode::TemporarilyUnavailable.as_str().to_owned(),
+            code: OAuthErrorCode::TemporarilyUnavailable.as_str(),
             sentence: "The service is unavailable for a moment. Please try again.".into(),
         }
     }
@@ -88,7 +88,7 @@ impl From<SignInError> for PageError {
             SignInError::OpenSsl(error) => Self::internal(error.as_ref()),
             SignInError::Throttled { .. } => Self {
                 kind: ErrorKind::TooManyRequests,
-                code: OAuthErrorCode::SlowDown.as_str().to_owned(),
+                code: OAuthErrorCode::SlowDown.as_str(),
                 sentence: "There were too many attempts. Please try again later.".into(),
             },
             // The sign-in page shows these itself.
@@ -100,6 +100,7 @@ impl From<SignInError> for PageError {
 /// The page is rendered by [`render_errors`], which knows language and request id.
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
+        count_error(self.code);
         let mut response = self.kind.status().into_response();
         response.extensions_mut().insert(self);
         response
@@ -151,7 +152,7 @@ pub(super) async fn page() -> PageError {
 pub(crate) async fn not_found(State(app): State<App>, browser: Browser, headers: HeaderMap) -> Response {
     let error = PageError {
         kind: ErrorKind::NotFound,
-        code: "not_found".into(),
+        code: "not_found",
         sentence: "There is nothing at this address.".into(),
     };
     if wants_html(&headers) {
@@ -170,7 +171,7 @@ pub(crate) async fn method_not_allowed(
 ) -> Response {
     let error = PageError {
         kind: ErrorKind::MethodNotAllowed,
-        code: OAuthErrorCode::InvalidRequest.as_str().to_owned(),
+        code: OAuthErrorCode::InvalidRequest.as_str(),
         sentence: format!("The method {method} is not allowed here."),
     };
     match wants_html(&headers) {

@@ -11,7 +11,7 @@ pub(crate) struct ErrorPage {
     pub(crate) page: Page,
     pub(crate) kind: ErrorKind,
     /// An error code as in RFC 6749 §4.1.2.1 (`invalid_request`), or one of that style (`not_found`).
-    pub(crate) code: String,
+    pub(crate) code: &'static str,
     /// One English sentence that names the offending parameter; never an error chain.
     pub(crate) sentence: String,
     pub(crate) request_id: String,

@@ -515,11 +515,11 @@ fn hostile_consent(lang: Lang) -> ConsentPage {
     }
 }
 
-fn error(lang: Lang, kind: ErrorKind, code: &str, sentence: &str) -> ErrorPage {
+fn error(lang: Lang, kind: ErrorKind, code: &'static str, sentence: &str) -> ErrorPage {
     ErrorPage {
         page: page(lang),
         kind,
-        code: code.to_owned(),
+        code,
         sentence: sentence.to_owned(),
         request_id: "0193a6f2-7c1e-7b54-9d60-2f4b8f3f9a11".to_owned(),
     }
