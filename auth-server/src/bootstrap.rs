@@ -869,6 +869,7 @@ fn services(
             subjects: subjects.clone(),
             families: store.clone(),
             users: store.clone(),
+            sessions: store.clone(),
             refresh: refresh.clone(),
             sealer: sealer.clone(),
             clock: clock.clone(),

@@ -4,24 +4,24 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use oauth_wire::{Confirmation, IntrospectionReply, token::TokenType};
 use serde_json::{Map, Value, json};
-use service_kit::Clock;
+use service_kit::{Clock, Timestamp};
 
 use crate::{
     application::{
         authenticate_client::ClientDirectory,
         client_sealer::{ClientSealer, Sealing},
         live_tokens::LiveTokens,
-        policy::Policy,
+        policy::{OFFLINE_ACCESS, Policy},
         refresh_secret::RefreshSecrets,
         subjects::Subjects,
         token_error::TokenError,
     },
     domain::{
         client::{Client, PERMISSION_INTROSPECT},
-        grant::RefreshUse,
+        grant::{RefreshFamily, RefreshUse},
         user::User,
     },
-    ports::store::{RefreshFamilies, Users},
+    ports::store::{RefreshFamilies, Sessions, Users},
 };
 
 /// `typ` of an answer as a token (RFC 9701 §5).
@@ -36,6 +36,7 @@ pub struct Introspect {
     pub subjects: Subjects,
     pub families: Arc<dyn RefreshFamilies>,
     pub users: Arc<dyn Users>,
+    pub sessions: Arc<dyn Sessions>,
     pub refresh: RefreshSecrets,
     pub sealer: ClientSealer,
     pub clock: Arc<dyn Clock>,
@@ -109,20 +110,25 @@ impl Introspect {
         {
             return Ok(None);
         }
+        let Some(ends_at) = self.end(&family).await? else {
+            return Ok(None);
+        };
         let Some(client) = self.clients.find(&family.grant.client).await? else {
             return Ok(None);
         };
+        // RFC 6749 §6: never more than what the client may have by now, which is what a refresh would bring.
+        let scope = family.grant.scope.intersection(&client.scope);
+        if scope.is_empty() {
+            return Ok(None);
+        }
         let shown = self.subjects.shown_to(&client, &family.grant.user)?;
         let claims = BTreeMap::from([
             ("iss", json!(self.policy.issuer)),
             ("client_id", json!(family.grant.client)),
             ("sub", json!(shown.sub)),
-            ("scope", json!(family.grant.scope)),
+            ("scope", json!(scope)),
             ("iat", json!(family.rotated_at.as_seconds())),
-            (
-                "exp",
-                json!(family.idle_expires_at.min(family.absolute_expires_at).as_seconds()),
-            ),
+            ("exp", json!(ends_at.as_seconds())),
         ]);
         Ok(Some(
             claims
@@ -130,5 +136,17 @@ impl Introspect {
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
         ))
+    }
+
+    /// When the family ends by itself, unless it has: one without `offline_access` lives no longer than its session.
+    async fn end(&self, family: &RefreshFamily) -> Result<Option<Timestamp>, TokenError> {
+        let own = family.idle_expires_at.min(family.absolute_expires_at);
+        match &family.grant.sid {
+            Some(sid) if !family.grant.scope.contains(OFFLINE_ACCESS) => {
+                let session = self.sessions.find_live_session(sid, self.clock.now()).await?;
+                Ok(session.map(|session| session.expires_at.min(own)))
+            }
+            Some(_) | None => Ok(Some(own)),
+        }
     }
 }

@@ -21,7 +21,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -73,6 +73,7 @@ struct Template {
     signing_keys: Vec<SigningKey>,
 }
 
+static NEXT_SEED: AtomicU64 = AtomicU64::new(8);
 static TEMPLATE: OnceCell<Template> = OnceCell::const_new();
 
 /// The provider under test.
@@ -340,7 +341,8 @@ impl TestApp {
     pub(crate) async fn another_node(&self) -> Self {
         let ambient = Ambient {
             clock: self.clock.clone(),
-            entropy: Arc::new(SeededEntropy::new(8)),
+            // No node draws what another has drawn.
+            entropy: Arc::new(SeededEntropy::new(NEXT_SEED.fetch_add(1, Ordering::Relaxed))),
             outbound: self.outbound.clone(),
         };
         let master = MasterKey::load(&self.config.keys.dir).unwrap();

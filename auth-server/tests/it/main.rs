@@ -12,3 +12,4 @@ mod operate;
 mod outbound;
 mod pages;
 mod storage;
+mod token_states;

@@ -3,7 +3,7 @@
 use auth_server::domain::{client::ClientStatus, user::UserStatus};
 use serde_json::json;
 
-use crate::app::{ALICE, GATEWAY, ISSUER, LEGACY, NOBODY, RESOURCE_SERVER, SERVICE, SPA, TestApp, WEB, fields};
+use crate::app::{ALICE, GATEWAY, ISSUER, LEGACY, NOBODY, OWN, RESOURCE_SERVER, SERVICE, SPA, TestApp, WEB, fields};
 
 #[tokio::test]
 async fn an_api_with_the_permission_learns_what_a_token_says() {
@@ -33,7 +33,8 @@ async fn a_client_may_ask_about_its_own_tokens() {
         (&told["client_id"], &told["sub"], &told["iss"]),
         (&json!("web"), &json!(ALICE.sub), &json!(ISSUER))
     );
-    assert_eq!(told["exp"], app.now() + 30 * 24 * 60 * 60);
+    // Its session's end, since it was not given for offline use.
+    assert_eq!(told["exp"], app.now() + 12 * 60 * 60);
 }
 
 #[tokio::test]
@@ -184,4 +185,42 @@ async fn a_bearer_token_is_no_credential_for_introspection() {
         .send()
         .await
         .expect_oauth_error(401, "invalid_client");
+}
+
+/// It would not be answered by a refresh, and nobody has revoked it.
+#[tokio::test]
+async fn a_refresh_token_is_active_no_longer_than_the_session_that_it_lives_by() {
+    let app = TestApp::builder()
+        .config(|config| config.tokens.session_ttl_s = 100)
+        .start()
+        .await;
+    let bound = app.tokens(ALICE, WEB).await.refresh_token;
+    let ask = WEB.ask().with("scope", "openid offline_access");
+    let offline = app.tokens_for(ALICE, &ask).await.refresh_token;
+    let told = app.introspect(RESOURCE_SERVER, &bound).await.expect_json(200);
+    assert_eq!(told["exp"], app.now() + 100);
+    app.advance(100);
+    assert!(!app.is_active(&bound).await);
+    app.refresh(WEB, &bound).await.expect_oauth_error(400, "invalid_grant");
+    assert!(app.is_active(&offline).await);
+    app.refresh(WEB, &offline).await.expect_tokens();
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_told_with_the_scope_that_a_refresh_would_bring() {
+    let app = TestApp::start().await;
+    let token = app.tokens(ALICE, OWN).await.refresh_token;
+    let document = |scope: &str| {
+        format!(
+            "[[client]]\nclient_id = \"own\"\nclient_secret = \"own-secret-77a1\"\nredirect_uris = [\"https://own.example/cb\"]\n\
+             grant_types = [\"authorization_code\", \"refresh_token\"]\nscope = \"{scope}\"\n\
+             token_endpoint_auth_method = \"client_secret_post\"\nauto_approve = true\n"
+        )
+    };
+    app.apply(&document("openid profile")).await;
+    let told = app.introspect(RESOURCE_SERVER, &token).await.expect_json(200);
+    assert_eq!(told["scope"], "openid profile");
+    app.apply(&document("admin")).await;
+    assert!(!app.is_active(&token).await);
+    app.refresh(OWN, &token).await.expect_oauth_error(400, "invalid_grant");
 }
