@@ -41,6 +41,7 @@ use crate::{
         apply::Apply,
         authenticate_client::{AuthenticateClient, ClientDirectory, ClientSecrets},
         authorize::Authorize,
+        ciba_pings::{CibaPings, PingSeal},
         client_credentials::ClientCredentials,
         client_documents::ClientDocuments,
         client_keyring::ClientKeyring,
@@ -50,6 +51,7 @@ use crate::{
         confirm_ciba::ConfirmCiba,
         confirm_device::ConfirmDevice,
         decide_decoupled::DecideDecoupled,
+        delivery_lanes::Lanes,
         end_grant::EndGrant,
         exchange_code::ExchangeCode,
         exchange_token::ExchangeToken,
@@ -97,8 +99,8 @@ use crate::{
 /// How often a node looks for what other nodes and commands have changed. Revocations reach the gateways within a second, so this is a
 /// fraction of one.
 pub const SYNC_INTERVAL: Duration = Duration::from_millis(200);
-/// How often a node looks for news of logouts that nobody has taken.
-const LOGOUT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a node looks for news of logouts and of decisions that nobody has taken.
+const NEWS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often ended rows are removed, and how many of each kind at a time.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(15);
 /// How often a node looks whether signing keys are due.
@@ -442,6 +444,10 @@ pub struct Provider {
     clients: ClientDirectory,
     /// The news of ended sessions, on its way to applications.
     pub logouts: LogoutDeliveries,
+    /// The news of decisions, likewise.
+    pub pings: CibaPings,
+    /// The room that both share.
+    lanes: Arc<Lanes>,
     register: Register,
     /// Background work, which a shutdown stops and waits for.
     pub tasks: Tasks,
@@ -484,8 +490,10 @@ impl Provider {
         };
         let clients = ClientDirectory::new(foundation.store.clone(), Some(documents));
         let tasks = Tasks::default();
-        let logouts = logout_deliveries(&foundation, &keyring, &clients, &tasks);
-        let services = services(&foundation, &keyring, &clients, &logouts, &tasks)?;
+        let lanes = Arc::new(Lanes::default());
+        let logouts = logout_deliveries(&foundation, &keyring, &clients, (&lanes, &tasks));
+        let pings = ciba_pings(&foundation, &clients, (&lanes, &tasks))?;
+        let services = services(&foundation, &keyring, &clients, (&logouts, &pings), &tasks)?;
         Ok(Self {
             register: services.register.clone(),
             router: http::router(Arc::new(services)),
@@ -493,6 +501,8 @@ impl Provider {
             keyring,
             clients,
             logouts,
+            pings,
+            lanes,
             tasks,
             synced_at,
         })
@@ -572,21 +582,26 @@ impl Provider {
         }
     }
 
-    async fn deliver_logouts(self: Arc<Self>, tasks: Tasks) {
+    async fn deliver_news(self: Arc<Self>, tasks: Tasks) {
         let mut failing = false;
         loop {
-            match self.logouts.send_due().await {
+            // The news of a decision first: somebody is waiting for it.
+            let sent = match self.pings.send_due().await {
+                Ok(_) => self.logouts.send_due().await,
+                failed => failed,
+            };
+            match sent {
                 Ok(_) => failing = false,
                 Err(error) if !failing => {
-                    tracing::warn!(%error, "news of logouts cannot be read; it waits");
+                    tracing::warn!(%error, "news of logouts and decisions cannot be read; it waits");
                     failing = true;
                 }
                 Err(_) => {}
             }
             tokio::select! {
-                () = tokio::time::sleep(LOGOUT_INTERVAL) => {}
+                () = tokio::time::sleep(NEWS_INTERVAL) => {}
                 // More may be due than there was room for.
-                () = self.logouts.room_made() => {}
+                () = self.lanes.freed() => {}
                 () = tasks.stopping() => return,
             }
         }
@@ -636,7 +651,7 @@ fn logout_deliveries(
     foundation: &Foundation,
     keyring: &Arc<Keyring>,
     clients: &ClientDirectory,
-    tasks: &Tasks,
+    (lanes, tasks): (&Arc<Lanes>, &Tasks),
 ) -> LogoutDeliveries {
     let parts = LogoutParts {
         policy: foundation.policy.clone(),
@@ -644,11 +659,29 @@ fn logout_deliveries(
         subjects: foundation.subjects.clone(),
         clients: clients.clone(),
         outbound: foundation.outbound.clone(),
+        lanes: lanes.clone(),
         tasks: tasks.clone(),
         clock: foundation.ambient.clock.clone(),
         entropy: foundation.ambient.entropy.clone(),
     };
     LogoutDeliveries::new(foundation.store.clone(), parts)
+}
+
+fn ciba_pings(
+    foundation: &Foundation,
+    clients: &ClientDirectory,
+    (lanes, tasks): (&Arc<Lanes>, &Tasks),
+) -> anyhow::Result<CibaPings> {
+    Ok(CibaPings {
+        queue: foundation.store.clone(),
+        clients: clients.clone(),
+        seal: PingSeal::new(foundation.master.sealing("ciba-ping")?),
+        outbound: foundation.outbound.clone(),
+        lanes: lanes.clone(),
+        tasks: tasks.clone(),
+        clock: foundation.ambient.clock.clone(),
+        entropy: foundation.ambient.entropy.clone(),
+    })
 }
 
 #[expect(
@@ -659,7 +692,7 @@ fn services(
     foundation: &Foundation,
     keyring: &Arc<Keyring>,
     clients: &ClientDirectory,
-    logouts: &LogoutDeliveries,
+    (logouts, pings): (&LogoutDeliveries, &CibaPings),
     tasks: &Tasks,
 ) -> anyhow::Result<Services> {
     let Foundation {
@@ -843,6 +876,7 @@ fn services(
             users: store.clone(),
             keyring: keyring.clone(),
             subjects: subjects.clone(),
+            seal: pings.seal.clone(),
             throttle: store.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -851,6 +885,7 @@ fn services(
             clients: clients.clone(),
             requests: store.clone(),
             decide: decide_decoupled,
+            pings: pings.clone(),
             clock: clock.clone(),
         },
         redeem_decoupled: RedeemDecoupled {
@@ -941,7 +976,7 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
     let router = provider.router.clone();
     tasks.spawn(provider.clone().keep_in_sync(tasks.clone()));
     tasks.spawn(provider.clone().keep_house(tasks.clone()));
-    tasks.spawn(provider.clone().deliver_logouts(tasks.clone()));
+    tasks.spawn(provider.clone().deliver_news(tasks.clone()));
     tasks.spawn(provider.clone().keep_keys(tasks.clone()));
     listeners.serve(&router, health.router(), &tasks, grace);
     if let Some(path) = ready_file {
@@ -971,6 +1006,7 @@ fn health(provider: &Arc<Provider>, metrics: telemetry::PrometheusHandle) -> Man
                 let revision = provider.foundation.store.current_revision().await;
                 let age = provider.foundation.ambient.clock.now().since(provider.synced_at());
                 let waiting = provider.logouts.waiting().await;
+                let pings = provider.pings.waiting().await;
                 json!({
                     "version": env!("CARGO_PKG_VERSION"),
                     "issuer": provider.foundation.policy.issuer,
@@ -979,6 +1015,7 @@ fn health(provider: &Arc<Provider>, metrics: telemetry::PrometheusHandle) -> Man
                     "sync_age_ms": u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
                     "revocations": provider.foundation.revocations.feed().len(),
                     "logout_deliveries": waiting.ok(),
+                    "ciba_notifications": pings.ok(),
                 })
             }
         },

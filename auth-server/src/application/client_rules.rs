@@ -268,11 +268,17 @@ fn backchannel(client: &Client, faults: &mut Faults) {
             faults.add(member, "is not supported by this version");
         }
     }
-    if protocol.backchannel_client_notification_endpoint.is_some() {
-        faults.add(
+    let endpoint = protocol.backchannel_client_notification_endpoint.as_deref();
+    match (client.delivery_mode() == Some(DeliveryMode::Ping), endpoint) {
+        (true, None) => faults.add(
             "backchannel_client_notification_endpoint",
-            "needs a backchannel_token_delivery_mode that tells clients",
-        );
+            "is needed for backchannel_token_delivery_mode ping",
+        ),
+        (false, Some(_)) => faults.add(
+            "backchannel_client_notification_endpoint",
+            "needs backchannel_token_delivery_mode ping",
+        ),
+        (true, Some(_)) | (false, None) => {}
     }
 }
 

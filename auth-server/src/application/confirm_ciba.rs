@@ -7,6 +7,7 @@ use service_kit::Clock;
 use crate::{
     application::{
         authenticate_client::ClientDirectory,
+        ciba_pings::CibaPings,
         decide_decoupled::{AllowError, DecideDecoupled},
     },
     domain::{
@@ -25,6 +26,7 @@ pub struct ConfirmCiba {
     pub clients: ClientDirectory,
     pub requests: Arc<dyn DecoupledRequests>,
     pub decide: DecideDecoupled,
+    pub pings: CibaPings,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -119,13 +121,15 @@ impl ConfirmCiba {
         choices: &[CallChoice],
     ) -> Result<bool, AllowError> {
         match self.standing(asking, session) {
-            Standing::MayAnswer => {
-                self.decide
-                    .allow(&asking.client, &asking.request, session, choices)
-                    .await
-            }
-            Standing::MustProveAgain | Standing::IsAnother => Ok(false),
+            Standing::MayAnswer => {}
+            Standing::MustProveAgain | Standing::IsAnother => return Ok(false),
         }
+        let AskingClient { client, request } = asking;
+        let allowed = self.decide.allow(client, request, session, choices).await?;
+        if allowed {
+            self.pings.send(request);
+        }
+        Ok(allowed)
     }
 
     /// Tells the client that the person said no; `false` when it is not theirs to say, somebody was faster, or it was too late. A no
@@ -135,8 +139,13 @@ impl ConfirmCiba {
     /// When the store fails.
     pub async fn deny(&self, asking: &AskingClient, session: &Session) -> StoreResult<bool> {
         match self.standing(asking, session) {
-            Standing::MayAnswer | Standing::MustProveAgain => self.decide.deny(&asking.request).await,
-            Standing::IsAnother => Ok(false),
+            Standing::MayAnswer | Standing::MustProveAgain => {}
+            Standing::IsAnother => return Ok(false),
         }
+        let denied = self.decide.deny(&asking.request).await?;
+        if denied {
+            self.pings.send(&asking.request);
+        }
+        Ok(denied)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use service_kit::{Clock, Entropy, Timestamp};
 
 use crate::{
-    application::{issue::AMR_PASSWORD, requested_claims::beyond_scope},
+    application::{issue::AMR_PASSWORD, logout_delivery::CLAIM, requested_claims::beyond_scope},
     domain::{
         authorization_details::{CallChoice, NotAPart, narrow},
         client::Client,
@@ -15,7 +15,7 @@ use crate::{
         session::{Consent, Session},
     },
     ports::{
-        decoupled::{DecoupledRequests, Permission},
+        decoupled::{DecoupledRequests, Denial, Permission},
         store::{Consents, StoreError, StoreResult},
     },
 };
@@ -87,6 +87,7 @@ impl DecideDecoupled {
             sid: session.sid.clone(),
             consent,
             at,
+            ping_due_at: at + CLAIM,
         };
         Ok(self.requests.allow_decoupled(&permission).await?)
     }
@@ -120,6 +121,12 @@ impl DecideDecoupled {
     /// # Errors
     /// When the store fails.
     pub async fn deny(&self, request: &DecoupledRequest) -> StoreResult<bool> {
-        self.requests.deny_decoupled(&request.digest, self.clock.now()).await
+        let at = self.clock.now();
+        let denial = Denial {
+            digest: request.digest,
+            at,
+            ping_due_at: at + CLAIM,
+        };
+        self.requests.deny_decoupled(&denial).await
     }
 }

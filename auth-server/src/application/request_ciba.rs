@@ -8,6 +8,7 @@ use service_kit::{Clock, Entropy, Timestamp};
 use crate::{
     application::{
         authorize::{AskedClaims, MAX_VALUE_BYTES, asked_claims, digest},
+        ciba_pings::PingSeal,
         keyring::Keyring,
         policy::{OPENID, Policy},
         subjects::Subjects,
@@ -15,7 +16,7 @@ use crate::{
         token_error::TokenError,
     },
     domain::{
-        ciba::{BindingMessage, NotificationToken, requested_expiry},
+        ciba::{BindingMessage, DeliveryMode, NotificationToken, requested_expiry},
         client::Client,
         decoupled::{DecoupledKind, DecoupledRequest, DecoupledState},
         grant::GrantDetails,
@@ -40,6 +41,7 @@ pub struct RequestCiba {
     pub users: Arc<dyn Users>,
     pub keyring: Arc<Keyring>,
     pub subjects: Subjects,
+    pub seal: PingSeal,
     pub throttle: Arc<dyn LoginThrottle>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -58,6 +60,7 @@ pub struct CibaOrder {
     hint: Hint,
     message: Option<BindingMessage>,
     claims: Option<String>,
+    notification_token: Option<NotificationToken>,
     lifetime: Duration,
 }
 
@@ -117,8 +120,6 @@ impl CibaOrder {
             NotificationToken::parse(text)
                 .ok_or_else(|| invalid("client_notification_token is not a bearer token of at most 1024 characters"))
         });
-        // Who polls is told nothing.
-        drop(token.transpose()?);
         // As at the authorization endpoint acr_values is a wish. There is one class, and tokens tell it whatever was wished for.
         let _ = form.take("acr_values");
         Ok(Self {
@@ -126,6 +127,7 @@ impl CibaOrder {
             hint: hint(form)?,
             message: message.transpose()?,
             claims: form.take("claims"),
+            notification_token: token.transpose()?,
             lifetime,
         })
     }
@@ -157,11 +159,22 @@ impl RequestCiba {
     pub async fn request(&self, call: &TokenCall, order: CibaOrder) -> Result<CibaAcknowledgement, TokenError> {
         let client = call.client.as_ref();
         // CIBA §7.1: the client has authenticated, so it is none without a secret or a key.
-        if client.is_public() || !client.may_use(GrantType::Ciba) || client.delivery_mode().is_none() {
-            return Err(TokenError::UnauthorizedClient(
-                "the client may not use backchannel authentication",
-            ));
-        }
+        let mode = client
+            .delivery_mode()
+            .filter(|_| !client.is_public() && client.may_use(GrantType::Ciba));
+        let mode = mode.ok_or(TokenError::UnauthorizedClient(
+            "the client may not use backchannel authentication",
+        ))?;
+        let token = match mode {
+            // Who polls is told nothing.
+            DeliveryMode::Poll => None,
+            DeliveryMode::Ping => Some(
+                order
+                    .notification_token
+                    .as_ref()
+                    .ok_or_else(|| invalid("client_notification_token is missing"))?,
+            ),
+        };
         if !order.scope.is_subset(&client.scope) {
             return Err(TokenError::InvalidScope(
                 "scope holds a value that the client is not registered for",
@@ -182,8 +195,10 @@ impl RequestCiba {
         let of_person = ThrottleKey::CibaPerson(client.client_id.clone(), user.clone());
         self.count(&of_person, policy.per_person, now).await?;
         let auth_req_id = format!("{ID_PREFIX}{}", self.entropy.secret());
+        let digest = digest(&auth_req_id);
+        let ping = token.map(|token| self.seal.seal(&digest, &auth_req_id, token));
         let request = DecoupledRequest {
-            digest: digest(&auth_req_id),
+            digest,
             kind: DecoupledKind::Ciba,
             user_code: None,
             client: client.client_id.clone(),
@@ -192,7 +207,7 @@ impl RequestCiba {
             scope: order.scope,
             details,
             message: order.message,
-            ping: None,
+            ping: ping.transpose()?,
             requested_at: now,
             expires_at: now + order.lifetime,
             interval: policy.interval,

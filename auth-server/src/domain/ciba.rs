@@ -4,7 +4,13 @@ use std::{fmt, time::Duration};
 
 use service_kit::Timestamp;
 
-use super::{client::Client, session::Session};
+use super::{
+    client::Client,
+    decoupled::SealedPing,
+    ids::{ClientId, CodeDigest},
+    logout::wait,
+    session::Session,
+};
 
 /// How a client learns that a person has decided (CIBA §5). Push mode is not offered: it would send tokens to an address that only the
 /// registration vouches for, without the client having proved anything in the request that brings them.
@@ -12,14 +18,17 @@ use super::{client::Client, session::Session};
 pub enum DeliveryMode {
     /// It asks the token endpoint from time to time.
     Poll,
+    /// It is told when to ask, and may ask before that as well.
+    Ping,
 }
 
 impl DeliveryMode {
-    pub const ALL: &'static [Self] = &[Self::Poll];
+    pub const ALL: &'static [Self] = &[Self::Poll, Self::Ping];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Poll => "poll",
+            Self::Ping => "ping",
         }
     }
 
@@ -100,6 +109,27 @@ impl NotificationToken {
 impl fmt::Debug for NotificationToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NotificationToken(…)")
+    }
+}
+
+/// The news that a person has decided, on its way to a client (CIBA §10.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ping {
+    /// Of the request.
+    pub digest: CodeDigest,
+    pub client: ClientId,
+    pub sealed: SealedPing,
+    /// How often somebody has taken it upon themselves, this time included.
+    pub attempts: u32,
+    /// When the request expires: then there is nothing to tell of.
+    pub ends_at: Timestamp,
+}
+
+impl Ping {
+    /// When to try again after a failure at `now`; `None`: not at all.
+    pub fn next_attempt(&self, now: Timestamp, chance: u16) -> Option<Timestamp> {
+        let at = now + wait(self.attempts, chance);
+        (at < self.ends_at).then_some(at)
     }
 }
 

@@ -49,12 +49,16 @@ impl LogoutDelivery {
     /// When to try again after a failure at `now`; `None`: not at all. `chance` spreads what failed together, so that a host that comes back
     /// is not met by everything at once.
     pub fn next_attempt(&self, now: Timestamp, chance: u16) -> Option<Timestamp> {
-        let doublings = self.attempts.saturating_sub(1).min(16);
-        let wait = LONGEST_WAIT.min(FIRST_WAIT * 2_u32.pow(doublings));
-        let spread = wait / 2 * u32::from(chance) / u32::from(u16::MAX);
-        let at = now + wait / 2 + spread;
+        let at = now + wait(self.attempts, chance);
         (at < self.ends_at).then_some(at)
     }
+}
+
+/// How long who has tried so often waits before another attempt.
+pub fn wait(attempts: u32, chance: u16) -> Duration {
+    let doublings = attempts.saturating_sub(1).min(16);
+    let wait = LONGEST_WAIT.min(FIRST_WAIT * 2_u32.pow(doublings));
+    wait / 2 + wait / 2 * u32::from(chance) / u32::from(u16::MAX)
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use service_kit::Timestamp;
 
 use super::store::StoreResult;
 use crate::domain::{
-    ciba::OpenLimits,
+    ciba::{OpenLimits, Ping},
     decoupled::{DecoupledKind, DecoupledRequest, Pace, UserCode},
     grant::Grant,
-    ids::{CodeDigest, SessionId, UserId},
+    ids::{ClientId, CodeDigest, SessionId, UserId},
     session::Consent,
 };
 
@@ -22,6 +22,44 @@ pub struct Permission {
     /// What the person has agreed to by it, if that is to be remembered.
     pub consent: Option<Consent>,
     pub at: Timestamp,
+    /// Until then telling the client is the caller's alone, if the client is to be told.
+    pub ping_due_at: Timestamp,
+}
+
+/// A person's no.
+#[derive(Debug, Clone)]
+pub struct Denial {
+    pub digest: CodeDigest,
+    pub at: Timestamp,
+    /// As in [`Permission`].
+    pub ping_due_at: Timestamp,
+}
+
+/// What a node takes from the queue of news.
+#[derive(Debug)]
+pub struct PingClaim<'a> {
+    pub now: Timestamp,
+    /// Until then the news is the caller's alone. After that it is due again, whatever has become of the caller.
+    pub until: Timestamp,
+    pub limit: usize,
+    /// Of one client at most, so that one that is slow leaves room for the others.
+    pub per_client: usize,
+    /// Clients that have enough under way.
+    pub busy: &'a [ClientId],
+}
+
+/// News of decisions that clients still have to get.
+#[async_trait]
+pub trait PingQueue: Send + Sync {
+    /// Takes news that is due, the oldest first, and counts an attempt of each. MUST give each to one of N callers. What has expired or was
+    /// redeemed is not news.
+    async fn claim_pings(&self, claim: PingClaim<'_>) -> StoreResult<Vec<Ping>>;
+    /// Lets news be due at `at`, if it still is news.
+    async fn postpone_ping(&self, digest: &CodeDigest, at: Timestamp) -> StoreResult<()>;
+    /// Forgets the news and what it would be told with.
+    async fn finish_ping(&self, digest: &CodeDigest) -> StoreResult<()>;
+    /// How much waits.
+    async fn count_pings(&self, now: Timestamp) -> StoreResult<u64>;
 }
 
 /// What became of a request that was to be saved for a person.
@@ -60,7 +98,7 @@ pub trait DecoupledRequests: Send + Sync {
     /// the session and its person are active. Whoever locks the person or changes the password meanwhile ends this grant too.
     async fn allow_decoupled(&self, permission: &Permission) -> StoreResult<bool>;
     /// Notes that the person does not allow it, if it is undecided and has not expired.
-    async fn deny_decoupled(&self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool>;
+    async fn deny_decoupled(&self, denial: &Denial) -> StoreResult<bool>;
     /// Notes that the tokens are fetched, if it was allowed, they were not before, and it has not expired.
     async fn redeem_decoupled(&self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool>;
 }

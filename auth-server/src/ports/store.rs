@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use oauth_wire::RevocationEvent;
 use service_kit::Timestamp;
 
-use super::decoupled::DecoupledRequests;
+use super::decoupled::{DecoupledRequests, PingQueue};
 use super::logout::{LogoutQueue, LogoutWrites};
 use super::registrations::{RegistrationWrites, Registrations};
 use crate::domain::{
@@ -409,6 +409,7 @@ pub trait Store:
     + Codes
     + PushedRequests
     + DecoupledRequests
+    + PingQueue
     + RefreshFamilies
     + Revocations
     + SigningKeys

@@ -249,6 +249,35 @@ impl TestApp {
         self.provider.logouts.waiting().await.unwrap()
     }
 
+    /// As [`TestApp::send_due_logouts`], the news that people have decided.
+    pub(crate) async fn send_due_pings(&self) -> usize {
+        let told = self.provider.pings.send_due().await.unwrap();
+        let sent = told.len();
+        told.tried().await;
+        sent
+    }
+
+    /// How much of that waits.
+    pub(crate) async fn waiting_pings(&self) -> u64 {
+        self.provider.pings.waiting().await.unwrap()
+    }
+
+    /// Waits until so much of it is left; it is sent while the person's page is answered already.
+    pub(crate) async fn pings_settle(&self, hosts_asked: usize, left: u64) {
+        for _ in 0..400 {
+            if self.hosts.asked().len() >= hosts_asked && self.waiting_pings().await == left {
+                // What was noted last is the outcome of the last attempt.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(
+            (self.hosts.asked().len(), self.waiting_pings().await),
+            (hosts_asked, left)
+        );
+    }
+
     pub(crate) async fn try_apply(&self, toml: &str) -> Result<Report, ApplyError> {
         let report = self.foundation().apply().apply(toml).await;
         self.sync().await;

@@ -7,14 +7,14 @@ use service_kit::Timestamp;
 use sql_kit::{Arg, Sql, args, sql};
 
 use super::SqlStore;
-use super::dialect::{HOLD_PERSON, HOLD_PERSON_ALONE};
+use super::dialect::{CLAIM_PINGS, HOLD_PERSON, HOLD_PERSON_ALONE};
 use super::sessions::{SAVE_CONSENT, consent_values};
 use super::stored::{self, Place};
-use crate::domain::ciba::{BindingMessage, OpenLimits};
+use crate::domain::ciba::{BindingMessage, OpenLimits, Ping};
 use crate::domain::decoupled::{DecoupledKind, DecoupledRequest, DecoupledState, Pace, SealedPing, UserCode};
 use crate::domain::grant::{Grant, GrantDetails};
 use crate::domain::ids::{ClientId, CodeDigest, GrantId, TenantId, UserId};
-use crate::ports::decoupled::{Asking, DecoupledRequests, Permission};
+use crate::ports::decoupled::{Asking, DecoupledRequests, Denial, Permission, PingClaim, PingQueue};
 use crate::ports::store::{StoreError, StoreResult};
 
 const TABLE: &str = "decoupled_request";
@@ -47,17 +47,34 @@ const BY_USER_CODE: Sql = select!("WHERE user_code = ? AND state = 'pending' AND
 const NOTE_POLL: Sql = sql!(
     "UPDATE decoupled_request SET interval_s = ?, next_poll_at = ? WHERE digest = ? AND next_poll_at = ? AND state = 'pending'"
 );
-/// Takes the grant, the digest, the moment, the person, and the session, its person and the moment.
-const ALLOW: Sql = sql!(
-    "UPDATE decoupled_request SET state = 'allowed', user_sub = ?, scope = ?, details = ?, grant_id = ?, auth_time = ?, amr = ? \
-     WHERE digest = ? AND state = 'pending' AND expires_at > ? AND (user_sub IS NULL OR user_sub = ?) \
+/// Takes until when the news is the caller's. Who is not to be told has none.
+macro_rules! set_news {
+    () => {
+        "ping_due_at = CASE WHEN ping IS NULL THEN NULL ELSE CAST(? AS BIGINT) END, ping_attempts = 1 "
+    };
+}
+
+/// Takes the grant, the news, the digest, the moment, the person, and the session, its person and the moment.
+const ALLOW: Sql = sql!(concat!(
+    "UPDATE decoupled_request SET state = 'allowed', user_sub = ?, scope = ?, details = ?, grant_id = ?, auth_time = ?, amr = ?, ",
+    set_news!(),
+    "WHERE digest = ? AND state = 'pending' AND expires_at > ? AND (user_sub IS NULL OR user_sub = ?) \
      AND EXISTS (SELECT 1 FROM session s WHERE s.sid = ? AND s.user_sub = ? AND s.ends_at > ?)"
-);
-const DENY: Sql =
-    sql!("UPDATE decoupled_request SET state = 'denied' WHERE digest = ? AND state = 'pending' AND expires_at > ?");
+));
+const DENY: Sql = sql!(concat!(
+    "UPDATE decoupled_request SET state = 'denied', ",
+    set_news!(),
+    "WHERE digest = ? AND state = 'pending' AND expires_at > ?"
+));
 /// Takes the digest and the moment. One statement, so that of N polls one counts a row.
-pub(super) const REDEEM: Sql =
-    sql!("UPDATE decoupled_request SET state = 'redeemed' WHERE digest = ? AND state = 'allowed' AND expires_at > ?");
+pub(super) const REDEEM: Sql = sql!(
+    "UPDATE decoupled_request SET state = 'redeemed', ping = NULL, ping_due_at = NULL \
+     WHERE digest = ? AND state = 'allowed' AND expires_at > ?"
+);
+const ANY_DUE: Sql = sql!("SELECT client_id FROM decoupled_request WHERE ping_due_at <= ? AND expires_at > ? LIMIT 1");
+const POSTPONE: Sql = sql!("UPDATE decoupled_request SET ping_due_at = ? WHERE digest = ? AND ping_due_at IS NOT NULL");
+const FINISH: Sql = sql!("UPDATE decoupled_request SET ping = NULL, ping_due_at = NULL WHERE digest = ?");
+const COUNT: Sql = sql!("SELECT COUNT(*) FROM decoupled_request WHERE ping_due_at IS NOT NULL AND expires_at > ?");
 pub(super) const TAKE_OF_USER: Sql = sql!("DELETE FROM decoupled_request WHERE user_sub = ? RETURNING grant_id");
 pub(super) const TAKE_OF_USER_AND_CLIENT: Sql =
     sql!("DELETE FROM decoupled_request WHERE user_sub = ? AND client_id = ? RETURNING grant_id");
@@ -164,6 +181,7 @@ impl DecoupledRequests for SqlStore {
             grant.grant_id.as_str(),
             grant.auth_time.as_micros(),
             stored::json(&grant.amr)?,
+            permission.ping_due_at.as_micros(),
             digest.0,
             at,
             user,
@@ -181,12 +199,76 @@ impl DecoupledRequests for SqlStore {
         Ok(true)
     }
 
-    async fn deny_decoupled(&self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool> {
-        Ok(self.db.execute(DENY, args![digest.0, at.as_micros()]).await? == 1)
+    async fn deny_decoupled(&self, denial: &Denial) -> StoreResult<bool> {
+        let args = args![denial.ping_due_at.as_micros(), denial.digest.0, denial.at.as_micros()];
+        Ok(self.db.execute(DENY, args).await? == 1)
     }
 
     async fn redeem_decoupled(&self, digest: &CodeDigest, at: Timestamp) -> StoreResult<bool> {
         Ok(self.db.execute(REDEEM, redeem_args(digest, at)).await? == 1)
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct PingRow {
+    digest: Vec<u8>,
+    client_id: String,
+    ping: Option<Vec<u8>>,
+    ping_attempts: i64,
+    expires_at: i64,
+}
+
+#[async_trait]
+impl PingQueue for SqlStore {
+    async fn claim_pings(&self, claim: PingClaim<'_>) -> StoreResult<Vec<Ping>> {
+        let now = claim.now.as_micros();
+        // Mostly there is nothing, and a look takes neither the writer nor a lock.
+        let due: Option<(String,)> = self.db.optional(ANY_DUE, args![now, now]).await?;
+        if due.is_none() || claim.limit == 0 {
+            return Ok(Vec::new());
+        }
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let args = args![
+            claim.until.as_micros(),
+            now,
+            now,
+            now,
+            stored::json(claim.busy)?,
+            count(claim.per_client),
+            count(claim.limit),
+        ];
+        let rows: Vec<PingRow> = self.db.all(CLAIM_PINGS, args).await?;
+        rows.into_iter().map(Ping::try_from).collect()
+    }
+
+    async fn postpone_ping(&self, digest: &CodeDigest, at: Timestamp) -> StoreResult<()> {
+        self.db.execute(POSTPONE, args![at.as_micros(), digest.0]).await?;
+        Ok(())
+    }
+
+    async fn finish_ping(&self, digest: &CodeDigest) -> StoreResult<()> {
+        self.db.execute(FINISH, args![digest.0]).await?;
+        Ok(())
+    }
+
+    async fn count_pings(&self, now: Timestamp) -> StoreResult<u64> {
+        let (count,): (i64,) = self.db.one(COUNT, args![now.as_micros()]).await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+impl TryFrom<PingRow> for Ping {
+    type Error = StoreError;
+
+    fn try_from(row: PingRow) -> StoreResult<Self> {
+        let at = |column| Place(TABLE, column);
+        Ok(Self {
+            digest: CodeDigest(row.digest.try_into().map_err(|_| at("digest").corrupt())?),
+            client: ClientId::new(row.client_id),
+            sealed: SealedPing(row.ping.ok_or(at("ping").corrupt())?),
+            attempts: u32::try_from(row.ping_attempts).map_err(|_| at("ping_attempts").corrupt())?,
+            ends_at: Timestamp::from_micros(row.expires_at),
+        })
     }
 }
 

@@ -139,6 +139,43 @@ pub(super) const CLAIM_LOGOUTS: Sql = sql!(
     )),
 );
 
+macro_rules! due_pings {
+    ($busy:literal) => {
+        concat!(
+            "SELECT digest FROM (SELECT digest, ping_due_at, ROW_NUMBER() OVER (PARTITION BY client_id ORDER BY ping_due_at) AS place \
+             FROM (SELECT digest, client_id, ping_due_at FROM decoupled_request WHERE ping_due_at <= ? AND expires_at > ? \
+             AND client_id NOT IN (",
+            $busy,
+            ") ORDER BY ping_due_at LIMIT 1000) AS due) AS placed WHERE place <= ? ORDER BY ping_due_at LIMIT ?"
+        )
+    };
+}
+
+macro_rules! claim_pings {
+    ($digests:expr) => {
+        concat!(
+            "UPDATE decoupled_request SET ping_due_at = ?, ping_attempts = ping_attempts + 1 WHERE digest IN (",
+            $digests,
+            ") RETURNING digest, client_id, ping, ping_attempts, expires_at"
+        )
+    };
+}
+
+/// Takes the end of the claim, the moment three times, the JSON array of clients to leave out, how many of one client, and how many. As in
+/// [`CLAIM_LOGOUTS`] the moment is asked of the locked row, too.
+pub(super) const CLAIM_PINGS: Sql = sql!(
+    sqlite: claim_pings!(concat!(
+        "SELECT digest FROM decoupled_request WHERE ping_due_at <= ? AND digest IN (",
+        due_pings!("SELECT value FROM json_each(?)"),
+        ")"
+    )),
+    postgres: claim_pings!(concat!(
+        "SELECT digest FROM decoupled_request WHERE ping_due_at <= ? AND digest IN (",
+        due_pings!("SELECT jsonb_array_elements_text(CAST(? AS jsonb))"),
+        ") FOR UPDATE SKIP LOCKED"
+    )),
+);
+
 pub(super) const USER_BY_SUB: Sql = sql!(
     sqlite: concat!(user!(sqlite), from_users!(), "WHERE u.sub = ?"),
     postgres: concat!(user!(postgres), from_users!(), "WHERE u.sub = ?"),

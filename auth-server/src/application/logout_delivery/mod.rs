@@ -4,7 +4,6 @@
 //! takes the news upon itself and sends it at once; what fails waits in the queue, and whichever node looks first when it is due takes it.
 //! An application may so hear of one end twice, never not at all.
 
-mod lanes;
 mod token;
 
 use std::{sync::Arc, time::Duration};
@@ -16,7 +15,11 @@ use url::Url;
 
 use crate::{
     application::{
-        authenticate_client::ClientDirectory, keyring::Keyring, policy::Policy, subjects::Subjects,
+        authenticate_client::ClientDirectory,
+        delivery_lanes::{self, Lanes, Urgency},
+        keyring::Keyring,
+        policy::Policy,
+        subjects::Subjects,
         token_error::TokenError,
     },
     domain::{
@@ -29,14 +32,13 @@ use crate::{
         store::{StoreError, StoreResult},
     },
 };
-use lanes::{Lanes, Urgency};
 
 pub use token::{LOGOUT_TOKEN_LIFETIME, LOGOUT_TOKEN_TYP};
 
 /// For how long a delivery is one node's: longer than it waits for its turn and then for the application.
-const CLAIM: Duration = Duration::from_secs(60);
+pub(super) const CLAIM: Duration = Duration::from_secs(60);
 /// How long a delivery waits for its turn. With the longest time that one may take in the configuration this stays within [`CLAIM`].
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Delivers logout tokens.
 #[derive(Clone)]
@@ -61,6 +63,7 @@ pub struct LogoutParts {
     pub subjects: Subjects,
     pub clients: ClientDirectory,
     pub outbound: Arc<dyn Outbound>,
+    pub lanes: Arc<Lanes>,
     pub tasks: Tasks,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -71,6 +74,11 @@ pub struct LogoutParts {
 pub struct Told(Vec<oneshot::Receiver<()>>);
 
 impl Told {
+    /// Each sender is dropped when its delivery was tried, and never sends.
+    pub(super) fn of(deliveries: impl IntoIterator<Item = oneshot::Receiver<()>>) -> Self {
+        Self(deliveries.into_iter().collect())
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -129,7 +137,7 @@ impl LogoutDeliveries {
             keyring: parts.keyring,
             subjects: parts.subjects,
             outbound: parts.outbound,
-            lanes: Arc::new(Lanes::default()),
+            lanes: parts.lanes,
             tasks: parts.tasks,
             clock: parts.clock,
             entropy: parts.entropy,
@@ -164,15 +172,10 @@ impl LogoutDeliveries {
             now,
             until: now + CLAIM,
             limit,
-            per_client: lanes::PER_CLIENT,
+            per_client: delivery_lanes::PER_CLIENT,
             busy: &busy,
         };
         Ok(self.start(self.queue.claim_logouts(claim).await?, Urgency::Repeated))
-    }
-
-    /// Completes when some of what [`LogoutDeliveries::send_due`] has taken is over, so that there is room for more.
-    pub async fn room_made(&self) {
-        self.lanes.freed().await;
     }
 
     /// How many deliveries wait or are under way, on all nodes.
@@ -196,10 +199,10 @@ impl LogoutDeliveries {
             });
             tried
         });
-        Told(started.collect())
+        Told::of(started)
     }
 
-    async fn deliver(&self, delivery: &LogoutDelivery, entry: &lanes::Entry) {
+    async fn deliver(&self, delivery: &LogoutDelivery, entry: &delivery_lanes::Entry) {
         let done = match self.attempt(delivery, entry).await {
             Ok(outcome) => self.settle(delivery, outcome).await,
             Err(Unsent::Store(error)) => Err(error),
@@ -214,7 +217,7 @@ impl LogoutDeliveries {
         }
     }
 
-    async fn attempt(&self, delivery: &LogoutDelivery, entry: &lanes::Entry) -> Result<Outcome, Unsent> {
+    async fn attempt(&self, delivery: &LogoutDelivery, entry: &delivery_lanes::Entry) -> Result<Outcome, Unsent> {
         let client = self.clients.find(&delivery.client).await?;
         let Some(client) = client.filter(|client| client.is_active()) else {
             return Ok(Outcome::Over("the client is gone or disabled"));
@@ -299,6 +302,6 @@ impl LogoutDeliveries {
 }
 
 /// What is spared when it is slow: scheme, host and port.
-fn host(uri: &str) -> String {
+pub(super) fn host(uri: &str) -> String {
     Url::parse(uri).map_or_else(|_| uri.to_owned(), |url| url.origin().ascii_serialization())
 }

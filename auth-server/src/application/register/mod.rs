@@ -16,7 +16,7 @@ mod tokens;
 
 use std::sync::Arc;
 
-use oauth_wire::ClientAuthMethod;
+use oauth_wire::{ClientAuthMethod, RedirectUri};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use service_kit::{Clock, Entropy, Timestamp};
@@ -207,19 +207,25 @@ impl Register {
         }
     }
 
-    /// OpenID Connect Registration §5: the document at `sector_identifier_uri` must name every redirect URI.
+    /// OpenID Connect Registration §5: the document at `sector_identifier_uri` must name every redirect URI. A client without any is known
+    /// by the addresses at which it is asked (CIBA §4); naming none it could join any sector.
     async fn check_sector(&self, client: &Client) -> Result<(), RegisterError> {
         let Some(uri) = &client.protocol.sector_identifier_uri else {
             return Ok(());
         };
+        let protocol = &client.protocol;
+        let asked_at = [&protocol.jwks_uri, &protocol.backchannel_client_notification_endpoint];
+        let wanted: Vec<&str> = match client.redirect_uris.as_slice() {
+            [] => asked_at.into_iter().flatten().map(String::as_str).collect(),
+            uris => uris.iter().map(RedirectUri::as_str).collect(),
+        };
         let reason = match self.documents.sector(uri).await {
-            Ok(named) => match client
-                .redirect_uris
-                .iter()
-                .all(|uri| named.iter().any(|one| one == uri.as_str()))
-            {
-                true => return Ok(()),
-                false => "its document does not name every redirect URI".to_owned(),
+            Ok(named) => match wanted.iter().all(|uri| named.iter().any(|one| one == uri)) {
+                true if !wanted.is_empty() => return Ok(()),
+                true => "needs a redirect URI, jwks_uri or backchannel_client_notification_endpoint to name".to_owned(),
+                false => "its document does not name every redirect URI, or jwks_uri and \
+                          backchannel_client_notification_endpoint without any"
+                    .to_owned(),
             },
             Err(error) => format!("its document cannot be used: {error}"),
         };

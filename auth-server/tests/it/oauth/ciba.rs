@@ -1,16 +1,24 @@
 //! Backchannel authentication (OpenID Connect CIBA Core 1.0): what applications ask for and get.
 
-use auth_server::domain::{client::ClientStatus, user::UserStatus};
+use auth_server::{
+    domain::{client::ClientStatus, user::UserStatus},
+    ports::outbound::{OutboundBody, OutboundError, OutboundMethod, Purpose, Refusal},
+};
 use futures_util::future::join_all;
 use http::Method;
 use oauth_wire::SigningAlg;
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sql_test_kit::TestDatabase;
 use test_kit::TestKey;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::app::{
     ALICE, BACKCHANNEL, BANK, BOB, DESK, Fields, GATEWAY, ISSUER, OTHER_ALICE, Signatory, TV, TestApp, TestClient, WEB,
-    asking, clients, fields, proof,
+    asking, clients, fields, proof, reply,
 };
 
 const ALLOW: &str = "approve-allow";
@@ -766,6 +774,24 @@ async fn registrations_that_could_not_work_are_refused() {
             "backchannel_token_delivery_mode",
         ),
         (
+            format!("{ciba}backchannel_token_delivery_mode = \"ping\""),
+            "backchannel_client_notification_endpoint",
+        ),
+        (
+            format!(
+                "{ciba}backchannel_token_delivery_mode = \"ping\"\n\
+                 backchannel_client_notification_endpoint = \"http://c.example/ping\""
+            ),
+            "backchannel_client_notification_endpoint",
+        ),
+        (
+            format!(
+                "{ciba}backchannel_token_delivery_mode = \"ping\"\n\
+                 backchannel_client_notification_endpoint = \"https://127.0.0.1/ping\""
+            ),
+            "backchannel_client_notification_endpoint",
+        ),
+        (
             format!(
                 "{ciba}backchannel_token_delivery_mode = \"poll\"\n\
                  backchannel_client_notification_endpoint = \"https://c.example/ping\""
@@ -831,4 +857,307 @@ async fn strangers_register_it_only_where_the_operator_lets_them() {
     reply.expect_json(200);
     let page = open.signed_in(ALICE).await.look_at_request().await;
     assert!(page.has("Stranger"));
+}
+
+// Ping mode.
+
+const SHOP: TestClient = TestClient {
+    id: "shop",
+    secret: Some("shop-secret-9f9f"),
+    redirect_uri: "",
+    scope: "openid",
+};
+const PING: &str = "https://shop.example/ping?tenant=1";
+const TOKEN: &str = "8d67dc78-7faa-4d41-aabd-67707b374255";
+const SHOPS: &str = r#"
+[[client]]
+client_id = "shop"
+client_secret = "shop-secret-9f9f"
+client_name = "Shop"
+grant_types = ["urn:openid:params:grant-type:ciba"]
+response_types = []
+scope = "openid"
+auto_approve = true
+backchannel_token_delivery_mode = "ping"
+backchannel_client_notification_endpoint = "https://shop.example/ping?tenant=1"
+"#;
+
+async fn shop() -> TestApp {
+    let app = TestApp::builder().document(SHOPS).start().await;
+    app.hosts.put(PING, reply(204, "text/plain", ""));
+    app
+}
+
+fn telling(user: crate::app::TestUser) -> Fields {
+    asking(SHOP, user).with("client_notification_token", TOKEN)
+}
+
+/// Alice decides about the request of that id.
+async fn decide(app: &TestApp, id: &str, button: &str) {
+    let mut browser = app.signed_in(ALICE).await;
+    let page = browser
+        .open(&app.address_of(id))
+        .await
+        .expect_page("id=\"approve-allow\"");
+    browser.press(&page, button).await.expect_page("id=\"approve-done\"");
+}
+
+/// What the shop was told: the requests that were decided on.
+fn pinged(app: &TestApp) -> Vec<String> {
+    let told = app.hosts.asked().into_iter().map(|asked| {
+        assert_eq!((asked.purpose, asked.url.as_str()), (Purpose::CibaNotification, PING));
+        assert_eq!(asked.bearer.as_ref().unwrap().expose_secret(), TOKEN);
+        let OutboundMethod::Post(OutboundBody::Json(body)) = &asked.method else {
+            panic!("not a POST of JSON (CIBA §10.2)");
+        };
+        assert_eq!(body.as_object().unwrap().len(), 1);
+        body["auth_req_id"].as_str().unwrap().to_owned()
+    });
+    told.collect()
+}
+
+#[tokio::test]
+async fn a_client_is_told_of_a_yes_and_fetches_its_tokens() {
+    let app = shop().await;
+    let id = app.asked(SHOP, &telling(ALICE)).await;
+    assert_eq!(app.waiting_pings().await, 0, "there is nothing to tell yet");
+    decide(&app, &id, ALLOW).await;
+    app.pings_settle(1, 0).await;
+    assert_eq!(pinged(&app), [id.clone()]);
+    app.ask_after(SHOP, &id).await.expect_tokens();
+    let modes = &app.metadata().await["backchannel_token_delivery_modes_supported"];
+    assert_eq!(*modes, json!(["poll", "ping"]));
+}
+
+#[tokio::test]
+async fn a_client_is_told_of_a_no_as_well() {
+    let app = shop().await;
+    let id = app.asked(SHOP, &telling(ALICE)).await;
+    decide(&app, &id, DENY).await;
+    app.pings_settle(1, 0).await;
+    assert_eq!(pinged(&app), [id.clone()]);
+    app.ask_after(SHOP, &id).await.expect_oauth_error(400, "access_denied");
+}
+
+#[tokio::test]
+async fn who_is_told_may_poll_and_keeps_its_pace() {
+    let app = shop().await;
+    let id = app.asked(SHOP, &telling(ALICE)).await;
+    app.ask_after(SHOP, &id)
+        .await
+        .expect_oauth_error(400, "authorization_pending");
+    app.ask_after(SHOP, &id).await.expect_oauth_error(400, "slow_down");
+    app.hosts.fail(PING, OutboundError::Unreachable);
+    decide(&app, &id, ALLOW).await;
+    app.ask_after(SHOP, &id).await.expect_tokens();
+    app.pings_settle(1, 0).await;
+    app.advance(60);
+    assert_eq!(app.send_due_pings().await, 0, "it knows already");
+}
+
+#[tokio::test]
+async fn who_is_to_be_told_says_by_which_token() {
+    let app = shop().await;
+    app.ask(SHOP, &asking(SHOP, ALICE))
+        .await
+        .expect_oauth_error(400, "invalid_request");
+    for token in ["", "a b", "\u{e9}", &"a".repeat(1025)] {
+        app.ask(SHOP, &telling(ALICE).with("client_notification_token", token))
+            .await
+            .expect_oauth_error(400, "invalid_request");
+    }
+    app.ask(
+        SHOP,
+        &telling(ALICE).with("client_notification_token", &"a".repeat(1024)),
+    )
+    .await
+    .expect_json(200);
+}
+
+#[tokio::test]
+async fn what_fails_is_repeated_until_it_gets_through() {
+    let app = shop().await;
+    for (number, trouble) in [
+        Err(OutboundError::Unreachable),
+        Err(OutboundError::Refused(Refusal::Redirect)),
+        Ok(reply(500, "text/html", "oh")),
+        Ok(reply(404, "text/html", "oh")),
+        Ok(reply(429, "text/html", "oh")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let before = app.hosts.asked().len();
+        match trouble {
+            Err(error) => app.hosts.fail(PING, error),
+            Ok(reply) => app.hosts.put(PING, reply),
+        }
+        let id = app.asked(SHOP, &telling(ALICE)).await;
+        decide(&app, &id, DENY).await;
+        app.pings_settle(before + 1, 1).await;
+        assert_eq!(app.send_due_pings().await, 0, "not at once");
+        app.advance(1);
+        assert_eq!(app.send_due_pings().await, 1);
+        app.hosts.put(PING, reply(200, "text/html", "thanks"));
+        app.advance(2);
+        assert_eq!(app.send_due_pings().await, 1);
+        assert_eq!(app.waiting_pings().await, 0, "{number}");
+        assert_eq!(pinged(&app)[before..], [id.clone(), id.clone(), id], "{number}");
+    }
+}
+
+#[tokio::test]
+async fn who_refuses_the_news_is_not_told_again() {
+    let app = shop().await;
+    for (number, status) in [(1, 400), (2, 401)] {
+        app.hosts.put(PING, reply(status, "text/html", "no"));
+        let id = app.asked(SHOP, &telling(ALICE)).await;
+        decide(&app, &id, ALLOW).await;
+        app.pings_settle(number, 0).await;
+        app.ask_after(SHOP, &id).await.expect_tokens();
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_what_has_expired_or_of_somebody_who_is_gone() {
+    let app = shop().await;
+    app.hosts.fail(PING, OutboundError::Timeout);
+    let id = app.asked(SHOP, &telling(ALICE)).await;
+    decide(&app, &id, ALLOW).await;
+    app.pings_settle(1, 1).await;
+    app.advance(300);
+    assert_eq!((app.send_due_pings().await, app.waiting_pings().await), (0, 0));
+    let id = app.asked(SHOP, &telling(ALICE)).await;
+    decide(&app, &id, ALLOW).await;
+    app.pings_settle(2, 1).await;
+    app.set_user_status(ALICE, UserStatus::Locked).await;
+    app.advance(5);
+    assert_eq!((app.send_due_pings().await, app.waiting_pings().await), (0, 0));
+}
+
+#[tokio::test]
+async fn the_address_that_counts_is_the_one_that_is_registered_when_the_news_goes_out() {
+    let app = shop().await;
+    app.hosts.fail(PING, OutboundError::Unreachable);
+    let id = app.asked(SHOP, &telling(ALICE)).await;
+    decide(&app, &id, ALLOW).await;
+    app.pings_settle(1, 1).await;
+    // It would rather poll now.
+    let polling = SHOPS
+        .replace("\"ping\"", "\"poll\"")
+        .replace("backchannel_client_notification_endpoint", "#");
+    app.apply(&polling).await;
+    app.advance(5);
+    assert_eq!(app.send_due_pings().await, 1);
+    assert_eq!((app.hosts.asked().len(), app.waiting_pings().await), (1, 0));
+    app.ask_after(SHOP, &id).await.expect_tokens();
+}
+
+#[tokio::test]
+async fn a_disabled_client_is_told_nothing() {
+    let app = shop().await;
+    app.hosts.fail(PING, OutboundError::Unreachable);
+    let id = app.asked(SHOP, &telling(ALICE)).await;
+    decide(&app, &id, ALLOW).await;
+    app.pings_settle(1, 1).await;
+    app.set_client_status(SHOP, ClientStatus::Disabled).await;
+    app.advance(5);
+    assert_eq!(app.send_due_pings().await, 1);
+    assert_eq!((app.hosts.asked().len(), app.waiting_pings().await), (1, 0));
+}
+
+#[tokio::test]
+async fn what_one_node_could_not_tell_another_tells_also_after_a_restart() {
+    for database in [TestDatabase::sqlite(), TestDatabase::postgres().await] {
+        let app = TestApp::builder().database(&database.url).document(SHOPS).start().await;
+        let id = app.asked(SHOP, &telling(ALICE)).await;
+        decide(&app, &id, ALLOW).await;
+        app.pings_settle(1, 1).await;
+        app.hosts.put(PING, reply(204, "text/plain", ""));
+        let after = app.another_node().await;
+        drop(app);
+        after.advance(1);
+        assert_eq!(after.send_due_pings().await, 1);
+        assert_eq!(
+            (pinged(&after), after.waiting_pings().await),
+            (vec![id.clone(), id.clone()], 0)
+        );
+        after.ask_after(SHOP, &id).await.expect_tokens();
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_on_the_network_gets_one_post_and_no_redirect_is_followed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let document = SHOPS.replace("https://shop.example/ping?tenant=1", &format!("http://{address}/ping"));
+    let app = TestApp::builder()
+        .config(|config| config.outbound.allow_hosts.push(address.to_string()))
+        .real_outbound()
+        .document(&document)
+        .start()
+        .await;
+    let answer = async |listener: &TcpListener, head: &str| {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") {
+            let mut part = [0; 4096];
+            let read = socket.read(&mut part).await.unwrap();
+            assert_ne!(read, 0, "the request broke off");
+            request.extend_from_slice(&part[..read]);
+        }
+        let reply = format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        socket.write_all(reply.as_bytes()).await.unwrap();
+        String::from_utf8(request).unwrap()
+    };
+    let id = app.asked(SHOP, &telling(ALICE)).await;
+    let elsewhere = format!("302 Found\r\nlocation: http://{address}/elsewhere");
+    let (request, ()) = tokio::join!(answer(&listener, &elsewhere), decide(&app, &id, ALLOW));
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /ping HTTP/1.1\r\n"), "{head}");
+    let head = head.to_ascii_lowercase();
+    assert!(head.contains(&format!("authorization: bearer {TOKEN}")), "{head}");
+    assert!(head.contains("content-type: application/json"), "{head}");
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(body).unwrap(),
+        json!({"auth_req_id": id})
+    );
+    assert_eq!(app.waiting_pings().await, 1, "a redirect is no answer");
+    // The next is the repetition, not the redirect's address.
+    app.advance(60);
+    let (request, sent) = tokio::join!(answer(&listener, "204 No Content"), app.send_due_pings());
+    assert!(request.starts_with("POST /ping HTTP/1.1\r\n"), "{request}");
+    assert_eq!((sent, app.waiting_pings().await), (1, 0));
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_join_a_sector_by_naming_none_of_its_addresses() {
+    let app = TestApp::builder()
+        .config(|config| {
+            config
+                .registration
+                .grant_types
+                .push("urn:openid:params:grant-type:ciba".into())
+        })
+        .start()
+        .await;
+    let sector = "https://shop.example/sector.json";
+    let register = async |endpoint: &str| {
+        let metadata = json!({
+            "redirect_uris": [],
+            "grant_types": ["urn:openid:params:grant-type:ciba"],
+            "response_types": [],
+            "subject_type": "pairwise",
+            "sector_identifier_uri": sector,
+            "scope": "openid",
+            "backchannel_token_delivery_mode": "ping",
+            "backchannel_client_notification_endpoint": endpoint,
+        });
+        app.call(Method::POST, "/connect/register").json(&metadata).send().await
+    };
+    app.hosts.put_json(sector, &json!([PING]));
+    register("https://evil.example/ping")
+        .await
+        .expect_oauth_error(400, "invalid_client_metadata");
+    register(PING).await.expect_json(201);
 }

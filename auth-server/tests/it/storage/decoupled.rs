@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use auth_server::domain::ciba::{BindingMessage, OpenLimits};
+use auth_server::domain::ciba::{BindingMessage, OpenLimits, Ping};
 use auth_server::domain::decoupled::{DecoupledKind, DecoupledRequest, DecoupledState, Pace, SealedPing, UserCode};
 use auth_server::domain::grant::GrantDetails;
 use auth_server::domain::ids::{ClientId, CodeDigest, GrantId, SessionId, UserId};
 use auth_server::domain::session::Consent;
 use auth_server::domain::user::UserStatus;
-use auth_server::ports::decoupled::{Asking, Permission};
+use auth_server::ports::decoupled::{Asking, Denial, Permission, PingClaim};
 use auth_server::ports::store::StoreError;
 use service_kit::Timestamp;
 
@@ -31,6 +31,10 @@ on_every_engine!(
     of_200_parallel_requests_to_a_person_as_many_get_through_as_may_wait,
     who_is_locked_is_asked_nothing,
     kinds_do_not_meet,
+    news_is_due_when_somebody_has_decided_and_the_claim_is_over,
+    news_that_is_told_or_too_late_is_none,
+    a_claim_of_news_leaves_out_who_is_busy_and_takes_a_few_of_each,
+    each_news_is_taken_once_by_all_who_look,
 );
 
 fn digest(byte: u8) -> CodeDigest {
@@ -65,6 +69,14 @@ pub(super) fn device(byte: u8) -> DecoupledRequest {
     }
 }
 
+pub(super) fn denial(byte: u8, at: Timestamp) -> Denial {
+    Denial {
+        digest: digest(byte),
+        at,
+        ping_due_at: at + minutes(1),
+    }
+}
+
 pub(super) fn pace() -> Pace {
     Pace {
         interval: Duration::from_secs(10),
@@ -88,6 +100,7 @@ pub(super) fn permission(byte: u8, grant_id: &str, user: &str) -> Permission {
         grant,
         sid: SessionId::new("s1"),
         at: NOON,
+        ping_due_at: NOON + minutes(1),
     }
 }
 
@@ -142,7 +155,7 @@ async fn a_user_code_finds_what_waits_and_nothing_else(world: World) {
     assert_eq!(find(1, end - MICRO).await, Some(device(1)));
     assert_eq!(find(1, end).await, None);
     assert_eq!(find(3, NOON).await, None);
-    assert!(world.store.deny_decoupled(&digest(1), NOON).await.unwrap());
+    assert!(world.store.deny_decoupled(&denial(1, NOON)).await.unwrap());
     assert_eq!(find(1, NOON).await, None);
     assert!(allow(&world, &permission(2, "g", "alice")).await);
     assert_eq!(find(2, NOON).await, None);
@@ -224,16 +237,16 @@ async fn nobody_allows_what_they_may_not(world: World) {
 
 async fn a_request_is_decided_once(world: World) {
     waiting(&world, 3).await;
-    assert!(world.store.deny_decoupled(&digest(1), NOON).await.unwrap());
-    assert!(!world.store.deny_decoupled(&digest(1), NOON).await.unwrap());
+    assert!(world.store.deny_decoupled(&denial(1, NOON)).await.unwrap());
+    assert!(!world.store.deny_decoupled(&denial(1, NOON)).await.unwrap());
     assert!(!allow(&world, &permission(1, "g1", "alice")).await);
     assert!(allow(&world, &permission(2, "g2", "alice")).await);
     assert!(!allow(&world, &permission(2, "g3", "alice")).await);
-    assert!(!world.store.deny_decoupled(&digest(2), NOON).await.unwrap());
+    assert!(!world.store.deny_decoupled(&denial(2, NOON)).await.unwrap());
     assert!(
         !world
             .store
-            .deny_decoupled(&digest(3), NOON + minutes(10))
+            .deny_decoupled(&denial(3, NOON + minutes(10)))
             .await
             .unwrap()
     );
@@ -298,7 +311,7 @@ async fn of_200_parallel_decisions_one_counts(world: World) {
             // Half of them say no.
             match every_second() {
                 true => store.allow_decoupled(&permission(1, "g", "alice")).await.unwrap(),
-                false => store.deny_decoupled(&digest(1), NOON).await.unwrap(),
+                false => store.deny_decoupled(&denial(1, NOON)).await.unwrap(),
             }
         }
     });
@@ -407,7 +420,7 @@ async fn a_request_to_a_person_reads_back_and_is_found_as_theirs(world: World) {
     }
     assert_eq!(digests_for(&world, "alice", NOON).await, [3, 2], "the latest first");
     assert_eq!(digests_for(&world, "bob", NOON).await, [0; 0]);
-    assert!(world.store.deny_decoupled(&digest(3), NOON).await.unwrap());
+    assert!(world.store.deny_decoupled(&denial(3, NOON)).await.unwrap());
     let end = ciba(2, "bank").expires_at;
     assert_eq!(digests_for(&world, "alice", end - MICRO).await, [2]);
     assert_eq!(digests_for(&world, "alice", end).await, [0; 0]);
@@ -432,7 +445,7 @@ async fn no_more_wait_for_a_person_than_may(world: World) {
     of_bob.user = Some(UserId::new("bob"));
     assert_eq!(insert(&world, &of_bob).await, Asking::Saved);
     // What was decided or has expired waits no longer.
-    assert!(world.store.deny_decoupled(&digest(11), NOON).await.unwrap());
+    assert!(world.store.deny_decoupled(&denial(11, NOON)).await.unwrap());
     assert_eq!(insert(&world, &ciba(18, "bank")).await, Asking::Saved);
     let mut late = ciba(19, "desk");
     late.requested_at = soonest.expires_at;
@@ -477,4 +490,149 @@ async fn kinds_do_not_meet(world: World) {
     known.user = Some(UserId::new("alice"));
     world.store.insert_decoupled(&known).await.unwrap();
     assert_eq!(digests_for(&world, "alice", NOON).await, [2]);
+}
+
+fn claim(now: Timestamp, limit: usize, busy: &[ClientId]) -> PingClaim<'_> {
+    PingClaim {
+        now,
+        until: now + minutes(1),
+        limit,
+        per_client: 2,
+        busy,
+    }
+}
+
+async fn claimed(world: &World, now: Timestamp, limit: usize, busy: &[ClientId]) -> Vec<Ping> {
+    let mut pings = world.store.claim_pings(claim(now, limit, busy)).await.unwrap();
+    pings.sort_by_key(|ping| ping.digest.0);
+    pings
+}
+
+fn told(pings: &[Ping]) -> Vec<u8> {
+    pings.iter().map(|ping| ping.digest.0[0]).collect()
+}
+
+/// Alice is asked so often by each, one a second later than the other, and denies it all.
+async fn denied(world: &World, requests: &[(u8, &str)]) {
+    waiting(world, 0).await;
+    for (number, (byte, client)) in requests.iter().enumerate() {
+        let limits = OpenLimits {
+            per_client: 100,
+            in_all: 100,
+        };
+        let request = ciba(*byte, client);
+        assert_eq!(
+            world.store.insert_asking(&request, limits).await.unwrap(),
+            Asking::Saved
+        );
+        let later = Duration::from_secs(number as u64);
+        assert!(world.store.deny_decoupled(&denial(*byte, NOON + later)).await.unwrap());
+    }
+}
+
+async fn news_is_due_when_somebody_has_decided_and_the_claim_is_over(world: World) {
+    waiting(&world, 1).await;
+    for byte in 2..=3 {
+        assert_eq!(insert(&world, &ciba(byte, "bank")).await, Asking::Saved);
+    }
+    let mut quiet = ciba(4, "desk");
+    quiet.ping = None;
+    assert_eq!(insert(&world, &quiet).await, Asking::Saved);
+    let late = NOON + minutes(2);
+    assert_eq!(claimed(&world, late, 9, &[]).await, [], "nobody has decided");
+    let mut yes = permission(2, "g2", "alice");
+    yes.grant.client = ClientId::new("bank");
+    assert!(allow(&world, &yes).await);
+    for byte in [3, 4] {
+        assert!(world.store.deny_decoupled(&denial(byte, NOON)).await.unwrap());
+    }
+    assert!(world.store.deny_decoupled(&denial(1, NOON)).await.unwrap());
+    assert_eq!(world.store.count_pings(NOON).await.unwrap(), 2);
+    assert_eq!(
+        claimed(&world, NOON + minutes(1) - MICRO, 9, &[]).await,
+        [],
+        "whoever decided tells"
+    );
+    let pings = claimed(&world, NOON + minutes(1), 9, &[]).await;
+    let request = ciba(2, "bank");
+    let expected = Ping {
+        digest: request.digest,
+        client: request.client,
+        sealed: request.ping.unwrap(),
+        attempts: 2,
+        ends_at: request.expires_at,
+    };
+    assert_eq!((told(&pings), &pings[0]), (vec![2, 3], &expected));
+    assert_eq!(claimed(&world, late - MICRO, 9, &[]).await, []);
+    world.store.postpone_ping(&digest(2), NOON + minutes(5)).await.unwrap();
+    assert_eq!(told(&claimed(&world, late, 9, &[]).await), [3]);
+    let again = claimed(&world, NOON + minutes(5), 9, &[]).await;
+    assert_eq!(again.iter().map(|ping| ping.attempts).collect::<Vec<_>>(), [3, 4]);
+}
+
+async fn news_that_is_told_or_too_late_is_none(world: World) {
+    waiting(&world, 0).await;
+    for byte in 1..=2 {
+        assert_eq!(insert(&world, &ciba(byte, "bank")).await, Asking::Saved);
+    }
+    assert_eq!(insert(&world, &ciba(3, "desk")).await, Asking::Saved);
+    for byte in [1, 3] {
+        assert!(world.store.deny_decoupled(&denial(byte, NOON)).await.unwrap());
+    }
+    let mut yes = permission(2, "g2", "alice");
+    yes.grant.client = ClientId::new("bank");
+    assert!(allow(&world, &yes).await);
+    let late = NOON + minutes(2);
+    assert_eq!(world.store.count_pings(NOON).await.unwrap(), 3);
+    world.store.finish_ping(&digest(1)).await.unwrap();
+    world.store.postpone_ping(&digest(1), NOON).await.unwrap();
+    let found = world
+        .store
+        .find_decoupled(DecoupledKind::Ciba, &digest(1))
+        .await
+        .unwrap();
+    assert_eq!(found.unwrap().ping, None, "what it was told with is gone");
+    // The client was faster.
+    assert!(world.store.redeem_decoupled(&digest(2), NOON).await.unwrap());
+    let found = world
+        .store
+        .find_decoupled(DecoupledKind::Ciba, &digest(2))
+        .await
+        .unwrap();
+    assert_eq!(found.unwrap().ping, None);
+    let end = ciba(3, "desk").expires_at;
+    assert_eq!(claimed(&world, end, 9, &[]).await, []);
+    assert_eq!(world.store.count_pings(end).await.unwrap(), 0);
+    assert_eq!(told(&claimed(&world, late, 9, &[]).await), [3]);
+    // Nor is there any of somebody who was kicked.
+    let mut tx = world.begin().await;
+    tx.take_codes_of(&UserId::new("alice"), None).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(world.store.count_pings(NOON).await.unwrap(), 0);
+}
+
+async fn a_claim_of_news_leaves_out_who_is_busy_and_takes_a_few_of_each(world: World) {
+    denied(&world, &[(1, "bank"), (2, "bank"), (3, "bank"), (4, "desk")]).await;
+    let now = NOON + minutes(5);
+    assert_eq!(told(&claimed(&world, now, 9, &[ClientId::new("bank")]).await), [4]);
+    assert_eq!(told(&claimed(&world, now, 0, &[]).await), [0; 0]);
+    assert_eq!(told(&claimed(&world, now, 1, &[]).await), [1]);
+    assert_eq!(told(&claimed(&world, now, 9, &[]).await), [2, 3]);
+    assert_eq!(told(&claimed(&world, now, 9, &[]).await), [0; 0]);
+}
+
+async fn each_news_is_taken_once_by_all_who_look(world: World) {
+    let requests: Vec<(u8, &str)> = (0..20).map(|byte| (byte, "bank")).collect();
+    denied(&world, &requests).await;
+    let mut lookers = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let store = world.store.clone();
+        lookers.spawn(async move { store.claim_pings(claim(NOON + minutes(5), 9, &[])).await.unwrap() });
+    }
+    let mut taken = told(&lookers.join_all().await.concat());
+    let all = taken.len();
+    taken.sort_unstable();
+    taken.dedup();
+    assert_eq!(taken.len(), all, "none twice");
+    assert!(all >= 2, "somebody took some");
 }

@@ -10,6 +10,7 @@ use auth_server::domain::logout::LogoutDelivery;
 use auth_server::domain::registration::TokenMac;
 use auth_server::domain::signing_key::KeyStage;
 use auth_server::domain::throttle::{ThrottleKey, ThrottlePolicy};
+use auth_server::ports::decoupled::PingClaim;
 use auth_server::ports::logout::LogoutClaim;
 use auth_server::ports::store::{
     Clients, Codes, PageRequest, RevocationCursor, SigningKeys, SingleUseId, SingleUseKind, StoreError, StoreResult,
@@ -18,7 +19,7 @@ use sql_kit::{Db, Options, Sql, args, sql};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 
-use super::decoupled::{ciba, device, pace, permission};
+use super::decoupled::{ciba, denial, device, pace, permission};
 use super::pushed::pushed;
 use super::{NOON, World, client, code, family, grant, on_every_engine, password, session, tenant, user};
 
@@ -90,11 +91,22 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
     };
     unavailable("insert_asking", store.insert_asking(&ciba(1, "bank"), limits).await);
     unavailable("waiting_for", store.waiting_for(DecoupledKind::Ciba, &user, NOON).await);
+    let pings = PingClaim {
+        now: NOON,
+        until: NOON,
+        limit: 1,
+        per_client: 1,
+        busy: &[],
+    };
+    unavailable("claim_pings", store.claim_pings(pings).await);
+    unavailable("postpone_ping", store.postpone_ping(&digest, NOON).await);
+    unavailable("finish_ping", store.finish_ping(&digest).await);
+    unavailable("count_pings", store.count_pings(NOON).await);
     let user_code = device(1).user_code.unwrap();
     unavailable("find_by_user_code", store.find_by_user_code(&user_code, NOON).await);
     unavailable("note_poll", store.note_poll(&digest, NOON, pace()).await);
     unavailable("allow_decoupled", store.allow_decoupled(&permission(1, "g", "u")).await);
-    unavailable("deny_decoupled", store.deny_decoupled(&digest, NOON).await);
+    unavailable("deny_decoupled", store.deny_decoupled(&denial(1, NOON)).await);
     unavailable("redeem_decoupled", store.redeem_decoupled(&digest, NOON).await);
     unavailable("find_code", store.find_code(&digest).await);
     unavailable("redeem_code", store.redeem_code(&digest, NOON).await);

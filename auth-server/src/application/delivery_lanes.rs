@@ -1,4 +1,4 @@
-//! Room for deliveries: so many at once, and of those only a few for one host.
+//! Room for deliveries, of logouts and of the news that somebody has decided: so many at once, and of those only a few for one host.
 //!
 //! What has just happened goes before what failed earlier: hosts that never answer can fill the lane of repetitions, and nothing else.
 
@@ -16,18 +16,19 @@ const FRESH: usize = 20;
 const REPEATED: usize = 10;
 const PER_HOST: usize = 4;
 /// Repetitions of one client that are under way at once.
-pub(super) const PER_CLIENT: usize = 2;
+pub(crate) const PER_CLIENT: usize = 2;
 /// Hosts that are remembered before those that nobody waits for are forgotten.
 const HOSTS: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Urgency {
+pub(crate) enum Urgency {
     Fresh,
     Repeated,
 }
 
+/// The room that there is.
 #[derive(Debug)]
-pub(super) struct Lanes {
+pub struct Lanes {
     fresh: Arc<Semaphore>,
     repeated: Arc<Semaphore>,
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -50,21 +51,21 @@ impl Default for Lanes {
 }
 
 /// One delivery that was begun.
-pub(super) struct Entry {
+pub(crate) struct Entry {
     lanes: Arc<Lanes>,
     urgency: Urgency,
     client: ClientId,
 }
 
 /// The right to send, for as long as it is held.
-pub(super) struct Turn {
+pub(crate) struct Turn {
     _host: OwnedSemaphorePermit,
     _lane: OwnedSemaphorePermit,
 }
 
 impl Lanes {
     /// How many repetitions may be begun, and of whom none.
-    pub(super) fn room(&self) -> (usize, Vec<ClientId>) {
+    pub(crate) fn room(&self) -> (usize, Vec<ClientId>) {
         let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let begun: usize = under_way.values().sum();
         let full = under_way.iter().filter(|(_, count)| **count >= PER_CLIENT);
@@ -74,12 +75,12 @@ impl Lanes {
         )
     }
 
-    /// Completes when a repetition was over since the last time.
-    pub(super) async fn freed(&self) {
+    /// Completes when a repetition was over since the last time, so that there is room for another.
+    pub async fn freed(&self) {
         self.freed.notified().await;
     }
 
-    pub(super) fn enter(self: &Arc<Self>, client: &ClientId, urgency: Urgency) -> Entry {
+    pub(crate) fn enter(self: &Arc<Self>, client: &ClientId, urgency: Urgency) -> Entry {
         if urgency == Urgency::Repeated {
             let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
             *under_way.entry(client.clone()).or_default() += 1;
@@ -105,7 +106,7 @@ impl Lanes {
 
 impl Entry {
     /// Waits for a turn: first for one of the host's, so that nobody holds a place in the lane who could not use it.
-    pub(super) async fn turn(&self, host: &str) -> Result<Turn, AcquireError> {
+    pub(crate) async fn turn(&self, host: &str) -> Result<Turn, AcquireError> {
         let lane = match self.urgency {
             Urgency::Fresh => &self.lanes.fresh,
             Urgency::Repeated => &self.lanes.repeated,
