@@ -124,6 +124,45 @@ async fn locked_people_and_disabled_clients_die_within_a_second_and_over_a_resta
     .await;
 }
 
+/// A service exchanges a person's token for one of its own, and says so (RFC 8693).
+async fn passed_on(world: &World, token: &str) -> String {
+    const TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
+    let own = world.http().client_credentials("courier", "ai:chat").await;
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token", token),
+        ("subject_token_type", TYPE),
+        ("actor_token", &own.access),
+        ("actor_token_type", TYPE),
+        ("scope", "ai:chat"),
+    ];
+    let auth = crate::oauth::Auth::Basic("courier", crate::world::SECRET);
+    world.http().token(auth, &form).await.tokens().access
+}
+
+#[tokio::test]
+async fn what_was_passed_on_dies_with_what_it_came_from() {
+    let world = World::start(Engine::Sqlite).await;
+    let app = victim(&world);
+    let tokens = app.tokens_of(&world, "alice").await;
+    let token = passed_on(&world, &tokens.access).await;
+    let claims = crate::oauth::claims(&token);
+    assert_eq!(claims["act"]["sub"], "courier");
+    assert_eq!(claims["sub"], crate::oauth::claims(&tokens.access)["sub"]);
+    dies(&world, "the grant", &token, async {
+        assert_eq!(app.revoke(tokens.refresh()).await.status, 200);
+    })
+    .await;
+    let tokens = app.tokens_of(&world, "bob").await;
+    let token = passed_on(&world, &tokens.access).await;
+    dies(&world, "the client in front", &token, async {
+        world.auth_cli(&["client", "disable", "victim"]);
+    })
+    .await;
+    let service = Caller::service(&world).await;
+    assert_eq!(service.chat("t-echo").await.status, 200, "others live on");
+}
+
 #[tokio::test]
 async fn the_feed_is_for_those_who_hold_its_credential() {
     let world = World::shared(Engine::Sqlite).await;
