@@ -35,6 +35,26 @@ pub fn faults(client: &Client, policy: &Policy) -> Vec<ClientFault> {
     faults.0
 }
 
+/// The same for clients that describe themselves, and what they would count on although it is not advertised: the operator may describe
+/// clients of a listener that is yet to come, strangers read the metadata.
+pub fn faults_of_stranger(client: &Client, policy: &Policy) -> Vec<ClientFault> {
+    let mut all = Faults(Vec::new());
+    let method = client.token_endpoint_auth_method;
+    if !policy.client_auth.methods().contains(&method) {
+        let reason = format!(
+            "{} does not work here: no such certificates are asked for",
+            method.as_str()
+        );
+        all.add("token_endpoint_auth_method", reason);
+    }
+    if client.protocol.tls_client_certificate_bound_access_tokens && !policy.takes_certificates {
+        let reason = "does not work here: no client certificates are asked for";
+        all.add("tls_client_certificate_bound_access_tokens", reason);
+    }
+    all.0.extend(faults(client, policy));
+    all.0
+}
+
 struct Faults(Vec<ClientFault>);
 
 impl Faults {

@@ -45,5 +45,6 @@ mod resource;
 mod revoke;
 mod token;
 mod tokens;
+mod unadvertised;
 mod userinfo;
 mod userinfo_jwt;

@@ -111,7 +111,7 @@ impl MetadataDocuments {
             "" => policy.metadata_scopes.clone(),
             _ => client.scope.intersection(&policy.metadata_scopes),
         };
-        for fault in client_rules::faults(&client, &self.policy) {
+        for fault in client_rules::faults_of_stranger(&client, &self.policy) {
             faults.add(fault.member, fault.reason);
         }
         client

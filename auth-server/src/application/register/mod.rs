@@ -198,7 +198,7 @@ impl Register {
         };
         let mut client = metadata::read(metadata, frame, &mut faults);
         self.policy.registration.bound(&mut client, metadata, &mut faults);
-        for fault in client_rules::faults(&client, &self.policy) {
+        for fault in client_rules::faults_of_stranger(&client, &self.policy) {
             faults.add(fault.member, fault.reason);
         }
         match faults.is_empty() {

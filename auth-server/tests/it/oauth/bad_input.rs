@@ -26,6 +26,11 @@ pub(super) fn patient() -> Builder {
         config.client_auth.max_failures = 1_000_000;
         config.login.max_attempts = 1_000_000;
         config.device.max_requests = u32::MAX;
+        config.ciba.max_requests = u32::MAX;
+        config.ciba.max_requests_per_person = u32::MAX;
+        config.ciba.max_unknown = u32::MAX;
+        config.ciba.max_open = u32::MAX;
+        config.ciba.max_open_in_all = u32::MAX;
         config.registration.max_attempts = u32::MAX;
         config.registration.mode = auth_server::config::RegistrationModeSetting::Open;
     })

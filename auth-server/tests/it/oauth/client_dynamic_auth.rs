@@ -81,7 +81,14 @@ async fn keys_without_kid_in_the_registration_are_found_by_trying() {
 
 #[tokio::test]
 async fn the_token_endpoint_is_an_audience_for_strangers_unless_they_keep_fapis_rules() {
-    let app = open().start().await;
+    // With somebody who hands over certificates.
+    let app = open()
+        .config(|config| {
+            config.mtls.proxy_header = Some("client-cert".into());
+            config.mtls.trusted_proxies = vec!["192.0.2.1".parse().unwrap()];
+        })
+        .start()
+        .await;
     for (more, is_lenient) in [
         (json!({}), true),
         (json!({"client_assertion_audience": "issuer"}), false),

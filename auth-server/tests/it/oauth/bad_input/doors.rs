@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use auth_server::domain::ciba::{BindingMessage, NotificationToken};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
 use oauth_wire::SigningAlg;
@@ -10,8 +11,8 @@ use test_kit::TestKey;
 
 use super::voices::Voice;
 use crate::app::{
-    ALICE, CHALLENGE, Code, Fields, GATEWAY, KIOSK, LEGACY, OWN, RESOURCE_SERVER, Reply, SERVICE, TestApp, TestClient,
-    WEB, fields,
+    ALICE, BACKCHANNEL, CHALLENGE, Code, DESK, Fields, GATEWAY, KIOSK, LEGACY, OWN, RESOURCE_SERVER, Reply, SERVICE,
+    TestApp, TestClient, WEB, asking, fields,
 };
 
 /// An endpoint, and at the token endpoint a grant.
@@ -27,10 +28,12 @@ pub(super) enum Door {
     DeviceCode,
     TokenExchange,
     JwtBearer,
+    Ciba,
     Introspect,
     Revoke,
     Userinfo,
     DeviceAuthorization,
+    Backchannel,
     Logout,
 }
 
@@ -210,6 +213,46 @@ const EXCHANGE: &[Parameter] = &[
     only("audience", &["invalid_target"]).sample(GATEWAY).repeatable(),
 ];
 
+/// CIBA §7.1.
+const BACKCHANNEL_REQUEST: &[Parameter] = &[
+    only("scope", &["invalid_scope"])
+        .needed(INVALID_REQUEST)
+        .unless(is_openid),
+    only("login_hint", &["unknown_user_id", "invalid_request"])
+        .needed(INVALID_REQUEST)
+        .unless(same_name),
+    // Beside the login_hint these are a second hint.
+    only("id_token_hint", INVALID_REQUEST),
+    only("login_hint_token", INVALID_REQUEST),
+    only("binding_message", &["invalid_binding_message"]).unless(can_be_shown),
+    only("client_notification_token", INVALID_REQUEST).unless(is_bearer),
+    only("requested_expiry", INVALID_REQUEST)
+        .sample("60")
+        .unless(|value, _| value.bytes().all(|b| b.is_ascii_digit()) && value.bytes().any(|b| b != b'0')),
+    text("acr_values").sample("1"),
+    only("user_code", INVALID_REQUEST),
+    only("request", INVALID_REQUEST),
+    only("request_uri", INVALID_REQUEST),
+    only("claims", INVALID_REQUEST)
+        .sample(r#"{"userinfo":{"name":null}}"#)
+        .unless(is_json_object),
+    only("resource", &["invalid_target"]).sample(GATEWAY).repeatable(),
+    only("authorization_details", &["invalid_authorization_details"]),
+    text("no_such_parameter"),
+];
+
+fn is_openid(value: &str, _: &str) -> bool {
+    of_the_words(value, "openid") && value.contains("openid")
+}
+
+fn can_be_shown(value: &str, _: &str) -> bool {
+    BindingMessage::parse(value).is_some()
+}
+
+fn is_bearer(value: &str, _: &str) -> bool {
+    NotificationToken::parse(value.to_owned()).is_some()
+}
+
 /// OpenID Connect RP-Initiated Logout §2.
 const LOGOUT: &[Parameter] = &[
     only("id_token_hint", INVALID_REQUEST).needed(INVALID_REQUEST),
@@ -249,7 +292,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 const SCOPE: Parameter = only("scope", &["invalid_scope"]).unless(of_the_words);
 
 impl Door {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Authorize,
         Self::AuthorizePost,
         Self::Par,
@@ -260,10 +303,12 @@ impl Door {
         Self::DeviceCode,
         Self::TokenExchange,
         Self::JwtBearer,
+        Self::Ciba,
         Self::Introspect,
         Self::Revoke,
         Self::Userinfo,
         Self::DeviceAuthorization,
+        Self::Backchannel,
         Self::Logout,
     ];
 
@@ -316,6 +361,11 @@ impl Door {
                 &[CLIENT, GRANT],
                 vec![only("assertion", INVALID_GRANT).needed(INVALID_REQUEST), SCOPE],
             ),
+            Self::Ciba => (
+                &[CLIENT, GRANT],
+                vec![only("auth_req_id", INVALID_GRANT).needed(INVALID_REQUEST)],
+            ),
+            Self::Backchannel => (&[CLIENT, BACKCHANNEL_REQUEST], Vec::new()),
             Self::Introspect => (
                 &[BASIC_CLIENT],
                 vec![token, text("token_type_hint"), text("no_such_parameter")],
@@ -364,7 +414,9 @@ impl Door {
             | Self::ClientCredentials
             | Self::DeviceCode
             | Self::TokenExchange
-            | Self::JwtBearer => "/oauth2/token",
+            | Self::JwtBearer
+            | Self::Ciba => "/oauth2/token",
+            Self::Backchannel => BACKCHANNEL,
             Self::Introspect => "/oauth2/introspect",
             Self::Revoke => "/oauth2/revoke",
             Self::Userinfo => "/userinfo",
@@ -379,7 +431,10 @@ impl Door {
 
     /// Whether a success uses something up, so that the next request needs another.
     pub(super) fn is_spent_by_success(self) -> bool {
-        matches!(self, Self::Code | Self::Refresh | Self::DeviceCode | Self::JwtBearer)
+        matches!(
+            self,
+            Self::Code | Self::Refresh | Self::DeviceCode | Self::JwtBearer | Self::Ciba
+        )
     }
 }
 
@@ -468,6 +523,14 @@ impl<'a> Desk<'a> {
                     .and("assertion", &key.sign(json!({}), &claims))
                     .and("scope", "ai:chat")
             }
+            Door::Ciba => {
+                let id = self.app.asked(DESK, &asking(DESK, ALICE)).await;
+                self.app.answer_request(ALICE, "approve-allow").await;
+                client(DESK)
+                    .and("grant_type", "urn:openid:params:grant-type:ciba")
+                    .and("auth_req_id", &id)
+            }
+            Door::Backchannel => client(DESK).plus(&asking(DESK, ALICE)),
             Door::Introspect => fields([
                 ("token", self.access_token.as_str()),
                 ("token_type_hint", "access_token"),

@@ -101,13 +101,14 @@ async fn a_body_of_another_kind_is_refused_wherever_parameters_are_posted() {
 }
 
 /// Paths of the protocol, and the methods that each takes.
-const METHODS: [(&str, &[&str]); 14] = [
+const METHODS: [(&str, &[&str]); 15] = [
     ("/oauth2/authorize", &["GET", "HEAD", "POST"]),
     ("/oauth2/par", &["POST"]),
     ("/oauth2/token", &["POST"]),
     ("/oauth2/introspect", &["POST"]),
     ("/oauth2/revoke", &["POST"]),
     ("/oauth2/device_authorization", &["POST"]),
+    (crate::app::BACKCHANNEL, &["POST"]),
     ("/userinfo", &["GET", "HEAD", "POST"]),
     ("/connect/register", &["POST"]),
     ("/connect/register/nobody", &["GET", "HEAD", "PUT", "DELETE"]),
