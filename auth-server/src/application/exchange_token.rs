@@ -98,7 +98,7 @@ impl ExchangeToken {
         may_act(&subject.claims, &self.policy.issuer, client, acting)?;
         let (scope, told) = scope(&subject, client, request.scope)?;
         let now = self.clock.now();
-        let granted: AuthorizationDetails = claim(&subject.claims, "authorization_details").unwrap_or_default();
+        let granted: AuthorizationDetails = claim(&subject.claims, "authorization_details")?.unwrap_or_default();
         let authorization_details = match granted.is_empty() {
             // Details narrow what scopes open: to add some to a token without any takes away.
             true => call.own_details(&scope, now)?,
@@ -108,7 +108,7 @@ impl ExchangeToken {
         let via = via(&subject)?;
         let actor_chain = self.actors(client, &subject.claims, actor.as_deref())?;
         let grant = grant(&subject, &user, client, scope, actor_chain)?;
-        let interfaces: Option<BTreeSet<String>> = claim(&subject.claims, "ai_interfaces");
+        let interfaces: Option<BTreeSet<String>> = claim(&subject.claims, "ai_interfaces")?;
         let order = AccessTokenOrder {
             client,
             subject: Subject::Person {
@@ -232,6 +232,14 @@ impl ExchangeToken {
         call: &TokenCall,
         audience: Vec<String>,
     ) -> Result<Vec<String>, TokenError> {
+        let all: Vec<String> = match text(&subject.claims, "aud") {
+            Some(one) => vec![one.to_owned()],
+            None => claim(&subject.claims, "aud")?.unwrap_or_default(),
+        };
+        // One that is for nobody must not become one for whoever follows from the scope.
+        if all.is_empty() || all.iter().any(String::is_empty) {
+            return Err(refused("subject_token does not say whom it is for"));
+        }
         let named = self.policy.known_resources(audience);
         let named = named.ok_or(TokenError::InvalidTarget(UNKNOWN_RESOURCE))?;
         let asked: BTreeSet<String> = named.into_iter().chain(call.resources.iter().cloned()).collect();
@@ -241,8 +249,6 @@ impl ExchangeToken {
                 false => Err(TokenError::InvalidTarget("the subject token is not for this target")),
             };
         }
-        let one = text(&subject.claims, "aud").map(|one| vec![one.to_owned()]);
-        let all: Vec<String> = one.or_else(|| claim(&subject.claims, "aud")).unwrap_or_default();
         let opened = self.policy.audience(scope, &[]);
         let is_ours = |name: &str| name == self.policy.issuer || name == self.policy.gateway_audience;
         let needed = |name: &&String| opened.contains(&name.as_str()) || !is_ours(name);
@@ -345,7 +351,7 @@ fn grant(
     // Its id stands in front of the token's; see [`TokenIssuer::access_token`].
     let of_grant = |()| refused("subject_token did not come from a person's grant");
     let grant_id = oauth_wire::grant_of(subject.jti()).ok_or(()).map_err(of_grant)?;
-    let auth_time: i64 = claim(&subject.claims, "auth_time").ok_or(()).map_err(of_grant)?;
+    let auth_time: i64 = claim(&subject.claims, "auth_time")?.ok_or(()).map_err(of_grant)?;
     Ok(Grant {
         grant_id: GrantId::new(grant_id),
         client: client.client_id.clone(),
@@ -354,7 +360,7 @@ fn grant(
         sid: text(&subject.claims, "sid").map(SessionId::new),
         scope,
         auth_time: Timestamp::from_seconds(auth_time),
-        amr: claim(&subject.claims, "amr").unwrap_or_default(),
+        amr: claim(&subject.claims, "amr")?.unwrap_or_default(),
         details: GrantDetails {
             acr: text(&subject.claims, "acr").map(str::to_owned),
             actor,
@@ -365,10 +371,8 @@ fn grant(
 
 /// What is asked for, else all that the subject token and the client have in common; and what the client has to be told.
 fn scope(subject: &AccessToken, client: &Client, asked: Option<Scope>) -> Result<(Scope, Option<Scope>), TokenError> {
-    let held: Scope = text(&subject.claims, "scope")
-        .unwrap_or_default()
-        .parse()
-        .unwrap_or_default();
+    let held = text(&subject.claims, "scope").unwrap_or_default().parse();
+    let held: Scope = held.unwrap_or_default();
     // Nothing comes out that could be refreshed.
     let common = held.intersection(&client.scope).without(OFFLINE_ACCESS);
     match asked.filter(|asked| !asked.is_empty()) {
@@ -387,11 +391,15 @@ fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     claims.get(name).and_then(Value::as_str)
 }
 
-/// A claim of a token of ours, which reads back as it was written.
-fn claim<T: DeserializeOwned>(claims: &Map<String, Value>, name: &str) -> Option<T> {
-    claims
-        .get(name)
-        .and_then(|value| serde_json::from_value(value.clone()).ok())
+/// A claim of a token of ours. One that does not read back as it was written may be a limit that a newer node knows: to pass over it would
+/// be to lift it.
+fn claim<T: DeserializeOwned>(claims: &Map<String, Value>, name: &str) -> Result<Option<T>, TokenError> {
+    let Some(value) = claims.get(name) else {
+        return Ok(None);
+    };
+    let read = serde_json::from_value(value.clone());
+    read.map(Some)
+        .map_err(|_| refused(&format!("{name} of the subject token cannot be read")))
 }
 
 #[cfg(test)]

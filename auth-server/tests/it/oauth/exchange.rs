@@ -729,3 +729,27 @@ async fn a_certificate_binds_as_a_key_does() {
     assert_eq!(after["cnf"], before["cnf"]);
     assert!(after["cnf"]["x5t#S256"].is_string());
 }
+
+#[tokio::test]
+async fn a_limit_that_cannot_be_read_is_not_lifted() {
+    let app = start().await;
+    let tokens = app.tokens(ALICE, WEB).await;
+    let claims = app.claims(&tokens.access_token).await;
+    for (name, limit) in [
+        ("authorization_details", json!([{"type": "of_a_newer_node"}])),
+        ("authorization_details", json!("all")),
+        ("ai_interfaces", json!("all")),
+        ("ai_interfaces", json!([1])),
+        ("aud", json!([1])),
+        ("act", json!({"name": "somebody"})),
+        ("via", json!("web")),
+        ("cnf", json!({"newer": "binding"})),
+    ] {
+        let mut claims = claims.clone();
+        claims.insert(name.into(), limit.clone());
+        let token = app.sign_as_provider("at+jwt", &Value::Object(claims)).await;
+        let reply = app.token(FRONT, &subject(&token)).await;
+        assert_eq!(reply.status, 400, "{name}: {limit}: {}", reply.text());
+        reply.expect_oauth_error(400, "invalid_request");
+    }
+}

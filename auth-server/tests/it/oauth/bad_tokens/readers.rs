@@ -599,7 +599,8 @@ impl Reader for OwnToken<'_> {
             Place::HintAtAuthorize => &["iss", "sub"],
             Place::HintAtLogout => &["iss", "sub", "aud"],
             Place::Userinfo => &["iss", "sub", "aud", "exp", "iat", "jti", "client_id"],
-            Place::Introspection | Place::Exchange => &["iss", "sub", "exp", "iat", "jti", "client_id"],
+            Place::Introspection => &["iss", "sub", "exp", "iat", "jti", "client_id"],
+            Place::Exchange => &["iss", "sub", "aud", "exp", "iat", "jti", "client_id"],
         }
     }
 
@@ -644,6 +645,17 @@ impl Reader for OwnToken<'_> {
                 (
                     "an id is whatever the provider gave it, as long as it names a grant",
                     &["jti with a slash", "jti in another case", "jti with a space"],
+                ),
+                (
+                    "whoever the provider made it for, the new one is for nobody else",
+                    &[
+                        "aud of another",
+                        "aud in a list",
+                        "aud beside another",
+                        "aud a list of another",
+                        "aud with a slash",
+                        "aud in another case",
+                    ],
                 ),
             ],
         }
