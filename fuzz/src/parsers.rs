@@ -3,11 +3,26 @@
 //! The fuzzing targets beside this file run them for as long as one likes; `auth-server/tests/it/fuzz.rs` runs them in every test run for a
 //! while, on the same seeds.
 
-use oauth_wire::{
-    BasicCredentials, CodeChallenge, CodeVerifier, Form, HmacAlg, Htu, RedirectUri, Scope, SigningAlg, TokenScheme,
+use auth_server::{
+    application::register::{
+        fault::Faults,
+        metadata::{self, Frame, Reach, Speaker},
+    },
+    domain::{
+        ciba::BindingMessage,
+        claims_request::ClaimsRequest,
+        client_protocol::ClientProtocol,
+        ids::{ClientId, TenantId},
+    },
 };
-use service_kit::peer::DistinguishedName;
-use token_keys::{ClientKeys, ExpectedProof, Jwks, peek_claims, peek_header, verify_dpop_proof, verify_hmac};
+use oauth_wire::{
+    AuthorizationDetails, BasicCredentials, ClientAuthMethod, CodeChallenge, CodeVerifier, Form, HmacAlg, Htu,
+    RedirectUri, Scope, SigningAlg, TokenScheme,
+};
+use service_kit::peer::{DistinguishedName, PeerCertificate};
+use token_keys::{
+    ClientKeys, ExpectedProof, Jwks, peek_claims, peek_header, strict_json, verify_dpop_proof, verify_hmac,
+};
 
 /// A parser by name.
 pub type Parser = (&'static str, fn(&[u8]));
@@ -25,6 +40,12 @@ pub const PARSERS: &[Parser] = &[
     ("client_keys", client_keys),
     ("dpop", dpop),
     ("distinguished_name", distinguished_name),
+    ("certificate", certificate),
+    ("authorization_details", authorization_details),
+    ("claims_request", claims_request),
+    ("client_metadata", client_metadata),
+    ("client_id", client_id),
+    ("binding_message", binding_message),
 ];
 
 /// What the parsers of texts are given: a header or a parameter has been made a string by then.
@@ -107,4 +128,63 @@ pub fn dpop(bytes: &[u8]) {
 pub fn distinguished_name(bytes: &[u8]) {
     let _ = text(bytes).parse::<DistinguishedName>();
     let _ = DistinguishedName::from_der(bytes);
+}
+
+pub fn certificate(bytes: &[u8]) {
+    // The rest of the chain is as foreign as its first link.
+    let _ = PeerCertificate::from_der(bytes, &[bytes.to_vec()], None);
+}
+
+pub fn authorization_details(bytes: &[u8]) {
+    if let Ok(details) = AuthorizationDetails::parse(&text(bytes)) {
+        let again = serde_json::to_string(&details).map(|written| AuthorizationDetails::parse(&written));
+        assert!(again.is_ok_and(|again| again.is_ok_and(|again| again == details)));
+    }
+}
+
+pub fn claims_request(bytes: &[u8]) {
+    let Ok(request) = ClaimsRequest::parse(&text(bytes)) else {
+        return;
+    };
+    // As a grant carries it on.
+    if let Some(parameter) = request.names.to_parameter() {
+        let again = ClaimsRequest::parse(&serde_json::Value::Object(parameter).to_string());
+        assert!(again.is_ok_and(|again| again.names == request.names));
+    }
+}
+
+/// What clients say of themselves: when they register, and in the document at their id.
+pub fn client_metadata(bytes: &[u8]) {
+    let Ok(told) = strict_json::object(bytes) else { return };
+    for speaker in [Speaker::Operator, Speaker::Stranger] {
+        let mut faults = Faults::default();
+        let frame = Frame {
+            client_id: ClientId::new("https://client.example/id"),
+            tenant: TenantId::new("default"),
+            speaker,
+            default_method: ClientAuthMethod::ClientSecretBasic,
+            reach: &Reach::default(),
+        };
+        let client = metadata::read(&told, frame, &mut faults);
+        if faults.is_empty() {
+            // As the database keeps it.
+            let kept =
+                serde_json::to_string(&client.protocol).map(|kept| serde_json::from_str::<ClientProtocol>(&kept));
+            assert!(kept.is_ok_and(|kept| kept.is_ok_and(|kept| kept == client.protocol)));
+        }
+    }
+}
+
+pub fn client_id(bytes: &[u8]) {
+    let text = text(bytes);
+    if let Some(url) = ClientId::new(text.as_ref()).as_metadata_url() {
+        assert!(url.as_str() == text && url.scheme() == "https" && url.has_host());
+    }
+}
+
+pub fn binding_message(bytes: &[u8]) {
+    let text = text(bytes);
+    if let Some(message) = BindingMessage::parse(&text) {
+        assert!(message.as_str() == text && !text.chars().any(char::is_control));
+    }
 }

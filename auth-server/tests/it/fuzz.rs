@@ -35,6 +35,14 @@ fn seeds() -> Vec<Vec<u8>> {
         ),
         format!(r#"{{"keys":[{jwk}]}}"#),
         r"CN=a\, b+OU=#0401ff,O=\C3\A9".to_owned(),
+        r#"[{"type":"ai_call","interfaces":["a"],"max_cost":{"amount":"5.00","currency":"USD"},"expires_at":9}]"#.to_owned(),
+        r#"{"userinfo":{"name":{"essential":true},"sub":{"value":"a"}},"id_token":{"acr":{"values":["1"]}}}"#.to_owned(),
+        format!(
+            r#"{{"redirect_uris":["https://a.example/cb"],"client_name#de":"a","jwks":{{"keys":[{jwk}]}},"scope":"openid",
+            "grant_types":["authorization_code"],"default_max_age":1,"contacts":["a"],"subject_type":"pairwise"}}"#
+        ),
+        "https://client.example/id?v=1".to_owned(),
+        "Pay 5 € to \u{5e9}\u{5dc}\u{5d5}\u{5dd}".to_owned(),
     ]
     .map(String::into_bytes)
     .into()

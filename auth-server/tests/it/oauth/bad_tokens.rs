@@ -8,6 +8,7 @@ mod hurts;
 mod readers;
 mod world;
 
+use serde_json::{Value, json};
 use sql_test_kit::TestDatabase;
 
 use self::{
@@ -15,7 +16,8 @@ use self::{
     readers::{Place, Reader},
     world::World,
 };
-use super::bad_input::{Table, patient};
+use super::bad_input::{Table, patient, voices::is_sound};
+use crate::app::Reply;
 
 /// Whether a reader takes a token that is hurt so.
 fn is_harmless(reader: &impl Reader, name: &str) -> bool {
@@ -70,6 +72,7 @@ async fn walk_every_reader(world: &World) {
     for place in [
         Place::HintAtAuthorize,
         Place::HintAtLogout,
+        Place::HintAtBackchannel,
         Place::Userinfo,
         Place::Introspection,
         Place::Exchange,
@@ -97,4 +100,95 @@ async fn no_token_that_is_hurt_is_believed_anywhere_on_sqlite() {
 async fn no_token_that_is_hurt_is_believed_anywhere_on_postgres() {
     let database = TestDatabase::postgres().await;
     walk_every_reader(&World::start(patient().database(&database.url)).await).await;
+}
+
+/// Parameters inside a request object (RFC 9101 §4), with every kind of JSON: what is no parameter's type is refused, and nothing that a
+/// client signs is a failure of ours.
+#[tokio::test]
+async fn every_parameter_inside_a_request_object_is_held_to_its_type() {
+    const TEXTS: [&str; 18] = [
+        "response_type",
+        "client_id",
+        "redirect_uri",
+        "scope",
+        "state",
+        "nonce",
+        "response_mode",
+        "prompt",
+        "display",
+        "ui_locales",
+        "claims_locales",
+        "id_token_hint",
+        "login_hint",
+        "acr_values",
+        "code_challenge",
+        "code_challenge_method",
+        "dpop_jkt",
+        "max_age",
+    ];
+    const STRUCTURES: [&str; 4] = ["claims", "authorization_details", "registration", "resource"];
+    let world = World::start(patient()).await;
+    let reader = world.request_object();
+    let mut table = Table::open();
+    for name in TEXTS.into_iter().chain(STRUCTURES) {
+        for (how, value) in kinds_of_json() {
+            let (header, mut claims) = reader.good();
+            claims[name] = value.clone();
+            let token = reader.signer().sign(header.to_string(), claims.to_string());
+            let reply = reader.present(&token).await.unwrap();
+            let is_other_type = match (&value, name) {
+                (Value::String(text), _) => text.contains('\0'),
+                (Value::Number(_), name) => name != "max_age",
+                (Value::Array(_), name) => !STRUCTURES.contains(&name),
+                (Value::Object(_), name) => name == "resource" || !STRUCTURES.contains(&name),
+                (Value::Null | Value::Bool(_), _) => true,
+            };
+            let outcome = match is_other_type {
+                true => reader.judge(&reply, false),
+                false => is_no_failure(&reply),
+            };
+            table.note("request object", name, how, outcome);
+        }
+    }
+    table.expect_none();
+}
+
+/// What else a parameter is told depends on the parameter, which is another table's.
+fn is_no_failure(reply: &Reply) -> Result<(), String> {
+    match reply.status < 500 && is_sound(reply).is_ok() {
+        true => Ok(()),
+        false => Err(format!("{} {}", reply.status, reply.text())),
+    }
+}
+
+fn kinds_of_json() -> Vec<(&'static str, Value)> {
+    vec![
+        ("null", Value::Null),
+        ("true", true.into()),
+        ("a number", 5.into()),
+        ("a negative number", (-5).into()),
+        ("a fraction", json!(5.5)),
+        ("the largest number", u64::MAX.into()),
+        ("beyond every number", json!(1e300)),
+        ("nothing", "".into()),
+        ("a word", "no-such-thing".into()),
+        ("a number as text", "5".into()),
+        ("a NUL", "a\0b".into()),
+        ("a new line", "a\r\nSet-Cookie: a=b".into()),
+        ("a bidi override", "\u{202e}a".into()),
+        ("mark-up", "\"><script>alert(1)</script>".into()),
+        ("a long text", "a".repeat(8_000).into()),
+        ("a list", json!(["a"])),
+        ("an empty list", json!([])),
+        ("a list of numbers", json!([1])),
+        ("a list of a NUL", json!(["a\0b"])),
+        ("a long list", json!(vec!["https://a.example"; 200])),
+        ("an object", json!({"a": 1})),
+        ("an empty object", json!({})),
+        (
+            "an object of a NUL",
+            json!({"userinfo": {"a\0b": {"value": "\0"}}, "id_token": {"sub": {"value": "a\0b"}}}),
+        ),
+        ("a list of objects", json!([{"type": "ai_call", "interfaces": ["\0"]}])),
+    ]
 }

@@ -1,5 +1,6 @@
 //! A store that is away or holds nonsense says so, and never answers as if all were well.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use auth_server::adapters::sql::SqlStore;
@@ -7,7 +8,8 @@ use auth_server::domain::ciba::OpenLimits;
 use auth_server::domain::decoupled::DecoupledKind;
 use auth_server::domain::ids::{ClientId, CodeDigest, GrantId, KeyId, PushedDigest, SessionId, UserId, Username};
 use auth_server::domain::logout::LogoutDelivery;
-use auth_server::domain::registration::TokenMac;
+use auth_server::domain::registration::{InitialToken, TokenMac};
+use auth_server::domain::session::Consent;
 use auth_server::domain::signing_key::KeyStage;
 use auth_server::domain::throttle::{ThrottleKey, ThrottlePolicy};
 use auth_server::ports::decoupled::PingClaim;
@@ -15,6 +17,7 @@ use auth_server::ports::logout::LogoutClaim;
 use auth_server::ports::store::{
     Clients, Codes, PageRequest, RevocationCursor, SigningKeys, SingleUseId, SingleUseKind, StoreError, StoreResult,
 };
+use oauth_wire::Scope;
 use sql_kit::{Db, Options, Sql, args, sql};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor};
@@ -167,12 +170,69 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
     unavailable("finish_logout", store.finish_logout(&delivery).await);
     unavailable("count_logouts", store.count_logouts().await);
     unavailable("current_revision", store.current_revision().await);
+    unavailable("save_consent", store.save_consent(&consent()).await);
+    unavailable(
+        "insert_initial_token",
+        store.insert_initial_token(&initial_token()).await,
+    );
     let swept = store.delete_expired(NOON, Duration::ZERO, 1).await;
     assert!(!swept.is_empty());
     for swept in swept {
         unavailable(swept.kind, swept.outcome);
     }
     unavailable("migrate", world.sql.migrate().await);
+}
+
+fn consent() -> Consent {
+    Consent {
+        user: UserId::new("u"),
+        client: ClientId::new("web"),
+        scope: Scope::default(),
+        claims: BTreeSet::new(),
+        granted_at: NOON,
+    }
+}
+
+fn initial_token() -> InitialToken {
+    InitialToken {
+        id: "t".into(),
+        mac: TokenMac("mac".into()),
+        tenant: tenant(),
+        uses_left: 1,
+        created_at: NOON,
+        expires_at: NOON,
+    }
+}
+
+/// The list above is not left behind when a port grows.
+#[test]
+fn every_call_of_the_ports_is_tried_on_a_store_that_is_away() {
+    let ports = [
+        include_str!("../../../src/ports/store.rs"),
+        include_str!("../../../src/ports/decoupled.rs"),
+        include_str!("../../../src/ports/logout.rs"),
+        include_str!("../../../src/ports/registrations.rs"),
+    ];
+    let here = include_str!("faults.rs");
+    let mut tried = 0;
+    for port in ports.iter().flat_map(|text| text.split("pub trait ").skip(1)) {
+        let name = port.split([':', ' ']).next().unwrap();
+        // A transaction is on a connection that was there when it began.
+        if name == "StoreTx" || name.ends_with("Writes") {
+            continue;
+        }
+        let body = port.split("\n}").next().unwrap();
+        for call in body
+            .split("async fn ")
+            .skip(1)
+            .map(|rest| rest.split('(').next().unwrap())
+        {
+            let is_tried = [format!("store.{call}("), format!("store\n        .{call}(")];
+            assert!(is_tried.iter().any(|text| here.contains(text)), "{name}::{call}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 60, "{tried}");
 }
 
 async fn what_cannot_be_read_back_is_named(world: World) {

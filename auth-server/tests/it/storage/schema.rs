@@ -26,11 +26,18 @@ fn every_dialect_has_every_step_and_every_step_is_embedded() {
 
 #[test]
 fn steps_are_numbered_and_stand_in_their_order() {
-    let number = |name: &str| name.split_once('_').unwrap().0.parse::<u32>().unwrap();
+    // Four digits, so that folders list them in this order, too.
+    let number = |name: &str| {
+        let (digits, rest) = name.split_once('_').unwrap();
+        assert!(digits.len() == 4 && !rest.is_empty(), "{name}");
+        digits.parse::<u32>().unwrap()
+    };
+    assert_eq!(MIGRATIONS.steps.first().map(|step| number(step.name)), Some(1));
     for pair in MIGRATIONS.steps.windows(2) {
         let [before, after] = pair else {
             unreachable!("windows of two")
         };
+        // Numbers that were set aside and not used leave gaps; none comes twice, and none late.
         assert!(number(before.name) < number(after.name), "{}", after.name);
     }
 }

@@ -140,7 +140,7 @@ fn check_bearer(reply: Reply, code: &str) {
 }
 
 /// What is always true of an answer, whatever was asked.
-pub(super) fn is_sound(reply: &Reply) -> Result<(), String> {
+pub(in crate::oauth) fn is_sound(reply: &Reply) -> Result<(), String> {
     caught(|| {
         assert!(reply.headers.get_all("content-type").iter().count() <= 1);
         assert_eq!(reply.header("cache-control"), Some("no-store"), "{}", summary(reply));

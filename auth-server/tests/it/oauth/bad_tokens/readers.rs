@@ -7,7 +7,7 @@ use test_kit::{TestKey, header as header_of, token_hash};
 
 use super::world::{AGENT, EXCHANGER, KEYED, World, next_jti};
 use crate::{
-    app::{ALICE, Call, Fields, ISSUER, OWN, RESOURCE_SERVER, Reply, SERVICE, TestApp, bytes_under_mac, fields},
+    app::{ALICE, Call, DESK, Fields, ISSUER, OWN, RESOURCE_SERVER, Reply, SERVICE, TestApp, bytes_under_mac, fields},
     oauth::bad_input::voices::{Expected, Voice},
 };
 
@@ -505,6 +505,7 @@ impl Reader for Proof<'_> {
 pub(super) enum Place {
     HintAtAuthorize,
     HintAtLogout,
+    HintAtBackchannel,
     Userinfo,
     Introspection,
     Exchange,
@@ -568,6 +569,7 @@ impl Reader for OwnToken<'_> {
         match self.place {
             Place::HintAtAuthorize => "hint at authorize",
             Place::HintAtLogout => "hint at logout",
+            Place::HintAtBackchannel => "hint at backchannel",
             Place::Userinfo => "token at userinfo",
             Place::Introspection => "token introspected",
             Place::Exchange => "token exchanged",
@@ -576,6 +578,8 @@ impl Reader for OwnToken<'_> {
 
     fn kinds(&self) -> &'static [&'static str] {
         match self.place {
+            // Only its own client's will do there.
+            Place::HintAtBackchannel => &[],
             Place::HintAtAuthorize | Place::HintAtLogout => &["ID token"],
             Place::Userinfo | Place::Exchange => &["access token"],
             Place::Introspection => &["access token", "bound access token", "refresh token"],
@@ -597,7 +601,7 @@ impl Reader for OwnToken<'_> {
     fn reads(&self) -> &'static [&'static str] {
         match self.place {
             Place::HintAtAuthorize => &["iss", "sub"],
-            Place::HintAtLogout => &["iss", "sub", "aud"],
+            Place::HintAtLogout | Place::HintAtBackchannel => &["iss", "sub", "aud"],
             Place::Userinfo => &["iss", "sub", "aud", "exp", "iat", "jti", "client_id"],
             Place::Introspection => &["iss", "sub", "exp", "iat", "jti", "client_id"],
             Place::Exchange => &["iss", "sub", "aud", "exp", "iat", "jti", "client_id"],
@@ -612,6 +616,7 @@ impl Reader for OwnToken<'_> {
                 ID_TYPE,
                 ("nobody is signed in by that name, so somebody may sign in", ANY_SUB),
             ],
+            Place::HintAtBackchannel => &[ONE_WHO_SIGNS, OTHER_CONTENT, ID_TYPE],
             Place::HintAtLogout => &[
                 ONE_WHO_SIGNS,
                 OTHER_CONTENT,
@@ -676,6 +681,10 @@ impl Reader for OwnToken<'_> {
                 ]);
                 Some(app.get(&format!("/connect/logout?{}", form.encode())).await)
             }
+            Place::HintAtBackchannel => {
+                let form = fields([("scope", "openid"), ("id_token_hint", token)]);
+                Some(app.ask(DESK, &form).await)
+            }
             Place::Userinfo => {
                 let call = app.call(Method::GET, "/userinfo");
                 Some(
@@ -693,6 +702,7 @@ impl Reader for OwnToken<'_> {
         match self.place {
             Place::HintAtAuthorize => of(Voice::Authorize, &["invalid_request"], reply, is_good),
             Place::HintAtLogout => of(Voice::Page, &["invalid_request"], reply, is_good),
+            Place::HintAtBackchannel => of(Voice::Json, &["invalid_request", "unknown_user_id"], reply, is_good),
             Place::Userinfo => of(Voice::Bearer, &["invalid_token", "none"], reply, is_good),
             Place::Exchange => of(Voice::Json, &["invalid_request"], reply, is_good),
             // RFC 7662 §2.2: what is no good token is no error either.

@@ -12,8 +12,8 @@ use super::readers::{
     Assertion, Grant, OwnToken, Place, Proof, Reader as _, RequestObject, Signer, parts_of, provider,
 };
 use crate::app::{
-    ALICE, Builder, CHALLENGE, ISSUER, NONCE, OWN, STATE, Signatory, TestApp, TestClient, Tokens, WEB, clients, fields,
-    refresh_form,
+    ALICE, Builder, CHALLENGE, DESK, ISSUER, NONCE, OWN, STATE, Signatory, TestApp, TestClient, Tokens, WEB, asking,
+    clients, fields, refresh_form,
 };
 
 /// A client that signs everything by one key: assertions, request objects, proofs.
@@ -87,6 +87,8 @@ pub(super) struct World {
     /// Of [`OWN`], which anybody's session may be asked for.
     own: Tokens,
     web: Tokens,
+    /// Of a client that asks elsewhere.
+    desk: Tokens,
     /// Bound to the key.
     bound: String,
 }
@@ -126,7 +128,11 @@ impl World {
         let own = app.tokens(ALICE, OWN).await;
         let web = app.tokens(ALICE, WEB).await;
         let code = app.consented_code(ALICE, OWN).await;
+        let asked = app.asked(DESK, &asking(DESK, ALICE)).await;
+        app.answer_request(ALICE, "approve-allow").await;
+        let desk = app.ask_after(DESK, &asked).await.expect_tokens();
         let mut world = Self {
+            desk,
             app,
             key,
             own,
@@ -219,6 +225,7 @@ impl World {
             // The one that the hint's address is registered for.
             Place::HintAtLogout => &self.web.id_token,
             Place::HintAtAuthorize => &self.own.id_token,
+            Place::HintAtBackchannel => &self.desk.id_token,
             Place::Userinfo | Place::Introspection | Place::Exchange => &self.own.access_token,
         };
         let (header, claims) = parts_of(token);
