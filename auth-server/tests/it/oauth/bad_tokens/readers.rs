@@ -602,9 +602,8 @@ impl Reader for OwnToken<'_> {
         match self.place {
             Place::HintAtAuthorize => &["iss", "sub"],
             Place::HintAtLogout | Place::HintAtBackchannel => &["iss", "sub", "aud"],
-            Place::Userinfo => &["iss", "sub", "aud", "exp", "iat", "jti", "client_id"],
             Place::Introspection => &["iss", "sub", "exp", "iat", "jti", "client_id"],
-            Place::Exchange => &["iss", "sub", "aud", "exp", "iat", "jti", "client_id"],
+            Place::Userinfo | Place::Exchange => &["iss", "sub", "aud", "exp", "iat", "jti", "client_id"],
         }
     }
 
