@@ -218,27 +218,31 @@ impl CibaPings {
                 tracing::warn!(client.id = %client, reason, "a client is not told of a decision");
                 "over"
             }
-            Outcome::Failed(reason) => match self.next_attempt(ping) {
-                Some(at) => {
-                    self.queue.postpone_ping(&ping.digest, at).await?;
-                    tracing::info!(client.id = %client, attempts, reason, "a client could not be told of a decision; it is tried again");
-                    "failed"
-                }
-                None => {
-                    self.queue.finish_ping(&ping.digest).await?;
-                    tracing::warn!(client.id = %client, attempts, reason, "a client could not be told of a decision in time");
-                    "given_up"
-                }
-            },
+            Outcome::Failed(reason) => {
+                let next = ping.next_attempt(self.clock.now(), self.chance());
+                self.postpone(ping, next, reason).await?
+            }
         };
         counter!("ciba_notifications_total", "outcome" => label).increment(1);
         Ok(())
     }
 
-    fn next_attempt(&self, ping: &Ping) -> Option<Timestamp> {
+    async fn postpone(&self, ping: &Ping, next: Option<Timestamp>, reason: &'static str) -> StoreResult<&'static str> {
+        let (client, attempts) = (&ping.client, ping.attempts);
+        if let Some(at) = next {
+            self.queue.postpone_ping(&ping.digest, at).await?;
+            tracing::info!(client.id = %client, attempts, reason, "a client could not be told of a decision; it is tried again");
+            return Ok("failed");
+        }
+        self.queue.finish_ping(&ping.digest).await?;
+        tracing::warn!(client.id = %client, attempts, reason, "a client could not be told of a decision in time");
+        Ok("given_up")
+    }
+
+    fn chance(&self) -> u16 {
         let mut bytes = [0; 2];
         self.entropy.fill(&mut bytes);
-        ping.next_attempt(self.clock.now(), u16::from_ne_bytes(bytes))
+        u16::from_ne_bytes(bytes)
     }
 }
 

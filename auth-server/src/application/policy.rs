@@ -113,10 +113,11 @@ impl ClientAuthPolicy {
 pub const TOKEN_PATH: &str = "/oauth2/token";
 
 /// Where clients authenticate, below the issuer.
-pub const CLIENT_PATHS: [&str; 5] = [
+pub const CLIENT_PATHS: [&str; 6] = [
     TOKEN_PATH,
     "/oauth2/par",
     "/oauth2/device_authorization",
+    BACKCHANNEL_PATH,
     "/oauth2/introspect",
     "/oauth2/revoke",
 ];

@@ -7,7 +7,7 @@ use service_kit::{Clock, Entropy, Timestamp};
 
 use crate::{
     application::{
-        authorize::{AskedClaims, MAX_VALUE_BYTES, asked_claims, digest},
+        authorize::{AskedClaims, asked_claims, digest},
         ciba_pings::PingSeal,
         keyring::Keyring,
         policy::{OPENID, Policy},
@@ -135,11 +135,7 @@ impl CibaOrder {
 
 /// CIBA §7.1: exactly one of the three.
 fn hint(form: &mut Form) -> Result<Hint, TokenError> {
-    let taken = ["login_hint", "id_token_hint", "login_hint_token"].map(|name| form.take(name));
-    if taken.iter().flatten().any(|hint| hint.len() > 4 * MAX_VALUE_BYTES) {
-        return Err(invalid("the hint is too long"));
-    }
-    match taken {
+    match ["login_hint", "id_token_hint", "login_hint_token"].map(|name| form.take(name)) {
         [Some(name), None, None] => Ok(Hint::Login(name)),
         [None, Some(token), None] => Ok(Hint::IdToken(token)),
         // What is in such a token is between its issuer and a provider; there is no form of it that this one has agreed on.

@@ -6,7 +6,7 @@ use auth_server::domain::{
     user::UserStatus,
 };
 
-use crate::app::{ADMIN, ALICE, BOB, CONSOLE, OWN, SERVICE, SPA, TestApp, WEB};
+use crate::app::{ADMIN, ALICE, BANK, BOB, CONSOLE, DESK, OWN, SERVICE, SPA, TestApp, WEB, asking};
 
 #[tokio::test]
 async fn a_new_password_ends_sessions_codes_refresh_and_access_tokens() {
@@ -68,8 +68,18 @@ async fn a_person_who_may_not_gets_nothing_by_any_grant() {
             let page = browser.sign_in(&login, ADMIN).await.expect_page("id=\"consent-allow\"");
             (browser, page)
         };
+        let (asked, allowed) = (
+            app.asked(BANK, &asking(BANK, ADMIN)).await,
+            app.asked(DESK, &asking(DESK, ADMIN)).await,
+        );
+        let mut elsewhere = app.signed_in(ADMIN).await;
+        let page_elsewhere = elsewhere.open(&app.address_of(&allowed)).await.expect_html(200);
+        elsewhere.press(&page_elsewhere, "approve-allow").await.expect_html(200);
         app.set_user_status(ADMIN, status).await;
         // At issue.
+        app.ask(BANK, &asking(BANK, ADMIN))
+            .await
+            .expect_oauth_error(400, "unknown_user_id");
         app.password(CONSOLE, ADMIN.name, ADMIN.password)
             .await
             .expect_oauth_error(400, "invalid_grant");
@@ -86,6 +96,12 @@ async fn a_person_who_may_not_gets_nothing_by_any_grant() {
             .expect_page("id=\"login-submit\"");
         // At redeem.
         app.exchange(&code).await.expect_oauth_error(400, "invalid_grant");
+        app.ask_after(BANK, &asked)
+            .await
+            .expect_oauth_error(400, "invalid_grant");
+        app.ask_after(DESK, &allowed)
+            .await
+            .expect_oauth_error(400, "invalid_grant");
         app.refresh(OWN, &tokens.refresh_token)
             .await
             .expect_oauth_error(400, "invalid_grant");

@@ -247,7 +247,6 @@ async fn only_clients_that_prove_who_they_are_and_are_registered_for_it_may_ask(
 async fn what_is_asked_for_is_checked_before_anybody_is_looked_up() {
     let app = TestApp::start().await;
     let good = asking(BANK, ALICE);
-    let long = "x".repeat(16_385);
     for (form, code) in [
         (good.clone().without("scope"), "invalid_request"),
         (good.clone().with("scope", "profile"), "invalid_scope"),
@@ -262,7 +261,6 @@ async fn what_is_asked_for_is_checked_before_anybody_is_looked_up() {
         ),
         (good.clone().with("login_hint_token", "x"), "invalid_request"),
         (good.clone().and("login_hint", "bob"), "invalid_request"),
-        (good.clone().with("login_hint", &long), "invalid_request"),
         (good.clone().with("user_code", "1234"), "invalid_request"),
         (good.clone().with("request", "x.y.z"), "invalid_request"),
         (good.clone().with("client_notification_token", "a b"), "invalid_request"),
@@ -335,7 +333,14 @@ async fn only_people_who_could_sign_in_are_known() {
     let app = TestApp::start().await;
     let ask = async |name: &str| app.ask(BANK, &asking(BANK, ALICE).with("login_hint", name)).await;
     let mut told = Vec::new();
-    for name in ["nobody-here", "alice@example.org", "user-alice", "a\u{7}b", " "] {
+    for name in [
+        "nobody-here",
+        "alice@example.org",
+        "user-alice",
+        "a\u{7}b",
+        &"x".repeat(20_000),
+        " ",
+    ] {
         told.push(ask(name).await.expect_oauth_error(400, "unknown_user_id"));
     }
     app.set_user_status(BOB, UserStatus::Locked).await;
@@ -907,10 +912,13 @@ fn pinged(app: &TestApp) -> Vec<String> {
     let told = app.hosts.asked().into_iter().map(|asked| {
         assert_eq!((asked.purpose, asked.url.as_str()), (Purpose::CibaNotification, PING));
         assert_eq!(asked.bearer.as_ref().unwrap().expose_secret(), TOKEN);
-        let OutboundMethod::Post(OutboundBody::Json(body)) = &asked.method else {
-            panic!("not a POST of JSON (CIBA §10.2)");
+        // CIBA §10.2: JSON with one member.
+        let body = match &asked.method {
+            OutboundMethod::Post(OutboundBody::Json(body)) => body.as_object(),
+            OutboundMethod::Post(OutboundBody::Form(_)) | OutboundMethod::Get => None,
         };
-        assert_eq!(body.as_object().unwrap().len(), 1);
+        let body = body.unwrap();
+        assert_eq!(body.len(), 1);
         body["auth_req_id"].as_str().unwrap().to_owned()
     });
     told.collect()
@@ -923,7 +931,7 @@ async fn a_client_is_told_of_a_yes_and_fetches_its_tokens() {
     assert_eq!(app.waiting_pings().await, 0, "there is nothing to tell yet");
     decide(&app, &id, ALLOW).await;
     app.pings_settle(1, 0).await;
-    assert_eq!(pinged(&app), [id.clone()]);
+    assert_eq!(pinged(&app), std::slice::from_ref(&id));
     app.ask_after(SHOP, &id).await.expect_tokens();
     let modes = &app.metadata().await["backchannel_token_delivery_modes_supported"];
     assert_eq!(*modes, json!(["poll", "ping"]));
@@ -935,7 +943,7 @@ async fn a_client_is_told_of_a_no_as_well() {
     let id = app.asked(SHOP, &telling(ALICE)).await;
     decide(&app, &id, DENY).await;
     app.pings_settle(1, 0).await;
-    assert_eq!(pinged(&app), [id.clone()]);
+    assert_eq!(pinged(&app), std::slice::from_ref(&id));
     app.ask_after(SHOP, &id).await.expect_oauth_error(400, "access_denied");
 }
 
@@ -1137,7 +1145,7 @@ async fn a_stranger_cannot_join_a_sector_by_naming_none_of_its_addresses() {
             config
                 .registration
                 .grant_types
-                .push("urn:openid:params:grant-type:ciba".into())
+                .push("urn:openid:params:grant-type:ciba".into());
         })
         .start()
         .await;

@@ -561,6 +561,7 @@ async fn a_client_that_knows_no_better_may_name_an_endpoint_if_it_is_registered_
             (json!(format!("{issuer}/oauth2/introspect")), true),
             (json!(format!("{issuer}/oauth2/revoke")), true),
             (json!(format!("{issuer}/oauth2/device_authorization")), true),
+            (json!(format!("{issuer}/oauth2/backchannel_authentication")), true),
             (json!(format!("{issuer}/oauth2/authorize")), false),
             (json!(format!("{issuer}/userinfo")), false),
             (json!(format!("{issuer}x/oauth2/token")), false),
