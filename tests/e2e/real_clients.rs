@@ -27,6 +27,7 @@ async fn open() -> &'static Open {
         let mcp_port = free_port();
         let auth = format!(
             "registration.mode = \"open\"\nregistration.require_pkce = false\n\
+             registration.grant_types = [\"authorization_code\", \"refresh_token\", \"urn:openid:params:grant-type:ciba\"]\n\
              outbound.allow_hosts = [\"127.0.0.1\"]\n\
              tokens.resources = [\"http://127.0.0.1:{mcp_port}/mcp\"]\n"
         );
@@ -54,6 +55,11 @@ async fn run(program: String, script: &str) {
 #[tokio::test]
 async fn openid_client_completes_fapi_2_with_pushed_requests_and_bound_tokens() {
     run("node".into(), "node/fapi.mjs").await;
+}
+
+#[tokio::test]
+async fn openid_client_asks_a_person_from_elsewhere() {
+    run("node".into(), "node/ciba.mjs").await;
 }
 
 #[tokio::test]
