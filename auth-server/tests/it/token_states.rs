@@ -1,4 +1,4 @@
-//! The state machine of tokens as a property: whatever is done in whatever order, restarts included, what introspection, userinfo and a refresh
+//! The state machine of tokens as a property: whatever is done in whatever order and on whatever node, restarts included, what introspection, userinfo and a refresh
 //! say is what a [`model`] of a page says (SECURITY.md section 2, "refresh reuse after restart", "tokens for disabled / locked users").
 
 #![expect(
@@ -120,6 +120,8 @@ enum Step {
         seconds: u64,
     },
     Restart,
+    /// From now on to the other node, once it has read what is new.
+    Cross,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -145,13 +147,17 @@ fn step() -> impl Strategy<Value = Step> {
         8 => prop_oneof![
             Just(1_u64), Just(2), Just(9), Just(10), Just(11), Just(59), Just(60), Just(200), Just(300), Just(450), Just(599), Just(600), Just(499),
         ].prop_map(|seconds| Step::Advance { seconds }),
-        3 => Just(Step::Restart),
+        2 => Just(Step::Restart),
+        4 => Just(Step::Cross),
     ]
 }
 
 /// The provider beside the model, and what each thing of the model is called there.
 struct Play {
+    /// The node that is talked to.
     app: TestApp,
+    /// Another one on the same database.
+    other: TestApp,
     model: Model,
     cookies: Vec<BTreeMap<String, String>>,
     codes: Vec<Code>,
@@ -191,6 +197,7 @@ impl Play {
                 config.tokens.lost_reply_window_s = model::LOST_REPLY.unsigned_abs();
             });
         let app = builder.start().await;
+        let other = app.another_node().await;
         let user = |_| User {
             is_active: true,
             cutoff: 0,
@@ -208,6 +215,7 @@ impl Play {
         };
         Self {
             app,
+            other,
             model,
             cookies: Vec::new(),
             codes: Vec::new(),
@@ -258,6 +266,10 @@ impl Play {
                 self.model.now = self.app.now();
             }
             Step::Restart => self.app = self.app.another_node().await,
+            Step::Cross => {
+                std::mem::swap(&mut self.app, &mut self.other);
+                self.app.sync().await;
+            }
             ending => self.end(ending).await?,
         }
         self.compare().await

@@ -7,6 +7,7 @@ mod doors;
 mod heads;
 mod hurts;
 mod log;
+mod pages;
 mod registration;
 pub(super) mod voices;
 

@@ -94,7 +94,7 @@ const ADDRESS: &str = "https://evil.example/cb";
 const INVALID: &[&str] = &["invalid_client_metadata"];
 
 /// Every kind of JSON, with a name and its text: some of it cannot be written as a [`Value`].
-fn kinds() -> Vec<(String, String)> {
+pub(super) fn kinds() -> Vec<(String, String)> {
     let deep = |open: &str, shut: &str, depth: usize| format!("{}{}", open.repeat(depth), shut.repeat(depth));
     let mut all: Vec<(String, String)> = [
         ("null", "null"),
