@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use oauth_wire::{GrantType, Scope};
-use service_kit::{Clock, Timestamp};
+use service_kit::Clock;
 
 use crate::{
     application::{
@@ -20,7 +20,7 @@ use crate::{
         session::Session,
         user::User,
     },
-    ports::store::{RefreshFamilies, Sessions, Transactions, Users},
+    ports::store::{RefreshFamilies, Renewal, Sessions, Transactions, Users},
 };
 
 const DEAD: TokenError = TokenError::InvalidGrant("the refresh token is unknown, expired or revoked");
@@ -46,7 +46,8 @@ impl std::fmt::Debug for RotateRefresh {
 }
 
 impl RotateRefresh {
-    /// Answers with a new access token and the family's next refresh token.
+    /// Answers with a new access token and the family's next refresh token, or the same one if the client keeps its own
+    /// ([`Client::keeps_refresh_tokens`]).
     ///
     /// The token before the current one is answered again, with the same current one, as long as that has not been used and the lost-reply window is
     /// open: a client whose connection broke keeps its person signed in, and there is never more than one live token. Any other
@@ -132,8 +133,12 @@ impl RotateRefresh {
             match family.judge(presented, now, self.policy.lifetimes.lost_reply_window) {
                 RefreshUse::Current => {
                     let idle = (now + self.policy.refresh_idle(&call.client)).min(family.absolute_expires_at);
-                    if self.rotate_family(call, grant_id, presented, now, idle).await? {
-                        return Ok(presented + 1);
+                    let renewal = match call.client.keeps_refresh_tokens() {
+                        true => Renewal::keep(presented, now, idle),
+                        false => Renewal::rotate(presented, now, idle),
+                    };
+                    if self.renew(call, grant_id, renewal).await? {
+                        return Ok(renewal.to);
                     }
                     family = self.families.find_family(grant_id).await?.ok_or(DEAD)?;
                 }
@@ -151,19 +156,12 @@ impl RotateRefresh {
     }
 
     /// Moves the family on, and spends what the call showed with it.
-    async fn rotate_family(
-        &self,
-        call: &TokenCall,
-        grant: &GrantId,
-        from: i64,
-        at: Timestamp,
-        idle_expires_at: Timestamp,
-    ) -> Result<bool, TokenError> {
+    async fn renew(&self, call: &TokenCall, grant: &GrantId, renewal: Renewal) -> Result<bool, TokenError> {
         if !call.unspent.is_pending() {
-            return Ok(self.families.rotate_family(grant, from, at, idle_expires_at).await?);
+            return Ok(self.families.renew_family(grant, renewal).await?);
         }
         let mut tx = call.unspent.begin(&*self.transactions).await?;
-        let is_first = tx.rotate_family(grant, from, at, idle_expires_at).await?;
+        let is_first = tx.renew_family(grant, renewal).await?;
         if is_first {
             tx.commit().await?;
             call.unspent.committed();

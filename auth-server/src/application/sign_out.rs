@@ -278,12 +278,10 @@ impl SignOut {
         if !matches!(url.scheme(), "https" | "http") || !url.host_str()?.bytes().all(is_plain) {
             return None;
         }
-        if client.protocol.frontchannel_logout_session_required {
-            // §2: both or neither.
-            url.query_pairs_mut()
-                .append_pair("iss", &self.policy.issuer)
-                .append_pair("sid", sid.as_str());
-        }
+        // §2: both, whether or not the client said that it needs them.
+        url.query_pairs_mut()
+            .append_pair("iss", &self.policy.issuer)
+            .append_pair("sid", sid.as_str());
         Some(url.into())
     }
 }

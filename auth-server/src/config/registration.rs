@@ -77,7 +77,7 @@ impl Default for RegistrationConfig {
             require_pkce: false,
             rotate_access_token: false,
             max_clients: 10_000,
-            max_attempts: 600,
+            max_attempts: 3_000,
             window_s: 3600,
             unused_ttl_s: 90 * DAY,
         }

@@ -44,6 +44,12 @@ impl Client {
         self.protocol.dpop_bound_access_tokens || self.protocol.tls_client_certificate_bound_access_tokens
     }
 
+    /// Whether its refresh tokens stay what they are. Those of a client that authenticates, and whose tokens are bound, are of no use to anybody else,
+    /// so that rotation would only lose them (FAPI 2.0 §5.3.2.1: no rotation; RFC 9700 §2.2.2 asks it of public clients).
+    pub fn keeps_refresh_tokens(&self) -> bool {
+        !self.is_public() && self.is_sender_constrained()
+    }
+
     /// By which algorithms the client may sign requests and assertions. The registration decides, never a token's header: the
     /// algorithm that it names for the purpose, or else all that fit. Who keeps FAPI's rules, by name or by binding its tokens, does
     /// not get PKCS #1 v1.5 (FAPI 2.0 §5.4.1).

@@ -141,15 +141,40 @@ pub trait PushedRequests: Send + Sync {
 #[async_trait]
 pub trait RefreshFamilies: Send + Sync {
     async fn find_family(&self, grant: &GrantId) -> StoreResult<Option<RefreshFamily>>;
-    /// Moves a live family from generation `from` to `from + 1`, sets `rotated_at` to `at` and `idle_expires_at` as given, in
-    /// one statement. `true` for the one caller that wins; `false` when the family is gone, revoked or at another generation.
-    async fn rotate_family(
-        &self,
-        grant: &GrantId,
-        from: i64,
-        at: Timestamp,
-        idle_expires_at: Timestamp,
-    ) -> StoreResult<bool>;
+    /// Renews a live family in one statement. `true` for the one caller that wins; `false` when the family is gone, revoked or at another
+    /// generation.
+    async fn renew_family(&self, grant: &GrantId, renewal: Renewal) -> StoreResult<bool>;
+}
+
+/// A use of a family's refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal {
+    /// The generation that was presented.
+    pub from: i64,
+    /// The generation from now on.
+    pub to: i64,
+    pub at: Timestamp,
+    pub idle_expires_at: Timestamp,
+}
+
+impl Renewal {
+    /// The token is replaced; `rotated_at` becomes `at`.
+    pub fn rotate(from: i64, at: Timestamp, idle_expires_at: Timestamp) -> Self {
+        Self {
+            to: from + 1,
+            ..Self::keep(from, at, idle_expires_at)
+        }
+    }
+
+    /// The token stays.
+    pub fn keep(generation: i64, at: Timestamp, idle_expires_at: Timestamp) -> Self {
+        Self {
+            from: generation,
+            to: generation,
+            at,
+            idle_expires_at,
+        }
+    }
 }
 
 /// Revocations, for this node's index and for the resource servers' feed.
@@ -314,14 +339,8 @@ pub trait GrantWrites: Send {
     /// Holds the account until the transaction ends, so that whoever locks it meanwhile ends this family too. `Conflict` when the
     /// grant has one.
     async fn insert_family(&mut self, family: &RefreshFamily, verified: Option<&PasswordHash>) -> StoreResult<bool>;
-    /// As [`RefreshFamilies::rotate_family`], inside the transaction.
-    async fn rotate_family(
-        &mut self,
-        grant: &GrantId,
-        from: i64,
-        at: Timestamp,
-        idle_expires_at: Timestamp,
-    ) -> StoreResult<bool>;
+    /// As [`RefreshFamilies::renew_family`], inside the transaction.
+    async fn renew_family(&mut self, grant: &GrantId, renewal: Renewal) -> StoreResult<bool>;
     /// Ends a family; `false` when it is gone or ended already.
     async fn revoke_family(&mut self, grant: &GrantId, at: Timestamp) -> StoreResult<bool>;
     /// Ends every live family of a person, or of the person and one client, and returns their grants.

@@ -94,6 +94,7 @@ pub struct ProviderMetadata {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MtlsEndpointAliases {
     pub token_endpoint: String,
+    pub pushed_authorization_request_endpoint: String,
     pub device_authorization_endpoint: String,
     pub backchannel_authentication_endpoint: String,
     pub userinfo_endpoint: String,

@@ -13,15 +13,17 @@ use crate::domain::authorization::PushedRequest;
 use crate::domain::grant::{CodeGrant, RefreshFamily};
 use crate::domain::ids::{ClientId, CodeDigest, GrantId, PushedDigest, SessionId, UserId};
 use crate::domain::user::PasswordHash;
-use crate::ports::store::{GrantWrites, RecordedRevocation, RefreshFamilies, SingleUseId, StoreError, StoreResult};
+use crate::ports::store::{
+    GrantWrites, RecordedRevocation, RefreshFamilies, Renewal, SingleUseId, StoreError, StoreResult,
+};
 
 const BY_GRANT: Sql = sql!(
     "SELECT grant_id, client_id, tenant, user_sub, sid, scope, auth_time, amr, details, generation, issued_at, rotated_at, \
      idle_expires_at, absolute_expires_at, revoked_at FROM refresh_token WHERE grant_id = ?"
 );
 /// The old generation is in the condition, so that of N rotations one counts a row (RFC 9700 §4.14.2).
-const ROTATE: Sql = sql!(
-    "UPDATE refresh_token SET generation = generation + 1, rotated_at = ?, idle_expires_at = ?, \
+const RENEW: Sql = sql!(
+    "UPDATE refresh_token SET rotated_at = CASE WHEN generation < ? THEN ? ELSE rotated_at END, generation = ?, idle_expires_at = ?, \
      ends_at = CASE WHEN absolute_expires_at < ? THEN absolute_expires_at ELSE ? END \
      WHERE grant_id = ? AND generation = ? AND revoked_at IS NULL AND ends_at > ?"
 );
@@ -64,21 +66,15 @@ impl RefreshFamilies for SqlStore {
         row.map(RefreshFamily::try_from).transpose()
     }
 
-    async fn rotate_family(
-        &self,
-        grant: &GrantId,
-        from: i64,
-        at: Timestamp,
-        idle_expires_at: Timestamp,
-    ) -> StoreResult<bool> {
-        let args = rotate_args(grant, from, at, idle_expires_at);
-        Ok(self.db.execute(ROTATE, args).await? == 1)
+    async fn renew_family(&self, grant: &GrantId, renewal: Renewal) -> StoreResult<bool> {
+        Ok(self.db.execute(RENEW, renew_args(grant, renewal)).await? == 1)
     }
 }
 
-fn rotate_args(grant: &GrantId, from: i64, at: Timestamp, idle_expires_at: Timestamp) -> [Arg; 7] {
-    let (at, idle) = (at.as_micros(), idle_expires_at.as_micros());
-    args![at, idle, idle, idle, grant.as_str(), from, at]
+fn renew_args(grant: &GrantId, renewal: Renewal) -> [Arg; 9] {
+    let Renewal { from, to, .. } = renewal;
+    let (at, idle) = (renewal.at.as_micros(), renewal.idle_expires_at.as_micros());
+    args![to, at, to, idle, idle, idle, grant.as_str(), from, at]
 }
 
 #[async_trait]
@@ -90,15 +86,8 @@ impl GrantWrites for SqlTx {
         single_use::outcome(self.tx.execute(insert, values).await)
     }
 
-    async fn rotate_family(
-        &mut self,
-        grant: &GrantId,
-        from: i64,
-        at: Timestamp,
-        idle_expires_at: Timestamp,
-    ) -> StoreResult<bool> {
-        let args = rotate_args(grant, from, at, idle_expires_at);
-        Ok(self.tx.execute(ROTATE, args).await? == 1)
+    async fn renew_family(&mut self, grant: &GrantId, renewal: Renewal) -> StoreResult<bool> {
+        Ok(self.tx.execute(RENEW, renew_args(grant, renewal)).await? == 1)
     }
 
     async fn insert_pushed_request(&mut self, pushed: &PushedRequest) -> StoreResult<()> {

@@ -78,10 +78,8 @@ impl Apply {
             client_id: ClientId::new(&*doc.client_id),
             tenant: TenantId::new(&*doc.tenant),
             speaker: Speaker::Operator,
-            // RFC 7591 §2: the default is client_secret_basic.
-            default_method: before.map_or(ClientAuthMethod::ClientSecretBasic, |client| {
-                client.token_endpoint_auth_method
-            }),
+            // RFC 7591 §2. What an earlier document said does not matter: a document means the same whenever it comes.
+            default_method: ClientAuthMethod::ClientSecretBasic,
             reach: &self.policy.registration.reach,
         };
         let described = metadata::read(&doc.metadata, frame, faults);

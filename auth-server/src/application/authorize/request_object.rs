@@ -2,7 +2,7 @@
 //!
 //! Two specifications read them differently. For RFC 9101 the object is the request, and nothing beside it counts; for OpenID Connect Core
 //! what stands beside it fills gaps. The stricter reading holds for every object that says by its `typ` that it follows RFC 9101, and for every
-//! client that has to sign its requests. docs/adr/0008-requests-by-reference.md says why.
+//! client that has to sign its requests or that binds its tokens. docs/adr/0008-requests-by-reference.md says why.
 
 use oauth_wire::{Form, OAuthErrorCode, ResponseMode};
 use serde_json::{Map, Value};
@@ -126,9 +126,10 @@ impl Authorize {
         if !is_typed && jwt.typ.is_some() && !jwt.is_typ("JWT") {
             return Err("request has a typ other than oauth-authz-req+jwt and JWT");
         }
-        let stands_alone = is_typed || client.protocol.require_signed_request_object;
+        let is_strict = client.protocol.require_signed_request_object || client.is_sender_constrained();
+        let stands_alone = is_typed || is_strict;
         self.check_claims(client, &jwt.claims, stands_alone)?;
-        let strictness = match client.protocol.require_signed_request_object {
+        let strictness = match is_strict {
             true => Strictness::Fapi,
             false => Strictness::Usual,
         };

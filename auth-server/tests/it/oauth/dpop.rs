@@ -427,3 +427,55 @@ async fn a_bound_token_of_a_disabled_client_is_dead_whatever_is_proved() {
     app.set_client_status(SERVICE, ClientStatus::Disabled).await;
     assert!(!app.is_active(&access_token).await);
 }
+
+/// FAPI 2.0 §5.3.2.1: no rotation for who authenticates and binds its tokens anyway.
+#[tokio::test]
+async fn a_confidential_client_whose_tokens_are_bound_keeps_its_refresh_token() {
+    const BANK: TestClient = TestClient {
+        id: "bank",
+        secret: Some("bank-secret-2f2f2f"),
+        redirect_uri: "https://bank.example/cb",
+        scope: "openid offline_access",
+    };
+    let app = TestApp::builder()
+        .document(
+            r#"
+[[client]]
+client_id = "bank"
+client_secret = "bank-secret-2f2f2f"
+redirect_uris = ["https://bank.example/cb"]
+grant_types = ["authorization_code", "refresh_token"]
+scope = "openid offline_access"
+dpop_bound_access_tokens = true
+"#,
+        )
+        .start()
+        .await;
+    let first = persons_tokens(&app, BANK, &key()).await;
+    let refresh_token = first["refresh_token"].as_str().unwrap();
+    let form = refresh_form(refresh_token);
+    for _ in 0..3 {
+        app.advance(40);
+        let proof = key().proof(&claims(&app));
+        let again = token(&app, BANK, &form, &proof).await.expect_json(200);
+        assert_eq!(again["refresh_token"], refresh_token);
+        assert_ne!(again["access_token"], first["access_token"]);
+        token(&app, BANK, &form, &proof)
+            .await
+            .expect_oauth_error(400, "invalid_dpop_proof");
+    }
+    // Its time is renewed by each use, and ends when nobody uses it.
+    let month = 30 * 24 * 3600;
+    app.advance(month - 1);
+    token(&app, BANK, &form, &key().proof(&claims(&app)))
+        .await
+        .expect_json(200);
+    app.advance(month - 1);
+    token(&app, BANK, &form, &key().proof(&claims(&app)))
+        .await
+        .expect_json(200);
+    app.advance(month);
+    token(&app, BANK, &form, &key().proof(&claims(&app)))
+        .await
+        .expect_oauth_error(400, "invalid_grant");
+}

@@ -547,3 +547,18 @@ async fn a_client_that_must_sign_registers_a_key_to_check_it_with() {
     let error = app.try_apply(&document).await.unwrap_err().to_string();
     assert!(error.contains("require_signed_request_object"), "{error}");
 }
+
+#[tokio::test]
+async fn an_object_of_a_client_that_binds_its_tokens_is_the_whole_request_whatever_its_typ() {
+    let world = World::with(json!({"dpop_bound_access_tokens": true})).await;
+    for claims in [json!({"exp": null}), json!({"nbf": null}), json!({"aud": null})] {
+        let object = world.typed(Value::Null, claims);
+        world
+            .push(&only("request", &object))
+            .await
+            .expect_oauth_error(400, "invalid_request_object");
+    }
+    let object = world.typed(Value::Null, json!({"state": null}));
+    let answer = world.answer(&CLIENT.ask().with("request", &object)).await;
+    assert_eq!(answer.params.get("state"), None);
+}

@@ -427,3 +427,13 @@ async fn an_address_that_was_taken_back_while_the_person_was_asked_is_not_gone_t
         .await
         .expect_page("id=\"logged-out\"");
 }
+
+#[tokio::test]
+async fn a_post_of_nothing_asks_the_person() {
+    let app = TestApp::start().await;
+    let (mut browser, _) = signed_in(&app).await;
+    let nothing = app.call(Method::POST, "/connect/logout").send().await;
+    assert_eq!(nothing.expect_redirect(), "/connect/logout?");
+    let asked = browser.get("/connect/logout?").await;
+    assert!(asked.expect_redirect().starts_with("/logout?request="));
+}

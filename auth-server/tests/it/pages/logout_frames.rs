@@ -27,7 +27,6 @@ post_logout_redirect_uris = ["https://mail.example/bye?a=1"]
 scope = "openid"
 auto_approve = true
 frontchannel_logout_uri = "https://mail.example/out?tenant=1"
-frontchannel_logout_session_required = true
 
 [[client]]
 client_id = "photos"
@@ -109,7 +108,7 @@ async fn every_application_of_the_session_gets_a_frame_and_the_person_goes_on_fr
         attribute(&page, "iframe", "src"),
         [
             format!("https://mail.example/out?tenant=1&iss={iss}&sid={sid}"),
-            "https://photos.example:8443/out".to_owned(),
+            format!("https://photos.example:8443/out?iss={iss}&sid={sid}"),
         ]
     );
     assert_eq!(

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use auth_server::domain::grant::RefreshFamily;
 use auth_server::domain::ids::{ClientId, GrantId, SessionId, UserId};
 use auth_server::domain::user::{PasswordHash, UserStatus};
-use auth_server::ports::store::{Store, StoreError};
+use auth_server::ports::store::{Renewal, Store, StoreError};
 
 use super::{MICRO, NOON, World, family, grant, minutes, names, on_every_engine, password, race};
 
@@ -86,14 +86,51 @@ async fn a_family_moves_one_generation_at_a_time(world: World) {
     world.sign_up(&["alice", "bob"]).await;
     save(&world, &family(grant("g1", "alice", "web"))).await;
     let (id, at, idle) = (GrantId::new("g1"), NOON + minutes(1), NOON + minutes(11));
-    assert!(!world.store.rotate_family(&id, 2, at, idle).await.unwrap());
-    assert!(world.store.rotate_family(&id, 1, at, idle).await.unwrap());
-    assert!(!world.store.rotate_family(&id, 1, at, idle).await.unwrap());
-    assert!(world.store.rotate_family(&id, 2, at, idle).await.unwrap());
     assert!(
         !world
             .store
-            .rotate_family(&GrantId::new("none"), 1, at, idle)
+            .renew_family(&id, Renewal::rotate(2, at, idle))
+            .await
+            .unwrap()
+    );
+    assert!(
+        world
+            .store
+            .renew_family(&id, Renewal::rotate(1, at, idle))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !world
+            .store
+            .renew_family(&id, Renewal::rotate(1, at, idle))
+            .await
+            .unwrap()
+    );
+    assert!(
+        world
+            .store
+            .renew_family(&id, Renewal::rotate(2, at, idle))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !world
+            .store
+            .renew_family(&GrantId::new("none"), Renewal::rotate(1, at, idle))
+            .await
+            .unwrap()
+    );
+    // Kept, it lives on, and is not taken for rotated.
+    let (later, idle) = (at + minutes(1), idle + minutes(1));
+    for generation in [2, 4] {
+        let kept = Renewal::keep(generation, later, idle);
+        assert!(!world.store.renew_family(&id, kept).await.unwrap());
+    }
+    assert!(
+        world
+            .store
+            .renew_family(&id, Renewal::keep(3, later, idle))
             .await
             .unwrap()
     );
@@ -114,7 +151,7 @@ async fn a_family_that_is_over_does_not_rotate(world: World) {
     let rotate = async |id: &str, from, at, idle| {
         world
             .store
-            .rotate_family(&GrantId::new(id), from, at, idle)
+            .renew_family(&GrantId::new(id), Renewal::rotate(from, at, idle))
             .await
             .unwrap()
     };
@@ -138,7 +175,7 @@ async fn of_200_parallel_rotations_one_wins(world: World) {
         let store = Arc::clone(&world.store);
         async move {
             store
-                .rotate_family(&GrantId::new("g1"), 1, NOON, NOON + minutes(10))
+                .renew_family(&GrantId::new("g1"), Renewal::rotate(1, NOON, NOON + minutes(10)))
                 .await
                 .unwrap()
         }
@@ -158,7 +195,10 @@ async fn rotation_and_revocation_leave_a_revoked_family(world: World) {
         async move {
             let id = GrantId::new("g1");
             if !revokes {
-                store.rotate_family(&id, 1, NOON, NOON + minutes(10)).await.unwrap();
+                store
+                    .renew_family(&id, Renewal::rotate(1, NOON, NOON + minutes(10)))
+                    .await
+                    .unwrap();
                 return false;
             }
             let mut tx = store.begin().await.unwrap();
@@ -172,7 +212,7 @@ async fn rotation_and_revocation_leave_a_revoked_family(world: World) {
     assert!(
         !world
             .store
-            .rotate_family(&GrantId::new("g1"), 2, NOON, NOON + minutes(10))
+            .renew_family(&GrantId::new("g1"), Renewal::rotate(2, NOON, NOON + minutes(10)))
             .await
             .unwrap()
     );

@@ -15,7 +15,8 @@ use auth_server::domain::throttle::{ThrottleKey, ThrottlePolicy};
 use auth_server::ports::decoupled::PingClaim;
 use auth_server::ports::logout::LogoutClaim;
 use auth_server::ports::store::{
-    Clients, Codes, PageRequest, RevocationCursor, SigningKeys, SingleUseId, SingleUseKind, StoreError, StoreResult,
+    Clients, Codes, PageRequest, Renewal, RevocationCursor, SigningKeys, SingleUseId, SingleUseKind, StoreError,
+    StoreResult,
 };
 use oauth_wire::Scope;
 use sql_kit::{Db, Options, Sql, args, sql};
@@ -115,8 +116,10 @@ async fn every_call_on_a_store_that_is_away_says_so(world: World) {
     unavailable("redeem_code", store.redeem_code(&digest, NOON).await);
     unavailable("find_family", store.find_family(&GrantId::new("g")).await);
     unavailable(
-        "rotate_family",
-        store.rotate_family(&GrantId::new("g"), 1, NOON, NOON).await,
+        "renew_family",
+        store
+            .renew_family(&GrantId::new("g"), Renewal::rotate(1, NOON, NOON))
+            .await,
     );
     unavailable(
         "read_revocations",

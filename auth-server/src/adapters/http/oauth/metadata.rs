@@ -169,6 +169,7 @@ fn mtls_aliases(base_url: &str) -> MtlsEndpointAliases {
     let url = |path: &str| format!("{base_url}{path}");
     MtlsEndpointAliases {
         token_endpoint: url(TOKEN_PATH),
+        pushed_authorization_request_endpoint: url("/oauth2/par"),
         device_authorization_endpoint: url("/oauth2/device_authorization"),
         backchannel_authentication_endpoint: url(BACKCHANNEL_PATH),
         userinfo_endpoint: url("/userinfo"),

@@ -1,10 +1,12 @@
 //! Signing out: by the person, or by a relying party that sends the person (OpenID Connect RP-Initiated Logout).
 
 use axum::{
+    body::HttpBody as _,
     extract::{Request, State},
     response::Response,
 };
 use http::{Method, StatusCode};
+use oauth_wire::Form;
 
 use super::{
     Browser, PageError,
@@ -28,7 +30,12 @@ pub(super) async fn end_session(
     request: Request,
 ) -> Result<Response, PageError> {
     let is_post = request.method() == Method::POST;
-    let mut form = if is_post { posted(request).await? } else { query };
+    let mut form = match is_post {
+        // Every parameter is optional (§2), so a POST of nothing is a request as well.
+        true if request.body().is_end_stream() => Form::default(),
+        true => posted(request).await?,
+        false => query,
+    };
     // A cross-site POST comes without our SameSite=Lax cookie; as a top-level GET it brings it along.
     if is_post && !browser.sent_cookie() {
         let query = form.encode();
