@@ -216,7 +216,8 @@ fn every_call_of_the_ports_is_tried_on_a_store_that_is_away() {
         include_str!("../../../src/ports/logout.rs"),
         include_str!("../../../src/ports/registrations.rs"),
     ];
-    let here = include_str!("faults.rs");
+    // However the lines are broken.
+    let here: String = include_str!("faults.rs").split_whitespace().collect();
     let mut tried = 0;
     for port in ports.iter().flat_map(|text| text.split("pub trait ").skip(1)) {
         let name = port.split([':', ' ']).next().unwrap();
@@ -230,8 +231,7 @@ fn every_call_of_the_ports_is_tried_on_a_store_that_is_away() {
             .skip(1)
             .map(|rest| rest.split('(').next().unwrap())
         {
-            let is_tried = [format!("store.{call}("), format!("store\n        .{call}(")];
-            assert!(is_tried.iter().any(|text| here.contains(text)), "{name}::{call}");
+            assert!(here.contains(&format!("store.{call}(")), "{name}::{call}");
             tried += 1;
         }
     }
