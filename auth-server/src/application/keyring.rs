@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use service_kit::{Clock, Timestamp};
 use token_keys::{Jwks, KeyError, MasterKey, SigningKeyPair, VerifiedJwt, VerifyError};
@@ -35,7 +36,7 @@ pub enum KeyringError {
 struct Keys {
     current: Vec<Arc<SigningKeyPair>>,
     verifiers: Jwks,
-    document: Arc<[u8]>,
+    document: Bytes,
     /// When the first of them retires.
     until: Option<Timestamp>,
 }
@@ -119,8 +120,8 @@ impl Keyring {
     }
 
     /// The JWKS document (RFC 7517 §5).
-    pub fn document(&self) -> Arc<[u8]> {
-        Arc::clone(&self.keys.load().document)
+    pub fn document(&self) -> Bytes {
+        self.keys.load().document.clone()
     }
 }
 

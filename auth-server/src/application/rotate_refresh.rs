@@ -47,7 +47,7 @@ impl std::fmt::Debug for RotateRefresh {
 
 impl RotateRefresh {
     /// Answers with a new access token and the family's next refresh token, or the same one if the client keeps its own
-    /// ([`Client::keeps_refresh_tokens`]).
+    /// ([`crate::domain::client::Client::keeps_refresh_tokens`]).
     ///
     /// The token before the current one is answered again, with the same current one, as long as that has not been used and the lost-reply window is
     /// open: a client whose connection broke keeps its person signed in, and there is never more than one live token. Any other

@@ -1,8 +1,8 @@
 //! Metadata (OpenID Connect Discovery §3, RFC 8414 §2) and JWKS.
 
-use std::{future::ready, sync::Arc};
+use std::future::ready;
 
-use axum::{body::Bytes, extract::State, response::Response};
+use axum::{extract::State, response::Response};
 use oauth_wire::{
     AuthorizationDetails, ClientAuthMethod, Display, GrantType, HmacAlg, JweAlg, JweEnc, MtlsEndpointAliases, Prompt,
     ProviderMetadata, ResponseMode, ResponseType,
@@ -26,18 +26,7 @@ pub(crate) fn get(State(app): State<App>) -> impl Future<Output = Response> {
 }
 
 pub(crate) fn jwks(State(app): State<App>) -> impl Future<Output = Response> {
-    ready(cached_json(
-        Bytes::from_owner(OwnedDocument(app.keyring.document())),
-        FIVE_MINUTES,
-    ))
-}
-
-struct OwnedDocument(Arc<[u8]>);
-
-impl AsRef<[u8]> for OwnedDocument {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
+    ready(cached_json(app.keyring.document(), FIVE_MINUTES))
 }
 
 /// The document. What it lists is what the provider does, no more and no less.
