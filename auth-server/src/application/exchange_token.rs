@@ -2,7 +2,7 @@
 //! for the person whose token it was given.
 //!
 //! What comes out is never more than what went in: scope, audience, interfaces, details and lifetime only shrink, a binding stays, and
-//! the token belongs to the same grant, so that whatever ends that ends it too. docs/adr/0013-token-exchange.md says what follows from it.
+//! the token belongs to the same grant, so that whatever ends that ends it too. docs/adr/0015-token-exchange.md says what follows from it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -106,7 +106,7 @@ impl ExchangeToken {
         };
         let resources = self.targets(&subject, &scope, call, request.audience)?;
         let via = via(&subject)?;
-        let actor_chain = self.actors(client, &subject.claims, actor.as_deref())?;
+        let actor_chain = self.actors(client, &subject.claims, actor.as_deref()).await?;
         let grant = grant(&subject, &user, client, scope, actor_chain)?;
         let interfaces: Option<BTreeSet<String>> = claim(&subject.claims, "ai_interfaces")?;
         let order = AccessTokenOrder {
@@ -170,11 +170,17 @@ impl ExchangeToken {
         }
         // A machine, or a person who may still act.
         if actor.sub() != actor.client_id.as_str() {
-            let user = self.users.find_user(&UserId::new(actor.sub())).await?;
-            user.filter(User::is_active)
-                .ok_or_else(|| refused(&format!("actor_token {DEAD}")))?;
+            self.may_still_act("actor_token", actor.sub()).await?;
         }
         Ok(actor)
+    }
+
+    /// The account itself is asked: what another node has revoked a moment ago this one may not have read, and the new token would be too
+    /// young for that revocation to end it.
+    async fn may_still_act(&self, name: &str, sub: &str) -> Result<(), TokenError> {
+        let user = self.users.find_user(&UserId::new(sub)).await?;
+        let active = user.filter(User::is_active);
+        active.map(drop).ok_or_else(|| refused(&format!("{name} {DEAD}")))
     }
 
     async fn person(&self, client: &Client, subject: &AccessToken) -> Result<User, TokenError> {
@@ -189,16 +195,20 @@ impl ExchangeToken {
 
     /// `act`: who acts now, and within that who acted before (RFC 8693 §4.1). Each by the name that the client knows: a pairwise `sub` that
     /// was made for an earlier one would tell the two that they know the same person.
-    fn actors(
+    async fn actors(
         &self,
         client: &Client,
         subject: &Map<String, Value>,
         actor: Option<&AccessToken>,
     ) -> Result<Option<Value>, TokenError> {
         let mut named = None;
-        let chain: Vec<&Value> = std::iter::successors(subject.get("act"), |earlier| earlier.get("act")).collect();
+        let chain: Vec<&Value> = oauth_wire::actors(subject).collect();
         for earlier in chain.into_iter().rev() {
-            named = Some(self.named(client, &Actor::read(&self.subjects, earlier)?, named)?);
+            let earlier = Actor::read(&self.subjects, earlier)?;
+            if !earlier.is_machine() {
+                self.may_still_act("subject_token", &earlier.sub).await?;
+            }
+            named = Some(self.named(client, &earlier, named).await?);
         }
         let Some(actor) = actor else {
             return Ok(named);
@@ -207,15 +217,15 @@ impl ExchangeToken {
             sub: actor.sub().to_owned(),
             client_id: actor.client_id.as_str().to_owned(),
         };
-        Ok(Some(self.named(client, &now, named)?))
+        Ok(Some(self.named(client, &now, named).await?))
     }
 
-    fn named(&self, client: &Client, actor: &Actor, before: Option<Value>) -> Result<Value, TokenError> {
+    async fn named(&self, client: &Client, actor: &Actor, before: Option<Value>) -> Result<Value, TokenError> {
         let mut act = Map::from_iter([("client_id".to_owned(), Value::from(actor.client_id.as_str()))]);
         if actor.is_machine() {
             act.insert("sub".into(), actor.sub.as_str().into());
         } else {
-            let shown = self.subjects.shown_to(client, &UserId::new(&actor.sub))?;
+            let shown = self.subjects.disclose(client, &UserId::new(&actor.sub)).await?;
             act.insert("sub".into(), shown.sub.into());
             act.extend(shown.sector.map(|sector| ("sector".to_owned(), sector.into())));
         }
@@ -266,16 +276,14 @@ struct Actor {
 impl Actor {
     /// Reads what [`ExchangeToken::named`] wrote.
     fn read(subjects: &Subjects, act: &Value) -> Result<Self, TokenError> {
-        let text = |name: &str| act.get(name).and_then(Value::as_str);
-        let sub = match (text("sub"), text("sector")) {
-            (Some(sub), None) => Some(sub.to_owned()),
-            (Some(sub), Some(sector)) => subjects.read(sector, sub).map(|user| user.as_str().to_owned()),
-            (None, _) => None,
+        let read = |act: &Map<String, Value>| {
+            Some(Self {
+                sub: subjects.named_by(act)?,
+                client_id: text(act, "client_id")?.to_owned(),
+            })
         };
-        let (Some(sub), Some(client_id)) = (sub, text("client_id").map(str::to_owned)) else {
-            return Err(refused("subject_token names an actor that cannot be read"));
-        };
-        Ok(Self { sub, client_id })
+        let actor = act.as_object().and_then(read);
+        actor.ok_or_else(|| refused("subject_token names an actor that cannot be read"))
     }
 
     fn is_machine(&self) -> bool {

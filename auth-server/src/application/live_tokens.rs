@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oauth_wire::{Confirmation, TokenFacts};
+use oauth_wire::{Confirmation, TokenFacts, actors};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use service_kit::Clock;
@@ -29,6 +29,8 @@ pub struct AccessToken {
     sub: String,
     sid: Option<String>,
     via: Vec<String>,
+    /// By the names that we know, as `sub`.
+    actors: Vec<String>,
     iat: i64,
     confirmation: Option<Confirmation>,
     /// Seconds since the epoch.
@@ -76,6 +78,7 @@ impl AccessToken {
             sub: &self.sub,
             client_id: self.client_id.as_str(),
             via: &self.via,
+            actors: &self.actors,
             iat: self.iat,
         }
     }
@@ -171,15 +174,14 @@ impl LiveTokens {
         if text("iss")? != self.policy.issuer {
             return None;
         }
-        let shown = text("sub")?;
-        let sub = match text("sector") {
-            None => shown,
-            Some(sector) => self.reader.subjects.read(&sector, &shown)?.as_str().to_owned(),
-        };
+        let subjects = &self.reader.subjects;
+        // Nobody could end a token by an actor who cannot be read.
+        let actors = actors(&claims).map(|act| subjects.named_by(act.as_object()?));
         Some(AccessToken {
+            actors: actors.collect::<Option<_>>()?,
             client_id: ClientId::new(text("client_id")?),
             jti: text("jti")?,
-            sub,
+            sub: subjects.named_by(&claims)?,
             sid: text("sid"),
             via: claims
                 .get("via")

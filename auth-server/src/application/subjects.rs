@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use oauth_wire::Revoked;
+use serde_json::{Map, Value};
 use token_keys::SivKey;
 
 use crate::{
@@ -118,6 +119,16 @@ impl Subjects {
         let padded = self.key.unseal(sector.as_bytes(), &sealed).ok()?;
         let end = padded.iter().rposition(|octet| *octet == END)?;
         std::str::from_utf8(padded.get(..end)?).ok().map(UserId::new)
+    }
+
+    /// The person (or the client) whom a token of ours, or an `act` in it, names by `sub` and `sector`.
+    pub fn named_by(&self, claims: &Map<String, Value>) -> Option<String> {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        let shown = text("sub")?;
+        match text("sector") {
+            None => Some(shown.to_owned()),
+            Some(sector) => self.read(sector, shown).map(|user| user.as_str().to_owned()),
+        }
     }
 
     /// What is revoked when a person's tokens are: one subject per name that the person has.

@@ -30,6 +30,6 @@ pub use jose::{HmacAlg, JweAlg, JweEnc, SigningAlg};
 pub use metadata::{MtlsEndpointAliases, ProtectedResourceMetadata, ProviderMetadata};
 pub use pkce::{CodeChallenge, CodeVerifier, PkceError};
 pub use redirect::{RedirectUri, RedirectUriError};
-pub use revocation::{RevocationEvent, RevocationIndex, Revoked, TokenFacts, grant_of};
+pub use revocation::{RevocationEvent, RevocationIndex, Revoked, TokenFacts, actors, grant_of};
 pub use scope::{Scope, ScopeError, ScopeToken};
 pub use token::{IntrospectionReply, TokenReply, TokenTypeHint};

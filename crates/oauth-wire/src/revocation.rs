@@ -117,6 +117,8 @@ pub struct TokenFacts<'a> {
     pub client_id: &'a str,
     /// The clients whose tokens it was made of (RFC 8693).
     pub via: &'a [String],
+    /// Those who act by it, each by `sub`: see [`actors`].
+    pub actors: &'a [String],
     /// Seconds since the epoch.
     pub iat: i64,
 }
@@ -124,6 +126,12 @@ pub struct TokenFacts<'a> {
 /// The part of a `jti` that names the grant the token came from (`<grant>.<random>`), if it came from one.
 pub fn grant_of(jti: &str) -> Option<&str> {
     jti.split_once('.').map(|(grant, _)| grant)
+}
+
+/// Those who act by a token (`act`, RFC 8693 §4.1), whoever acts now in front. All of them, whatever bound the issuer has: one that was passed
+/// over could not be revoked.
+pub fn actors(claims: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    std::iter::successors(claims.get("act"), |later| later.get("act"))
 }
 
 /// Every revocation that still matters, in memory: a handful of hash look-ups a request, no call to the provider.
@@ -168,6 +176,8 @@ impl RevocationIndex {
             || grant_of(token.jti).is_some_and(|grant| self.grants.contains_key(grant))
             || token.sid.is_some_and(|sid| self.sessions.contains_key(sid))
             || cut(&self.subjects, token.sub)
+            // What somebody does for another is no more theirs to do than what they do for themselves.
+            || token.actors.iter().any(|sub| cut(&self.subjects, sub))
             || cut(&self.clients, token.client_id)
             || token.via.iter().any(|client_id| cut(&self.clients, client_id))
     }
@@ -217,6 +227,7 @@ mod tests {
         sub: "u1",
         client_id: "c1",
         via: &[],
+        actors: &[],
         iat: 100,
     };
 
@@ -239,6 +250,7 @@ mod tests {
             sub: "u2",
             client_id: "c2",
             via: &[],
+            actors: &[],
             iat: 100,
         };
         for revoked in each_kind() {
@@ -289,6 +301,34 @@ mod tests {
         };
         assert!(covers(&["c1"]) && covers(&["c1", "c3"]) && covers(&["c3", "c1"]));
         assert!(!covers(&["c3"]) && !covers(&[]));
+    }
+
+    #[test]
+    fn a_token_ends_with_each_person_who_acts_by_it() {
+        let mut index = RevocationIndex::default();
+        index.add(RevocationEvent {
+            revoked: Revoked::Subject {
+                sub: "helper".into(),
+                before: 100,
+            },
+            until: 700,
+        });
+        let covers = |act: Value, iat: i64| {
+            let claims = Map::from_iter([("act".to_owned(), act)]);
+            let actors: Vec<String> = actors(&claims)
+                .map(|act| act["sub"].as_str().unwrap().to_owned())
+                .collect();
+            index.covers(TokenFacts {
+                actors: &actors,
+                iat,
+                ..TOKEN
+            })
+        };
+        assert!(covers(json!({"sub": "helper"}), 100));
+        assert!(covers(json!({"sub": "s1", "act": {"sub": "helper"}}), 100));
+        assert!(covers(json!({"sub": "helper", "act": {"sub": "s1"}}), 100));
+        assert!(!covers(json!({"sub": "helper"}), 101), "it was made afterwards");
+        assert!(!covers(json!({"sub": "s1", "act": {"sub": "s2"}}), 100));
     }
 
     #[test]

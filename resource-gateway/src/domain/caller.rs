@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use oauth_wire::{AiCall, AuthorizationDetail, AuthorizationDetails, Confirmation, Scope, TokenFacts};
+use oauth_wire::{AiCall, AuthorizationDetail, AuthorizationDetails, Confirmation, Scope, TokenFacts, actors};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
@@ -40,6 +40,8 @@ pub struct Caller {
     sid: Option<String>,
     /// Clients whose tokens this one was made of (RFC 8693).
     via: Vec<String>,
+    /// Those who act by it, each by `sub`.
+    actors: Vec<String>,
     issued_at: i64,
     expires_at: i64,
 }
@@ -129,6 +131,9 @@ impl Caller {
         let via = claims
             .get("via")
             .map_or(Some(Vec::new()), |via| Vec::deserialize(via).ok());
+        // So does everybody who acts by it: nobody could end it by one who cannot be read.
+        let named = |act: &Value| act.get("sub").and_then(Value::as_str).map(str::to_owned);
+        let actors: Option<Vec<String>> = actors(claims).map(named).collect();
         let calls = claims.get("authorization_details").map(calls).transpose()?;
         let caller = Self {
             client_id: ClientId::new(client_id),
@@ -144,6 +149,7 @@ impl Caller {
             jti: jti.to_owned(),
             sid: text("sid").map(str::to_owned),
             via: via.ok_or(TokenFault::Incomplete)?,
+            actors: actors.ok_or(TokenFault::Incomplete)?,
             issued_at,
             expires_at,
         };
@@ -171,6 +177,7 @@ impl Caller {
             sub: self.sub.as_str(),
             client_id: self.client_id.as_str(),
             via: &self.via,
+            actors: &self.actors,
             iat: self.issued_at,
         }
     }
@@ -300,6 +307,13 @@ mod tests {
     }
 
     #[test]
+    fn a_token_ends_with_everybody_who_acts_by_it() {
+        let caller = read(&json!({"act": {"sub": "svc", "act": {"sub": "helper"}}})).unwrap();
+        assert_eq!(caller.facts().actors, ["svc", "helper"]);
+        assert!(read(&json!({})).unwrap().facts().actors.is_empty());
+    }
+
+    #[test]
     fn each_claim_is_checked() {
         for (change, wanted) in [
             (json!({}), None),
@@ -324,6 +338,9 @@ mod tests {
             (json!({"ai_interfaces": [1]}), Some(TokenFault::Incomplete)),
             (json!({"via": ["web"], "act": {"sub": "svc"}}), None),
             (json!({"via": "web"}), Some(TokenFault::Incomplete)),
+            (json!({"act": "svc"}), Some(TokenFault::Incomplete)),
+            (json!({"act": {"sub": 1}}), Some(TokenFault::Incomplete)),
+            (json!({"act": {"sub": "svc", "act": {}}}), Some(TokenFault::Incomplete)),
             (json!({"authorization_details": []}), None),
             (json!({"authorization_details": [{"type": "payment", "sum": 1}]}), None),
             (json!({"authorization_details": {}}), Some(TokenFault::MalformedDetails)),

@@ -332,6 +332,21 @@ async fn every_kind_of_revocation_ends_a_remembered_token_within_a_second() {
             },
             json!({"client_id": "c7", "via": ["c6"], "act": {"sub": "c7", "client_id": "c7"}}),
         ),
+        // Of a person who acts for another, and of one who did before a service took over.
+        (
+            Revoked::Subject {
+                sub: "u8".into(),
+                before: now() + 1,
+            },
+            json!({"act": {"sub": "u8", "client_id": "c8"}}),
+        ),
+        (
+            Revoked::Subject {
+                sub: "u9".into(),
+                before: now() + 1,
+            },
+            json!({"act": {"sub": "c9", "client_id": "c9", "act": {"sub": "u9", "client_id": "c8"}}}),
+        ),
     ];
     for (revoked, claims) in cases {
         let token = world.issuer.token(&claims);

@@ -27,7 +27,7 @@ async fn poll(app: &TestApp, stream: &str, body: Value) -> (BTreeMap<String, Str
 }
 
 /// The claims of every event, verified as a receiver does.
-async fn events(app: &TestApp, stream: &str) -> Vec<Map<String, Value>> {
+pub(super) async fn events(app: &TestApp, stream: &str) -> Vec<Map<String, Value>> {
     let mut events = Vec::new();
     for (id, set) in poll(app, stream, json!({})).await.0 {
         let verified = app.verified(&set).await;

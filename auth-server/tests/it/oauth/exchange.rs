@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use service_kit::PeerCertificate;
 use test_kit::TestKey;
 
-use super::register;
+use super::{events::events, register};
 use crate::app::{
     ALICE, BOB, CONSOLE, ELSEWHERE, Fields, GATEWAY, ISSUER, OTHER_ALICE, Reply, SERVICE, SPA, TestApp, TestClient,
     Tokens, WEB,
@@ -327,7 +327,7 @@ async fn a_client_that_ends_takes_along_what_was_made_of_its_tokens() {
         let app = start().await;
         let first = app.tokens(ALICE, WEB).await.access_token;
         let second = delegate(&app, FRONT, &first).await.expect_tokens().access_token;
-        let third = app.token(BEHIND, &subject(&second)).await.expect_tokens().access_token;
+        let third = delegate(&app, BEHIND, &second).await.expect_tokens().access_token;
         app.set_client_status(ended, ClientStatus::Disabled).await;
         let mut alive = Vec::new();
         for token in [&first, &second, &third] {
@@ -335,6 +335,59 @@ async fn a_client_that_ends_takes_along_what_was_made_of_its_tokens() {
         }
         let behind_the_end = [WEB, FRONT, BEHIND].iter().position(|client| *client == ended).unwrap();
         assert_eq!(alive, [0, 1, 2].map(|at| at < behind_the_end), "{}", ended.id);
+    }
+}
+
+/// What nobody may do anything with.
+async fn is_dead(app: &TestApp, tokens: &Tokens, why: &str) {
+    assert!(!app.is_active(&tokens.access_token).await, "{why}");
+    assert_eq!(app.userinfo(tokens).await.status, 401, "{why}");
+    for reply in [
+        app.token(BEHIND, &subject(&tokens.access_token)).await,
+        delegate(app, FRONT, &tokens.access_token).await,
+    ] {
+        assert_eq!(reply.status, 400, "{why}");
+        reply.expect_oauth_error(400, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_locked_acts_for_nobody_any_more() {
+    for more in ["", "subject_type = \"pairwise\""] {
+        let app = TestApp::builder()
+            .document(&[FRONT, BEHIND].map(|client| registration(client, more)).concat())
+            .start()
+            .await;
+        let (alice, bob) = (app.tokens(ALICE, WEB).await, app.tokens(BOB, FRONT).await);
+        let form = acting(&subject(&alice.access_token), &bob.access_token);
+        let first = app.token(FRONT, &form).await.expect_tokens();
+        // Behind it Bob has acted before, and where nobody acts anew he still does.
+        let second = delegate(&app, BEHIND, &first.access_token).await.expect_tokens();
+        let third = app.token(BEHIND, &subject(&first.access_token)).await.expect_tokens();
+        for tokens in [&first, &second, &third] {
+            app.userinfo(tokens).await.expect_json(200);
+        }
+        let names = [
+            app.claims(&first.access_token).await["act"]["sub"].clone(),
+            app.claims(&second.access_token).await["act"]["act"]["sub"].clone(),
+        ];
+        app.set_user_status(BOB, UserStatus::Locked).await;
+        // Resource servers hear it by each name that a token has for him, also where he never signed in.
+        let told: Vec<Value> = events(&app, "a")
+            .await
+            .iter()
+            .map(|event| event["sub_id"]["sub"].clone())
+            .collect();
+        assert!(names.iter().all(|name| told.contains(name)), "{names:?} {told:?}");
+        for tokens in [&first, &second, &third] {
+            is_dead(&app, tokens, more).await;
+        }
+        app.userinfo(&alice).await.expect_json(200);
+        // What has ended does not come back with the account.
+        app.set_user_status(BOB, UserStatus::Active).await;
+        for tokens in [&first, &second, &third] {
+            is_dead(&app, tokens, more).await;
+        }
     }
 }
 

@@ -147,6 +147,7 @@ fn covers(log: &RevocationLog, grant: &str) -> bool {
         sub,
         client_id,
         via: &[],
+        actors: &[],
         iat: NOON.as_seconds(),
     })
 }
