@@ -1,8 +1,11 @@
 //! Documents that clients publish at URLs of theirs: keys, descriptions, request objects, sectors.
 //!
-//! What can be kept is kept for as long as its host says, within bounds of ours. Nobody can make the provider ask a host more often
-//! than that: callers who want the same document share one request, a failure is remembered for a moment, and an unknown key makes
+//! What can be kept is kept for as long as its host says, within bounds of ours. Nobody can make the provider ask a host for that more
+//! often: callers who want the same document share one request, a failure is remembered for a moment, and an unknown key makes
 //! it ask again only after a pause.
+//!
+//! A request object is not kept, and a link makes the provider ask for it. Therefore whoever has no such object is left alone for a
+//! moment: otherwise strangers, who may register any address, could have somebody else's host asked as often as they like.
 
 use std::{sync::Arc, time::Duration};
 
@@ -293,6 +296,75 @@ impl<T: Send + Sync + 'static> CachedDocuments<T> {
     }
 }
 
+/// Documents that are asked for each time, unless that has failed a moment ago. Callers do not wait for one another: of a document that
+/// serves one request only, many may be under way.
+struct FreshDocuments<T> {
+    outbound: Arc<dyn Outbound>,
+    clock: Arc<dyn Clock>,
+    kind: DocumentKind<T>,
+    failure: Duration,
+    failed: moka::sync::Cache<String, Failed>,
+}
+
+/// What is known of a URL that was asked in vain.
+#[derive(Clone, Copy)]
+struct Failed {
+    error: DocumentError,
+    at: Timestamp,
+}
+
+impl<T> std::fmt::Debug for FreshDocuments<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FreshDocuments").finish_non_exhaustive()
+    }
+}
+
+impl<T> FreshDocuments<T> {
+    fn new(
+        outbound: Arc<dyn Outbound>,
+        clock: Arc<dyn Clock>,
+        kind: DocumentKind<T>,
+        failure: Duration,
+        max_bytes: u64,
+    ) -> Self {
+        let failed = moka::sync::Cache::builder()
+            .weigher(|url: &String, _: &Failed| u32::try_from(url.len() + ENTRY_BYTES).unwrap_or(u32::MAX))
+            .max_capacity(max_bytes)
+            .build();
+        Self {
+            outbound,
+            clock,
+            kind,
+            failure,
+            failed,
+        }
+    }
+
+    async fn fetch(&self, url: &str) -> Result<T, DocumentError> {
+        if let Some(error) = self.just_failed(url) {
+            return Err(error);
+        }
+        let fetched = self.kind.fetch(&*self.outbound, url).await;
+        match fetched {
+            Ok(fetched) => Ok(fetched.value),
+            Err(error) => {
+                // Our own crowd tells nothing of the host.
+                if error != DocumentError::Unavailable(OutboundError::Busy) && url.len() <= MAX_URL_BYTES {
+                    let at = self.clock.now();
+                    self.failed.insert(url.to_owned(), Failed { error, at });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn just_failed(&self, url: &str) -> Option<DocumentError> {
+        let (known, now) = (self.failed.get(url)?, self.clock.now());
+        // A clock that was set back must not make it last.
+        (known.at <= now && now < known.at + self.failure).then_some(known.error)
+    }
+}
+
 /// Every kind of document that clients publish.
 #[derive(Debug)]
 pub struct ClientDocuments {
@@ -300,6 +372,7 @@ pub struct ClientDocuments {
     pub jwks: CachedDocuments<Value>,
     /// A client's description at the URL that is its `client_id`.
     pub metadata: CachedDocuments<Map<String, Value>>,
+    objects: FreshDocuments<String>,
     outbound: Arc<dyn Outbound>,
 }
 
@@ -327,7 +400,9 @@ impl ClientDocuments {
         };
         Self {
             jwks: CachedDocuments::new(outbound.clone(), clock.clone(), JWKS, jwks),
-            metadata: CachedDocuments::new(outbound.clone(), clock, METADATA, metadata),
+            metadata: CachedDocuments::new(outbound.clone(), clock.clone(), METADATA, metadata),
+            // As for keys: a client whose host was out of order for a moment shall not wait long.
+            objects: FreshDocuments::new(outbound.clone(), clock, REQUEST_OBJECT, Duration::from_secs(5), 4 << 20),
             outbound,
         }
     }
@@ -336,10 +411,10 @@ impl ClientDocuments {
     /// clients tell versions apart (OpenID Connect Core §6.2), is not part of what is asked.
     ///
     /// # Errors
-    /// [`DocumentError`].
+    /// [`DocumentError`], of this request or, for a moment, of the last one.
     pub async fn request_object(&self, request_uri: &str) -> Result<String, DocumentError> {
         let url = request_uri.split_once('#').map_or(request_uri, |(url, _)| url);
-        Ok(REQUEST_OBJECT.fetch(&*self.outbound, url).await?.value)
+        self.objects.fetch(url).await
     }
 
     /// The redirect URIs at `sector_identifier_uri` (OpenID Connect Registration §5), asked for each time: it is at registration.

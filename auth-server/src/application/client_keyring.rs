@@ -65,6 +65,13 @@ pub enum ClientKeyError {
     Encrypt(EncryptError),
 }
 
+impl ClientKeyError {
+    /// Tells whether the keys may only be out of reach for now, so that nothing is known of what they would show.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable(error) if error.may_pass())
+    }
+}
+
 /// Keys of all clients, registered or fetched, each made ready once.
 #[derive(Clone)]
 pub struct ClientKeyring {

@@ -56,8 +56,8 @@ pub enum TokenError {
     /// Guessed too often; may be tried again then.
     #[error("too many attempts")]
     Throttled { until: Timestamp },
-    /// Where the client describes itself nobody answers just now.
-    #[error("the description of the client cannot be had")]
+    /// Where the client describes itself, or publishes its keys, nobody answers just now.
+    #[error("the description or the keys of the client cannot be had")]
     ClientOutOfReach,
     /// Where an issuer of assertions publishes its keys nobody answers just now.
     #[error("the keys of the assertion's issuer cannot be had")]

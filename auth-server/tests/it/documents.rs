@@ -291,12 +291,35 @@ async fn a_request_object_is_asked_for_each_time_and_without_its_fragment() {
         world.hosts.put(url, reply(200, "application/jwt", body));
         let found = world.documents.request_object(url).await;
         assert_eq!(found, Err(DocumentError::Malformed("a JWT")), "{body:?}");
+        world.advance(5);
     }
     world.hosts.put(url, reply(404, "application/jwt", "a.b.c"));
     assert_eq!(
         world.documents.request_object(url).await,
         Err(DocumentError::Status(404))
     );
+}
+
+#[tokio::test]
+async fn where_there_was_no_request_object_nobody_asks_for_a_moment() {
+    let world = World::new();
+    let (url, other) = ("https://client.example/request.jwt", "https://client.example/other.jwt");
+    let ask = async |url: &str| world.documents.request_object(url).await;
+    let unreachable = Err(DocumentError::Unavailable(OutboundError::Unreachable));
+    assert_eq!(ask(url).await, unreachable);
+    world.hosts.put(url, reply(200, "application/jwt", "a.b.c"));
+    world.hosts.put(other, reply(200, "application/jwt", "a.b.c"));
+    world.advance(4);
+    assert_eq!(ask(&format!("{url}#v2")).await, unreachable);
+    assert_eq!(world.hosts.times(url), 1);
+    assert!(ask(other).await.is_ok(), "another address is another matter");
+    world.advance(1);
+    assert!(ask(url).await.is_ok());
+    // Our own crowd is not the host's failure.
+    world.hosts.fail(url, OutboundError::Busy);
+    assert!(ask(url).await.is_err());
+    world.hosts.put(url, reply(200, "application/jwt", "a.b.c"));
+    assert!(ask(url).await.is_ok());
 }
 
 #[tokio::test]

@@ -585,6 +585,34 @@ async fn a_crowd_waits_for_a_moment_and_is_sent_away() {
     assert!(again.iter().all(Result::is_ok), "places come back: {again:?}");
 }
 
+#[tokio::test]
+async fn whatever_strangers_have_us_fetch_keys_have_places_of_their_own() {
+    for purpose in Purpose::ALL.into_iter().filter(|purpose| *purpose != Purpose::JwksUri) {
+        let silent = Host::plain(Says::Nothing).await;
+        let good = Host::plain(reply("200 OK", "", "[]")).await;
+        let client = GuardedOutbound::new(GuardSettings {
+            crowd: Crowd {
+                per_lane: 1,
+                per_host: 2,
+                patience: Duration::from_millis(50),
+            },
+            ..settings(&["127.0.0.1", "slow.example"])
+        });
+        let slow = format!("http://slow.example:{}/", silent.port());
+        let good_url = format!("http://{}/", good.address);
+        let checks = async {
+            until(|| silent.connections() == 1).await;
+            let further = client.fetch(OutboundRequest::get(purpose, &good_url)).await;
+            assert_eq!(further, Err(OutboundError::Busy), "{purpose:?}");
+            assert!(get(&client, &good_url).await.is_ok(), "{purpose:?}");
+        };
+        tokio::select! {
+            early = client.fetch(OutboundRequest::get(purpose, &slow)) => panic!("{early:?}"),
+            () = checks => {}
+        }
+    }
+}
+
 async fn until(mut holds: impl FnMut() -> bool) {
     while !holds() {
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -88,8 +88,12 @@ pub struct GuardedOutbound {
 /// Kinds of requests do not take each other's place: what anybody can set off must not hold up the news of a logout.
 #[derive(Debug)]
 struct Lanes {
+    /// Descriptions, pictures and sectors: a name or a registration is enough.
     anybody: Lane,
-    fetches: Lane,
+    /// Request objects: a link is enough, and clients come by the address in it without the operator's doing.
+    objects: Lane,
+    /// Keys: clients without theirs cannot authenticate, so nothing else may stand in their way.
+    keys: Lane,
     deliveries: Lane,
 }
 
@@ -97,15 +101,17 @@ impl Lanes {
     fn build(settings: &LaneSettings) -> Result<Self, BoxError> {
         Ok(Self {
             anybody: Lane::build(settings, settings.fetch_deadline)?,
-            fetches: Lane::build(settings, settings.fetch_deadline)?,
+            objects: Lane::build(settings, settings.fetch_deadline)?,
+            keys: Lane::build(settings, settings.fetch_deadline)?,
             deliveries: Lane::build(settings, settings.delivery_deadline)?,
         })
     }
 
     fn of(&self, purpose: Purpose) -> &Lane {
         match purpose {
-            Purpose::ClientMetadata | Purpose::Logo => &self.anybody,
-            Purpose::RequestUri | Purpose::JwksUri | Purpose::SectorIdentifier => &self.fetches,
+            Purpose::ClientMetadata | Purpose::Logo | Purpose::SectorIdentifier => &self.anybody,
+            Purpose::RequestUri => &self.objects,
+            Purpose::JwksUri => &self.keys,
             Purpose::BackchannelLogout | Purpose::CibaNotification => &self.deliveries,
         }
     }

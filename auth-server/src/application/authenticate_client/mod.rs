@@ -103,7 +103,7 @@ impl AuthenticateClient {
     ///
     /// # Errors
     /// [`TokenError::InvalidClient`] for an unknown or disabled client, a proof that does not hold, or one of another method, all
-    /// alike; [`TokenError::InvalidAssertion`] for what is wrong with an assertion that the client did sign;
+    /// alike; [`TokenError::ClientOutOfReach`] where its description or its keys cannot be had just now; [`TokenError::InvalidAssertion`] for what is wrong with an assertion that the client did sign;
     /// [`TokenError::Throttled`] where a secret was guessed too often.
     pub async fn authenticate(&self, presented: Presented) -> Result<Authenticated, TokenError> {
         let id = named(&presented)?;
@@ -130,10 +130,13 @@ impl AuthenticateClient {
             (ClientAuthMethod::TlsClientAuth, Some(shown)) => self.is_vouched_for(&client, shown),
             (ClientAuthMethod::SelfSignedTlsClientAuth, Some(shown)) => {
                 let registered = self.keyring.has_certificate(&client, &shown.der).await;
-                registered.unwrap_or_else(|error| {
+                registered.or_else(|error| {
                     tracing::info!(client.id = %id, %error, "a client's certificate cannot be compared");
-                    false
-                })
+                    match error.may_pass() {
+                        true => Err(TokenError::ClientOutOfReach),
+                        false => Ok(false),
+                    }
+                })?
             }
             _ => false,
         };
@@ -243,7 +246,11 @@ impl AuthenticateClient {
             ) {
                 tracing::info!(client.id = %client.client_id, %error, "a client's assertion was not verified");
             }
-            TokenError::InvalidClient
+            // To be told that its key is wrong would make a client give up, although nobody has looked at the key.
+            match error.may_pass() {
+                true => TokenError::ClientOutOfReach,
+                false => TokenError::InvalidClient,
+            }
         })
     }
 

@@ -95,7 +95,8 @@ impl Authorize {
             .map_err(|fault| refuse(&form, OAuthErrorCode::InvalidRequestObject, fault))
     }
 
-    /// The object at an address that the client has registered (RFC 9101 §5.2; OpenID Connect Core §6.2). Strangers cannot make us ask anybody.
+    /// The object at an address that the client has registered (RFC 9101 §5.2; OpenID Connect Core §6.2). Strangers
+    /// make us ask there with every link, and may have registered the client: see `client_documents` for what holds them back.
     async fn fetch(&self, client: &Client, uri: &str) -> Result<String, Fault> {
         let registered = &client.protocol.request_uris;
         // The fragment tells versions of what is there apart; without one in the registration each is as good.

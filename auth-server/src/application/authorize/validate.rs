@@ -28,7 +28,11 @@ impl Authorize {
         match form.get("request_uri") {
             Some(reference) if is_reference(reference) => self.follow(&client, reference).await,
             _ => {
-                let form = self.unpack(form, &client, Entrance::Browser).await?;
+                let form = match form.get("request_uri") {
+                    // It is refused whatever the object there says, so nobody is asked for that.
+                    Some(_) if self.must_push(&client) => without_object(form),
+                    _ => self.unpack(form, &client, Entrance::Browser).await?,
+                };
                 self.validate(form, &client, Entrance::Browser)
             }
         }
@@ -83,10 +87,7 @@ impl Authorize {
                 state,
             })));
         }
-        // RFC 9126 §5.
-        let must_push =
-            client.protocol.require_pushed_authorization_requests || self.policy.require_pushed_authorization_requests;
-        if must_push && entrance == Entrance::Browser {
+        if entrance == Entrance::Browser && self.must_push(client) {
             let description = "the request must be pushed first (request_uri is missing)";
             return Err(refuse(OAuthErrorCode::InvalidRequest, description));
         }
@@ -118,6 +119,11 @@ impl Authorize {
         })
     }
 
+    /// Whether requests of the client are taken from the client itself only (RFC 9126 §5, §6).
+    fn must_push(&self, client: &Client) -> bool {
+        client.protocol.require_pushed_authorization_requests || self.policy.require_pushed_authorization_requests
+    }
+
     async fn client(&self, form: &mut Form) -> Result<Arc<Client>, AuthorizeError> {
         let Some(client_id) = form.take("client_id") else {
             return Err(page(
@@ -143,6 +149,12 @@ impl Authorize {
 }
 
 const UNREGISTERED: &str = "The client_id is not the one of a registered application.";
+
+fn without_object(mut form: Form) -> Form {
+    form.take("request");
+    form.take("request_uri");
+    form
+}
 
 fn redirect_uri(form: &mut Form, client: &Client, entrance: Entrance) -> Result<String, AuthorizeError> {
     let Some(asked) = form.take("redirect_uri") else {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use auth_server::domain::{client::ClientStatus, ids::ClientId};
+use auth_server::{
+    domain::{client::ClientStatus, ids::ClientId},
+    ports::outbound::OutboundError,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::future::join_all;
 use http::Method;
@@ -587,9 +590,13 @@ async fn keys_behind_a_uri_are_fetched_kept_and_fetched_again_for_a_new_kid() {
         );
     };
     let By::Key(first) = &remote.by else { return };
-    // Unreachable: nobody can tell who it is.
-    let refused = ask(&app, "/oauth2/token", &proof(&remote.assertion(&app))).await;
-    refused.expect_oauth_error(401, "invalid_client");
+    // Out of reach: nobody can tell who it is, and that is no fault of the client's.
+    for path in ENDPOINTS {
+        let away = ask(&app, path, &proof(&remote.assertion(&app))).await;
+        assert_eq!(away.header("retry-after"), Some("1"), "{path}");
+        away.expect_oauth_error(503, "temporarily_unavailable");
+    }
+    assert_eq!(app.hosts.times(URL), 1);
     app.advance(10);
     publish(first, "k1");
     for _ in 0..3 {
@@ -615,6 +622,45 @@ async fn keys_behind_a_uri_are_fetched_kept_and_fetched_again_for_a_new_kid() {
     }
     assert_eq!(app.hosts.times(URL), 3);
     ask(&app, "/oauth2/token", &by_second()).await.expect_tokens();
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_had_just_now_are_told_apart_from_those_that_are_wrong() {
+    const URL: &str = "https://client.example/jwks.json";
+    let remote = Signatory::with_key("remote", SigningAlg::Es256);
+    let registration = remote.registration(json!({"jwks": null, "jwks_uri": URL}));
+    let app = TestApp::builder().document(&clients(&[registration])).start().await;
+    let By::Key(key) = &remote.by else { return };
+    // As many as would keep out whoever guesses a secret.
+    for error in [OutboundError::Busy, OutboundError::Timeout, OutboundError::Tls] {
+        app.hosts.fail(URL, error);
+        app.advance(5);
+        for _ in 0..20 {
+            let away = ask(&app, "/oauth2/token", &proof(&remote.assertion(&app))).await;
+            away.expect_oauth_error(503, "temporarily_unavailable");
+        }
+    }
+    app.hosts.put(URL, reply(503, "text/html", "maintenance"));
+    app.advance(5);
+    let away = ask(&app, "/oauth2/token", &proof(&remote.assertion(&app))).await;
+    away.expect_oauth_error(503, "temporarily_unavailable");
+    // These will be no better in a moment.
+    for lasting in [
+        reply(404, "text/plain", "gone"),
+        reply(200, "application/json", "{}"),
+        reply(200, "text/html", "<h1>keys</h1>"),
+    ] {
+        app.hosts.put(URL, lasting);
+        app.advance(5);
+        let refused = ask(&app, "/oauth2/token", &proof(&remote.assertion(&app))).await;
+        refused.expect_oauth_error(401, "invalid_client");
+    }
+    app.hosts
+        .put_json(URL, &json!({"keys": [key.public_with(json!({"kid": "k1"}))]}));
+    app.advance(5);
+    ask(&app, "/oauth2/token", &proof(&remote.assertion(&app)))
+        .await
+        .expect_tokens();
 }
 
 #[tokio::test]

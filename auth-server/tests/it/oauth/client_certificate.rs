@@ -241,6 +241,12 @@ async fn a_certificate_that_was_renewed_at_the_jwks_uri_is_looked_for_there() {
         self_signed(&old, &Wanted::default()),
         self_signed(&new, &Wanted::default()),
     );
+    // Nobody has compared it yet, so nobody says that it is a wrong one.
+    for path in ENDPOINTS {
+        let away = ask(&app, path, &wish("remote"), Some(&first)).await;
+        away.expect_oauth_error(503, "temporarily_unavailable");
+    }
+    app.advance(5);
     app.hosts.put_json(URL, &json!({"keys": [jwk(&old, Some(&first))]}));
     expect_served(&app, "remote", &first).await;
     app.hosts.put_json(URL, &json!({"keys": [jwk(&new, Some(&second))]}));

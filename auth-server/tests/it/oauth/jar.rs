@@ -377,6 +377,7 @@ async fn what_cannot_be_fetched_or_read_is_told_to_the_client() {
     ] {
         world.app.hosts.fail(OBJECT, error);
         world.refused(&ask, "invalid_request_uri").await;
+        world.app.advance(5);
     }
     for reply in [
         hosted(404, "text/plain", "gone"),
@@ -387,9 +388,29 @@ async fn what_cannot_be_fetched_or_read_is_told_to_the_client() {
     ] {
         world.app.hosts.put(OBJECT, reply);
         world.refused(&ask, "invalid_request_uri").await;
+        world.app.advance(5);
     }
     world.app.hosts.put(OBJECT, hosted(200, "application/jwt", "x.y.z"));
     world.refused(&ask, "invalid_request_object").await;
+}
+
+#[tokio::test]
+async fn links_do_not_make_us_ask_a_host_again_and_again() {
+    let world = World::start().await;
+    let hosts = &world.app.hosts;
+    // What strangers register may be the address of somebody who knows nothing of it.
+    hosts.put(OBJECT, hosted(200, "text/html", "<p>A page of somebody else's</p>"));
+    for at in 0..20 {
+        let ask = CLIENT.ask().with("request_uri", &format!("{OBJECT}#v{at}"));
+        world.refused(&ask, "invalid_request_uri").await;
+    }
+    assert_eq!(hosts.times(OBJECT), 1);
+    hosts.put(OBJECT, hosted(200, "application/jwt", world.object(json!({}))));
+    world.app.advance(5);
+    for times in 2..4 {
+        world.answer(&only("request_uri", OBJECT)).await;
+        assert_eq!(hosts.times(OBJECT), times, "an object belongs to one request");
+    }
 }
 
 #[tokio::test]
@@ -535,6 +556,17 @@ async fn a_client_that_must_push_is_not_served_by_an_object_in_the_browser() {
     let world = World::with(json!({"require_pushed_authorization_requests": true})).await;
     let object = world.object(json!({}));
     world.refused(&only("request", &object), "invalid_request").await;
+    let hosts = &world.app.hosts;
+    hosts.put(OBJECT, hosted(200, "application/oauth-authz-req+jwt", object));
+    let answer = world
+        .refused(&CLIENT.ask().with("request_uri", OBJECT), "invalid_request")
+        .await;
+    assert_eq!(answer.params["state"], STATE);
+    assert!(answer.params["error_description"].contains("pushed"), "{answer:?}");
+    // Where to send the answer stands in the object alone.
+    let reply = world.app.get(&only("request_uri", OBJECT).path()).await;
+    reply.expect_error_page(400, "invalid_request");
+    assert_eq!(hosts.asked().len(), 0, "what is refused anyway is not fetched");
 }
 
 #[tokio::test]

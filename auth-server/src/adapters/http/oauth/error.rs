@@ -140,7 +140,7 @@ impl From<TokenError> for OAuthError {
                 }
             }
             TokenError::ClientOutOfReach => {
-                Self::unavailable("the document at client_id cannot be had just now, try again")
+                Self::unavailable("the description or the keys of the client cannot be had just now, try again")
             }
             TokenError::KeysOutOfReach => {
                 Self::unavailable("the keys of the assertion's issuer cannot be had just now, try again")
