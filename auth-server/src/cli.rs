@@ -386,6 +386,6 @@ fn tls(config: &Config) -> anyhow::Result<String> {
 }
 
 fn mtls(config: &Config) -> anyhow::Result<String> {
-    let authorities = config.client_authorities()?.map_or(0, |authorities| authorities.len());
+    let authorities = config.mtls.authorities()?.map_or(0, |authorities| authorities.len());
     Ok(format!("{authorities} certificate authorities for tls_client_auth"))
 }

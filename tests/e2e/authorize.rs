@@ -187,12 +187,12 @@ async fn requests_that_an_app_got_wrong_go_back_to_it_as_errors() {
         (
             world.web(),
             vec![("request", "eyJhbGciOiJub25lIn0.e30.")],
-            "request_not_supported",
+            "invalid_request_object",
         ),
         (
             world.web(),
             vec![("request_uri", "https://app.example/request")],
-            "request_uri_not_supported",
+            "invalid_request_uri",
         ),
     ] {
         let asked = client.ask(&changes);
@@ -531,11 +531,13 @@ async fn the_metadata_documents_say_what_is_true() {
             .iter()
             .any(|scope| scope == "openid")
     );
-    assert_eq!(openid["request_parameter_supported"], false);
-    assert_eq!(
-        openid["request_uri_parameter_supported"], false,
-        "its default is true (Discovery §3)"
-    );
+    for name in [
+        "request_parameter_supported",
+        "request_uri_parameter_supported",
+        "require_request_uri_registration",
+    ] {
+        assert_eq!(openid[name], true, "{name}");
+    }
     assert_eq!(http.get("/.well-known/nothing-here").await.status, 404);
 }
 

@@ -121,7 +121,7 @@ impl AcceptAssertion {
         };
         let jwt = verified.map_err(|error| unverified(client, &trusted.issuer, error))?;
         let vouched = self.judge(call, &jwt, &trusted.issuer, trusted.max_lifetime)?;
-        let user = self.person(client, trusted.names, &vouched.sub).await?;
+        self.person(client, trusted.names, &vouched.sub).await?;
         let allowed = client.scope.intersection(&trusted.scopes).without(OFFLINE_ACCESS);
         let (scope, told) = scope(allowed, vouched.scope.as_ref(), asked)?;
         let now = self.clock.now();
@@ -132,6 +132,8 @@ impl AcceptAssertion {
         let resources = call.narrow_resources(&vouched.resources)?;
         // Whatever can be refused has been by now: from here on the assertion is spent.
         self.spend(&[vouched.used]).await?;
+        // That may have taken its time, and no row of this grant stands for a lock to end: whoever was locked meanwhile gets nothing.
+        let user = self.person(client, trusted.names, &vouched.sub).await?;
         let grant = Grant {
             grant_id: GrantId::new(self.entropy.id()),
             client: client.client_id.clone(),
@@ -189,6 +191,8 @@ impl AcceptAssertion {
         }
         let asked = match vouched.scope {
             None => asked,
+            // Nothing is not everything.
+            Some(limit) if limit.is_empty() => return Err(EXCEEDS),
             Some(limit) => match asked.filter(|asked| !asked.is_empty()) {
                 Some(asked) if !asked.is_subset(&limit) => return Err(EXCEEDS),
                 asked => asked.or(Some(limit)),
@@ -283,7 +287,7 @@ impl AcceptAssertion {
     fn resources(&self, claims: &Map<String, Value>) -> Result<Vec<String>, TokenError> {
         let named = limit(claims, "resource", |value| match value {
             Value::String(one) => Some(vec![one.clone()]),
-            several => Vec::deserialize(several).ok(),
+            several => Vec::deserialize(several).ok().filter(|named| !named.is_empty()),
         })?;
         let known = self.policy.known_resources(named.unwrap_or_default());
         known.ok_or(TokenError::InvalidTarget(UNKNOWN_RESOURCE))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oauth_wire::{CodeVerifier, GrantType};
+use oauth_wire::{CodeVerifier, GrantType, Scope};
 use service_kit::Clock;
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
         token_error::TokenError,
     },
     domain::{
+        client::Client,
         grant::{CodeGrant, Grant, RefreshFamily},
         ids::GrantId,
         user::User,
@@ -83,10 +84,15 @@ impl ExchangeCode {
         let resources = call.narrow_resources(&code.grant.details.resources)?;
         let details = &code.grant.details;
         let authorization_details = call.narrow_details(&details.authorization_details, self.clock.now())?;
-        self.issuer.prepare(client, &code.grant.scope).await?;
+        let (scope, told) = still_granted(client, &code.grant, self.clock.now())?;
+        self.issuer.prepare(client, &scope).await?;
         // Whatever can be refused has been by now: from here on the code is spent.
         let refresh_token = self.redeem(call, &code).await?;
-        let grant = code.grant.with_details(authorization_details);
+        let narrowed = Grant {
+            scope,
+            ..code.grant.clone()
+        };
+        let grant = narrowed.with_details(authorization_details);
         let order = PersonOrder {
             call,
             user: &user,
@@ -97,7 +103,7 @@ impl ExchangeCode {
         };
         Ok(Issued {
             refresh_token,
-            scope: code.grant.details.default_scope.then(|| code.grant.scope.clone()),
+            scope: told,
             ..self.issuer.person_tokens(order).await?
         })
     }
@@ -172,6 +178,27 @@ impl ExchangeCode {
         self.end_grant.end(grant).await?;
         Ok(TokenError::InvalidGrant("the code was used before"))
     }
+}
+
+/// What is left of a grant for a client whose registration may have changed since, and the scope to tell the client, if it is not what it knows of
+/// (RFC 6749 §5.1).
+///
+/// # Errors
+/// [`TokenError::InvalidGrant`] when nothing is left, or details no longer fit the registration.
+pub(super) fn still_granted(
+    client: &Client,
+    grant: &Grant,
+    now: service_kit::Timestamp,
+) -> Result<(Scope, Option<Scope>), TokenError> {
+    const UNFIT: TokenError =
+        TokenError::InvalidGrant("what was granted no longer fits the registration of the client");
+    let scope = grant.scope.intersection(&client.scope);
+    let details = &grant.details.authorization_details;
+    if (scope.is_empty() && !grant.scope.is_empty()) || client.check_details(details, now.as_seconds()).is_err() {
+        return Err(UNFIT);
+    }
+    let is_news = grant.details.default_scope || scope != grant.scope;
+    Ok((scope.clone(), is_news.then_some(scope)))
 }
 
 /// A family at its first generation.

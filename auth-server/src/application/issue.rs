@@ -290,7 +290,7 @@ impl TokenIssuer {
             cnf: order.confirmation,
             act: grant.and_then(|grant| grant.details.actor.as_ref()),
             via: order.within.map(|within| within.via),
-            userinfo_claims: grant.and_then(|grant| requested_claims::beyond(&grant.details, scope)),
+            userinfo_claims: grant.and_then(|grant| requested_claims::beyond(&grant.details, scope, &client.scope)),
         };
         let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
         let token = match client.protocol.access_token_format {
@@ -335,9 +335,10 @@ impl TokenIssuer {
             sid: grant.sid.as_ref(),
             acr: acr(grant),
             amr: &grant.amr,
-            requested: order
-                .user
-                .claims_named(&requested_claims::names(&grant.details, Destination::IdToken)),
+            requested: order.user.claims_named(&requested_claims::within(
+                requested_claims::names(&grant.details, Destination::IdToken),
+                &client.scope,
+            )),
         };
         let bytes = serde_json::to_vec(&claims).map_err(TokenError::internal)?;
         let sealing = Sealing::of_id_token(client);

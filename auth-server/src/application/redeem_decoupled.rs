@@ -8,7 +8,7 @@ use service_kit::Clock;
 use crate::{
     application::{
         authorize::digest,
-        exchange_code::new_family,
+        exchange_code::{new_family, still_granted},
         issue::{Issued, PersonOrder, TokenIssuer},
         policy::Policy,
         refresh_secret::RefreshSecrets,
@@ -95,11 +95,12 @@ impl RedeemDecoupled {
         let user = user.filter(User::is_active).ok_or(INACTIVE)?;
         let resources = call.narrow_resources(&grant.details.resources)?;
         let authorization_details = call.narrow_details(&grant.details.authorization_details, self.clock.now())?;
-        self.issuer.prepare(&call.client, &grant.scope).await?;
+        let (scope, told) = still_granted(&call.client, grant, self.clock.now())?;
+        self.issuer.prepare(&call.client, &scope).await?;
         // Whatever can be refused has been by now: from here on the code is spent.
         let refresh_token = self.spend(call, digest, grant).await?;
-        let default_scope = grant.details.default_scope.then(|| grant.scope.clone());
-        let grant = grant.with_details(authorization_details);
+        let narrowed = Grant { scope, ..grant.clone() };
+        let grant = narrowed.with_details(authorization_details);
         let order = PersonOrder {
             call,
             user: &user,
@@ -110,7 +111,7 @@ impl RedeemDecoupled {
         };
         Ok(Issued {
             refresh_token,
-            scope: default_scope,
+            scope: told,
             ..self.issuer.person_tokens(order).await?
         })
     }

@@ -10,7 +10,7 @@ use oauth_wire::Scope;
 
 use crate::domain::{
     grant::GrantDetails,
-    user::{claim_names, claims_opened_by},
+    user::{claim_names, claims_opened_by, scope_of_claim},
 };
 
 /// Where a requested claim is to be answered.
@@ -39,9 +39,16 @@ pub fn names(details: &GrantDetails, destination: Destination) -> Vec<&'static s
     claim_names().filter(|name| asked.contains_key(*name)).collect()
 }
 
-/// Those for userinfo that the scope does not open, as the access token carries them: names with blanks between them.
-pub fn beyond(details: &GrantDetails, scope: &Scope) -> Option<String> {
-    let mut names = names(details, Destination::Userinfo);
+/// Those of them that a client may see which is registered for `may`: it may have lost a scope since the request.
+pub fn within(mut names: Vec<&'static str>, may: &Scope) -> Vec<&'static str> {
+    names.retain(|name| scope_of_claim(name).is_some_and(|scope| may.contains(scope)));
+    names
+}
+
+/// Those for userinfo that the scope does not open, as the access token carries them: names with blanks between them. `may` is what the client is
+/// registered for.
+pub fn beyond(details: &GrantDetails, scope: &Scope, may: &Scope) -> Option<String> {
+    let mut names = within(names(details, Destination::Userinfo), may);
     names.retain(|name| !claims_opened_by(scope).any(|opened| opened == *name));
     (!names.is_empty()).then(|| names.join(" "))
 }
@@ -87,7 +94,11 @@ mod tests {
     #[test]
     fn an_access_token_carries_what_its_scope_does_not_open() {
         let details = asking(json!({"userinfo": {"name": null, "email": null, "address": null}}));
-        let beyond = |scope: &str| beyond(&details, &scope.parse().unwrap());
+        let all = "openid profile email address".parse().unwrap();
+        let beyond_within = |scope: &str, may: &Scope| beyond(&details, &scope.parse().unwrap(), may);
+        let beyond = |scope: &str| beyond_within(scope, &all);
+        let less = "openid profile".parse().unwrap();
+        assert_eq!(beyond_within("openid", &less).as_deref(), Some("name"));
         assert_eq!(beyond("openid").as_deref(), Some("name email address"));
         assert_eq!(beyond("openid profile email").as_deref(), Some("address"));
         assert_eq!(beyond("openid profile email address"), None);

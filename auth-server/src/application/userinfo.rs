@@ -107,7 +107,8 @@ impl Userinfo {
         let text = |name: &str| token.claims.get(name).and_then(Value::as_str);
         // The scope was ours when the token was signed.
         let mut claims = user.claims_for(&text("scope").unwrap_or_default().parse().unwrap_or_default());
-        claims.extend(user.claims_named(&requested_claims::carried(text("userinfo_claims"))));
+        let named = requested_claims::carried(text("userinfo_claims"));
+        claims.extend(user.claims_named(&requested_claims::within(named, &client.scope)));
         // The very `sub` of the ID token (OpenID Connect Core §5.3.2).
         claims.insert("sub".into(), text("sub").unwrap_or_default().into());
         let Some(sealing) = Sealing::of_userinfo(&client) else {

@@ -12,13 +12,12 @@ mod registration;
 mod storage;
 mod tokens;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
-use anyhow::Context as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::{
-    Authorities, ClientCertificates, ConnectionsConfig, DpopConfig, PeerRules, ProxyConfig, TlsConfig,
+    ClientCertificates, ConnectionsConfig, DpopConfig, PeerRules, ProxyConfig, TlsConfig,
     config::{Problem, Settings},
     telemetry::LogConfig,
 };
@@ -174,26 +173,11 @@ impl Config {
 
     /// Which client certificates get here, and who vouches for them.
     pub fn certificates(&self) -> Certificates {
-        match (self.takes_certificates(), self.client_authorities_file().is_some()) {
+        match (self.takes_certificates(), self.mtls.ca.is_some()) {
             (false, _) => Certificates::None,
             (true, false) => Certificates::Registered,
             (true, true) => Certificates::Vouched,
         }
-    }
-
-    fn client_authorities_file(&self) -> Option<&PathBuf> {
-        self.mtls.ca.as_ref().or(self.outbound.extra_ca.as_ref())
-    }
-
-    /// Who vouches for client certificates: `mtls.ca`, or else `outbound.extra_ca`.
-    ///
-    /// # Errors
-    /// When the file cannot be read or holds no certificate.
-    pub fn client_authorities(&self) -> anyhow::Result<Option<Authorities>> {
-        let load = |file: &PathBuf| {
-            Authorities::load(file).with_context(|| format!("authorities of client certificates: {}", file.display()))
-        };
-        self.client_authorities_file().map(load).transpose()
     }
 
     /// The issuers of assertions, with their keys made ready.
@@ -207,13 +191,13 @@ impl Config {
     /// What the public listeners believe about their peers.
     ///
     /// # Errors
-    /// When `mtls.ca`, or `outbound.extra_ca` in its place, cannot be used.
+    /// When `mtls.ca` cannot be used.
     pub fn peer_rules(&self) -> anyhow::Result<PeerRules> {
         Ok(PeerRules {
             proxy: self.proxy.clone(),
             certificate_header: self.mtls.header(),
             certificate_proxies: self.mtls.trusted_proxies.clone(),
-            authorities: self.client_authorities()?.map(Arc::new),
+            authorities: self.mtls.authorities()?.map(Arc::new),
         })
     }
 

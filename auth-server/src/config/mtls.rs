@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use anyhow::Context as _;
 use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use service_kit::{Network, config::Problem};
+use service_kit::{Authorities, Network, config::Problem};
 use url::Url;
 
 /// Client certificates (RFC 8705).
@@ -18,9 +19,8 @@ pub struct MtlsConfig {
     /// The public base URL for clients with certificates, without trailing slash and with the issuer's path if it has one. It
     /// stands in the metadata as `mtls_endpoint_aliases` (RFC 8705 §5).
     pub base_url: Option<String>,
-    /// PEM file with the certificate authorities that are believed for `tls_client_auth`, roots or others; without it those of
-    /// `outbound.extra_ca`. Set it when those vouch for servers only. Chain, validity, key usage and strength are checked
-    /// whenever a certificate is used; whether it was revoked is not.
+    /// PEM file with the certificate authorities that are believed for `tls_client_auth`, roots or others. Chain, validity, key
+    /// usage and strength are checked whenever a certificate is used; whether it was revoked is not.
     pub ca: Option<PathBuf>,
     /// The header in which a proxy that terminates TLS hands over the client's certificate: URL-encoded PEM (nginx's
     /// `$ssl_client_escaped_cert`) or the structured field of RFC 9440 (`Client-Cert`, with `Client-Cert-Chain` if it comes).
@@ -49,6 +49,15 @@ impl MtlsConfig {
     /// [`MtlsConfig::proxy_header`] as a name.
     pub fn header(&self) -> Option<HeaderName> {
         self.proxy_header.as_ref()?.parse().ok()
+    }
+
+    /// Reads [`MtlsConfig::ca`].
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds no certificate.
+    pub fn authorities(&self) -> anyhow::Result<Option<Authorities>> {
+        let load = |file: &PathBuf| Authorities::load(file).with_context(|| format!("mtls.ca {}", file.display()));
+        self.ca.as_ref().map(load).transpose()
     }
 }
 

@@ -156,7 +156,7 @@ pub enum AssertionAudience {
 }
 
 impl AssertionAudience {
-    /// Of a client that registered itself and says nothing of it: OpenID Connect Core §9 speaks for those, unless they keep FAPI's rules or
+    /// The most that a client may have that registered itself, and what it has if it says nothing of it: OpenID Connect Core §9 speaks for those, unless they keep FAPI's rules or
     /// are the same client everywhere, so that what they sign for another provider could pass here.
     pub fn of_stranger(client: &Client) -> Self {
         let is_strict = client.protocol.security_profile.is_some() || client.is_sender_constrained();

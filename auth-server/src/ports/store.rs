@@ -247,8 +247,6 @@ pub enum SingleUseKind {
     GrantAssertion,
     /// `jti` of a DPoP proof (RFC 9449 §11.1).
     DpopProof,
-    /// `jti` of a request object (RFC 9101 §10.8).
-    RequestObject,
 }
 
 impl SingleUseKind {
@@ -257,7 +255,6 @@ impl SingleUseKind {
             Self::ClientAssertion => "client-assertion",
             Self::GrantAssertion => "grant-assertion",
             Self::DpopProof => "dpop-proof",
-            Self::RequestObject => "request-object",
         }
     }
 }

@@ -344,12 +344,21 @@ async fn a_client_may_prove_itself_by_a_key_that_its_document_names() {
     let mut document = with("token_endpoint_auth_method", json!("private_key_jwt"));
     document["jwks"] = registration["jwks"].clone();
     document["scope"] = json!("openid profile");
+    // A wish that is not granted: the same client signs for other providers, too.
+    document["client_assertion_audience"] = json!("token_endpoint");
     app.hosts.put_json(ID, &document);
     let code = app.consented_code(ALICE, WEB_APP).await;
     let by = |proof: &Fields| code.form().plus(proof);
     // A client_id alone proves nothing any more.
     let bare = app.call(Method::POST, "/oauth2/token");
     bare.form(&by(&fields([("client_id", ID)])))
+        .send()
+        .await
+        .expect_oauth_error(401, "invalid_client");
+    let endpoint = json!({"aud": format!("{}/oauth2/token", app.issuer)});
+    let misdirected = app.call(Method::POST, "/oauth2/token");
+    misdirected
+        .form(&by(&proof(&signatory.assertion_with(&app, endpoint))))
         .send()
         .await
         .expect_oauth_error(401, "invalid_client");

@@ -201,3 +201,44 @@ async fn a_pushed_request_carries_its_claims() {
     let answer = browser.press(&page, "consent-allow").await.expect_answer();
     assert_eq!(answer.params["state"], STATE);
 }
+
+/// SECURITY.md: a restriction must not be lost when tokens are renewed.
+#[tokio::test]
+async fn a_client_that_lost_a_scope_gets_the_claims_of_it_no_more() {
+    const CURIOUS: TestClient = TestClient {
+        id: "curious",
+        secret: Some("curious-secret-5c5c"),
+        redirect_uri: "https://curious.example/cb",
+        scope: "openid offline_access",
+    };
+    let document = |scope: &str| {
+        format!(
+            r#"
+[[client]]
+client_id = "curious"
+client_secret = "curious-secret-5c5c"
+redirect_uris = ["https://curious.example/cb"]
+grant_types = ["authorization_code", "refresh_token"]
+scope = "{scope}"
+"#
+        )
+    };
+    let app = TestApp::builder()
+        .document(&document("openid offline_access email"))
+        .start()
+        .await;
+    let claims = json!({"userinfo": {"email": null}, "id_token": {"email": null}});
+    let first = app.tokens_for(ALICE, &asking(CURIOUS, &claims)).await;
+    assert_eq!(app.claims(&first.id_token).await["email"], "alice@example.org");
+    assert_eq!(
+        app.userinfo(&first).await.expect_json(200)["email"],
+        "alice@example.org"
+    );
+    app.apply(&document("openid offline_access")).await;
+    app.sync().await;
+    // The token that is still good tells it no longer, nor do new ones.
+    assert_eq!(app.userinfo(&first).await.expect_json(200).get("email"), None);
+    let renewed = app.refresh(CURIOUS, &first.refresh_token).await.expect_tokens();
+    assert_eq!(app.claims(&renewed.id_token).await.get("email"), None);
+    assert_eq!(app.claims(&renewed.access_token).await.get("userinfo_claims"), None);
+}

@@ -774,6 +774,30 @@ async fn an_assertion_and_a_dpop_proof_are_spent_together_and_each_alone() {
 }
 
 #[tokio::test]
+async fn a_refused_proof_uses_up_the_assertion_beside_it() {
+    let bound = Signatory::with_key("bound", SigningAlg::Es256);
+    let registration = bound.registration(json!({"dpop_bound_access_tokens": true}));
+    let app = TestApp::builder().document(&clients(&[registration])).start().await;
+    let key = TestKey::new(SigningAlg::Es256);
+    let proof_for = |path: &str| {
+        let htu = format!("{}{path}", app.issuer);
+        key.proof(&json!({"jti": path, "htm": "POST", "htu": htu, "iat": app.now()}))
+    };
+    let assertion = bound.assertion(&app);
+    let send = async |dpop: &str| {
+        let form = wish("/oauth2/token").plus(&proof(&assertion));
+        let call = app.call(Method::POST, "/oauth2/token").header("dpop", dpop);
+        call.form(&form).send().await
+    };
+    send(&proof_for("/userinfo"))
+        .await
+        .expect_oauth_error(400, "invalid_dpop_proof");
+    send(&proof_for("/oauth2/token"))
+        .await
+        .expect_oauth_error(401, "invalid_client");
+}
+
+#[tokio::test]
 async fn who_is_sent_back_for_a_nonce_may_send_the_same_assertion_again() {
     let signatory = Signatory::with_key("es256", SigningAlg::Es256);
     let app = TestApp::builder()

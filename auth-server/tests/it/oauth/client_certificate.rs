@@ -295,18 +295,15 @@ async fn the_methods_are_advertised_where_certificates_can_arrive_and_be_believe
     let dir = tempfile::tempdir().unwrap();
     let ca = dir.path().join("ca.pem");
     std::fs::write(&ca, Authority::new().pem()).unwrap();
-    for (by_proxy, with_ca, with_extra_ca, expected) in [
-        (false, false, false, [false, false]),
-        (false, true, false, [false, false]),
-        (true, false, false, [false, true]),
-        (true, true, false, [true, true]),
-        // Those who vouch for servers do for clients, where nobody else was named.
-        (true, false, true, [true, true]),
+    for (by_proxy, with_ca, expected) in [
+        (false, false, [false, false]),
+        (false, true, [false, false]),
+        (true, false, [false, true]),
+        (true, true, [true, true]),
     ] {
         let app = TestApp::builder()
             .config(|config| {
                 config.mtls.ca = with_ca.then(|| ca.clone());
-                config.outbound.extra_ca = with_extra_ca.then(|| ca.clone());
                 if by_proxy {
                     config.mtls.proxy_header = Some("client-cert".into());
                     config.mtls.trusted_proxies = vec!["192.0.2.1".parse().unwrap()];

@@ -95,6 +95,10 @@ async fn the_token_endpoint_is_an_audience_for_strangers_unless_they_keep_fapis_
         (json!({"dpop_bound_access_tokens": true}), false),
         (json!({"tls_client_certificate_bound_access_tokens": true}), false),
         (json!({"security_profile": "fapi2"}), false),
+        (
+            json!({"dpop_bound_access_tokens": true, "client_assertion_audience": "token_endpoint"}),
+            false,
+        ),
     ] {
         let key = TestKey::new(SigningAlg::Es256);
         let keys = json!({"jwks": key_set(&key, Some("k1"))});

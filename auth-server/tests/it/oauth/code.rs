@@ -244,3 +244,35 @@ async fn a_code_in_the_query_is_not_seen() {
         .await;
     reply.expect_oauth_error(400, "invalid_request");
 }
+
+#[tokio::test]
+async fn a_scope_that_the_client_lost_before_it_came_for_its_tokens_is_not_in_them() {
+    let document = |scope: &str| {
+        format!(
+            r#"
+[[client]]
+client_id = "own"
+client_secret = "own-secret-77a1"
+redirect_uris = ["https://own.example/cb"]
+grant_types = ["authorization_code", "refresh_token"]
+scope = "{scope}"
+auto_approve = true
+"#
+        )
+    };
+    let app = TestApp::start().await;
+    let code = app.consented_code(ALICE, OWN).await;
+    app.apply(&document("openid")).await;
+    app.sync().await;
+    let reply = app.exchange(&code).await;
+    assert_eq!(reply.clone().expect_json(200)["scope"], "openid", "it is told");
+    let tokens = reply.expect_tokens();
+    assert_eq!(app.claims(&tokens.access_token).await["scope"], "openid");
+
+    app.apply(&document("openid profile email admin")).await;
+    app.sync().await;
+    let code = app.consented_code(ALICE, OWN).await;
+    app.apply(&document("phone")).await;
+    app.sync().await;
+    app.exchange(&code).await.expect_oauth_error(400, "invalid_grant");
+}

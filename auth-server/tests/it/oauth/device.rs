@@ -346,3 +346,27 @@ async fn details_of_a_device_are_checked_when_it_asks() {
             .expect_oauth_error(400, code);
     }
 }
+
+#[tokio::test]
+async fn a_scope_that_the_client_lost_while_the_person_decided_is_not_in_its_tokens() {
+    let app = TestApp::start().await;
+    let reply = app.ask_for_device(KIOSK, "openid ai:chat").await;
+    let codes = DeviceCodes::read(&reply.expect_json(200));
+    app.allow_device(ALICE, &codes).await;
+    app.apply(
+        r#"
+[[client]]
+client_id = "kiosk"
+client_secret = "kiosk-secret-2a2a"
+grant_types = ["urn:ietf:params:oauth:grant-type:device_code"]
+response_types = []
+scope = "openid"
+"#,
+    )
+    .await;
+    app.sync().await;
+    let tokens = app.poll(KIOSK, &codes).await.expect_json(200);
+    assert_eq!(tokens["scope"], "openid");
+    let claims = app.claims(tokens["access_token"].as_str().unwrap()).await;
+    assert_eq!(claims["scope"], "openid");
+}

@@ -762,6 +762,14 @@ async fn a_client_with_keys_may_speak_of_itself_and_of_nobody_else() {
     ask(signed(json!({"scope": "ai:chat"})).with("scope", "ai:embeddings"))
         .await
         .expect_oauth_error(400, "invalid_scope");
+    // Nothing is not everything.
+    for (claims, error) in [
+        (json!({"scope": ""}), "invalid_scope"),
+        (json!({"scope": " "}), "invalid_scope"),
+        (json!({"resource": []}), "invalid_grant"),
+    ] {
+        ask(signed(claims)).await.expect_oauth_error(400, error);
+    }
     ask(signed(json!({})).with("scope", "openid"))
         .await
         .expect_oauth_error(400, "invalid_scope");

@@ -31,7 +31,6 @@ async fn ids_of_different_kinds_never_meet(world: World) {
         SingleUseKind::ClientAssertion,
         SingleUseKind::GrantAssertion,
         SingleUseKind::DpopProof,
-        SingleUseKind::RequestObject,
     ] {
         assert!(world.store.spend(&[id(kind, "a")]).await.unwrap(), "{kind:?}");
     }

@@ -8,7 +8,12 @@ use oauth_wire::{Confirmation, Form};
 use super::{OAuthError, client_request::UnspentRequest, possession::Possession};
 use crate::{
     adapters::http::App,
-    application::{policy::TOKEN_PATH, sender_constraint::Place, token_error::TokenError, unspent::Unspent},
+    application::{
+        policy::TOKEN_PATH,
+        sender_constraint::{Place, SenderError},
+        token_error::TokenError,
+        unspent::Unspent,
+    },
     domain::client::Client,
 };
 
@@ -67,11 +72,21 @@ impl<E: Endpoint> FromRequest<App> for BoundRequest<E> {
             },
         );
         let constraint = &app.sender_constraint;
+        let authentication = unspent.clone();
         let proven = match E::BINDS {
             Binds::Tokens => constraint.of_request(&client, shown, place, unspent),
             Binds::Code => constraint.of_pushed_request(shown, place, unspent),
         };
-        let (confirmation, unspent) = proven.map_err(TokenError::from)?;
+        let (confirmation, unspent) = match proven {
+            Ok(proven) => proven,
+            // The client is to try again with the very same assertion.
+            Err(error @ SenderError::Nonce { .. }) => return Err(TokenError::from(error).into()),
+            Err(error) => {
+                let shown = Unspent::new(app.single_use.clone(), authentication, None);
+                shown.spend().await.map_err(TokenError::from)?;
+                return Err(TokenError::from(error).into());
+            }
+        };
         Ok(Self {
             confirmation,
             unspent,
