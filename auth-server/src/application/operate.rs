@@ -169,7 +169,7 @@ impl Operate {
         Ok(())
     }
 
-    /// Enables or disables a client. A disabled one loses every token.
+    /// Enables or disables a client. A disabled one loses every token, and everything that it could have turned into one.
     ///
     /// # Errors
     /// [`OperateError`].
@@ -189,16 +189,7 @@ impl Operate {
         }
         let revocation = match status {
             ClientStatus::Active => None,
-            ClientStatus::Disabled => {
-                tx.revoke_families_of_client(id, now).await?;
-                let revoked = Revoked::Client {
-                    client_id: id.as_str().to_owned(),
-                    before: cutoff(now),
-                };
-                let revocation = self.revocations.revocation(revoked);
-                tx.record_revocation(&revocation).await?;
-                Some(revocation)
-            }
+            ClientStatus::Disabled => Some(end_everything_of_client(tx.as_mut(), &self.revocations, id, now).await?),
         };
         tx.bump_revision().await?;
         tx.commit().await?;
@@ -266,4 +257,25 @@ pub(super) async fn end_everything_of(
         recorded.push(revocation);
     }
     Ok(recorded)
+}
+
+/// Ends all that a client holds, and all that waits for it: what was allowed before must not be fetched by whoever has the client when it is let
+/// in again.
+pub(super) async fn end_everything_of_client(
+    tx: &mut dyn StoreTx,
+    revocations: &RevocationLog,
+    id: &ClientId,
+    now: Timestamp,
+) -> StoreResult<RecordedRevocation> {
+    // Families before codes: in the order in which the end of a person or of a permission takes them, so that neither blocks the other.
+    tx.revoke_families_of_client(id, now).await?;
+    tx.take_requests_of_client(id).await?;
+    // Again: a code that was being redeemed meanwhile was waited for, and has left a family.
+    tx.revoke_families_of_client(id, now).await?;
+    let revocation = revocations.revocation(Revoked::Client {
+        client_id: id.as_str().to_owned(),
+        before: cutoff(now),
+    });
+    tx.record_revocation(&revocation).await?;
+    Ok(revocation)
 }

@@ -365,6 +365,9 @@ pub trait GrantWrites: Send {
     /// Deletes the person's codes for a client, or for all clients, those of devices and of CIBA among them, redeemed ones included as
     /// far as they are still kept, and returns their grants.
     async fn take_codes_of(&mut self, user: &UserId, client: Option<&ClientId>) -> StoreResult<Vec<GrantId>>;
+    /// Deletes what waits for a client, whoever it is about: codes, requests of devices and of CIBA, decided or not, and pushed requests.
+    /// Returns how many there were.
+    async fn take_requests_of_client(&mut self, client: &ClientId) -> StoreResult<u64>;
     /// The sectors that have been noted for a person, in lexical order.
     async fn sectors_of(&mut self, user: &UserId) -> StoreResult<Vec<String>>;
     /// Records a revocation for every node's index and the feed; `false` when the very same thing was revoked before.

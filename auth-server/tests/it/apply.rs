@@ -371,6 +371,7 @@ async fn locking_by_document_ends_everything_and_leaving_it_out_does_not_unlock(
 async fn disabling_by_document_ends_everything_and_leaving_it_out_does_not_enable() {
     let app = TestApp::start().await;
     let tokens = app.tokens(ALICE, SPA).await;
+    let code = app.consented_code(ALICE, SPA).await;
     let spa = "[[client]]\nclient_id = \"spa\"\nredirect_uris = [\"https://spa.example/cb\"]\ngrant_types = [\"authorization_code\", \"refresh_token\"]\n\
                scope = \"openid profile\"\ntoken_endpoint_auth_method = \"none\"\n";
     app.apply(&format!("{spa}enabled = false\n")).await;
@@ -387,6 +388,7 @@ async fn disabling_by_document_ends_everything_and_leaving_it_out_does_not_enabl
     app.refresh(SPA, &tokens.refresh_token)
         .await
         .expect_oauth_error(400, "invalid_grant");
+    app.exchange(&code).await.expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]

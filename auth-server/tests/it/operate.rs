@@ -6,7 +6,7 @@ use auth_server::domain::{
     user::UserStatus,
 };
 
-use crate::app::{ADMIN, ALICE, BANK, BOB, CONSOLE, DESK, OWN, SERVICE, SPA, TestApp, WEB, asking};
+use crate::app::{ADMIN, ALICE, BANK, BOB, CONSOLE, DESK, OWN, SERVICE, SPA, TV, TestApp, WEB, asking};
 
 #[tokio::test]
 async fn a_new_password_ends_sessions_codes_refresh_and_access_tokens() {
@@ -152,6 +152,39 @@ async fn a_client_that_may_not_gets_nothing_by_any_grant() {
         assert!(!app.is_active(token).await);
     }
     app.userinfo(&tokens).await.expect_bearer_error(401, "invalid_token");
+}
+
+#[tokio::test]
+async fn what_waited_for_a_client_when_it_was_disabled_is_over_for_good() {
+    let app = TestApp::start().await;
+    let code = app.consented_code(ALICE, WEB).await;
+    let parameters = WEB.ask().fields.without("client_id");
+    let pushed = app.as_client(WEB, "/oauth2/par", &parameters).await.expect_json(201);
+    let allowed = app.asked(BANK, &asking(BANK, ALICE)).await;
+    app.answer_request(ALICE, "approve-allow").await;
+    let undecided = app.asked(BANK, &asking(BANK, ALICE)).await;
+    let (connected, shown) = (app.device(TV).await, app.device(TV).await);
+    app.allow_device(ALICE, &connected).await;
+    let of_another = app.consented_code(ALICE, SPA).await;
+    for client in [WEB, BANK, TV] {
+        app.set_client_status(client, ClientStatus::Disabled).await;
+        app.set_client_status(client, ClientStatus::Active).await;
+    }
+    app.exchange(&code).await.expect_oauth_error(400, "invalid_grant");
+    for id in [&allowed, &undecided] {
+        app.ask_after(BANK, id).await.expect_oauth_error(400, "invalid_grant");
+    }
+    for codes in [&connected, &shown] {
+        app.poll(TV, codes).await.expect_oauth_error(400, "invalid_grant");
+    }
+    let reference = WEB.ask().with("request_uri", pushed["request_uri"].as_str().unwrap());
+    app.get(&reference.path())
+        .await
+        .expect_error_page(400, "invalid_request_uri");
+    assert!(app.signed_in(ALICE).await.requests().await.is_empty());
+    app.exchange(&of_another).await.expect_tokens();
+    // It starts anew like any other.
+    app.tokens(ALICE, WEB).await;
 }
 
 #[tokio::test]

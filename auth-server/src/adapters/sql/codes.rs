@@ -29,6 +29,8 @@ pub(super) const REDEEM: Sql =
 pub(super) const TAKE_OF_USER: Sql = sql!("DELETE FROM authorization_code WHERE user_sub = ? RETURNING grant_id");
 pub(super) const TAKE_OF_USER_AND_CLIENT: Sql =
     sql!("DELETE FROM authorization_code WHERE user_sub = ? AND client_id = ? RETURNING grant_id");
+/// Without an index, as with the families of a client; what waits is little, too.
+pub(super) const TAKE_OF_CLIENT: Sql = sql!("DELETE FROM authorization_code WHERE client_id = ?");
 
 /// The columns that say who authorised what for whom.
 #[derive(sqlx::FromRow)]

@@ -78,6 +78,7 @@ const COUNT: Sql = sql!("SELECT COUNT(*) FROM decoupled_request WHERE ping_due_a
 pub(super) const TAKE_OF_USER: Sql = sql!("DELETE FROM decoupled_request WHERE user_sub = ? RETURNING grant_id");
 pub(super) const TAKE_OF_USER_AND_CLIENT: Sql =
     sql!("DELETE FROM decoupled_request WHERE user_sub = ? AND client_id = ? RETURNING grant_id");
+pub(super) const TAKE_OF_CLIENT: Sql = sql!("DELETE FROM decoupled_request WHERE client_id = ?");
 
 #[derive(sqlx::FromRow)]
 struct Row {

@@ -221,6 +221,15 @@ impl GrantWrites for SqlTx {
         Ok(grants(rows.into_iter().chain(decided)))
     }
 
+    async fn take_requests_of_client(&mut self, client: &ClientId) -> StoreResult<u64> {
+        let mut taken = 0;
+        // Codes before the others, as in `take_codes_of`.
+        for delete in [codes::TAKE_OF_CLIENT, decoupled::TAKE_OF_CLIENT, pushed::TAKE_OF_CLIENT] {
+            taken += self.tx.execute(delete, args![client.as_str()]).await?;
+        }
+        Ok(taken)
+    }
+
     async fn sectors_of(&mut self, user: &UserId) -> StoreResult<Vec<String>> {
         let rows: Vec<(String,)> = self.tx.all(sectors::OF_USER, args![user.as_str()]).await?;
         Ok(rows.into_iter().map(|(sector,)| sector).collect())

@@ -15,6 +15,7 @@ pub(super) const INSERT: Sql =
 const BY_DIGEST: Sql = sql!("SELECT digest, contents, expires_at FROM pushed_request WHERE digest = ?");
 /// One statement, so that of N answers one counts a row.
 pub(super) const TAKE: Sql = sql!("DELETE FROM pushed_request WHERE digest = ?");
+pub(super) const TAKE_OF_CLIENT: Sql = sql!("DELETE FROM pushed_request WHERE client_id = ?");
 
 #[derive(sqlx::FromRow)]
 struct PushedRow {

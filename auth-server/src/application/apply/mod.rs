@@ -12,7 +12,7 @@ use service_kit::{Clock, Entropy, config::Problem};
 use crate::{
     application::{
         authenticate_client::ClientSecrets,
-        operate::{PAGE, cutoff, end_everything_of},
+        operate::{PAGE, cutoff, end_everything_of, end_everything_of_client},
         policy::Policy,
         revocations::RevocationLog,
         subjects::Subjects,
@@ -162,12 +162,7 @@ impl Apply {
             let was_active = planned.before.as_ref().is_some_and(Client::is_active);
             if was_active && planned.client.status == ClientStatus::Disabled {
                 let id = &planned.client.client_id;
-                tx.revoke_families_of_client(id, now).await?;
-                let revoked = Revoked::Client {
-                    client_id: id.to_string(),
-                    before: cutoff(now),
-                };
-                revocations.push(self.record(tx.as_mut(), revoked).await?);
+                revocations.push(end_everything_of_client(tx.as_mut(), &self.revocations, id, now).await?);
             }
         }
         check_roles(tx.as_mut(), &users).await?;

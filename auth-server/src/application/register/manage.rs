@@ -1,6 +1,6 @@
 //! A client and its own registration (RFC 7592).
 
-use oauth_wire::{ClientAuthMethod, Revoked};
+use oauth_wire::ClientAuthMethod;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 use service_kit::Timestamp;
@@ -9,7 +9,7 @@ use super::{
     Register, RegisterError, Registered, RegistrationMode, TokenKind, describe::describe, fault::Fault, tokens::same,
 };
 use crate::{
-    application::operate::cutoff,
+    application::operate::end_everything_of_client,
     domain::{
         client::{Client, ClientSecret},
         ids::ClientId,
@@ -110,12 +110,7 @@ impl Register {
             return Ok(false);
         }
         tx.delete_client(id, now).await?;
-        tx.revoke_families_of_client(id, now).await?;
-        let revocation = self.revocations.revocation(Revoked::Client {
-            client_id: id.as_str().to_owned(),
-            before: cutoff(now),
-        });
-        tx.record_revocation(&revocation).await?;
+        let revocation = end_everything_of_client(tx.as_mut(), &self.revocations, id, now).await?;
         tx.bump_revision().await?;
         tx.commit().await?;
         self.revocations.announce([revocation]);

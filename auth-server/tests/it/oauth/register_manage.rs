@@ -191,6 +191,14 @@ async fn a_deleted_client_loses_everything_at_once() {
     ] {
         reply.expect_bearer_error(401, "invalid_token");
     }
+    // Nor is there anything for whoever comes by its name.
+    app.apply(&format!(
+        "[[client]]\nclient_id = \"{}\"\nclient_secret = \"{}\"\nredirect_uris = [\"{URI}\"]\nscope = \"openid profile\"\n",
+        known.id,
+        known.secret.unwrap()
+    ))
+    .await;
+    app.exchange(&code).await.expect_oauth_error(400, "invalid_grant");
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub(super) const CASES: [&str; 17] = [
     "a code is exchanged twice",
     "a code has expired",
     "a code outlives its session",
-    "a code is gone with its person's lock",
+    "a code is gone with its person's lock or its client",
     "a refresh",
     "a lost reply",
     "a reuse",
@@ -184,7 +184,10 @@ impl Model {
             return self.note("a disabled client", Answer::InvalidClient);
         }
         if is_gone {
-            return self.note("a code is gone with its person's lock", Answer::InvalidGrant);
+            return self.note(
+                "a code is gone with its person's lock or its client",
+                Answer::InvalidGrant,
+            );
         }
         if let Some(grant) = grant {
             self.seen.insert("a code is exchanged twice");
@@ -344,6 +347,9 @@ impl Model {
         self.clients[client].cutoff = self.now + 1;
         for grant in &mut self.grants {
             grant.family_over |= grant.client == client;
+        }
+        for code in &mut self.codes {
+            code.is_gone |= code.client == client;
         }
     }
 
