@@ -1069,6 +1069,21 @@ async fn a_disabled_client_is_told_nothing() {
     decide(&app, &id, ALLOW).await;
     app.pings_settle(1, 1).await;
     app.set_client_status(SHOP, ClientStatus::Disabled).await;
+    assert_eq!(app.waiting_pings().await, 0, "the news went with the request");
+    app.advance(5);
+    assert_eq!(app.send_due_pings().await, 0);
+    assert_eq!(app.hosts.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_of_a_disabled_tenant_is_told_nothing() {
+    let app = shop().await;
+    app.hosts.fail(PING, OutboundError::Unreachable);
+    let id = app.asked(SHOP, &telling(ALICE)).await;
+    decide(&app, &id, ALLOW).await;
+    app.pings_settle(1, 1).await;
+    app.apply("[[tenant]]\nid = \"default\"\nname = \"Default\"\nenabled = false\n")
+        .await;
     app.advance(5);
     assert_eq!(app.send_due_pings().await, 1);
     assert_eq!((app.hosts.asked().len(), app.waiting_pings().await), (1, 0));
