@@ -50,8 +50,6 @@ use crate::{
 const CAPABILITIES: [Capability; 2] = [Capability::Chat, Capability::Embeddings];
 /// The provider has this long to answer; it is close by.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often the metrics' samples are summed up, so that they do not pile up where nobody fetches them.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// What the database has not taken by then waits in the journal for the next start.
 const LAST_RECORDS: Duration = Duration::from_secs(3);
 
@@ -381,7 +379,6 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
     let (tasks, records) = (Tasks::default(), Tasks::default());
     let grace = Duration::from_secs(config.shutdown_grace_s);
     gateway.start(&tasks, &records);
-    tasks.spawn(upkeep(metrics.clone(), tasks.clone()));
     tasks.spawn(public.serve(gateway.router.clone(), tasks.clone(), grace));
     tasks.spawn(management.serve(health(&gateway, metrics).router(), tasks.clone(), grace));
     tracing::info!(
@@ -441,17 +438,6 @@ async fn announce(gateway: &Gateway, file: Option<(&Path, String)>) -> anyhow::R
         std::fs::write(path, addresses).with_context(|| format!("ready file {}", path.display()))?;
     }
     Ok(())
-}
-
-async fn upkeep(metrics: telemetry::PrometheusHandle, tasks: Tasks) {
-    let stop = tasks.stop_token();
-    while stop
-        .run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP))
-        .await
-        .is_some()
-    {
-        metrics.run_upkeep();
-    }
 }
 
 fn health(gateway: &Arc<Gateway>, metrics: telemetry::PrometheusHandle) -> Management {
