@@ -13,10 +13,10 @@ step() {
 }
 # The generated references must be what the code says now.
 no_drift() {
-  local package drifted=no
+  local package now drifted=no
   for package in auth-server resource-gateway; do
-    cargo run -q -p "$package" -- config-reference >"$root/target/$package-reference.md"
-    diff -u "docs/config/$package.md" "$root/target/$package-reference.md" || drifted=yes
+    now=$(cargo run -q -p "$package" -- config-reference)
+    diff -u "docs/config/$package.md" - <<<"$now" || drifted=yes
   done
   [[ $drifted == no ]] || die "generated files are stale: run scripts/generate.sh and commit the result"
 }
