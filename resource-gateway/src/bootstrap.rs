@@ -27,6 +27,7 @@ use crate::{
     },
     application::{
         apply::ApplyDocument,
+        change_config::ChangeConfig,
         check_possession::CheckPossession,
         invoke::Invoke,
         list_models::ListModels,
@@ -104,7 +105,8 @@ impl Foundation {
     /// When the strategies cannot be set up.
     pub fn apply(&self) -> anyhow::Result<ApplyDocument> {
         let registry = Arc::new(registry(&self.ambient, None)?);
-        Ok(ApplyDocument::new(self.store(), registry, Arc::new(MachineSecrets)))
+        let config = ChangeConfig::new(self.store(), registry, Arc::clone(&self.ambient.clock));
+        Ok(ApplyDocument::new(config, Arc::new(MachineSecrets)))
     }
 
     fn store(&self) -> Arc<SqlConfig> {

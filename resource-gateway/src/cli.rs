@@ -98,8 +98,8 @@ async fn apply_all(foundation: &Foundation, files: &[PathBuf]) -> anyhow::Result
             .apply(&text, base)
             .await
             .with_context(|| file.display().to_string())?;
-        for name in &applied.changed {
-            say(&format!("changed {name}"))?;
+        for (row, _) in &applied.changed {
+            say(&format!("changed {row}"))?;
         }
         let counts = format!("{} changed, {} as before", applied.changed.len(), applied.unchanged);
         say(&format!("{}: {counts}, revision {}", file.display(), applied.revision))?;

@@ -1,7 +1,9 @@
 //! Use cases: one file per verb.
 
 pub mod apply;
+pub mod change_config;
 pub mod check_possession;
+pub mod documents;
 pub mod invoke;
 pub mod list_models;
 pub mod meters;

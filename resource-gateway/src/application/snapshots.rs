@@ -144,7 +144,7 @@ impl Snapshots {
             Err(error @ (StoreError::Unavailable(_) | StoreError::Failed(_))) => return Err(error),
         };
         let revision = rows.revision;
-        let built = Snapshot::build(revision, rows.vendors, rows.interfaces, self.catalog.as_ref());
+        let built = Snapshot::build(rows, self.catalog.as_ref());
         Ok(Some(built.map_err(|faults| RefusedSnapshot {
             revision: revision.0,
             faults: faults.iter().map(ToString::to_string).collect(),

@@ -378,6 +378,7 @@ mod tests {
             fields: Vec::new(),
             timeouts: super::super::interface::Timeouts::default(),
             log: super::super::interface::LogPolicy::default(),
+            policy: super::super::interface::Policy::default(),
         }
     }
 

@@ -99,6 +99,25 @@ pub struct Interface {
     pub fields: Vec<FieldRule>,
     pub timeouts: Timeouts,
     pub log: LogPolicy,
+    pub policy: Policy,
+}
+
+/// What else the operator decided about an interface's calls.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Calls to vendors that one request may cost, retries and fallbacks together.
+    pub max_attempts: u32,
+}
+
+impl Policy {
+    /// More attempts multiply the load of an outage and mend nothing.
+    pub const MOST_ATTEMPTS: u32 = 10;
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { max_attempts: 3 }
+    }
 }
 
 impl Interface {

@@ -1,7 +1,9 @@
 //! Entities, value types and pure rules.
 
+pub mod audit;
 pub mod call;
 pub mod caller;
+pub mod config_row;
 pub mod estimate;
 pub mod fault;
 pub mod field_rules;

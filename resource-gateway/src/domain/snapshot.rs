@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
+    config_row::{Row, RowId, RowKind},
     ids::{InterfaceName, StrategyName, VendorName},
     interface::{Capability, FieldAction, Interface},
     vendor::{PoolStrategy, SecretKey, Vendor},
@@ -16,6 +17,58 @@ impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// All rows as they stood at one revision.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ConfigRows {
+    pub revision: Revision,
+    /// By name.
+    pub vendors: Vec<Vendor>,
+    /// By name.
+    pub interfaces: Vec<Interface>,
+}
+
+impl ConfigRows {
+    /// The row, as it stands.
+    pub fn find(&self, id: &RowId) -> Option<Row> {
+        let name = id.name.as_str();
+        match id.kind {
+            RowKind::Vendor => find(&self.vendors, |vendor| vendor.name.as_str() == name).map(Row::Vendor),
+            RowKind::Interface => {
+                find(&self.interfaces, |interface| interface.name.as_str() == name).map(Row::Interface)
+            }
+        }
+    }
+
+    /// Every row of a kind, by name.
+    pub fn of_kind(&self, kind: RowKind) -> Vec<Row> {
+        match kind {
+            RowKind::Vendor => self.vendors.iter().cloned().map(Row::Vendor).collect(),
+            RowKind::Interface => self.interfaces.iter().cloned().map(Row::Interface).collect(),
+        }
+    }
+
+    /// Puts a row in the place of the one of its name, or beside the others.
+    pub fn put(&mut self, row: Row) {
+        self.remove(&row.id());
+        match row {
+            Row::Vendor(vendor) => self.vendors.push(vendor),
+            Row::Interface(interface) => self.interfaces.push(interface),
+        }
+    }
+
+    pub fn remove(&mut self, id: &RowId) {
+        let name = id.name.as_str();
+        match id.kind {
+            RowKind::Vendor => self.vendors.retain(|vendor| vendor.name.as_str() != name),
+            RowKind::Interface => self.interfaces.retain(|interface| interface.name.as_str() != name),
+        }
+    }
+}
+
+fn find<T: Clone>(rows: &[T], is_it: impl Fn(&T) -> bool) -> Option<T> {
+    rows.iter().find(|row| is_it(row)).cloned()
 }
 
 /// What this version can do. The registry of strategies answers, so that validation and factory cannot disagree.
@@ -70,12 +123,12 @@ impl Snapshot {
     ///
     /// # Errors
     /// Every fault, not the first alone.
-    pub fn build(
-        revision: Revision,
-        vendors: Vec<Vendor>,
-        interfaces: Vec<Interface>,
-        catalog: &dyn StrategyCatalog,
-    ) -> Result<Self, Vec<ConfigFault>> {
+    pub fn build(rows: ConfigRows, catalog: &dyn StrategyCatalog) -> Result<Self, Vec<ConfigFault>> {
+        let ConfigRows {
+            revision,
+            vendors,
+            interfaces,
+        } = rows;
         let vendors: BTreeMap<_, _> = vendors.into_iter().map(|v| (v.name.clone(), Arc::new(v))).collect();
         let interfaces: BTreeMap<_, _> = interfaces.into_iter().map(|i| (i.name.clone(), Arc::new(i))).collect();
         let mut faults = Vec::new();
@@ -123,17 +176,10 @@ impl Snapshot {
 /// One thing that is wrong with the configuration. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFault {
-    pub subject: FaultSubject,
+    pub subject: RowId,
     /// The place inside the subject, such as `routes[0].vendor`.
     pub path: String,
     pub reason: FaultReason,
-}
-
-/// The row that a fault is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FaultSubject {
-    Vendor(VendorName),
-    Interface(InterfaceName),
 }
 
 /// What is wrong.
@@ -169,25 +215,17 @@ pub enum FaultReason {
     ReservedField(&'static str),
 }
 
-impl fmt::Display for FaultSubject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Vendor(name) => write!(f, "vendor {:?}", name.as_str()),
-            Self::Interface(name) => write!(f, "interface {:?}", name.as_str()),
-        }
-    }
-}
-
 impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.subject, self.path, self.reason)
+        let RowId { kind, name } = &self.subject;
+        write!(f, "{kind} {name:?} {}: {}", self.path, self.reason)
     }
 }
 
 fn check_vendor(vendor: &Vendor, catalog: &dyn StrategyCatalog, faults: &mut Vec<ConfigFault>) {
     let mut fault = |path: &str, reason: FaultReason| {
         faults.push(ConfigFault {
-            subject: FaultSubject::Vendor(vendor.name.clone()),
+            subject: RowId::new(RowKind::Vendor, vendor.name.as_str()),
             path: path.to_owned(),
             reason,
         });
@@ -237,7 +275,7 @@ fn check_interface(
 ) {
     let mut fault = |path: String, reason: FaultReason| {
         faults.push(ConfigFault {
-            subject: FaultSubject::Interface(interface.name.clone()),
+            subject: RowId::new(RowKind::Interface, interface.name.as_str()),
             path,
             reason,
         });

@@ -5,7 +5,12 @@ use std::{fmt, path::Path};
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use crate::domain::{interface::Interface, snapshot::Revision, vendor::Vendor};
+use crate::domain::{
+    audit::{AuditEvent, AuditPlace},
+    config_row::{Row, RowId},
+    ids::TenantId,
+    snapshot::{ConfigRows, Revision},
+};
 
 /// Why storage failed. Never holds a value that was stored.
 #[derive(Debug, thiserror::Error)]
@@ -26,16 +31,6 @@ pub enum StoreError {
 
 pub type StoreResult<T> = Result<T, StoreError>;
 
-/// All rows as they stood at one revision.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ConfigRows {
-    pub revision: Revision,
-    /// By name.
-    pub vendors: Vec<Vendor>,
-    /// By name.
-    pub interfaces: Vec<Interface>,
-}
-
 /// Reads the configuration.
 #[async_trait]
 pub trait ConfigSource: Send + Sync + fmt::Debug {
@@ -50,17 +45,40 @@ pub trait ConfigSource: Send + Sync + fmt::Debug {
 pub trait ConfigStore: ConfigSource {
     /// Begins a change. Of several at once one goes on, the others wait.
     async fn begin_change(&self) -> StoreResult<Box<dyn ConfigChange>>;
+    /// The version of a row; `None` when there is no such row.
+    async fn find_version(&self, id: &RowId) -> StoreResult<Option<RowVersion>>;
+    /// Audit rows, the newest first.
+    async fn list_audit(&self, query: &AuditQuery) -> StoreResult<Vec<AuditEvent>>;
 }
+
+/// Which audit rows.
+#[derive(Debug, Clone)]
+pub struct AuditQuery {
+    /// Only those that come before this place.
+    pub before: Option<AuditPlace>,
+    /// Only those of one tenant's rows; `None`: all.
+    pub row_tenant: Option<TenantId>,
+    pub limit: u32,
+}
+
+/// Changes whenever the row does: the revision that its last change made, 0 for rows that were never changed since versions
+/// are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowVersion(pub i64);
 
 /// A change: nothing of it is visible before `commit`, dropping it undoes it.
 #[async_trait]
 pub trait ConfigChange: Send {
     /// All rows as this change sees them.
     async fn load_rows(&mut self) -> StoreResult<ConfigRows>;
-    /// Creates or replaces a vendor. A secret that cannot be read cannot be written either: `Corrupt`.
-    async fn put_vendor(&mut self, vendor: &Vendor) -> StoreResult<()>;
-    /// Creates or replaces an interface.
-    async fn put_interface(&mut self, interface: &Interface) -> StoreResult<()>;
+    /// The version of a row as this change sees it.
+    async fn find_version(&mut self, id: &RowId) -> StoreResult<Option<RowVersion>>;
+    /// Creates or replaces a row. A secret that cannot be read cannot be written either: `Corrupt`.
+    async fn put(&mut self, row: &Row) -> StoreResult<RowVersion>;
+    /// Removes a row; whether there was one.
+    async fn delete(&mut self, id: &RowId) -> StoreResult<bool>;
+    /// Writes down who did what.
+    async fn note(&mut self, event: &AuditEvent) -> StoreResult<()>;
     /// Counts the revision up and makes all of it visible at once.
     async fn commit(self: Box<Self>) -> StoreResult<Revision>;
 }

@@ -3,8 +3,9 @@
 use resource_gateway::{
     adapters::sql::SqlUsage,
     domain::{
+        config_row::Row,
         ids::{InterfaceName, ModelName, StrategyName, VendorName},
-        interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Route, Timeouts},
+        interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Policy, Route, Timeouts},
         snapshot::Revision,
         usage::UsageRecord,
         vendor::{Address, BaseUrl, Credential, Pool, PoolStrategy, SecretKey, Switch, Vendor},
@@ -88,16 +89,17 @@ fn interface(name: &str) -> Interface {
             total: Duration::from_millis(4),
         },
         log: LogPolicy { metadata: Switch::Off },
+        policy: Policy { max_attempts: 7 },
     }
 }
 
 async fn put(world: &World, vendors: &[Vendor], interfaces: &[Interface]) -> Revision {
     let mut change = world.config.begin_change().await.unwrap();
     for vendor in vendors {
-        change.put_vendor(vendor).await.unwrap();
+        change.put(&Row::Vendor(vendor.clone())).await.unwrap();
     }
     for interface in interfaces {
-        change.put_interface(interface).await.unwrap();
+        change.put(&Row::Interface(interface.clone())).await.unwrap();
     }
     change.commit().await.unwrap()
 }
@@ -163,7 +165,7 @@ async fn putting_again_replaces_the_whole(world: World) {
 
 async fn a_change_that_is_dropped_never_was(world: World) {
     let mut change = world.config.begin_change().await.unwrap();
-    change.put_vendor(&vendor("a")).await.unwrap();
+    change.put(&Row::Vendor(vendor("a"))).await.unwrap();
     assert_eq!(change.load_rows().await.unwrap().vendors, [vendor("a")]);
     drop(change);
     let rows = world.config.load_rows().await.unwrap();
@@ -178,7 +180,7 @@ async fn changes_at_once_come_one_after_the_other(world: World) {
             let mut change = config.begin_change().await.unwrap();
             // Reads its own beginning, not that of a racer.
             let before = change.load_rows().await.unwrap();
-            change.put_vendor(&vendor(&format!("v{racer}"))).await.unwrap();
+            change.put(&Row::Vendor(vendor(&format!("v{racer}")))).await.unwrap();
             let after = change.commit().await.unwrap();
             assert_eq!(after.0, before.revision.0 + 1);
             assert_eq!(before.vendors.len(), usize::try_from(before.revision.0).unwrap());
@@ -213,7 +215,7 @@ async fn a_secret_is_sealed_and_opens_only_in_its_row_and_with_its_key(world: Wo
     assert!(matches!(rows.vendors[0].credential.secret_key, SecretKey::Unreadable));
     // What cannot be read cannot be written back either.
     let mut change = stranger.begin_change().await.unwrap();
-    let refused = change.put_vendor(&rows.vendors[0]).await;
+    let refused = change.put(&Row::Vendor(rows.vendors[0].clone())).await;
     assert!(matches!(
         refused,
         Err(StoreError::Corrupt {

@@ -36,7 +36,7 @@ fn snapshots(world: &World) -> Snapshots {
 }
 
 async fn apply(world: &World, text: &str) {
-    let apply = ApplyDocument::new(Arc::new(world.config.clone()), Arc::new(Catalog), Arc::new(NoSecrets));
+    let apply = ApplyDocument::new(world.change_config(), Arc::new(NoSecrets));
     apply.apply(text, std::path::Path::new(".")).await.unwrap();
 }
 

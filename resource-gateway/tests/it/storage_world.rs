@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use resource_gateway::{
     adapters::sql::{MIGRATIONS, SqlConfig},
+    application::change_config::ChangeConfig,
     domain::{
         ids::{ClientId, InterfaceName, ModelName, RequestId, StrategyName, Subject, TenantId, VendorName},
         interface::Capability,
@@ -12,7 +13,7 @@ use resource_gateway::{
         vendor::PoolStrategy,
     },
 };
-use service_kit::Timestamp;
+use service_kit::{SystemClock, Timestamp};
 use sql_kit::{Db, Options};
 use sql_test_kit::TestDatabase;
 use token_keys::MasterKey;
@@ -62,6 +63,10 @@ pub(crate) struct World {
 }
 
 impl World {
+    pub(crate) fn change_config(&self) -> ChangeConfig {
+        ChangeConfig::new(Arc::new(self.config.clone()), Arc::new(Catalog), Arc::new(SystemClock))
+    }
+
     pub(crate) async fn sqlite() -> Self {
         Self::over(TestDatabase::sqlite()).await
     }

@@ -1,4 +1,4 @@
-//! Writing vendors and interfaces.
+//! Writing configuration rows.
 
 use std::sync::Arc;
 
@@ -8,17 +8,21 @@ use sql_kit::{Tx, args};
 use token_keys::MasterKey;
 
 use super::{
-    config::{Reader, load},
-    convert::{field_columns, millis, seal_place},
+    audit,
+    config::{Reader, find_version, load},
+    convert::{field_columns, millis, policy_column, seal_place},
     statements,
 };
 use crate::{
+    application::documents::{interface_policy, pool_policy},
     domain::{
+        audit::AuditEvent,
+        config_row::{Row, RowId, RowKind},
         interface::Interface,
-        snapshot::Revision,
+        snapshot::{ConfigRows, Revision},
         vendor::{SecretKey, Vendor},
     },
-    ports::config_source::{ConfigChange, ConfigRows, StoreError, StoreResult},
+    ports::config_source::{ConfigChange, RowVersion, StoreError, StoreResult},
 };
 
 /// One transaction over the configuration tables.
@@ -59,6 +63,7 @@ impl SqlChange {
             vendor.credential.app_id.clone(),
             vendor.credential.secret_id.clone(),
             sealed,
+            policy_column(pool_policy(&vendor.pool)),
             name
         ];
         // The revision's lock keeps other writers out between the two statements.
@@ -66,18 +71,6 @@ impl SqlChange {
             self.tx.execute(statements::INSERT_VENDOR, args).await?;
         }
         Ok(())
-    }
-}
-
-/// A position for its column.
-fn position(at: usize) -> i64 {
-    i64::try_from(at).unwrap_or(i64::MAX)
-}
-
-#[async_trait]
-impl ConfigChange for SqlChange {
-    async fn load_rows(&mut self) -> StoreResult<ConfigRows> {
-        load(&mut Reader::Tx(&mut self.tx), &self.keys).await
     }
 
     async fn put_vendor(&mut self, vendor: &Vendor) -> StoreResult<()> {
@@ -107,6 +100,7 @@ impl ConfigChange for SqlChange {
             millis(interface.timeouts.idle),
             millis(interface.timeouts.total),
             interface.log.metadata.is_on(),
+            policy_column(interface_policy(&interface.policy)),
             name
         ];
         if self.tx.execute(statements::UPDATE_INTERFACE, args.clone()).await? == 0 {
@@ -132,6 +126,57 @@ impl ConfigChange for SqlChange {
             let args = args![name, position(at), pointer, value, enabled, allow_override, forbidden];
             self.tx.execute(statements::INSERT_FIELD, args).await?;
         }
+        Ok(())
+    }
+
+    /// Notes that this change made the row what it is.
+    async fn set_version(&mut self, id: &RowId) -> StoreResult<RowVersion> {
+        let (revision,): (i64,) = self.tx.one(statements::REVISION, args![]).await?;
+        let version = revision + 1;
+        let args = args![version, id.kind.as_str(), id.name.as_str()];
+        if self.tx.execute(statements::UPDATE_VERSION, args.clone()).await? == 0 {
+            self.tx.execute(statements::INSERT_VERSION, args).await?;
+        }
+        Ok(RowVersion(version))
+    }
+}
+
+/// A position for its column.
+fn position(at: usize) -> i64 {
+    i64::try_from(at).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl ConfigChange for SqlChange {
+    async fn load_rows(&mut self) -> StoreResult<ConfigRows> {
+        load(&mut Reader::Tx(&mut self.tx), &self.keys).await
+    }
+
+    async fn find_version(&mut self, id: &RowId) -> StoreResult<Option<RowVersion>> {
+        find_version(&mut Reader::Tx(&mut self.tx), id).await
+    }
+
+    async fn put(&mut self, row: &Row) -> StoreResult<RowVersion> {
+        match row {
+            Row::Vendor(vendor) => self.put_vendor(vendor).await?,
+            Row::Interface(interface) => self.put_interface(interface).await?,
+        }
+        self.set_version(&row.id()).await
+    }
+
+    async fn delete(&mut self, id: &RowId) -> StoreResult<bool> {
+        let statement = match id.kind {
+            RowKind::Vendor => statements::DELETE_VENDOR,
+            RowKind::Interface => statements::DELETE_INTERFACE,
+        };
+        let gone = self.tx.execute(statement, args![id.name.as_str()]).await?;
+        let version = args![id.kind.as_str(), id.name.as_str()];
+        self.tx.execute(statements::DELETE_VERSION, version).await?;
+        Ok(gone > 0)
+    }
+
+    async fn note(&mut self, event: &AuditEvent) -> StoreResult<()> {
+        self.tx.execute(statements::INSERT_AUDIT, audit::columns(event)).await?;
         Ok(())
     }
 

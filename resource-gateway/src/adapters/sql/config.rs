@@ -1,4 +1,4 @@
-//! Reading vendors and interfaces.
+//! Reading configuration rows.
 
 use std::sync::Arc;
 
@@ -7,13 +7,18 @@ use sql_kit::{Arg, Db, Record, Sql, SqlError, Tx, args};
 use token_keys::MasterKey;
 
 use super::{
+    audit::AuditRow,
     change::SqlChange,
     convert::{AddressRow, FieldRow, InterfaceRow, RouteRow, VendorRow, interfaces, vendors},
     statements,
 };
 use crate::{
-    domain::snapshot::Revision,
-    ports::config_source::{ConfigChange, ConfigRows, ConfigSource, ConfigStore, StoreError, StoreResult},
+    domain::{
+        audit::AuditEvent,
+        config_row::{RowId, RowKind},
+        snapshot::{ConfigRows, Revision},
+    },
+    ports::config_source::{AuditQuery, ConfigChange, ConfigSource, ConfigStore, RowVersion, StoreError, StoreResult},
 };
 
 /// How often a load begins anew because somebody changed rows meanwhile.
@@ -61,6 +66,20 @@ impl ConfigStore for SqlConfig {
         tx.execute(statements::LOCK_REVISION, args![]).await?;
         Ok(Box::new(SqlChange::new(tx, Arc::clone(&self.keys))))
     }
+
+    async fn find_version(&self, id: &RowId) -> StoreResult<Option<RowVersion>> {
+        find_version(&mut Reader::Db(&self.db), id).await
+    }
+
+    async fn list_audit(&self, query: &AuditQuery) -> StoreResult<Vec<AuditEvent>> {
+        let (revision, position) = query
+            .before
+            .map_or((i64::MAX, i64::MAX), |place| (place.revision.0, place.position));
+        let tenant = query.row_tenant.as_ref().map(|tenant| tenant.as_str().to_owned());
+        let args = args![revision, revision, position, tenant.is_none(), tenant, query.limit];
+        let rows: Vec<AuditRow> = self.db.all(statements::AUDIT_BEFORE, args).await?;
+        rows.into_iter().map(AuditEvent::try_from).collect()
+    }
 }
 
 /// Reads inside or outside a transaction.
@@ -72,11 +91,31 @@ pub(super) enum Reader<'a> {
 impl Reader<'_> {
     async fn all<R: Record>(&mut self, sql: Sql) -> Result<Vec<R>, SqlError> {
         let none: [Arg; 0] = args![];
+        self.find(sql, none).await
+    }
+
+    async fn find<R: Record, const N: usize>(&mut self, sql: Sql, args: [Arg; N]) -> Result<Vec<R>, SqlError> {
         match self {
-            Self::Db(db) => db.all(sql, none).await,
-            Self::Tx(tx) => tx.all(sql, none).await,
+            Self::Db(db) => db.all(sql, args).await,
+            Self::Tx(tx) => tx.all(sql, args).await,
         }
     }
+}
+
+/// The version of a row: 0 for one that has not changed since versions are counted.
+pub(super) async fn find_version(reader: &mut Reader<'_>, id: &RowId) -> StoreResult<Option<RowVersion>> {
+    let exists = match id.kind {
+        RowKind::Vendor => statements::VENDOR_EXISTS,
+        RowKind::Interface => statements::INTERFACE_EXISTS,
+    };
+    let rows: Vec<(i64,)> = reader.find(exists, args![id.name.as_str()]).await?;
+    if rows.first().is_none_or(|(count,)| *count == 0) {
+        return Ok(None);
+    }
+    let version: Vec<(i64,)> = reader
+        .find(statements::VERSION, args![id.kind.as_str(), id.name.as_str()])
+        .await?;
+    Ok(Some(RowVersion(version.first().map_or(0, |(revision,)| *revision))))
 }
 
 /// All rows. Each table is read whole: a configuration has hundreds of rows, not millions.

@@ -3,10 +3,12 @@
 use std::{collections::HashMap, time::Duration};
 
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use sqlx::FromRow;
 use token_keys::MasterKey;
 
 use crate::{
+    application::documents::{Faults, Table, read_interface_policy, read_pool_policy},
     domain::{
         ids::{InterfaceName, ModelName, StrategyName, VendorName},
         interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Route, Timeouts},
@@ -24,6 +26,7 @@ pub(super) struct VendorRow {
     app_id: Option<String>,
     secret_id: Option<String>,
     secret_key: Option<Vec<u8>>,
+    policy: String,
     pool_strategy: Option<String>,
 }
 
@@ -44,6 +47,7 @@ pub(super) struct InterfaceRow {
     idle_ms: i64,
     total_ms: i64,
     log_metadata: bool,
+    policy: String,
 }
 
 #[derive(FromRow)]
@@ -115,6 +119,9 @@ fn vendor(row: VendorRow, addresses: Vec<Address>, keys: &MasterKey) -> StoreRes
     let secret_key = row
         .secret_key
         .map_or(SecretKey::Absent, |sealed| unseal(&name, &sealed, keys));
+    let mut pool = Pool { strategy, addresses };
+    policy(&row.policy, |table, faults| read_pool_policy(&mut pool, table, faults))
+        .ok_or_else(corrupt("vendor", "policy", &row.name))?;
     Ok(Vendor {
         strategy: StrategyName::new(row.strategy),
         enabled: row.enabled.into(),
@@ -124,7 +131,7 @@ fn vendor(row: VendorRow, addresses: Vec<Address>, keys: &MasterKey) -> StoreRes
             secret_id: row.secret_id,
             secret_key,
         },
-        pool: Pool { strategy, addresses },
+        pool,
         name,
     })
 }
@@ -191,7 +198,23 @@ fn interface(row: &InterfaceRow, routes: Vec<Route>, fields: Vec<FieldRule>) -> 
         log: LogPolicy {
             metadata: row.log_metadata.into(),
         },
+        policy: policy(&row.policy, read_interface_policy).ok_or_else(corrupt("interface", "policy", &row.name))?,
     })
+}
+
+/// Reads a `policy` column by the code that reads documents. A member that is not known is a fault, too: a newer version wrote
+/// it, and leaving it out would leave out what it demands.
+fn policy<T>(column: &str, read: impl FnOnce(&mut Table, &mut Faults) -> T) -> Option<T> {
+    let mut table = Table::root(serde_json::from_str(column).ok()?);
+    let mut faults = Faults::default();
+    let policy = read(&mut table, &mut faults);
+    table.finish("", &mut faults);
+    faults.is_empty().then_some(policy)
+}
+
+/// A policy for its column.
+pub(super) fn policy_column(members: Map<String, Value>) -> String {
+    Value::Object(members).to_string()
 }
 
 fn field(row: &FieldRow) -> StoreResult<FieldRule> {

@@ -1,5 +1,6 @@
 //! SQLite and PostgreSQL behind the storage ports.
 
+mod audit;
 mod change;
 mod config;
 mod convert;
@@ -14,8 +15,11 @@ use sql_kit::{Migrations, SqlError};
 use crate::ports::config_source::StoreError;
 
 /// The gateway's schema.
-pub static MIGRATIONS: Migrations =
-    sql_kit::migrations!("gateway_migrations", "/../migrations/gateway", ["0001_create_gateway"]);
+pub static MIGRATIONS: Migrations = sql_kit::migrations!(
+    "gateway_migrations",
+    "/../migrations/gateway",
+    ["0001_create_gateway", "0002_add_policy_and_audit"]
+);
 
 impl From<SqlError> for StoreError {
     fn from(error: SqlError) -> Self {

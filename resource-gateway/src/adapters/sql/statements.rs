@@ -9,12 +9,12 @@ pub(super) const BUMP_REVISION: Sql = sql!("UPDATE config_revision SET revision 
 
 pub(super) const VENDORS: Sql = sql!(
     "SELECT vendor.name, vendor.strategy, vendor.enabled, vendor.base_url, vendor.app_id, vendor.secret_id, \
-     vendor.secret_key, pool.strategy AS pool_strategy FROM vendor LEFT JOIN pool ON pool.vendor = vendor.name \
+     vendor.secret_key, vendor.policy, pool.strategy AS pool_strategy FROM vendor LEFT JOIN pool ON pool.vendor = vendor.name \
      ORDER BY vendor.name"
 );
 pub(super) const ADDRESSES: Sql = sql!("SELECT vendor, url, weight FROM pool_address ORDER BY vendor, position");
 pub(super) const INTERFACES: Sql = sql!(
-    "SELECT name, capability, enabled, connect_ms, first_byte_ms, idle_ms, total_ms, log_metadata FROM interface \
+    "SELECT name, capability, enabled, connect_ms, first_byte_ms, idle_ms, total_ms, log_metadata, policy FROM interface \
      ORDER BY name"
 );
 pub(super) const ROUTES: Sql =
@@ -25,12 +25,12 @@ pub(super) const FIELDS: Sql = sql!(
 );
 
 pub(super) const INSERT_VENDOR: Sql = sql!(
-    "INSERT INTO vendor (strategy, enabled, base_url, app_id, secret_id, secret_key, name) \
-     VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO vendor (strategy, enabled, base_url, app_id, secret_id, secret_key, policy, name) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 );
 pub(super) const UPDATE_VENDOR: Sql = sql!(
-    "UPDATE vendor SET strategy = ?, enabled = ?, base_url = ?, app_id = ?, secret_id = ?, secret_key = ? \
-     WHERE name = ?"
+    "UPDATE vendor SET strategy = ?, enabled = ?, base_url = ?, app_id = ?, secret_id = ?, secret_key = ?, \
+     policy = ? WHERE name = ?"
 );
 pub(super) const DELETE_POOL: Sql = sql!("DELETE FROM pool WHERE vendor = ?");
 pub(super) const INSERT_POOL: Sql = sql!("INSERT INTO pool (vendor, strategy) VALUES (?, ?)");
@@ -39,12 +39,12 @@ pub(super) const INSERT_ADDRESS: Sql =
     sql!("INSERT INTO pool_address (vendor, position, url, weight) VALUES (?, ?, ?, ?)");
 
 pub(super) const INSERT_INTERFACE: Sql = sql!(
-    "INSERT INTO interface (capability, enabled, connect_ms, first_byte_ms, idle_ms, total_ms, log_metadata, name) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO interface (capability, enabled, connect_ms, first_byte_ms, idle_ms, total_ms, log_metadata, policy, \
+     name) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 );
 pub(super) const UPDATE_INTERFACE: Sql = sql!(
     "UPDATE interface SET capability = ?, enabled = ?, connect_ms = ?, first_byte_ms = ?, idle_ms = ?, total_ms = ?, \
-     log_metadata = ? WHERE name = ?"
+     log_metadata = ?, policy = ? WHERE name = ?"
 );
 pub(super) const DELETE_ROUTES: Sql = sql!("DELETE FROM interface_route WHERE interface = ?");
 pub(super) const INSERT_ROUTE: Sql = sql!(
@@ -55,6 +55,37 @@ pub(super) const INSERT_FIELD: Sql = sql!(
     "INSERT INTO interface_field (interface, position, name, value, enabled, allow_override, forbidden) \
      VALUES (?, ?, ?, ?, ?, ?, ?)"
 );
+
+/// Routes, fields, pool and addresses go with their rows.
+pub(super) const DELETE_VENDOR: Sql = sql!("DELETE FROM vendor WHERE name = ?");
+pub(super) const DELETE_INTERFACE: Sql = sql!("DELETE FROM interface WHERE name = ?");
+
+pub(super) const VERSION: Sql = sql!("SELECT revision FROM config_version WHERE kind = ? AND name = ?");
+pub(super) const INSERT_VERSION: Sql = sql!("INSERT INTO config_version (revision, kind, name) VALUES (?, ?, ?)");
+pub(super) const UPDATE_VERSION: Sql = sql!("UPDATE config_version SET revision = ? WHERE kind = ? AND name = ?");
+pub(super) const DELETE_VERSION: Sql = sql!("DELETE FROM config_version WHERE kind = ? AND name = ?");
+pub(super) const VENDOR_EXISTS: Sql = sql!("SELECT COUNT(*) FROM vendor WHERE name = ?");
+pub(super) const INTERFACE_EXISTS: Sql = sql!("SELECT COUNT(*) FROM interface WHERE name = ?");
+
+macro_rules! audit_columns {
+    () => {
+        "revision, position, time, sub, client_id, tenant, request_id, action, kind, name, row_tenant, before_form, \
+         after_form, secret_changed"
+    };
+}
+
+pub(super) const INSERT_AUDIT: Sql = sql!(concat!(
+    "INSERT INTO audit_event (",
+    audit_columns!(),
+    ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+));
+/// The newest first; a null tenant is every tenant.
+pub(super) const AUDIT_BEFORE: Sql = sql!(concat!(
+    "SELECT ",
+    audit_columns!(),
+    " FROM audit_event WHERE (revision < ? OR (revision = ? AND position < ?)) AND (? OR row_tenant = ?) \
+     ORDER BY revision DESC, position DESC LIMIT ?"
+));
 
 macro_rules! usage_columns {
     () => {

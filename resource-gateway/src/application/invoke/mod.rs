@@ -159,9 +159,10 @@ impl Invoke {
                 Err(fault) => fault,
             };
             settlement.fault(&fault);
-            let out_of_time = invocation.began.elapsed() >= interface.timeouts.total;
+            let may_go_on = invocation.began.elapsed() < interface.timeouts.total
+                && settlement.attempts() < interface.policy.max_attempts;
             way = match ways.next() {
-                Some(next) if fault.is_retryable() && !out_of_time => next,
+                Some(next) if fault.is_retryable() && may_go_on => next,
                 _ => {
                     settlement.settle(UsageState::UpstreamError);
                     return Err(fault.to_public().into());

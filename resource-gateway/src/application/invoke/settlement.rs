@@ -58,6 +58,11 @@ impl Settlement {
         self.progress = Progress::default();
     }
 
+    /// Calls that were sent to vendors so far.
+    pub(super) fn attempts(&self) -> u32 {
+        self.record.attempts
+    }
+
     /// What the vendor has told so far.
     pub(super) fn note(&mut self, progress: Progress) {
         self.progress = progress;

@@ -21,28 +21,32 @@ impl fmt::Display for DocumentFault {
 
 /// All that is wrong, in the order of reading.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<DocumentFault>);
+pub struct Faults(Vec<DocumentFault>);
 
 impl Faults {
-    pub(super) fn add(&mut self, path: String, reason: impl Into<String>) {
+    pub fn add(&mut self, path: String, reason: impl Into<String>) {
         let reason = reason.into();
         self.0.push(DocumentFault { path, reason });
     }
 
     /// Adds a fault that follows from the whole, unless its place or a part of it was found faulty before: what follows from a
     /// misread value only confuses.
-    pub(super) fn add_unless_known(&mut self, path: String, reason: impl Into<String>) {
+    pub fn add_unless_known(&mut self, path: String, reason: impl Into<String>) {
         let related = |known: &DocumentFault| known.path.starts_with(&path) || is_inside(&path, &known.path);
         if !self.0.iter().any(related) {
             self.add(path, reason);
         }
     }
 
-    pub(super) fn mentions(&self, path: &str) -> bool {
+    pub fn mentions(&self, path: &str) -> bool {
         self.0.iter().any(|fault| fault.path == path)
     }
 
-    pub(super) fn into_vec(self) -> Vec<DocumentFault> {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn into_vec(self) -> Vec<DocumentFault> {
         self.0
     }
 }
@@ -53,14 +57,23 @@ fn is_inside(path: &str, outer: &str) -> bool {
 }
 
 /// A table with its path.
-pub(super) struct Table {
+pub struct Table {
     path: String,
     members: Map<String, Value>,
 }
 
+/// Shows the path only: a member may be a secret.
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Table {
-    /// The whole document.
-    pub(super) fn root(members: Map<String, Value>) -> Self {
+    /// A whole document, body or column.
+    pub fn root(members: Map<String, Value>) -> Self {
         let path = String::new();
         Self { path, members }
     }
@@ -76,22 +89,19 @@ impl Table {
     }
 
     /// The path of a member.
-    pub(super) fn at(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            return name.to_owned();
-        }
-        format!("{}.{name}", self.path)
+    pub fn at(&self, name: &str) -> String {
+        join(&self.path, name)
     }
 
-    pub(super) fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         &self.path
     }
 
-    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+    pub fn take(&mut self, name: &str) -> Option<Value> {
         self.members.remove(name)
     }
 
-    pub(super) fn text(&mut self, name: &str, faults: &mut Faults) -> Option<String> {
+    pub fn text(&mut self, name: &str, faults: &mut Faults) -> Option<String> {
         match self.take(name)? {
             Value::String(text) => Some(text),
             other => {
@@ -102,7 +112,7 @@ impl Table {
     }
 
     /// A text that must be there and not be empty. Notes the fault otherwise.
-    pub(super) fn required_text(&mut self, name: &str, faults: &mut Faults) -> Option<String> {
+    pub fn required_text(&mut self, name: &str, faults: &mut Faults) -> Option<String> {
         if !self.members.contains_key(name) {
             faults.add(self.at(name), "is missing");
             return None;
@@ -112,7 +122,7 @@ impl Table {
     }
 
     /// A text that may be absent but not empty.
-    pub(super) fn optional_text(&mut self, name: &str, faults: &mut Faults) -> Option<String> {
+    pub fn optional_text(&mut self, name: &str, faults: &mut Faults) -> Option<String> {
         self.text(name, faults)
             .and_then(|text| self.not_empty(name, text, faults))
     }
@@ -125,7 +135,7 @@ impl Table {
         Some(text)
     }
 
-    pub(super) fn flag(&mut self, name: &str, default: bool, faults: &mut Faults) -> bool {
+    pub fn flag(&mut self, name: &str, default: bool, faults: &mut Faults) -> bool {
         match self.take(name) {
             None => default,
             Some(Value::Bool(flag)) => flag,
@@ -137,12 +147,7 @@ impl Table {
     }
 
     /// A whole number from `range`.
-    pub(super) fn number(
-        &mut self,
-        name: &str,
-        range: std::ops::RangeInclusive<u32>,
-        faults: &mut Faults,
-    ) -> Option<u32> {
+    pub fn number(&mut self, name: &str, range: std::ops::RangeInclusive<u32>, faults: &mut Faults) -> Option<u32> {
         let value = self.take(name)?;
         let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
         if let Some(number) = number.filter(|number| range.contains(number)) {
@@ -153,13 +158,13 @@ impl Table {
         None
     }
 
-    pub(super) fn table(&mut self, name: &str, faults: &mut Faults) -> Option<Table> {
+    pub fn table(&mut self, name: &str, faults: &mut Faults) -> Option<Table> {
         let value = self.take(name)?;
         Table::of(self.at(name), value, faults)
     }
 
     /// An array of tables; absent is empty. Members that are no tables are noted and `None`, so that places stay what they are.
-    pub(super) fn tables(&mut self, name: &str, faults: &mut Faults) -> Vec<Option<Table>> {
+    pub fn tables(&mut self, name: &str, faults: &mut Faults) -> Vec<Option<Table>> {
         match self.take(name) {
             None => Vec::new(),
             Some(Value::Array(values)) => {
@@ -178,7 +183,7 @@ impl Table {
     }
 
     /// Refuses settings of the contract that this version would ignore.
-    pub(super) fn refuse(&mut self, names: &[&str], faults: &mut Faults) {
+    pub fn refuse(&mut self, names: &[&str], faults: &mut Faults) {
         for name in names {
             if self.take(name).is_some() {
                 faults.add(self.at(name), "is not supported by this version");
@@ -186,12 +191,43 @@ impl Table {
         }
     }
 
+    /// An array of texts; absent is `None`.
+    pub fn texts(&mut self, name: &str, faults: &mut Faults) -> Option<Vec<String>> {
+        let value = self.take(name)?;
+        let Value::Array(values) = value else {
+            faults.add(
+                self.at(name),
+                format!("must be an array of texts, not {}", kind(&value)),
+            );
+            return None;
+        };
+        let mut texts = Vec::with_capacity(values.len());
+        for (at, value) in values.into_iter().enumerate() {
+            match value {
+                Value::String(text) => texts.push(text),
+                other => faults.add(
+                    format!("{}[{at}]", self.at(name)),
+                    format!("must be text, not {}", kind(&other)),
+                ),
+            }
+        }
+        Some(texts)
+    }
+
     /// Refuses what nobody asked for.
-    pub(super) fn finish(self, known: &str, faults: &mut Faults) {
+    pub fn finish(self, known: &str, faults: &mut Faults) {
         for name in self.members.keys() {
             faults.add(self.at(name), format!("unknown key; known are {known}"));
         }
     }
+}
+
+/// A member's path.
+pub(super) fn join(path: &str, member: &str) -> String {
+    if path.is_empty() || member.is_empty() {
+        return format!("{path}{member}");
+    }
+    format!("{path}.{member}")
 }
 
 fn kind(value: &Value) -> &'static str {
