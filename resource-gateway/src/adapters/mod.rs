@@ -4,6 +4,7 @@ pub mod dialects;
 pub mod http;
 pub mod journal;
 pub mod jwks;
+pub mod limits_local;
 pub mod revocation_feed;
 pub mod sandbox;
 pub mod secrets;

@@ -10,6 +10,7 @@ pub mod field_rules;
 pub mod ids;
 pub mod interface;
 pub mod json_object;
+pub mod limits;
 pub mod plan;
 pub mod snapshot;
 pub mod sse;

@@ -3,5 +3,6 @@
 pub mod codec;
 pub mod config_source;
 pub mod provider;
+pub mod rate_store;
 pub mod transport;
 pub mod usage;
