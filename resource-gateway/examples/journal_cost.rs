@@ -47,6 +47,15 @@ fn record(entropy: &dyn Entropy) -> UsageRecord {
         attempts: 1,
         duration_ms: 1234,
         first_byte_ms: Some(56),
+        images: 0,
+        audio_ms: 0,
+        characters: 0,
+        cost: None,
+        currency: None,
+        price: None,
+        access_key: None,
+        node: None,
+        charges: Vec::new(),
     }
 }
 

@@ -62,6 +62,14 @@ text_id! {
     Subject,
     /// The caller's tenant.
     TenantId,
+    /// A row of the price table.
+    PriceName,
+    /// A budget.
+    BudgetName,
+    /// One life of a gateway process.
+    NodeId,
+    /// The key by which a caller signs its requests.
+    AccessKeyId,
     /// The id of one request, as in the reply's `x-request-id`. Usage rows are unique by it, so it MUST be minted by the
     /// gateway: two calls under an id that a caller chose would be billed once.
     RequestId,

@@ -1,6 +1,7 @@
 //! Entities, value types and pure rules.
 
 pub mod audit;
+pub mod budget;
 pub mod call;
 pub mod caller;
 pub mod config_row;
@@ -10,8 +11,11 @@ pub mod field_rules;
 pub mod ids;
 pub mod interface;
 pub mod json_object;
+pub mod lease;
 pub mod limits;
+pub mod money;
 pub mod plan;
+pub mod price;
 pub mod snapshot;
 pub mod sse;
 pub mod usage;

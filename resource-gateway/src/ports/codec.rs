@@ -8,13 +8,17 @@ use secrecy::SecretString;
 
 use crate::domain::{call::Call, estimate::Weight, fault::Fault};
 
-/// Token counts as a vendor gave them. Components are kept; totals are derived last, by whoever needs one.
+/// What a vendor counted. Components are kept; totals are derived last, by whoever needs one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TokenUsage {
     pub input: u64,
     pub output: u64,
     pub cached_input: Option<u64>,
     pub reasoning: Option<u64>,
+    /// Pictures made or looked at, milliseconds of sound, characters of text: for capabilities that are paid by them.
+    pub images: u64,
+    pub audio_ms: u64,
+    pub characters: u64,
 }
 
 impl TokenUsage {
@@ -26,6 +30,9 @@ impl TokenUsage {
             output: self.output.max(other.output),
             cached_input: self.cached_input.max(other.cached_input),
             reasoning: self.reasoning.max(other.reasoning),
+            images: self.images.max(other.images),
+            audio_ms: self.audio_ms.max(other.audio_ms),
+            characters: self.characters.max(other.characters),
         }
     }
 }
@@ -113,19 +120,25 @@ mod tests {
             input: 25,
             output: 1,
             cached_input: Some(3),
-            reasoning: None,
+            images: 2,
+            ..TokenUsage::default()
         };
         let end = TokenUsage {
             input: 0,
             output: 40,
-            cached_input: None,
             reasoning: Some(7),
+            images: 1,
+            audio_ms: 1500,
+            ..TokenUsage::default()
         };
         let merged = TokenUsage {
             input: 25,
             output: 40,
             cached_input: Some(3),
             reasoning: Some(7),
+            images: 2,
+            audio_ms: 1500,
+            characters: 0,
         };
         assert_eq!(start.merged(end), merged);
         assert_eq!(end.merged(start), merged);

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use super::config_source::StoreResult;
-use crate::domain::usage::UsageRecord;
+use crate::domain::{ids::NodeId, usage::UsageRecord};
 
 /// Takes usage records and never loses one that it took.
 ///
@@ -69,9 +69,12 @@ pub struct UsageStatus {
 /// Usage records at rest.
 #[async_trait]
 pub trait UsageStore: Send + Sync {
-    /// Inserts a batch in one transaction; records whose `request_id` is there already are left as they are. An empty batch
-    /// changes nothing and MUST fail if no batch could succeed.
+    /// Inserts a batch in one transaction; records whose `request_id` is there already are left as they are. In the same
+    /// transaction the costs of new records are charged to their budgets, each once. An empty batch changes nothing and MUST fail if
+    /// no batch could succeed.
     async fn insert_usage(&self, batch: &UsageBatch) -> StoreResult<()>;
+    /// A process is dead and all that it recorded was inserted: what its leases still hold goes back to their budgets.
+    async fn end_node(&self, node: &NodeId) -> StoreResult<()>;
 }
 
 /// Encoded records: what the journal holds is what the store takes, so that nobody decodes on the way.
@@ -79,6 +82,7 @@ pub trait UsageStore: Send + Sync {
 pub struct UsageBatch {
     json: String,
     records: usize,
+    charged: bool,
 }
 
 impl UsageBatch {
@@ -86,6 +90,7 @@ impl UsageBatch {
         Self {
             json: "[".to_owned(),
             records: 0,
+            charged: false,
         }
     }
 
@@ -96,6 +101,13 @@ impl UsageBatch {
         }
         self.json.push_str(record);
         self.records += 1;
+        // Inside a string the quotes would be escaped, so this is the member and nothing else.
+        self.charged |= record.contains("\"charges\":[");
+    }
+
+    /// Whether any record is to be charged to a budget.
+    pub fn is_charged(&self) -> bool {
+        self.charged
     }
 
     pub fn len(&self) -> usize {

@@ -28,7 +28,7 @@ const COUNT: Sql = sql!("SELECT COUNT(*) FROM usage_record");
 const ALL_USAGE: Sql = sql!(
     "SELECT request_id, time, tenant, client_id, sub, interface, capability, vendor, model, state, stream, \
      input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, estimated, attempts, duration_ms, \
-     first_byte_ms FROM usage_record ORDER BY request_id"
+     first_byte_ms, images, audio_ms, characters, cost, currency, price, access_key FROM usage_record ORDER BY request_id"
 );
 const DROP_USAGE: Sql = sql!("DROP TABLE usage_record");
 
@@ -126,6 +126,7 @@ on_both!(
     a_secret_is_sealed_and_opens_only_in_its_row_and_with_its_key,
     a_row_that_makes_no_sense_is_named,
     usage_comes_back_as_it_was_and_stays_single,
+    records_of_an_older_version_are_taken,
     batches_that_overlap_do_not_block_each_other,
     an_empty_batch_tells_whether_usage_can_be_stored,
 );
@@ -254,6 +255,13 @@ struct UsageRow {
     attempts: i64,
     duration_ms: i64,
     first_byte_ms: Option<i64>,
+    images: i64,
+    audio_ms: i64,
+    characters: i64,
+    cost: Option<i64>,
+    currency: Option<String>,
+    price: Option<String>,
+    access_key: Option<String>,
 }
 
 impl From<&UsageRecord> for UsageRow {
@@ -279,6 +287,13 @@ impl From<&UsageRecord> for UsageRow {
             attempts: i64::from(record.attempts),
             duration_ms: count(record.duration_ms),
             first_byte_ms: record.first_byte_ms.map(count),
+            images: count(record.images),
+            audio_ms: count(record.audio_ms),
+            characters: count(record.characters),
+            cost: record.cost,
+            currency: record.currency.map(|currency| currency.to_string()),
+            price: record.price.as_ref().map(ToString::to_string),
+            access_key: record.access_key.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -300,6 +315,21 @@ async fn usage_comes_back_as_it_was_and_stays_single(world: World) {
     usage.insert_usage(&batch(&[again, full_record("c")])).await.unwrap();
     let rows: Vec<UsageRow> = world.db.all(ALL_USAGE, args![]).await.unwrap();
     assert_eq!(rows, [UsageRow::from(&a), (&b).into(), (&full_record("c")).into()]);
+}
+
+/// A record as the journal of the first version holds it.
+const OLD_RECORD: &str = r#"{"request_id":"old","time":1,"tenant":null,"client_id":"c","sub":"s","interface":"i","capability":"chat",
+    "vendor":null,"model":null,"state":"completed","stream":false,"input_tokens":1,"output_tokens":2,"cached_input_tokens":null,
+    "reasoning_tokens":null,"estimated":false,"attempts":1,"duration_ms":3,"first_byte_ms":4}"#;
+
+async fn records_of_an_older_version_are_taken(world: World) {
+    let mut batch = UsageBatch::new();
+    batch.push(OLD_RECORD);
+    SqlUsage::new(world.db.clone()).insert_usage(&batch).await.unwrap();
+    let rows: Vec<UsageRow> = world.db.all(ALL_USAGE, args![]).await.unwrap();
+    let old: UsageRecord = serde_json::from_str(OLD_RECORD).unwrap();
+    assert_eq!(rows, [UsageRow::from(&old)]);
+    assert_eq!((rows[0].cost, rows[0].images), (None, 0));
 }
 
 async fn batches_that_overlap_do_not_block_each_other(world: World) {

@@ -6,8 +6,12 @@ use resource_gateway::{
     adapters::sql::{MIGRATIONS, SqlConfig},
     application::change_config::ChangeConfig,
     domain::{
-        ids::{ClientId, InterfaceName, ModelName, RequestId, StrategyName, Subject, TenantId, VendorName},
+        ids::{
+            AccessKeyId, ClientId, InterfaceName, ModelName, PriceName, RequestId, StrategyName, Subject, TenantId,
+            VendorName,
+        },
         interface::Capability,
+        money::Currency,
         snapshot::{Need, StrategyCatalog, StrategyFacts},
         usage::{UsageRecord, UsageState},
         vendor::PoolStrategy,
@@ -112,6 +116,15 @@ pub(crate) fn full_record(id: &str) -> UsageRecord {
         attempts: 2,
         duration_ms: 1234,
         first_byte_ms: Some(56),
+        images: 5,
+        audio_ms: 6789,
+        characters: 77,
+        cost: Some(1_234_567_890_123),
+        currency: Some(Currency::parse("EUR").unwrap()),
+        price: Some(PriceName::new("list-2030")),
+        access_key: Some(AccessKeyId::new("ak")),
+        node: None,
+        charges: Vec::new(),
     }
 }
 
@@ -128,6 +141,13 @@ pub(crate) fn bare_record(id: &str) -> UsageRecord {
         estimated: false,
         attempts: 0,
         first_byte_ms: None,
+        images: 0,
+        audio_ms: 0,
+        characters: 0,
+        cost: None,
+        currency: None,
+        price: None,
+        access_key: None,
         ..full_record(id)
     }
 }

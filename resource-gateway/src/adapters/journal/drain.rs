@@ -181,6 +181,11 @@ impl Drain {
                 .store(adopted.saturating_sub(batch.span), Ordering::Relaxed);
             tail.advance(&batch)?;
         }
+        let Some(node) = tail.home().node() else { return Ok(()) };
+        let ended = timeout(self.options.store_timeout, self.store.end_node(&node));
+        ended
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("it does not answer".into())))?;
         Ok(())
     }
 

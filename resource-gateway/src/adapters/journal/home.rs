@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::domain::ids::NodeId;
+
 const LOCK: &str = "lock";
 const POSITION: &str = "position";
 const PREFIX: &str = "w-";
@@ -79,6 +81,12 @@ impl Home {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whose directory it is.
+    pub(super) fn node(&self) -> Option<NodeId> {
+        let name = self.path.file_name()?.to_str()?;
+        name.strip_prefix(PREFIX).map(NodeId::new)
     }
 
     pub(super) fn segment_path(&self, segment: u64) -> PathBuf {

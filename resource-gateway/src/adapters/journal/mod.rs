@@ -41,7 +41,10 @@ use self::{
     writer::{AppendError, Writer},
 };
 use crate::{
-    domain::usage::{UsageRecord, UsageState},
+    domain::{
+        ids::NodeId,
+        usage::{UsageRecord, UsageState},
+    },
     ports::usage::{UsageSink, UsageStatus, UsageStore, UsageUnavailable},
 };
 
@@ -90,6 +93,7 @@ pub struct Journal {
     shared: Arc<Shared>,
     drain: tokio::sync::Mutex<Drain>,
     options: JournalOptions,
+    node: NodeId,
 }
 
 /// What both sides count.
@@ -130,7 +134,8 @@ impl Journal {
     /// # Errors
     /// The directory cannot be created, locked or written.
     pub fn open(options: JournalOptions, store: Arc<dyn UsageStore>, entropy: &dyn Entropy) -> io::Result<Self> {
-        let home = Arc::new(Home::create(&options.dir, &entropy.id())?);
+        let node = NodeId::new(entropy.id());
+        let home = Arc::new(Home::create(&options.dir, node.as_str())?);
         let writer = Writer::begin(Arc::clone(&home), options.segment_bytes)?;
         let shared = Arc::new(Shared::default());
         let mut drain = Drain::new(home, store, Arc::clone(&shared), options.clone());
@@ -141,7 +146,14 @@ impl Journal {
             shared,
             drain: tokio::sync::Mutex::new(drain),
             options,
+            node,
         })
+    }
+
+    /// The name of this life of the process: the journal and what the process takes out of budgets share it, so that whoever has
+    /// read a dead process's journal to the end knows that its leases can go.
+    pub fn node(&self) -> &NodeId {
+        &self.node
     }
 
     /// Hands records to the database until `stop`.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{
-        ids::{ClientId, InterfaceName, RequestId, Subject},
+        ids::{ClientId, InterfaceName, NodeId, RequestId, Subject},
         interface::Capability,
         usage::{UsageRecord, UsageState},
     },
@@ -47,6 +47,15 @@ fn record(id: &str) -> UsageRecord {
         attempts: 1,
         duration_ms: 12,
         first_byte_ms: Some(4),
+        images: 0,
+        audio_ms: 0,
+        characters: 0,
+        cost: None,
+        currency: None,
+        price: None,
+        access_key: None,
+        node: None,
+        charges: Vec::new(),
     }
 }
 
@@ -68,13 +77,16 @@ enum Mood {
 struct Table {
     mood: Mutex<Mood>,
     rows: Mutex<BTreeSet<String>>,
+    /// Nodes that ended, each with the number of rows that there were by then.
+    ended: Mutex<Vec<(String, usize)>>,
 }
 
 impl Table {
     fn new(mood: Mood) -> Arc<Self> {
         let rows = Mutex::default();
         let mood = Mutex::new(mood);
-        Arc::new(Self { mood, rows })
+        let ended = Mutex::default();
+        Arc::new(Self { mood, rows, ended })
     }
 
     fn set(&self, mood: Mood) {
@@ -108,6 +120,15 @@ impl UsageStore for Table {
         }
         let ids = records.into_iter().map(|record| record.request_id.to_string());
         self.rows.lock().unwrap().extend(ids);
+        Ok(())
+    }
+
+    async fn end_node(&self, node: &NodeId) -> StoreResult<()> {
+        if *self.mood.lock().unwrap() != Mood::Well {
+            return Err(StoreError::Unavailable("gone".into()));
+        }
+        let rows = self.rows.lock().unwrap().len();
+        self.ended.lock().unwrap().push((node.to_string(), rows));
         Ok(())
     }
 }

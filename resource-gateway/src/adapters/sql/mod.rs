@@ -4,10 +4,13 @@ mod audit;
 mod change;
 mod config;
 mod convert;
+mod ledger;
+mod ledger_statements;
 mod statements;
 mod usage;
 
 pub use config::SqlConfig;
+pub use ledger::SqlLedger;
 pub use usage::SqlUsage;
 
 use sql_kit::{Migrations, SqlError};
@@ -18,7 +21,12 @@ use crate::ports::config_source::StoreError;
 pub static MIGRATIONS: Migrations = sql_kit::migrations!(
     "gateway_migrations",
     "/../migrations/gateway",
-    ["0001_create_gateway", "0002_add_policy_and_audit"]
+    [
+        "0001_create_gateway",
+        "0002_add_policy_and_audit",
+        "0013_add_usage_costs",
+        "0014_create_budget_ledger"
+    ]
 );
 
 impl From<SqlError> for StoreError {

@@ -90,12 +90,13 @@ pub(super) const AUDIT_BEFORE: Sql = sql!(concat!(
 macro_rules! usage_columns {
     () => {
         "request_id, time, tenant, client_id, sub, interface, capability, vendor, model, state, stream, input_tokens, \
-         output_tokens, cached_input_tokens, reasoning_tokens, estimated, attempts, duration_ms, first_byte_ms"
+         output_tokens, cached_input_tokens, reasoning_tokens, estimated, attempts, duration_ms, first_byte_ms, \
+         images, audio_ms, characters, cost, currency, price, access_key"
     };
 }
 
 /// A whole batch in one statement, in the order of the key, so that two gateways that replay the same records cannot block each
-/// other. "WHERE true" tells SQLite's parser that ON CONFLICT is no join condition.
+/// other. Records of older versions lack the newer members. "WHERE true" tells SQLite's parser that ON CONFLICT is no join condition.
 pub(super) const INSERT_USAGE: Sql = sql!(
     sqlite: concat!(
         "INSERT INTO usage_record (", usage_columns!(), ") \
@@ -103,13 +104,19 @@ pub(super) const INSERT_USAGE: Sql = sql!(
          value->>'interface', value->>'capability', value->>'vendor', value->>'model', value->>'state', \
          value->>'stream', value->>'input_tokens', value->>'output_tokens', value->>'cached_input_tokens', \
          value->>'reasoning_tokens', value->>'estimated', value->>'attempts', value->>'duration_ms', \
-         value->>'first_byte_ms' FROM jsonb_each(?) WHERE true ON CONFLICT (request_id) DO NOTHING"
+         value->>'first_byte_ms', COALESCE(value->>'images', 0), COALESCE(value->>'audio_ms', 0), \
+         COALESCE(value->>'characters', 0), value->>'cost', value->>'currency', value->>'price', value->>'access_key' \
+         FROM jsonb_each(?) WHERE true ON CONFLICT (request_id) DO NOTHING"
     ),
     postgres: concat!(
-        "INSERT INTO usage_record (", usage_columns!(), ") SELECT ", usage_columns!(), " FROM json_to_recordset(CAST(? AS json)) \
+        "INSERT INTO usage_record (", usage_columns!(), ") SELECT request_id, time, tenant, client_id, sub, interface, capability, \
+         vendor, model, state, stream, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, estimated, attempts, \
+         duration_ms, first_byte_ms, COALESCE(images, 0), COALESCE(audio_ms, 0), COALESCE(characters, 0), cost, currency, price, \
+         access_key FROM json_to_recordset(CAST(? AS json)) \
          AS batch (request_id text, time bigint, tenant text, client_id text, sub text, interface text, capability text, \
          vendor text, model text, state text, stream boolean, input_tokens bigint, output_tokens bigint, \
          cached_input_tokens bigint, reasoning_tokens bigint, estimated boolean, attempts bigint, duration_ms bigint, \
-         first_byte_ms bigint) ORDER BY request_id ON CONFLICT (request_id) DO NOTHING"
+         first_byte_ms bigint, images bigint, audio_ms bigint, characters bigint, cost bigint, currency text, price text, \
+         access_key text) ORDER BY request_id ON CONFLICT (request_id) DO NOTHING"
     ),
 );

@@ -389,6 +389,15 @@ fn new_record(invocation: &Invocation, interface: &Interface, stream: bool) -> U
         attempts: 0,
         duration_ms: 0,
         first_byte_ms: None,
+        images: 0,
+        audio_ms: 0,
+        characters: 0,
+        cost: None,
+        currency: None,
+        price: None,
+        access_key: None,
+        node: None,
+        charges: Vec::new(),
     }
 }
 

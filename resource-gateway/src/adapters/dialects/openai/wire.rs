@@ -78,6 +78,7 @@ impl From<Usage> for TokenUsage {
             reasoning: usage
                 .completion_tokens_details
                 .and_then(|details| details.reasoning_tokens),
+            ..Self::default()
         }
     }
 }
