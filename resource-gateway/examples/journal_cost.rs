@@ -20,7 +20,7 @@ use resource_gateway::{
     },
     ports::usage::UsageSink as _,
 };
-use service_kit::{Entropy, SystemEntropy, Timestamp};
+use service_kit::{Entropy, SystemClock, SystemEntropy, Timestamp};
 use sql_kit::{Db, Options};
 
 const RECORDS: u32 = 50_000;
@@ -74,7 +74,11 @@ async fn main() -> anyhow::Result<()> {
         dir: place.join("usage"),
         ..JournalOptions::default()
     };
-    let journal = Journal::open(options, Arc::new(SqlUsage::new(db.clone())), &SystemEntropy)?;
+    let journal = Journal::open(
+        options,
+        Arc::new(SqlUsage::new(db.clone(), Arc::new(SystemClock))),
+        &SystemEntropy,
+    )?;
     let records: Vec<_> = (0..RECORDS).map(|_| record(&SystemEntropy)).collect();
     let began = Instant::now();
     for record in &records {

@@ -251,7 +251,7 @@ impl Gateway {
             cap_bytes: config.usage.journal_cap_bytes,
             ..JournalOptions::default()
         };
-        let store = Arc::new(SqlUsage::new(foundation.db.clone()));
+        let store = Arc::new(SqlUsage::new(foundation.db.clone(), clock.clone()));
         let journal = Arc::new(Journal::open(options, store, entropy.as_ref()).context("usage.journal_dir")?);
         let provider = provider_client(config)?;
         let keys = Arc::new(provider_keys(config, provider.clone()));

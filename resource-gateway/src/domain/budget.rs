@@ -302,8 +302,8 @@ mod tests {
         Timestamp::from_seconds(moment.unix_timestamp())
     }
 
-    fn is(text: &str) -> Option<Match> {
-        Some(Match::Is(text.to_owned()))
+    fn is(text: &str) -> Match {
+        Match::Is(text.to_owned())
     }
 
     fn budget(name: &str, selector: Selector) -> Budget {
@@ -325,21 +325,69 @@ mod tests {
     #[test]
     fn periods_begin_and_end_by_the_calendar_of_utc() {
         for (period, moment, start, end) in [
-            (Period::Day, "2030-01-01T00:00:00Z", "2030-01-01T00:00:00Z", "2030-01-02T00:00:00Z"),
-            (Period::Day, "2030-01-01T23:59:59Z", "2030-01-01T00:00:00Z", "2030-01-02T00:00:00Z"),
+            (
+                Period::Day,
+                "2030-01-01T00:00:00Z",
+                "2030-01-01T00:00:00Z",
+                "2030-01-02T00:00:00Z",
+            ),
+            (
+                Period::Day,
+                "2030-01-01T23:59:59Z",
+                "2030-01-01T00:00:00Z",
+                "2030-01-02T00:00:00Z",
+            ),
             // 2030-01-01 is a Tuesday.
-            (Period::Week, "2030-01-01T12:00:00Z", "2029-12-31T00:00:00Z", "2030-01-07T00:00:00Z"),
-            (Period::Week, "2029-12-30T23:59:59Z", "2029-12-24T00:00:00Z", "2029-12-31T00:00:00Z"),
-            (Period::Week, "2029-12-31T00:00:00Z", "2029-12-31T00:00:00Z", "2030-01-07T00:00:00Z"),
-            (Period::Month, "2028-02-29T23:59:59Z", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z"),
-            (Period::Month, "2030-12-31T23:59:59Z", "2030-12-01T00:00:00Z", "2031-01-01T00:00:00Z"),
-            (Period::Month, "2030-01-31T00:00:00Z", "2030-01-01T00:00:00Z", "2030-02-01T00:00:00Z"),
-            (Period::Day, "1969-12-31T23:00:00Z", "1969-12-31T00:00:00Z", "1970-01-01T00:00:00Z"),
+            (
+                Period::Week,
+                "2030-01-01T12:00:00Z",
+                "2029-12-31T00:00:00Z",
+                "2030-01-07T00:00:00Z",
+            ),
+            (
+                Period::Week,
+                "2029-12-30T23:59:59Z",
+                "2029-12-24T00:00:00Z",
+                "2029-12-31T00:00:00Z",
+            ),
+            (
+                Period::Week,
+                "2029-12-31T00:00:00Z",
+                "2029-12-31T00:00:00Z",
+                "2030-01-07T00:00:00Z",
+            ),
+            (
+                Period::Month,
+                "2028-02-29T23:59:59Z",
+                "2028-02-01T00:00:00Z",
+                "2028-03-01T00:00:00Z",
+            ),
+            (
+                Period::Month,
+                "2030-12-31T23:59:59Z",
+                "2030-12-01T00:00:00Z",
+                "2031-01-01T00:00:00Z",
+            ),
+            (
+                Period::Month,
+                "2030-01-31T00:00:00Z",
+                "2030-01-01T00:00:00Z",
+                "2030-02-01T00:00:00Z",
+            ),
+            (
+                Period::Day,
+                "1969-12-31T23:00:00Z",
+                "1969-12-31T00:00:00Z",
+                "1970-01-01T00:00:00Z",
+            ),
         ] {
             assert_eq!(period.start(at(moment)), at(start), "{period:?} {moment}");
             assert_eq!(period.end(at(moment)), Some(at(end)), "{period:?} {moment}");
         }
-        assert_eq!(Period::Total.start(at("2030-01-01T00:00:00Z")), Timestamp::from_seconds(0));
+        assert_eq!(
+            Period::Total.start(at("2030-01-01T00:00:00Z")),
+            Timestamp::from_seconds(0)
+        );
         assert_eq!(Period::Total.end(at("2030-01-01T00:00:00Z")), None);
     }
 
@@ -353,14 +401,14 @@ mod tests {
         };
         let each = || Some(Match::Each);
         let book = BudgetBook::new([
-            budget("tenant", all_of(is("main"), None, None, None)),
-            budget("other-tenant", all_of(is("else"), None, None, None)),
-            budget("alice-in-web", all_of(None, is("web"), is("alice"), None)),
-            budget("alice-in-app", all_of(None, is("app"), is("alice"), None)),
-            budget("each-user-of-web", all_of(None, is("web"), each(), None)),
+            budget("tenant", all_of(Some(is("main")), None, None, None)),
+            budget("other-tenant", all_of(Some(is("else")), None, None, None)),
+            budget("alice-in-web", all_of(None, Some(is("web")), Some(is("alice")), None)),
+            budget("alice-in-app", all_of(None, Some(is("app")), Some(is("alice")), None)),
+            budget("each-user-of-web", all_of(None, Some(is("web")), each(), None)),
             budget("each-user", all_of(None, None, each(), None)),
             budget("each-key", all_of(None, None, None, each())),
-            budget("key", all_of(None, None, None, is("ak"))),
+            budget("key", all_of(None, None, None, Some(is("ak")))),
             Budget {
                 interface: Some(InterfaceName::new("draw")),
                 ..budget("drawing", Selector::default())

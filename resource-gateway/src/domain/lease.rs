@@ -118,7 +118,8 @@ impl Tally {
 
     /// Ends a call that had reserved and has cost something: less, as much or more.
     pub fn settle(&self, reserved: i64, cost: i64) {
-        self.available.fetch_add(reserved.saturating_sub(cost), Ordering::AcqRel);
+        self.available
+            .fetch_add(reserved.saturating_sub(cost), Ordering::AcqRel);
         self.reserved.fetch_sub(reserved, Ordering::AcqRel);
     }
 

@@ -68,7 +68,10 @@ impl Nanos {
         if whole.len() > 10 {
             return Err(InvalidAmount::TooLarge);
         }
-        let number = |text: &str| text.bytes().fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+        let number = |text: &str| {
+            text.bytes()
+                .fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'))
+        };
         let missing = u32::try_from(DIGITS - fraction.len()).unwrap_or_default();
         let amount = number(whole)
             .checked_mul(ONE)
@@ -266,7 +269,15 @@ mod tests {
 
     #[test]
     fn currencies_are_those_of_the_standard() {
-        for (text, good) in [("EUR", true), ("CNY", true), ("eur", false), ("EURO", false), ("ABC", false), ("", false), ("EU ", false)] {
+        for (text, good) in [
+            ("EUR", true),
+            ("CNY", true),
+            ("eur", false),
+            ("EURO", false),
+            ("ABC", false),
+            ("", false),
+            ("EU ", false),
+        ] {
             assert_eq!(Currency::parse(text).is_ok(), good, "{text:?}");
         }
         assert_eq!(Currency::parse("USD").unwrap().to_string(), "USD");

@@ -260,8 +260,8 @@ mod tests {
         }
     }
 
-    fn nanos(text: &str) -> Option<Nanos> {
-        Some(Nanos::parse(text).unwrap())
+    fn nanos(text: &str) -> Nanos {
+        Nanos::parse(text).unwrap()
     }
 
     #[test]
@@ -293,16 +293,20 @@ mod tests {
             ("chat", "v", "m", 250, "chat-later"),
             ("chat", "w", "m", 250, "chat-later"),
         ] {
-            assert_eq!(chosen(interface, vendor, model, at), wanted, "{interface} {vendor} {model} {at}");
+            assert_eq!(
+                chosen(interface, vendor, model, at),
+                wanted,
+                "{interface} {vendor} {model} {at}"
+            );
         }
     }
 
     #[test]
     fn parts_are_priced_once_and_the_sum_is_rounded_once() {
         let rates = Rates {
-            input_per_million: nanos("3"),
-            output_per_million: nanos("15"),
-            cached_input_per_million: nanos("0.3"),
+            input_per_million: Some(nanos("3")),
+            output_per_million: Some(nanos("15")),
+            cached_input_per_million: Some(nanos("0.3")),
             ..Rates::default()
         };
         let cost = |input, output, cached_input, reasoning| {
@@ -337,20 +341,33 @@ mod tests {
     #[test]
     fn everything_that_is_counted_has_its_rate() {
         let rates = Rates {
-            per_million_characters: nanos("16"),
-            per_image: nanos("0.04"),
-            per_second: nanos("0.006"),
-            per_call: nanos("0.001"),
-            reasoning_per_million: nanos("1"),
+            per_million_characters: Some(nanos("16")),
+            per_image: Some(nanos("0.04")),
+            per_second: Some(nanos("0.006")),
+            per_call: Some(nanos("0.001")),
+            reasoning_per_million: Some(nanos("1")),
             ..Rates::default()
         };
         let none = Consumed::default();
         for (used, wanted) in [
-            (Consumed { characters: 250, ..none }, "0.004"),
+            (
+                Consumed {
+                    characters: 250,
+                    ..none
+                },
+                "0.004",
+            ),
             (Consumed { images: 3, ..none }, "0.12"),
             (Consumed { audio_ms: 1500, ..none }, "0.009"),
             (Consumed { calls: 1, ..none }, "0.001"),
-            (Consumed { output: 10, reasoning: 1, ..none }, "0.000001"),
+            (
+                Consumed {
+                    output: 10,
+                    reasoning: 1,
+                    ..none
+                },
+                "0.000001",
+            ),
             (none, "0"),
         ] {
             assert_eq!(rates.cost(&used).to_string(), wanted, "{used:?}");

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use service_kit::Timestamp;
 
 use super::{
-    ids::{AccessKeyId, BudgetName, ClientId, InterfaceName, ModelName, NodeId, PriceName, RequestId, Subject, TenantId, VendorName},
+    ids::{
+        AccessKeyId, BudgetName, ClientId, InterfaceName, ModelName, NodeId, PriceName, RequestId, Subject, TenantId,
+        VendorName,
+    },
     interface::Capability,
     money::{Currency, Nanos},
     price::{Consumed, Price},
@@ -217,7 +220,10 @@ mod tests {
         let old = record(UsageState::Completed, [1, 2], 1);
         assert_eq!((old.cost, old.images, old.charges.len()), (None, 0, 0));
         let text = serde_json::to_string(&old).unwrap();
-        assert!(!text.contains("cost") && !text.contains("images") && !text.contains("charges"), "{text}");
+        assert!(
+            !text.contains("cost") && !text.contains("images") && !text.contains("charges"),
+            "{text}"
+        );
         let mut new = old;
         new.reckon(Some(&price()));
         new.images = 1;
@@ -248,7 +254,10 @@ mod tests {
             let mut record = record(state, tokens, attempts);
             record.reckon(Some(&price()));
             assert_eq!(record.cost, Some(wanted), "{state:?} {tokens:?}");
-            assert_eq!((record.currency, record.price), (Some(price().currency), Some(price().name)));
+            assert_eq!(
+                (record.currency, record.price),
+                (Some(price().currency), Some(price().name))
+            );
         }
         let mut unpriced = record(UsageState::Completed, [100, 20], 1);
         unpriced.reckon(None);

@@ -15,7 +15,7 @@ use resource_gateway::{
     },
     ports::usage::UsageSink as _,
 };
-use service_kit::{SystemEntropy, Tasks};
+use service_kit::{SystemClock, SystemEntropy, Tasks};
 use sql_kit::{Db, Options, Sql, args, sql};
 
 use crate::storage_world::{World, full_record};
@@ -34,7 +34,12 @@ fn open(dir: &str, db: &Db) -> Journal {
         drain_interval: Duration::from_millis(20),
         ..JournalOptions::default()
     };
-    Journal::open(options, Arc::new(SqlUsage::new(db.clone())), &SystemEntropy).unwrap()
+    Journal::open(
+        options,
+        Arc::new(SqlUsage::new(db.clone(), Arc::new(SystemClock))),
+        &SystemEntropy,
+    )
+    .unwrap()
 }
 
 /// Does nothing by itself: the life of the process that the tests below start and kill.

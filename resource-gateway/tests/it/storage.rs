@@ -15,8 +15,9 @@ use resource_gateway::{
         usage::{UsageBatch, UsageStore as _},
     },
 };
+use service_kit::SystemClock;
 use sql_kit::{Sql, args, sql};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::storage_world::{World, bare_record, full_record};
 
@@ -307,7 +308,7 @@ fn batch(records: &[UsageRecord]) -> UsageBatch {
 }
 
 async fn usage_comes_back_as_it_was_and_stays_single(world: World) {
-    let usage = SqlUsage::new(world.db.clone());
+    let usage = SqlUsage::new(world.db.clone(), Arc::new(SystemClock));
     let (a, b) = (full_record("a"), bare_record("b"));
     usage.insert_usage(&batch(&[b.clone(), a.clone()])).await.unwrap();
     let mut again = a.clone();
@@ -325,7 +326,10 @@ const OLD_RECORD: &str = r#"{"request_id":"old","time":1,"tenant":null,"client_i
 async fn records_of_an_older_version_are_taken(world: World) {
     let mut batch = UsageBatch::new();
     batch.push(OLD_RECORD);
-    SqlUsage::new(world.db.clone()).insert_usage(&batch).await.unwrap();
+    SqlUsage::new(world.db.clone(), Arc::new(SystemClock))
+        .insert_usage(&batch)
+        .await
+        .unwrap();
     let rows: Vec<UsageRow> = world.db.all(ALL_USAGE, args![]).await.unwrap();
     let old: UsageRecord = serde_json::from_str(OLD_RECORD).unwrap();
     assert_eq!(rows, [UsageRow::from(&old)]);
@@ -335,7 +339,7 @@ async fn records_of_an_older_version_are_taken(world: World) {
 async fn batches_that_overlap_do_not_block_each_other(world: World) {
     let mut racers = tokio::task::JoinSet::new();
     for racer in 0..4 {
-        let usage = SqlUsage::new(world.db.clone());
+        let usage = SqlUsage::new(world.db.clone(), Arc::new(SystemClock));
         racers.spawn(async move {
             let mut records: Vec<_> = (0..200).map(|at| full_record(&format!("r{at:03}"))).collect();
             if racer % 2 == 1 {
@@ -352,7 +356,7 @@ async fn batches_that_overlap_do_not_block_each_other(world: World) {
 }
 
 async fn an_empty_batch_tells_whether_usage_can_be_stored(world: World) {
-    let usage = SqlUsage::new(world.db.clone());
+    let usage = SqlUsage::new(world.db.clone(), Arc::new(SystemClock));
     usage.insert_usage(&UsageBatch::new()).await.unwrap();
     world.db.execute(DROP_USAGE, args![]).await.unwrap();
     assert!(usage.insert_usage(&UsageBatch::new()).await.is_err());

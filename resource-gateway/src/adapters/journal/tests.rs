@@ -331,6 +331,27 @@ async fn a_living_process_keeps_its_own_journal() {
 }
 
 #[tokio::test]
+async fn what_a_dead_process_holds_is_let_go_once_its_last_record_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = Table::new(Mood::Away);
+    let first = open(options(dir.path()), &table);
+    for id in ids(0..20) {
+        first.record(&record(&id)).unwrap();
+    }
+    let node = first.node().to_string();
+    drop(first);
+    let second = open(options(dir.path()), &table);
+    second.turn().await;
+    assert!(table.ended.lock().unwrap().is_empty());
+    table.set(Mood::Well);
+    assert!(second.finish(Duration::from_secs(5)).await);
+    assert_eq!(*table.ended.lock().unwrap(), [(node, 20)]);
+    // A process that lives ends nothing of its own.
+    second.turn().await;
+    assert_eq!(table.ended.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_torn_tail_of_a_dead_process_costs_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let table = Table::new(Mood::Away);

@@ -119,7 +119,9 @@ impl SqlLedger {
 }
 
 async fn set_held(tx: &mut Tx, key: &str, period: i64, held: i64) -> Result<(), SqlError> {
-    tx.execute(statements::SET_HELD, args![held, key, period]).await.map(drop)
+    tx.execute(statements::SET_HELD, args![held, key, period])
+        .await
+        .map(drop)
 }
 
 #[async_trait]

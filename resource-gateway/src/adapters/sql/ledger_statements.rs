@@ -11,9 +11,8 @@ pub(super) const LOCK_PERIOD: Sql = sql!(
     sqlite: "SELECT spent, held, folded FROM budget_period WHERE budget_key = ? AND period_start = ?",
     postgres: "SELECT spent, held, folded FROM budget_period WHERE budget_key = ? AND period_start = ? FOR UPDATE",
 );
-pub(super) const SET_PERIOD: Sql = sql!(
-    "UPDATE budget_period SET spent = ?, held = ?, updated_at = ? WHERE budget_key = ? AND period_start = ?"
-);
+pub(super) const SET_PERIOD: Sql =
+    sql!("UPDATE budget_period SET spent = ?, held = ?, updated_at = ? WHERE budget_key = ? AND period_start = ?");
 /// Moves of leases: not a change of what was spent.
 pub(super) const SET_HELD: Sql = sql!("UPDATE budget_period SET held = ? WHERE budget_key = ? AND period_start = ?");
 pub(super) const RECALL: Sql =
@@ -49,9 +48,8 @@ pub(super) const STALE_LEASES: Sql = sql!(
 );
 pub(super) const STALE_LEASE: Sql =
     sql!("SELECT seen_at FROM budget_lease WHERE node = ? AND budget_key = ? AND period_start = ?");
-pub(super) const HELD_BY_LEASES: Sql = sql!(
-    "SELECT CAST(COALESCE(SUM(held), 0) AS BIGINT) FROM budget_lease WHERE budget_key = ? AND period_start = ?"
-);
+pub(super) const HELD_BY_LEASES: Sql =
+    sql!("SELECT CAST(COALESCE(SUM(held), 0) AS BIGINT) FROM budget_lease WHERE budget_key = ? AND period_start = ?");
 
 macro_rules! account_columns {
     () => {

@@ -131,7 +131,8 @@ impl Charges {
         if self.accounts.is_empty() {
             return Ok(());
         }
-        let accounts = self.list(|key, period, account| json!({"key": key, "period": period, "budget": account.budget}));
+        let accounts =
+            self.list(|key, period, account| json!({"key": key, "period": period, "budget": account.budget}));
         tx.execute(ledger::OPEN_PERIODS, args![at.as_micros(), accounts.as_str()])
             .await?;
         let rows: Vec<(String, i64, i64, i64)> = tx.all(ledger::LOCK_PERIODS, args![accounts]).await?;

@@ -32,22 +32,46 @@ struct World {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Call { node: usize, need: i64, comfort: i64 },
-    End { node: usize, call: usize, cost: i64 },
-    Drain { node: usize },
-    Return { node: usize, most: i64 },
+    Call {
+        node: usize,
+        need: i64,
+        comfort: i64,
+    },
+    End {
+        node: usize,
+        call: usize,
+        cost: i64,
+    },
+    Drain {
+        node: usize,
+    },
+    Return {
+        node: usize,
+        most: i64,
+    },
     /// A return that the database never answered.
-    LostReturn { node: usize, done: bool },
+    LostReturn {
+        node: usize,
+        done: bool,
+    },
     /// A grant that the node never heard of.
-    LostGrant { node: usize, need: i64 },
-    Crash { node: usize },
+    LostGrant {
+        node: usize,
+        need: i64,
+    },
+    Crash {
+        node: usize,
+    },
     Adopt,
 }
 
 impl World {
     fn new() -> Self {
         let nodes = (0..NODES).map(|_| Node::default()).collect();
-        Self { nodes, ..Self::default() }
+        Self {
+            nodes,
+            ..Self::default()
+        }
     }
 
     fn run(&mut self, step: &Step) {
@@ -139,7 +163,11 @@ impl World {
     fn finish(&mut self) {
         for node in 0..NODES {
             while let Some(reserved) = self.nodes[node].calls.first().copied() {
-                self.run(&Step::End { node, call: 0, cost: reserved / 2 });
+                self.run(&Step::End {
+                    node,
+                    call: 0,
+                    cost: reserved / 2,
+                });
             }
             self.run(&Step::Drain { node });
             self.run(&Step::Crash { node });

@@ -203,7 +203,7 @@ fn usage_is_found_wherever_servers_put_it() {
             input: 3,
             output: 4,
             cached_input: Some(2),
-            reasoning: Some(1)
+            reasoning: Some(1),
             ..TokenUsage::default()
         })
     );
