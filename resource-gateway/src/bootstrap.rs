@@ -1,5 +1,7 @@
 //! The composition root: the only place that picks adapters.
 
+mod limits;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
@@ -12,6 +14,7 @@ use service_kit::{
 use sql_kit::{Db, Options};
 use token_keys::{DpopNonces, MasterKey};
 
+use self::limits::Limits;
 use crate::{
     adapters::{
         auth_schemes::{Bearer, Unsigned},
@@ -223,6 +226,30 @@ fn provider_keys(config: &Config, client: reqwest::Client) -> DiscoveredKeys {
     DiscoveredKeys::new(config.auth.issuer.clone(), client, refresh)
 }
 
+/// The way on which the provider tells of tokens that have ended.
+fn revocation_feed(
+    config: &Config,
+    foundation: &Foundation,
+    provider: reqwest::Client,
+    keys: Arc<DiscoveredKeys>,
+) -> anyhow::Result<HttpRevocationFeed> {
+    let credential = match config.auth.client().context("auth.client_secret_file")? {
+        Some((client_id, client_secret)) => FeedCredential::Client {
+            client_id,
+            client_secret,
+        },
+        None => FeedCredential::Service(foundation.master.service_credential("events-poll")?),
+    };
+    let node = foundation.ambient.entropy.id();
+    Ok(HttpRevocationFeed::new(
+        config.auth.issuer.clone(),
+        &node,
+        provider,
+        credential,
+        keys,
+    ))
+}
+
 /// The gateway, ready to be served: by listeners, or by a test.
 #[derive(Debug)]
 pub struct Gateway {
@@ -230,6 +257,7 @@ pub struct Gateway {
     pub snapshots: Arc<Snapshots>,
     pub journal: Arc<Journal>,
     pub foundation: Foundation,
+    limits: Limits,
     keys: Arc<DiscoveredKeys>,
     revocations: Arc<Revocations>,
     follow: FollowRevocations,
@@ -256,20 +284,7 @@ impl Gateway {
         let provider = provider_client(config)?;
         let keys = Arc::new(provider_keys(config, provider.clone()));
         let revocations = Arc::new(Revocations::default());
-        let credential = match config.auth.client().context("auth.client_secret_file")? {
-            Some((client_id, client_secret)) => FeedCredential::Client {
-                client_id,
-                client_secret,
-            },
-            None => FeedCredential::Service(foundation.master.service_credential("events-poll")?),
-        };
-        let feed = HttpRevocationFeed::new(
-            config.auth.issuer.clone(),
-            &entropy.id(),
-            provider,
-            credential,
-            keys.clone(),
-        );
+        let feed = revocation_feed(config, &foundation, provider, keys.clone())?;
         let follow = FollowRevocations {
             feed: Arc::new(feed),
             keys: keys.clone(),
@@ -282,6 +297,7 @@ impl Gateway {
             leeway: i64::from(config.auth.leeway_s),
         };
         let meters = Arc::new(Meters::new(&CAPABILITIES));
+        let limits = Limits::build(config, &foundation.ambient)?;
         let app = App {
             verify_token: VerifyToken::new(
                 keys.clone(),
@@ -294,6 +310,7 @@ impl Gateway {
             invoke: Invoke {
                 snapshots: snapshots.clone(),
                 registry,
+                limits: limits.limiter.clone(),
                 usage: journal.clone(),
                 meters: meters.clone(),
                 entropy: entropy.clone(),
@@ -315,6 +332,7 @@ impl Gateway {
             snapshots,
             journal,
             foundation,
+            limits,
             keys,
             revocations,
             follow,
@@ -328,6 +346,7 @@ impl Gateway {
         tasks.spawn(self.follow.clone().run(tasks.clone()));
         let (snapshots, stop) = (self.snapshots.clone(), tasks.stop_token());
         tasks.spawn(async move { snapshots.follow(stop).await });
+        self.limits.start(tasks, records);
         let (journal, stop) = (self.journal.clone(), records.stop_token());
         records.spawn(async move { journal.follow(stop).await });
     }
@@ -355,6 +374,7 @@ impl Gateway {
             "version": env!("CARGO_PKG_VERSION"),
             "config": self.snapshots.status(),
             "usage": self.journal.status(),
+            "limits": self.limits.limiter.status(),
             "provider": {
                 "keys_loaded": self.keys.is_loaded(),
                 "revocations": self.revocations.len(),

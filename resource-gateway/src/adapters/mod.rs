@@ -5,6 +5,7 @@ pub mod http;
 pub mod journal;
 pub mod jwks;
 pub mod limits_local;
+pub mod limits_redis;
 pub mod revocation_feed;
 pub mod sandbox;
 pub mod secrets;

@@ -23,10 +23,11 @@ pub enum Refusal {
     Scope,
     Interface,
     Details,
+    RateLimit,
 }
 
 impl Refusal {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::NoToken,
         Self::BadToken,
         Self::RevokedToken,
@@ -34,6 +35,7 @@ impl Refusal {
         Self::Scope,
         Self::Interface,
         Self::Details,
+        Self::RateLimit,
     ];
 
     fn label(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Refusal {
             Self::Scope => "scope",
             Self::Interface => "interface",
             Self::Details => "authorization_details",
+            Self::RateLimit => "rate_limit",
         }
     }
 }

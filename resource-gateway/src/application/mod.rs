@@ -5,6 +5,7 @@ pub mod change_config;
 pub mod check_possession;
 pub mod documents;
 pub mod invoke;
+pub mod limits;
 pub mod list_models;
 pub mod meters;
 pub mod registry;

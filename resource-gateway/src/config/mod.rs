@@ -165,7 +165,9 @@ mod tests {
         config.auth.issuer = "op.example/".into();
         config.auth.audience = "urn:gateway".into();
         config.database.url = "oracle://x".into();
-        config.redis.url = Some("redis://127.0.0.1".into());
+        config.redis.url = Some("redis:127.0.0.1".into());
+        config.redis.timeout_ms = 0;
+        config.limits.local_share = 0.0;
         config.etcd.endpoints = vec!["http://127.0.0.1:2379".into()];
         config.limits.max_body_bytes = 0;
         config.tls.cert = Some("cert.pem".into());
@@ -176,6 +178,8 @@ mod tests {
             "auth.issuer",
             "database.url",
             "redis.url",
+            "redis.timeout_ms",
+            "limits.local_share",
             "etcd.endpoints",
             "limits.max_body_bytes",
             "tls",

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::config::Problem;
 
+use crate::domain::redis_place::{InvalidRedisUrl, RedisPlace};
+
 /// The database.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -99,21 +101,50 @@ impl Default for KeysConfig {
     }
 }
 
-/// Redis. A key of the contract that this version does not serve yet: setting it is an error, so that nobody believes it works.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+/// Redis, in which all nodes count limits together. Without it each node counts for itself.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisConfig {
-    /// Not available in this version.
+    /// `redis://[user:password@]host[:port][/database]`, `redis+sentinel://host:port,…/master[/database]` or
+    /// `redis+cluster://host:port,…`; `rediss…` for TLS, which trusts `outbound.extra_ca`, too (a cluster trusts the system's
+    /// authorities alone).
     pub url: Option<String>,
+    /// What the keys begin with, so that several installations can share a Redis.
+    pub prefix: String,
+    /// Milliseconds that a request waits for Redis before the node decides on its own (`limits.local_share`).
+    pub timeout_ms: u64,
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            prefix: "hexgate".into(),
+            timeout_ms: 100,
+        }
+    }
 }
 
 impl RedisConfig {
+    /// Where Redis is, if there is one.
+    ///
+    /// # Errors
+    /// The URL cannot be read.
+    pub fn place(&self) -> Result<Option<RedisPlace>, InvalidRedisUrl> {
+        let url = self.url.as_deref().filter(|url| !url.is_empty());
+        url.map(RedisPlace::parse).transpose()
+    }
+
     pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
-        if self.url.as_ref().is_some_and(|url| !url.is_empty()) {
-            problems.push(Problem::new(
-                "redis.url",
-                "Redis is not available in this version; leave it unset",
-            ));
+        if let Err(error) = self.place() {
+            problems.push(Problem::new("redis.url", error.to_string()));
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+        if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.chars().all(plain) {
+            problems.push(Problem::new("redis.prefix", "must be 1 to 64 of A-Z a-z 0-9 - _ . :"));
+        }
+        if !(1..=10_000).contains(&self.timeout_ms) {
+            problems.push(Problem::new("redis.timeout_ms", "must be from 1 to 10000"));
         }
     }
 }

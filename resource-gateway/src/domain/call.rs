@@ -25,6 +25,8 @@ pub struct Call {
     pub include_usage: bool,
     /// Tokens of the input, roughly, for the case that the vendor does not say.
     pub estimated_input: u64,
+    /// Tokens of output that the caller asks for at most; 0 when it leaves that to the vendor.
+    pub asked_output: u64,
     model_at: Range<usize>,
     /// Sets `stream_options.include_usage` when the caller did not.
     usage_edit: Option<Edit>,
@@ -53,6 +55,7 @@ impl Call {
             stream,
             include_usage: usage.is_none(),
             estimated_input,
+            asked_output: asked_output(&object)?,
             model_at: model.range.clone(),
             usage_edit: usage,
             body: body.clone(),
@@ -112,6 +115,21 @@ impl Call {
     pub fn body(&self) -> &Bytes {
         &self.body
     }
+}
+
+/// The most output that the answer may have, all its choices together. What is no number is left to the vendor to refuse.
+fn asked_output(object: &JsonObject<'_>) -> Result<u64, PublicError> {
+    let number = |name: &str| {
+        let member = object.get(name).map_err(not_json)?;
+        Ok(member.and_then(|member| member.value.parse::<u64>().ok()))
+    };
+    // The newer name goes first, as with OpenAI.
+    let most = match number("max_completion_tokens")? {
+        Some(most) => Some(most),
+        None => number("max_tokens")?,
+    };
+    let Some(most) = most else { return Ok(0) };
+    Ok(most.saturating_mul(number("n")?.unwrap_or(1)))
 }
 
 fn not_json(error: JsonError) -> PublicError {

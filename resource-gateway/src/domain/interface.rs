@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     ids::{InterfaceName, ModelName, VendorName},
+    limits::Limits,
     vendor::Switch,
 };
 
@@ -107,6 +108,8 @@ pub struct Interface {
 pub struct Policy {
     /// Calls to vendors that one request may cost, retries and fallbacks together.
     pub max_attempts: u32,
+    /// Of the interface as a whole, for all callers together.
+    pub limits: Limits,
 }
 
 impl Policy {
@@ -116,7 +119,10 @@ impl Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { max_attempts: 3 }
+        Self {
+            max_attempts: 3,
+            limits: Limits::default(),
+        }
     }
 }
 

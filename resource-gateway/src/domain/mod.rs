@@ -16,6 +16,7 @@ pub mod limits;
 pub mod money;
 pub mod plan;
 pub mod price;
+pub mod redis_place;
 pub mod snapshot;
 pub mod sse;
 pub mod usage;

@@ -12,6 +12,7 @@ mod callers;
 mod calls;
 mod faults;
 mod journal;
+mod limits;
 mod possession;
 mod running;
 mod storage;

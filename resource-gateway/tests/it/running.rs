@@ -7,7 +7,7 @@ use resource_gateway::{
     config::Config,
 };
 use serde_json::{Value, json};
-use service_kit::{BoundListener, Tasks, TlsConfig};
+use service_kit::{BoundListener, Clock, Tasks, TlsConfig};
 use sql_kit::{Db, Options, Sql, args, sql};
 use tempfile::TempDir;
 
@@ -109,7 +109,24 @@ impl Running {
         running
     }
 
+    /// With a clock of its own, and further entries of the document.
+    pub(crate) async fn start_at(clock: Arc<dyn Clock>, more: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let ambient = Ambient {
+            clock,
+            ..Ambient::default()
+        };
+        let running = Self::start_in(ambient, StubIssuer::start().await, more, change).await;
+        running
+            .until("the gateway is ready", async || running.gateway.ready().is_ok())
+            .await;
+        running
+    }
+
     pub(crate) async fn start_unready(issuer: StubIssuer, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_in(Ambient::default(), issuer, "", change).await
+    }
+
+    async fn start_in(ambient: Ambient, issuer: StubIssuer, more: &str, change: impl FnOnce(&mut Config)) -> Self {
         let vendor = StubVendor::start().await;
         let dir = TempDir::new().unwrap();
         let database = format!("sqlite://{}", dir.path().join("gateway.db").display());
@@ -119,12 +136,12 @@ impl Running {
         config.database.url.clone_from(&database);
         config.keys.dir = dir.path().join("keys");
         change(&mut config);
-        let gateway = Gateway::build(&config, Ambient::default()).await.unwrap();
+        let gateway = Gateway::build(&config, ambient).await.unwrap();
         gateway
             .foundation
             .apply()
             .unwrap()
-            .apply(&documents(&vendor), Path::new("."))
+            .apply(&(documents(&vendor) + more), Path::new("."))
             .await
             .unwrap();
         gateway.snapshots.refresh().await;

@@ -6,6 +6,7 @@ use resource_gateway::{
         config_row::Row,
         ids::{InterfaceName, ModelName, StrategyName, VendorName},
         interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Policy, Route, Timeouts},
+        limits::Limits,
         snapshot::Revision,
         usage::UsageRecord,
         vendor::{Address, BaseUrl, Credential, Pool, PoolStrategy, SecretKey, Switch, Vendor},
@@ -90,7 +91,15 @@ fn interface(name: &str) -> Interface {
             total: Duration::from_millis(4),
         },
         log: LogPolicy { metadata: Switch::Off },
-        policy: Policy { max_attempts: 7 },
+        policy: Policy {
+            max_attempts: 7,
+            limits: Limits {
+                requests_per_minute: Some(60),
+                concurrency: Some(4),
+                shadow: Switch::On,
+                ..Limits::default()
+            },
+        },
     }
 }
 

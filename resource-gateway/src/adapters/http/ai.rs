@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::{
     body::Body,
     extract::{Path, Request, State},
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
 use service_kit::RequestContext;
@@ -85,11 +85,20 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
         began,
         error_event: error::event,
     };
-    match app.invoke.run(invocation).await {
-        Ok(reply) => Ok(respond(reply)),
+    let mut headers = HeaderMap::new();
+    match app.invoke.run(invocation, &mut headers).await {
+        Ok(reply) => Ok(with(headers, respond(reply))),
         Err(InvokeError::Denied(denied)) => Err(Box::new(caller::deny(app, &denied))),
-        Err(InvokeError::Error(error)) => Err(refuse(error.into())),
+        Err(InvokeError::Error(error)) => Err(Box::new(with(headers, GatewayError(error).into_response()))),
     }
+}
+
+/// What is told beside the answer, whatever it is.
+fn with(headers: HeaderMap, mut response: Response) -> Response {
+    if !headers.is_empty() {
+        response.headers_mut().extend(headers);
+    }
+    response
 }
 
 fn respond(reply: Reply) -> Response {

@@ -2,6 +2,7 @@
 //! one renderer for each kind of row, so that what is written anywhere is read back the same everywhere.
 
 mod interface;
+mod limits;
 mod policy;
 mod table;
 mod toml;
@@ -11,6 +12,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 pub use self::{
+    limits::{limits, read_limits},
     policy::{interface_policy, pool_policy, read_interface_policy, read_pool_policy},
     table::{DocumentFault, Faults, Table},
     toml::read_document,

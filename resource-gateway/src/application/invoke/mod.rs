@@ -21,6 +21,7 @@ use self::{
     settlement::Settlement,
 };
 use super::{
+    limits::{Admission, Applicant, Limiter},
     meters::{Meters, Refusal},
     registry::{BoundVendor, Registry},
     snapshots::Snapshots,
@@ -58,6 +59,7 @@ pub type ErrorEvent = fn(&PublicError) -> Bytes;
 pub struct Invoke {
     pub snapshots: Arc<Snapshots>,
     pub registry: Arc<Registry>,
+    pub limits: Arc<Limiter>,
     pub usage: Arc<dyn UsageSink>,
     pub meters: Arc<Meters>,
     pub entropy: Arc<dyn Entropy>,
@@ -102,14 +104,16 @@ impl From<PublicError> for InvokeError {
 impl Invoke {
     /// Runs a call: resolve, authorise, shape, plan, then attempt by attempt until one answers.
     ///
-    /// Dropping the future ends the call at the vendor and settles it.
+    /// Dropping the future ends the call at the vendor and settles it. `headers` gets what the caller is told beside the answer,
+    /// and beside an error as well.
     ///
     /// # Errors
     /// [`InvokeError`]; usage is settled.
-    pub async fn run(&self, invocation: Invocation) -> Result<Reply, InvokeError> {
+    pub async fn run(&self, invocation: Invocation, headers: &mut HeaderMap) -> Result<Reply, InvokeError> {
         let snapshot = self.snapshots.current();
         let capability = invocation.capability;
         let (interface, call) = self.admit(&invocation, &snapshot)?;
+        let admission = self.limit(&invocation, &snapshot, &interface, &call, headers).await?;
         let vendors = self.registry.bind(&snapshot);
         let usable = |route: &Route| {
             vendors
@@ -122,6 +126,7 @@ impl Invoke {
             record,
             call.estimated_input,
             invocation.began,
+            admission,
             Arc::clone(&self.usage),
             Arc::clone(&self.meters),
         );
@@ -199,6 +204,29 @@ impl Invoke {
         Ok((Arc::clone(interface), call))
     }
 
+    /// Takes what the call needs of its limits.
+    async fn limit(
+        &self,
+        invocation: &Invocation,
+        snapshot: &Arc<Snapshot>,
+        interface: &Interface,
+        call: &Call,
+        headers: &mut HeaderMap,
+    ) -> Result<Admission, InvokeError> {
+        let applicant = Applicant {
+            interface,
+            caller: &invocation.caller,
+            request_id: invocation.request_id.as_str(),
+            tokens: call.estimated_input.saturating_add(call.asked_output),
+        };
+        let admitted = self.limits.admit(snapshot, applicant, headers).await;
+        admitted.map_err(|error| {
+            self.meters.refused(Refusal::RateLimit);
+            self.reject(invocation, interface, call.stream);
+            InvokeError::Error(error)
+        })
+    }
+
     /// One call to one vendor, up to the first byte that may go to the caller.
     async fn attempt(
         &self,
@@ -265,7 +293,8 @@ impl Invoke {
         }
         let record = new_record(invocation, interface, stream);
         let (sink, meters) = (Arc::clone(&self.usage), Arc::clone(&self.meters));
-        Settlement::open(record, 0, invocation.began, sink, meters).settle(UsageState::Rejected);
+        let nothing = Admission::unlimited();
+        Settlement::open(record, 0, invocation.began, nothing, sink, meters).settle(UsageState::Rejected);
     }
 
     fn chance(&self) -> u64 {

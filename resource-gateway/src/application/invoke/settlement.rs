@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    application::meters::Meters,
+    application::{limits::Admission, meters::Meters},
     domain::{
         fault::Fault,
         ids::{ModelName, VendorName},
@@ -26,6 +26,8 @@ pub(super) struct Settlement {
     began: Instant,
     first_byte: Option<Duration>,
     settled: bool,
+    /// What the request holds of its limits.
+    admission: Admission,
     sink: Arc<dyn UsageSink>,
     meters: Arc<Meters>,
 }
@@ -35,6 +37,7 @@ impl Settlement {
         record: UsageRecord,
         estimated_input: u64,
         began: Instant,
+        admission: Admission,
         sink: Arc<dyn UsageSink>,
         meters: Arc<Meters>,
     ) -> Self {
@@ -45,6 +48,7 @@ impl Settlement {
             began,
             first_byte: None,
             settled: false,
+            admission,
             sink,
             meters,
         }
@@ -102,6 +106,9 @@ impl Settlement {
         self.count_tokens(state);
         self.record.duration_ms = millis(duration);
         self.record.first_byte_ms = self.first_byte.map(millis);
+        // What a failed call was counted for by a vendor was spent; what nobody counted was not.
+        self.admission
+            .settle(self.record.input_tokens.saturating_add(self.record.output_tokens));
         self.meters.call_ended(&self.record, duration, self.first_byte);
         if let Err(error) = self.sink.record(&self.record) {
             // The sink keeps it in memory and tries again; nobody else can do more.
