@@ -26,7 +26,7 @@ use crate::{
         sandbox::Sandbox,
         secrets::MachineSecrets,
         sql::{MIGRATIONS, SqlConfig, SqlUsage},
-        upstream::HyperTransport,
+        upstream::{HyperTransport, SystemResolver},
     },
     application::{
         apply::ApplyDocument,
@@ -35,6 +35,7 @@ use crate::{
         invoke::Invoke,
         list_models::ListModels,
         meters::Meters,
+        pools::KeepPools,
         registry::{Profile, Registry},
         revocations::{FollowRevocations, Revocations},
         snapshots::Snapshots,
@@ -260,6 +261,7 @@ pub struct Gateway {
     limits: Limits,
     keys: Arc<DiscoveredKeys>,
     revocations: Arc<Revocations>,
+    pools: Arc<KeepPools>,
     follow: FollowRevocations,
 }
 
@@ -284,13 +286,7 @@ impl Gateway {
         let provider = provider_client(config)?;
         let keys = Arc::new(provider_keys(config, provider.clone()));
         let revocations = Arc::new(Revocations::default());
-        let feed = revocation_feed(config, &foundation, provider, keys.clone())?;
-        let follow = FollowRevocations {
-            feed: Arc::new(feed),
-            keys: keys.clone(),
-            revocations: revocations.clone(),
-            clock: clock.clone(),
-        };
+        let follow = follow_revocations(config, &foundation, provider, &keys, &revocations)?;
         let expected = Expected {
             issuer: config.auth.issuer.clone(),
             audience: config.auth.audience.clone(),
@@ -309,7 +305,7 @@ impl Gateway {
             ),
             invoke: Invoke {
                 snapshots: snapshots.clone(),
-                registry,
+                registry: registry.clone(),
                 limits: limits.limiter.clone(),
                 usage: journal.clone(),
                 meters: meters.clone(),
@@ -326,6 +322,11 @@ impl Gateway {
             started: clock.now().as_seconds(),
             clock,
         };
+        let pools = Arc::new(KeepPools {
+            snapshots: snapshots.clone(),
+            registry,
+            resolver: Arc::new(SystemResolver),
+        });
         let router = http::router(Arc::new(app), entropy);
         Ok(Self {
             router,
@@ -335,6 +336,7 @@ impl Gateway {
             limits,
             keys,
             revocations,
+            pools,
             follow,
         })
     }
@@ -347,6 +349,7 @@ impl Gateway {
         let (snapshots, stop) = (self.snapshots.clone(), tasks.stop_token());
         tasks.spawn(async move { snapshots.follow(stop).await });
         self.limits.start(tasks, records);
+        tasks.spawn(self.pools.clone().run(tasks.clone()));
         let (journal, stop) = (self.journal.clone(), records.stop_token());
         records.spawn(async move { journal.follow(stop).await });
     }
@@ -375,6 +378,7 @@ impl Gateway {
             "config": self.snapshots.status(),
             "usage": self.journal.status(),
             "limits": self.limits.limiter.status(),
+            "vendors": self.pools.registry.status(self.foundation.ambient.clock.now()),
             "provider": {
                 "keys_loaded": self.keys.is_loaded(),
                 "revocations": self.revocations.len(),
@@ -433,6 +437,22 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
     }
     gateway.foundation.db.close().await;
     Ok(())
+}
+
+fn follow_revocations(
+    config: &Config,
+    foundation: &Foundation,
+    provider: reqwest::Client,
+    keys: &Arc<DiscoveredKeys>,
+    revocations: &Arc<Revocations>,
+) -> anyhow::Result<FollowRevocations> {
+    let feed = revocation_feed(config, foundation, provider, keys.clone())?;
+    Ok(FollowRevocations {
+        feed: Arc::new(feed),
+        keys: keys.clone(),
+        revocations: revocations.clone(),
+        clock: foundation.ambient.clock.clone(),
+    })
 }
 
 fn resource_metadata(config: &Config) -> anyhow::Result<ResourceMetadata> {

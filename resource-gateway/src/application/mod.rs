@@ -8,6 +8,7 @@ pub mod invoke;
 pub mod limits;
 pub mod list_models;
 pub mod meters;
+pub mod pools;
 pub mod registry;
 pub mod revocations;
 pub mod snapshots;

@@ -4,12 +4,13 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderValue, Uri, header};
+use service_kit::Timestamp;
 
+use super::pools::{BoundPool, Endpoints, PoolStatus, Source};
 use crate::{
     domain::{
         ids::{StrategyName, VendorName},
         interface::Capability,
-        plan::pick,
         snapshot::{Snapshot, StrategyCatalog, StrategyFacts},
         vendor::{Address, BaseUrl, PoolStrategy, Vendor},
     },
@@ -39,6 +40,8 @@ pub struct Registry {
     profiles: HashMap<&'static str, Arc<Profile>>,
     /// The vendors of the newest snapshot that was asked for, made ready once and not for every request.
     bound: ArcSwap<BoundVendors>,
+    /// What is known of their addresses, across snapshots.
+    endpoints: Endpoints,
 }
 
 impl fmt::Debug for Registry {
@@ -60,23 +63,20 @@ impl BoundVendors {
     pub fn find(&self, name: &VendorName) -> Option<&Arc<BoundVendor>> {
         self.vendors.get(name)
     }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<BoundVendor>> {
+        self.vendors.values()
+    }
 }
 
 /// A vendor with its strategy: everything that is the same for all calls.
 #[derive(Debug)]
 pub struct BoundVendor {
     pub name: VendorName,
-    pub transport: Arc<dyn Transport>,
+    pub pool: BoundPool,
     pub signer: Box<dyn Signer>,
     headers: HeaderMap,
-    endpoints: Vec<Endpoint>,
     codecs: Vec<(Capability, Arc<dyn Codec>)>,
-}
-
-#[derive(Debug)]
-struct Endpoint {
-    weight: u32,
-    uris: Vec<(Capability, Uri)>,
 }
 
 impl BoundVendor {
@@ -85,15 +85,6 @@ impl BoundVendor {
             .iter()
             .find(|(known, _)| *known == capability)
             .map(|(_, codec)| codec)
-    }
-
-    /// Picks one of the vendor's addresses.
-    pub fn pick_uri(&self, capability: Capability, random: impl FnMut() -> u64) -> Option<Uri> {
-        let place = pick(self.endpoints.iter().map(|endpoint| endpoint.weight), random)?;
-        let uris = &self.endpoints.get(place)?.uris;
-        uris.iter()
-            .find(|(known, _)| *known == capability)
-            .map(|(_, uri)| uri.clone())
     }
 
     /// Headers that every call carries.
@@ -111,7 +102,21 @@ impl Registry {
         Self {
             profiles,
             bound: ArcSwap::default(),
+            endpoints: Endpoints::default(),
         }
+    }
+
+    /// What is known of addresses, whatever the snapshot.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// How it stands with the addresses of the newest snapshot, by vendor.
+    pub fn status(&self, now: Timestamp) -> Vec<PoolStatus> {
+        let bound = self.bound.load();
+        let mut status: Vec<_> = bound.iter().map(|vendor| vendor.pool.status(now)).collect();
+        status.sort_by(|a, b| a.vendor.cmp(&b.vendor));
+        status
     }
 
     /// The snapshot's vendors, ready to be called.
@@ -126,6 +131,8 @@ impl Registry {
         }
         let fresh = Arc::new(self.bind_all(snapshot));
         self.bound.store(Arc::clone(&fresh));
+        drop(bound);
+        self.endpoints.forget_unused();
         fresh
     }
 
@@ -158,18 +165,16 @@ impl Registry {
                 weight: 1,
             });
         }
-        let endpoint = |address: &Address| {
+        let source = |address: Address| {
             let uri = |(capability, codec): &(Capability, Arc<dyn Codec>)| {
                 let uri: Uri = format!("{}{}", address.url.as_str(), codec.path()).parse().ok()?;
                 Some((*capability, uri))
             };
-            let uris = profile.codecs.iter().map(uri).collect::<Option<Vec<_>>>();
-            uris.map(|uris| Endpoint {
-                weight: address.weight,
-                uris,
-            })
+            let uris = profile.codecs.iter().map(uri).collect::<Option<_>>()?;
+            Some(Source { address, uris })
         };
-        let endpoints = addresses.iter().map(endpoint).collect::<Option<Vec<_>>>();
+        let sources = addresses.into_iter().map(source).collect::<Option<Vec<_>>>();
+        let sources = sources.ok_or("one of its addresses cannot be used")?;
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -177,10 +182,9 @@ impl Registry {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         Ok(BoundVendor {
             name: vendor.name.clone(),
-            transport: Arc::clone(&profile.transport),
+            pool: BoundPool::new(vendor, sources, Arc::clone(&profile.transport), &self.endpoints),
             signer: profile.scheme.signer(vendor.credential.secret_key.present())?,
             headers,
-            endpoints: endpoints.ok_or("one of its addresses cannot be used")?,
             codecs: profile.codecs.clone(),
         })
     }
@@ -198,6 +202,6 @@ impl StrategyCatalog for Registry {
     }
 
     fn pool_strategies(&self) -> &[PoolStrategy] {
-        &[PoolStrategy::Random]
+        &PoolStrategy::ALL
     }
 }

@@ -1,5 +1,7 @@
 //! What went wrong with a vendor, in neutral words, and what the caller is told about it.
 
+use std::time::Duration;
+
 /// The kind of a vendor's failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultClass {
@@ -106,6 +108,37 @@ pub struct RetryHints {
     pub should_retry: Option<Box<str>>,
 }
 
+impl RetryHints {
+    /// How long the vendor asks to wait from `now` (seconds): `retry-after-ms` before `Retry-After`, which holds seconds or a date
+    /// (RFC 9110 §10.2.3).
+    pub fn wait(&self, now: i64) -> Option<Duration> {
+        let number = |text: &str| text.trim().parse::<f64>().ok();
+        let millis = self
+            .retry_after_ms
+            .as_deref()
+            .and_then(number)
+            .map(|millis| millis / 1000.0);
+        let after = self.retry_after.as_deref();
+        let seconds = millis
+            .or_else(|| after.and_then(number))
+            .or_else(|| after.and_then(|text| seconds_until(text, now)))?;
+        Duration::try_from_secs_f64(seconds.clamp(0.0, LONGEST_WAIT_S)).ok()
+    }
+}
+
+/// Whatever is longer is as good as never.
+const LONGEST_WAIT_S: f64 = 86_400.0;
+
+/// A date as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
+fn seconds_until(date: &str, now: i64) -> Option<f64> {
+    let format = time::macros::format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    let moment = time::PrimitiveDateTime::parse(date.trim(), format).ok()?;
+    let seconds = moment.assume_utc().unix_timestamp().saturating_sub(now);
+    i32::try_from(seconds.min(i64::from(i32::MAX))).ok().map(f64::from)
+}
+
 /// A vendor's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -134,6 +167,12 @@ impl Fault {
             Some("false") => false,
             _ => self.class.is_retryable(),
         }
+    }
+
+    /// Whether it says something about the address that was asked, so that others may do better. What is wrong with the request, or
+    /// with our account, does not: it would be the same everywhere, and one caller's mistakes must not close an address to all.
+    pub fn blames_address(&self) -> bool {
+        self.class.is_retryable()
     }
 
     /// What the caller is told. What the caller did wrong comes in the vendor's words; what went wrong at the vendor or with
@@ -329,6 +368,35 @@ mod tests {
         assert!(fault.is_retryable());
         fault.hints.should_retry = Some("false".into());
         assert!(!fault.is_retryable());
+    }
+
+    #[test]
+    fn a_wait_is_read_however_it_is_written() {
+        let wait = |after: Option<&str>, millis: Option<&str>| {
+            let hints = RetryHints {
+                retry_after: after.map(Into::into),
+                retry_after_ms: millis.map(Into::into),
+                should_retry: None,
+            };
+            hints.wait(784_111_777).map(|wait| wait.as_millis())
+        };
+        for (after, millis, wanted) in [
+            (None, None, None),
+            (Some("7"), None, Some(7000)),
+            (Some("0.5"), None, Some(500)),
+            (Some("7"), Some("7100"), Some(7100)),
+            (Some("7"), Some("soon"), Some(7000)),
+            (Some("-3"), None, Some(0)),
+            (Some("1e300"), None, Some(86_400_000)),
+            (Some("inf"), None, Some(86_400_000)),
+            (Some("NaN"), None, None),
+            (Some("Sun, 06 Nov 1994 08:49:47 GMT"), None, Some(10_000)),
+            (Some("Sun, 06 Nov 1994 08:49:27 GMT"), None, Some(0)),
+            (Some("Fri, 31 Dec 9999 23:59:59 GMT"), None, Some(86_400_000)),
+            (Some("tomorrow"), None, None),
+        ] {
+            assert_eq!(wait(after, millis), wanted, "{after:?} {millis:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    balance::HashKey,
     ids::{InterfaceName, ModelName, VendorName},
     limits::Limits,
     vendor::Switch,
@@ -110,6 +111,10 @@ pub struct Policy {
     pub max_attempts: u32,
     /// Of the interface as a whole, for all callers together.
     pub limits: Limits,
+    /// Calls that belong together take the same route as long as it works.
+    pub sticky: Option<HashKey>,
+    /// A plain call that has no answer by then is sent once more, to another address; the first answer counts.
+    pub hedge_after: Option<Duration>,
 }
 
 impl Policy {
@@ -122,6 +127,8 @@ impl Default for Policy {
         Self {
             max_attempts: 3,
             limits: Limits::default(),
+            sticky: None,
+            hedge_after: None,
         }
     }
 }

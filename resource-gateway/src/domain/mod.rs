@@ -1,6 +1,8 @@
 //! Entities, value types and pure rules.
 
 pub mod audit;
+pub mod balance;
+pub mod breaker;
 pub mod budget;
 pub mod call;
 pub mod caller;

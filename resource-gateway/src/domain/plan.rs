@@ -1,45 +1,43 @@
-//! Which of several ways a call takes first, and which next.
+//! Which of several routes a call takes first, and which next.
 
-use super::interface::Route;
+use super::{
+    balance::{Dice, hash_of, rank},
+    interface::Route,
+};
 
-/// The places of the routes in the order in which they are tried: lower priority numbers first; among equals by chance, in
-/// proportion to their weights. Routes of weight 0, and those that `usable` turns down, are left out.
-pub fn order_routes(routes: &[Route], usable: impl Fn(&Route) -> bool, mut random: impl FnMut() -> u64) -> Vec<usize> {
-    let mut open: Vec<(usize, u32, u32)> = routes
-        .iter()
-        .enumerate()
-        .filter(|(_, route)| route.weight > 0 && usable(route))
-        .map(|(at, route)| (at, route.priority, route.weight))
-        .collect();
-    open.sort_by_key(|(_, priority, _)| *priority);
-    let mut order = Vec::with_capacity(open.len());
-    while let Some(&(_, priority, _)) = open.first() {
-        let peers = open
-            .iter()
-            .take_while(|(_, other, _)| *other == priority)
-            .map(|(_, _, weight)| *weight);
-        let place = pick(peers, &mut random).unwrap_or(0);
-        order.push(open.remove(place).0);
-    }
-    order
+/// How a route is chosen among those of one priority.
+#[derive(Debug)]
+pub enum Choice<'d> {
+    /// By chance, in proportion to the weights.
+    Chance(&'d mut Dice),
+    /// The same for the same key, as long as the routes stay: keys spread in proportion to the weights. It is an order like any
+    /// other, so a route that fails is left for the next.
+    Sticky(u64),
 }
 
-/// Picks a place by chance in proportion to the weights. Chance is asked only where there is a choice.
-pub fn pick(weights: impl Iterator<Item = u32> + Clone, mut random: impl FnMut() -> u64) -> Option<usize> {
-    let total: u64 = weights.clone().map(u64::from).sum();
-    let mut with_weight = weights.clone().enumerate().filter(|(_, weight)| *weight > 0);
-    let (only, _) = with_weight.next()?;
-    if with_weight.next().is_none() {
-        return Some(only);
+/// The places of the routes in the order in which they are tried: lower priority numbers first, among equals as `choice` says. Routes
+/// of weight 0, and those that `usable` turns down, are left out.
+pub fn order_routes<'r>(routes: &'r [Route], usable: impl Fn(&'r Route) -> bool, mut choice: Choice<'_>) -> Vec<usize> {
+    let open = routes.iter().enumerate();
+    let open = open.filter(|(_, route)| route.weight > 0 && usable(route));
+    if let [_] = routes {
+        return open.map(|(at, _)| at).collect();
     }
-    let mut point = random() % total;
-    for (place, weight) in weights.enumerate() {
-        match point.checked_sub(u64::from(weight)) {
-            Some(rest) => point = rest,
-            None => return Some(place),
-        }
-    }
-    Some(only)
+    let mut order: Vec<(usize, u32, f64)> = open
+        .map(|(at, route)| {
+            // Chance is a key that nobody else has: one draw by ranks gives the whole order, in proportion to the weights.
+            let score = match &mut choice {
+                Choice::Chance(dice) => rank(dice.roll(), 0, u64::from(route.weight)),
+                Choice::Sticky(key) => {
+                    let seed = hash_of(&[route.vendor.as_str(), route.model.as_str()]);
+                    rank(*key, seed, u64::from(route.weight))
+                }
+            };
+            (at, route.priority, score)
+        })
+        .collect();
+    order.sort_by(|(_, left, high), (_, right, low)| left.cmp(right).then(low.total_cmp(high)));
+    order.into_iter().map(|(at, _, _)| at).collect()
 }
 
 #[cfg(test)]
@@ -55,35 +53,43 @@ mod tests {
         }
     }
 
-    /// A deterministic stand-in for chance (SplitMix64).
-    fn chance(mut seed: u64) -> impl FnMut() -> u64 {
-        move || {
-            seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        }
-    }
-
     #[test]
     fn priorities_come_before_weights_and_drained_routes_stay_out() {
         let routes = [route(1, 2), route(100, 5), route(0, 1), route(1, 1)];
-        assert_eq!(order_routes(&routes, |_| true, chance(1)), [3, 0, 1]);
-        assert_eq!(order_routes(&routes, |r| r.priority != 1, chance(1)), [0, 1]);
-        assert!(order_routes(&[], |_| true, || unreachable!()).is_empty());
-        assert_eq!(
-            order_routes(&[route(5, 0)], |_| true, || unreachable!("no choice, no chance")),
-            [0]
-        );
+        let dice = &mut Dice::new(1);
+        assert_eq!(order_routes(&routes, |_| true, Choice::Chance(dice)), [3, 0, 1]);
+        assert_eq!(order_routes(&routes, |r| r.priority != 1, Choice::Sticky(1)), [0, 1]);
+        assert!(order_routes(&[], |_| true, Choice::Chance(dice)).is_empty());
+        assert!(order_routes(&[route(0, 1)], |_| true, Choice::Chance(dice)).is_empty());
+        assert_eq!(order_routes(&[route(5, 0)], |_| true, Choice::Chance(dice)), [0]);
     }
 
     #[test]
     fn weights_are_shares() {
-        let routes = [route(1, 0), route(3, 0)];
-        let mut random = chance(7);
+        let mut routes = [route(1, 0), route(3, 0)];
+        routes[1].model = "n".to_owned().into();
+        let mut dice = Dice::new(7);
         let firsts = (0..10_000)
-            .filter(|_| order_routes(&routes, |_| true, &mut random) == [1, 0])
+            .filter(|_| order_routes(&routes, |_| true, Choice::Chance(&mut dice)) == [1, 0])
             .count();
         assert!((7300..7700).contains(&firsts), "{firsts}");
+        let firsts = (0..10_000)
+            .filter(|_| order_routes(&routes, |_| true, Choice::Sticky(dice.roll())) == [1, 0])
+            .count();
+        assert!((7300..7700).contains(&firsts), "{firsts}");
+    }
+
+    #[test]
+    fn what_is_sticky_stays_and_moves_only_when_its_route_goes() {
+        let mut routes = [route(1, 0), route(1, 0), route(2, 0)];
+        routes[1].model = "n".to_owned().into();
+        routes[2].vendor = "w".to_owned().into();
+        for key in 0..200 {
+            let before = order_routes(&routes, |_| true, Choice::Sticky(key));
+            assert_eq!(order_routes(&routes, |_| true, Choice::Sticky(key)), before);
+            let without = order_routes(&routes, |route| route.vendor.as_str() != "w", Choice::Sticky(key));
+            let rest: Vec<_> = before.into_iter().filter(|at| *at != 2).collect();
+            assert_eq!(without, rest);
+        }
     }
 }

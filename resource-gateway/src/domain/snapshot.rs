@@ -6,7 +6,7 @@ use super::{
     config_row::{Row, RowId, RowKind},
     ids::{InterfaceName, StrategyName, VendorName},
     interface::{Capability, FieldAction, Interface},
-    vendor::{PoolStrategy, SecretKey, Vendor},
+    vendor::{Discovery, PoolStrategy, SecretKey, Vendor},
 };
 
 /// Counts the changes of the configuration. 0 is an installation to which nothing was ever applied.
@@ -189,6 +189,8 @@ pub enum FaultReason {
     UnknownStrategy { name: String, known: String },
     #[error("{name:?} is not in this version, which has {known}")]
     UnknownPoolStrategy { name: &'static str, known: String },
+    #[error("says nothing: only the strategy consistent_hash has a key")]
+    UnusedHashKey,
     #[error("strategy {0:?} needs it")]
     Needed(String),
     #[error("strategy {0:?} has no use for it")]
@@ -240,6 +242,9 @@ fn check_vendor(vendor: &Vendor, catalog: &dyn StrategyCatalog, faults: &mut Vec
         let (name, known) = (strategy.as_str(), known.join(", "));
         fault("pool.strategy", FaultReason::UnknownPoolStrategy { name, known });
     }
+    if vendor.pool.hash_key.is_some() && vendor.pool.strategy != Some(PoolStrategy::ConsistentHash) {
+        fault("pool.hash_key", FaultReason::UnusedHashKey);
+    }
     let addresses = &vendor.pool.addresses;
     if !addresses.is_empty() && addresses.iter().all(|address| address.weight == 0) {
         fault("pool.addresses", FaultReason::NoWeight);
@@ -252,9 +257,16 @@ fn check_vendor(vendor: &Vendor, catalog: &dyn StrategyCatalog, faults: &mut Vec
     let key = !matches!(vendor.credential.secret_key, SecretKey::Absent);
     // The pool's addresses stand in for a base URL.
     let base = vendor.base_url.is_some() || (facts.base_url == Need::Required && !addresses.is_empty());
+    // What is sent nowhere has neither names to look up nor health.
+    let addressed = match facts.pool {
+        Need::Unused => Need::Unused,
+        Need::Required | Need::Optional => Need::Optional,
+    };
     for (path, need, given) in [
         ("base_url", facts.base_url, base),
         ("pool.addresses", facts.pool, !addresses.is_empty()),
+        ("pool.discovery", addressed, vendor.pool.discovery == Discovery::Dns),
+        ("pool.health", addressed, vendor.pool.health.is_some()),
         ("app_id", facts.app_id, vendor.credential.app_id.is_some()),
         ("secret_id", facts.secret_id, vendor.credential.secret_id.is_some()),
         ("secret_key", facts.secret_key, key),

@@ -1,9 +1,15 @@
 //! A vendor: one account with one strategy, its credentials and the addresses that answer for it.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::ids::{StrategyName, VendorName};
+use super::{
+    balance::HashKey,
+    breaker::BreakerPolicy,
+    ids::{StrategyName, VendorName},
+};
 
 /// Whether a row takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +104,51 @@ impl Eq for SecretKey {}
 pub struct Pool {
     /// `None`: the default of this version.
     pub strategy: Option<PoolStrategy>,
+    /// What `consistent_hash` tells calls apart by; `None`: the user.
+    pub hash_key: Option<HashKey>,
     pub addresses: Vec<Address>,
+    pub discovery: Discovery,
+    /// An address that is new or back gets its full share only after this time; zero: at once.
+    pub slow_start: Duration,
+    pub breaker: BreakerPolicy,
+    /// `None`: only calls tell whether an address works.
+    pub health: Option<Box<HealthCheck>>,
+}
+
+/// Where the addresses behind the URLs come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Discovery {
+    /// Each URL is one address; its host is looked up whenever a connection is made.
+    #[default]
+    Static,
+    /// Each record of a URL's host is an address of its own, looked up every few seconds.
+    Dns,
+}
+
+impl Discovery {
+    pub const ALL: [Self; 2] = [Self::Static, Self::Dns];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::Dns => "dns",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|discovery| discovery.as_str() == text)
+    }
+}
+
+/// How addresses are asked whether they work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// From the root of the host, whatever the base URL's path: many servers answer beside their API.
+    pub path: Box<str>,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// The status that means well.
+    pub expect_status: u16,
 }
 
 /// One address of a pool.
@@ -110,12 +160,13 @@ pub struct Address {
 }
 
 /// How an address is picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PoolStrategy {
     RoundRobin,
     WeightedRoundRobin,
     Random,
     LeastInflight,
+    #[default]
     P2cEwma,
     ConsistentHash,
 }
@@ -215,7 +266,6 @@ mod tests {
             base_url: base_url.map(|url| BaseUrl::parse(url).unwrap()),
             credential: Credential::default(),
             pool: Pool {
-                strategy: None,
                 addresses: addresses
                     .iter()
                     .map(|url| Address {
@@ -223,6 +273,7 @@ mod tests {
                         weight: 1,
                     })
                     .collect(),
+                ..Pool::default()
             },
         }
     }

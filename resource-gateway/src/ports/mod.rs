@@ -5,5 +5,6 @@ pub mod codec;
 pub mod config_source;
 pub mod provider;
 pub mod rate_store;
+pub mod resolver;
 pub mod transport;
 pub mod usage;

@@ -1,6 +1,6 @@
 //! Calls to vendors: bytes out, bytes in. What they mean is the codec's business.
 
-use std::{fmt, pin::Pin, time::Duration};
+use std::{fmt, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -70,4 +70,8 @@ pub enum TransportError {
 pub trait Transport: Send + Sync + fmt::Debug {
     /// Sends a call and waits for the head of its answer.
     async fn send(&self, request: UpstreamRequest) -> Result<UpstreamReply, TransportError>;
+
+    /// The same with connections of its own, all to one address, whatever the host is called: `Host` and the name in TLS stay those
+    /// of the URL. `None` when nothing is connected to.
+    fn pinned(&self, address: IpAddr) -> Option<Arc<dyn Transport>>;
 }

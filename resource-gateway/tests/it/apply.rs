@@ -214,7 +214,7 @@ async fn all_faults_are_told_at_once_each_with_its_path() {
         [[vendor]]
         name = "hosted"
         strategy = "openai"
-        pool = { addresses = [{ url = "http://a.test", weight = -1 }, { weight = 1 }], strategy = "p2c_ewma", discovery = "dns" }
+        pool = { addresses = [{ url = "http://a.test", weight = -1 }, { weight = 1 }], strategy = "p2c_ewma", discovery = "etcd" }
         [[vendor]]
         name = "hosted"
         strategy = "sandbox"
@@ -237,7 +237,7 @@ async fn all_faults_are_told_at_once_each_with_its_path() {
         "vendor[0].colour: unknown key; known are name, strategy, enabled, base_url, app_id, secret_id, secret_key, secret_key_env, secret_key_file, pool",
         "vendor[1].pool.addresses[0].weight: must be a whole number from 0 to 1000000",
         "vendor[1].pool.addresses[1].url: is missing",
-        "vendor[1].pool.discovery: \"dns\" is not supported by this version",
+        "vendor[1].pool.discovery: \"etcd\" is not supported by this version",
         "interface[1].routes[0].weight: must be a whole number from 0 to 1000000",
         "interface[1].routes[1].model: must not be empty",
         "interface[1].fields[0].name: is not a JSON pointer; write \"/temperature\"",
@@ -247,7 +247,7 @@ async fn all_faults_are_told_at_once_each_with_its_path() {
         "vendor[2].name: \"hosted\" stands at vendor[1] already",
         "vendor[0].strategy: unknown strategy \"sorcery\"; this version has openai, sandbox, signed",
         "vendor[2].secret_key: strategy \"sandbox\" has no use for it",
-        "vendor[1].pool.strategy: \"p2c_ewma\" is not in this version, which has random",
+        "vendor[1].pool.strategy: \"p2c_ewma\" is not in this version, which has random, consistent_hash",
         "interface[0].routes[0].vendor: vendor \"hosted\" of strategy \"openai\" does not do \"ocr\"",
         "interface[1].routes[0].vendor: unknown vendor \"x\"",
         "interface[1].fields[1].name: the model is decided by the routes",
@@ -279,7 +279,6 @@ async fn settings_that_this_version_would_ignore_are_refused() {
             "interface[0].log.image_base64",
             in_interface("log = { image_base64 = true }"),
         ),
-        ("vendor[1].pool.hash_key", in_vendor("hash_key = \"user\"")),
         ("vendor[1].pool.discovery", in_vendor("discovery = \"etcd\"")),
     ] {
         let found = faults(&world, &format!("{sandbox}{extra}")).await;

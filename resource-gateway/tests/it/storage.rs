@@ -3,13 +3,15 @@
 use resource_gateway::{
     adapters::sql::SqlUsage,
     domain::{
+        balance::HashKey,
+        breaker::BreakerPolicy,
         config_row::Row,
         ids::{InterfaceName, ModelName, StrategyName, VendorName},
         interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Policy, Route, Timeouts},
         limits::Limits,
         snapshot::Revision,
         usage::UsageRecord,
-        vendor::{Address, BaseUrl, Credential, Pool, PoolStrategy, SecretKey, Switch, Vendor},
+        vendor::{Address, BaseUrl, Credential, Discovery, HealthCheck, Pool, PoolStrategy, SecretKey, Switch, Vendor},
     },
     ports::{
         config_source::{ConfigSource as _, ConfigStore as _, StoreError},
@@ -50,8 +52,22 @@ fn vendor(name: &str) -> Vendor {
             secret_key: SecretKey::Present("sk-very-secret".to_owned().into()),
         },
         pool: Pool {
-            strategy: Some(PoolStrategy::Random),
+            strategy: Some(PoolStrategy::ConsistentHash),
             addresses: vec![address("http://10.0.0.2:8000", 3), address("http://10.0.0.1", 0)],
+            hash_key: Some(HashKey::parse("header:x-team").unwrap()),
+            discovery: Discovery::Dns,
+            slow_start: Duration::from_secs(3),
+            breaker: BreakerPolicy {
+                failure_permille: 333,
+                window: Duration::from_millis(1234),
+                ..BreakerPolicy::default()
+            },
+            health: Some(Box::new(HealthCheck {
+                path: "/health".into(),
+                interval: Duration::from_secs(1),
+                timeout: Duration::from_millis(200),
+                expect_status: 204,
+            })),
         },
     }
 }
@@ -99,6 +115,8 @@ fn interface(name: &str) -> Interface {
                 shadow: Switch::On,
                 ..Limits::default()
             },
+            sticky: Some(HashKey::Session),
+            hedge_after: Some(Duration::from_millis(750)),
         },
     }
 }

@@ -55,7 +55,7 @@ impl StrategyCatalog for Catalog {
     }
 
     fn pool_strategies(&self) -> &[PoolStrategy] {
-        &[PoolStrategy::Random]
+        &[PoolStrategy::Random, PoolStrategy::ConsistentHash]
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     request_body,
 };
 use crate::{
-    application::invoke::{Invocation, InvokeError, Reply},
+    application::invoke::{CallerHeaders, Invocation, InvokeError, Reply},
     domain::{
         fault::{ErrorKind, PublicError},
         ids::RequestId,
@@ -75,6 +75,7 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
         caller,
         capability,
         body,
+        headers: CallerHeaders(head.headers),
         request_id: RequestId::new(
             context
                 .as_ref()

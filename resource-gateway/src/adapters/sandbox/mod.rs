@@ -9,6 +9,7 @@ mod tokens;
 
 use std::{
     collections::VecDeque,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -116,6 +117,10 @@ impl Transport for Sandbox {
             headers,
             body: Box::pin(Pieces(pieces)),
         })
+    }
+
+    fn pinned(&self, _: IpAddr) -> Option<Arc<dyn Transport>> {
+        None
     }
 }
 

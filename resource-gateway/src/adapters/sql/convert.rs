@@ -119,7 +119,11 @@ fn vendor(row: VendorRow, addresses: Vec<Address>, keys: &MasterKey) -> StoreRes
     let secret_key = row
         .secret_key
         .map_or(SecretKey::Absent, |sealed| unseal(&name, &sealed, keys));
-    let mut pool = Pool { strategy, addresses };
+    let mut pool = Pool {
+        strategy,
+        addresses,
+        ..Pool::default()
+    };
     policy(&row.policy, |table, faults| read_pool_policy(&mut pool, table, faults))
         .ok_or_else(corrupt("vendor", "policy", &row.name))?;
     Ok(Vendor {

@@ -1,8 +1,17 @@
 //! Calls to vendors over HTTP/1.1, by hyper's pooled client.
 
 mod body;
+mod resolve;
 
-use std::{future::Future as _, path::Path, pin::pin, task::Poll, time::Duration};
+use std::{
+    future::Future as _,
+    net::IpAddr,
+    path::Path,
+    pin::pin,
+    sync::{Arc, OnceLock},
+    task::Poll,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use http::{Request, uri::Scheme};
@@ -20,18 +29,32 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::body::{ReplyBody, RequestBody};
+pub use self::resolve::SystemResolver;
+use self::{
+    body::{ReplyBody, RequestBody},
+    resolve::Destination,
+};
 use crate::ports::transport::{Transport, TransportError, UpstreamReply, UpstreamRequest};
 
 /// An idle connection is kept this long; servers close theirs after 60 s or more.
 const IDLE_CONNECTION: Duration = Duration::from_secs(50);
 
+type Plain = Client<HttpConnector<Destination>, RequestBody>;
+type Secure = Client<HttpsConnector<HttpConnector<Destination>>, RequestBody>;
+
 /// The transport to every vendor that is reached over HTTP.
 pub struct HyperTransport {
-    plain: Client<HttpConnector, RequestBody>,
+    destination: Destination,
+    plain: Plain,
+    secure: OnceLock<Secure>,
+    tls: Arc<Tls>,
+}
+
+/// What all connections over TLS share.
+struct Tls {
     /// Made at the first call that needs it: reading the system's certificates takes some 60 ms and some megabytes, which
     /// installations without a vendor on the internet are spared.
-    secure: OnceCell<Client<HttpsConnector<HttpConnector>, RequestBody>>,
+    connector: OnceCell<TlsConnector>,
     extra_ca: Vec<Certificate>,
 }
 
@@ -56,16 +79,34 @@ impl HyperTransport {
     /// They cannot be read.
     pub fn new(extra_ca: Option<&Path>) -> Result<Self, ExtraCaError> {
         let extra_ca = extra_ca.map(read_certificates).transpose()?.unwrap_or_default();
-        let mut http = connector();
-        http.enforce_http(true);
-        Ok(Self {
-            plain: client(http),
-            secure: OnceCell::new(),
-            extra_ca,
-        })
+        let connector = OnceCell::new();
+        let tls = Arc::new(Tls { connector, extra_ca });
+        Ok(Self::to(Destination::by_name(), tls))
     }
 
-    async fn secure(&self) -> Result<&Client<HttpsConnector<HttpConnector>, RequestBody>, TransportError> {
+    fn to(destination: Destination, tls: Arc<Tls>) -> Self {
+        let mut http = connector(destination.clone());
+        http.enforce_http(true);
+        Self {
+            destination,
+            plain: client(http),
+            secure: OnceLock::new(),
+            tls,
+        }
+    }
+
+    async fn secure(&self) -> Result<&Secure, TransportError> {
+        if let Some(client) = self.secure.get() {
+            return Ok(client);
+        }
+        let tls = self.tls.connector().await?;
+        let https = HttpsConnector::from((connector(self.destination.clone()), tls.into()));
+        Ok(self.secure.get_or_init(|| client(https)))
+    }
+}
+
+impl Tls {
+    async fn connector(&self) -> Result<TlsConnector, TransportError> {
         let build = async || {
             let extra_ca = self.extra_ca.clone();
             let built = tokio::task::spawn_blocking(move || {
@@ -75,13 +116,12 @@ impl HyperTransport {
                 }
                 tls.build()
             });
-            let tls = built.await.map_err(|_| TransportError::Connect)?.map_err(|error| {
+            built.await.map_err(|_| TransportError::Connect)?.map_err(|error| {
                 tracing::error!(%error, "TLS cannot be used");
                 TransportError::Connect
-            })?;
-            Ok(client(HttpsConnector::from((connector(), tls.into()))))
+            })
         };
-        self.secure.get_or_try_init(build).await
+        self.connector.get_or_try_init(build).await.cloned()
     }
 }
 
@@ -94,8 +134,8 @@ fn read_certificates(path: &Path) -> Result<Vec<Certificate>, ExtraCaError> {
     Certificate::stack_from_pem(&pem).map_err(|error| refused(error.to_string()))
 }
 
-fn connector() -> HttpConnector {
-    let mut http = HttpConnector::new();
+fn connector(destination: Destination) -> HttpConnector<Destination> {
+    let mut http = HttpConnector::new_with_resolver(destination);
     http.enforce_http(false);
     // Requests and stream pieces are small; they must not wait for the peer's ACK.
     http.set_nodelay(true);
@@ -117,6 +157,10 @@ impl Transport for HyperTransport {
             return exchange(self.secure().await?, request).await;
         }
         exchange(&self.plain, request).await
+    }
+
+    fn pinned(&self, address: IpAddr) -> Option<Arc<dyn Transport>> {
+        Some(Arc::new(Self::to(Destination::fixed(address), Arc::clone(&self.tls))))
     }
 }
 

@@ -33,7 +33,10 @@ pub(super) fn read(mut table: Table, substitute: &str, faults: &mut Faults) -> E
     let policy = read_interface_policy(&mut table, faults);
     let path = table.path().to_owned();
     table.finish(
-        &format!("name, capability, enabled, routes, fields, timeouts_ms, log, {INTERFACE_MEMBERS}"),
+        &format!(
+            "name, capability, enabled, routes, fields, timeouts_ms, log, {}",
+            INTERFACE_MEMBERS.join(", ")
+        ),
         faults,
     );
     let interface = Interface {

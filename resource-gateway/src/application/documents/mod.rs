@@ -1,6 +1,7 @@
 //! The written form of configuration rows: TOML in documents, JSON over the admin API, JSON in `policy` columns. One reader and
 //! one renderer for each kind of row, so that what is written anywhere is read back the same everywhere.
 
+mod balance;
 mod interface;
 mod limits;
 mod policy;

@@ -2,58 +2,45 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Faults, Table, limits, read_limits};
+use super::{Faults, Table, balance, limits, read_limits};
 use crate::domain::{interface::Policy, vendor::Pool};
 
 /// The members of an interface that are read here, for error texts.
-pub(super) const INTERFACE_MEMBERS: &str = "max_attempts, limits";
+pub(super) const INTERFACE_MEMBERS: &[&str] = &["max_attempts, limits", balance::INTERFACE_MEMBERS];
 /// The same of a vendor's pool.
-pub(super) const POOL_MEMBERS: &str = "discovery";
+pub(super) const POOL_MEMBERS: &str = balance::POOL_MEMBERS;
 
 /// Takes an interface's policy out of its table.
 pub fn read_interface_policy(table: &mut Table, faults: &mut Faults) -> Policy {
     let default = Policy::default();
     table.refuse(&["min_confidence", "cache_ttl_s"], faults);
-    Policy {
+    let mut policy = Policy {
         max_attempts: table
             .number("max_attempts", 1..=Policy::MOST_ATTEMPTS, faults)
             .unwrap_or(default.max_attempts),
         limits: read_limits(table, faults),
-    }
+        ..default
+    };
+    balance::read_interface(&mut policy, table, faults);
+    policy
 }
 
 /// The members that [`read_interface_policy`] takes.
 pub fn interface_policy(policy: &Policy) -> Map<String, Value> {
     let mut members = Map::from_iter([("max_attempts".to_owned(), json!(policy.max_attempts))]);
     members.extend(limits(&policy.limits));
+    balance::render_interface(policy, &mut members);
     members
 }
 
 /// Takes what a pool has besides strategy and addresses out of its table.
-pub fn read_pool_policy(_pool: &mut Pool, table: &mut Table, faults: &mut Faults) {
-    discovery(table, faults);
-    table.refuse(&["hash_key"], faults);
+pub fn read_pool_policy(pool: &mut Pool, table: &mut Table, faults: &mut Faults) {
+    balance::read_pool(pool, table, faults);
 }
 
 /// The members that [`read_pool_policy`] takes.
-pub fn pool_policy(_pool: &Pool) -> Map<String, Value> {
-    Map::new()
-}
-
-/// The list in the document is the only discovery of this version, and naming it says nothing new.
-fn discovery(table: &mut Table, faults: &mut Faults) {
-    let Some(word) = table.text("discovery", faults) else {
-        return;
-    };
-    match word.as_str() {
-        "static" => {}
-        "dns" | "etcd" => faults.add(
-            table.at("discovery"),
-            format!("{word:?} is not supported by this version"),
-        ),
-        _ => faults.add(
-            table.at("discovery"),
-            format!("unknown discovery {word:?}; known is static"),
-        ),
-    }
+pub fn pool_policy(pool: &Pool) -> Map<String, Value> {
+    let mut members = Map::new();
+    balance::render_pool(pool, &mut members);
+    members
 }

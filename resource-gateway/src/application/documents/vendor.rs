@@ -151,7 +151,11 @@ fn pool(mut table: Table, faults: &mut Faults) -> Pool {
     for entry in table.tables("addresses", faults).into_iter().flatten() {
         addresses.extend(address(entry, faults));
     }
-    let mut pool = Pool { strategy, addresses };
+    let mut pool = Pool {
+        strategy,
+        addresses,
+        ..Pool::default()
+    };
     read_pool_policy(&mut pool, &mut table, faults);
     table.finish(&format!("strategy, addresses, {}", super::policy::POOL_MEMBERS), faults);
     pool

@@ -1,55 +1,43 @@
 //! The one path that every AI call takes, whatever its capability, dialect and vendor. It alone calls a transport, so that
 //! deadlines, faults, usage and logs cannot drift apart between endpoints.
 
+mod attempt;
+mod attempts;
+mod caller_headers;
+mod course;
 mod paced;
 mod reply_stream;
 mod settlement;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue};
 use service_kit::{Entropy, Timestamp};
 
+pub use caller_headers::CallerHeaders;
 pub use reply_stream::ReplyStream;
 
-use self::{
-    paced::{Paced, fault_of},
-    settlement::Settlement,
-};
+use self::{attempts::Journey, course::Course, settlement::Settlement};
 use super::{
     limits::{Admission, Applicant, Limiter},
     meters::{Meters, Refusal},
-    registry::{BoundVendor, Registry},
+    registry::Registry,
     snapshots::Snapshots,
 };
 use crate::{
     domain::{
+        balance::Dice,
         call::Call,
         caller::{Caller, Denied},
-        fault::{ErrorKind, Fault, FaultClass, PublicError, RetryHints},
+        fault::{ErrorKind, PublicError, RetryHints},
         ids::RequestId,
-        interface::{Capability, Interface, Route},
-        plan::order_routes,
+        interface::{Capability, Interface},
         snapshot::Snapshot,
         usage::{UsageRecord, UsageState},
     },
-    ports::{
-        codec::{Codec, Progress, Pushed, StreamEnd},
-        transport::{Deadlines, UpstreamReply, UpstreamRequest},
-        usage::UsageSink,
-    },
+    ports::usage::UsageSink,
 };
-
-/// An answer that is longer than this is not an answer. Embeddings of the largest batch are some 70 MB as text.
-const MAX_REPLY_BYTES: usize = 128 * 1024 * 1024;
-/// Of an error's body no more is read.
-const MAX_FAULT_BYTES: usize = 64 * 1024;
-/// An error's body has this long to come, once its status is there.
-const FAULT_BODY_TIME: Duration = Duration::from_secs(5);
 
 /// How an error in the middle of a stream is written in the caller's dialect.
 pub type ErrorEvent = fn(&PublicError) -> Bytes;
@@ -71,6 +59,8 @@ pub struct Invocation {
     pub caller: Arc<Caller>,
     pub capability: Capability,
     pub body: Bytes,
+    /// For settings that name one of them.
+    pub headers: CallerHeaders,
     pub request_id: RequestId,
     /// W3C trace context for the vendor.
     pub traceparent: Option<HeaderValue>,
@@ -111,18 +101,11 @@ impl Invoke {
     /// [`InvokeError`]; usage is settled.
     pub async fn run(&self, invocation: Invocation, headers: &mut HeaderMap) -> Result<Reply, InvokeError> {
         let snapshot = self.snapshots.current();
-        let capability = invocation.capability;
         let (interface, call) = self.admit(&invocation, &snapshot)?;
         let admission = self.limit(&invocation, &snapshot, &interface, &call, headers).await?;
         let vendors = self.registry.bind(&snapshot);
-        let usable = |route: &Route| {
-            vendors
-                .find(&route.vendor)
-                .is_some_and(|v| v.codec(capability).is_some())
-        };
-        let order = order_routes(&interface.routes, usable, || self.chance());
         let record = new_record(&invocation, &interface, call.stream);
-        let mut settlement = Settlement::open(
+        let settlement = Settlement::open(
             record,
             call.estimated_input,
             invocation.began,
@@ -130,50 +113,13 @@ impl Invoke {
             Arc::clone(&self.usage),
             Arc::clone(&self.meters),
         );
-        let routes = order.into_iter().filter_map(|at| interface.routes.get(at));
-        let mut ways = routes.filter_map(|route| {
-            let vendor = vendors.find(&route.vendor)?;
-            Some(Way {
-                vendor,
-                codec: vendor.codec(capability)?,
-                model: route.model.as_str(),
-                route,
-            })
-        });
-        let Some(mut way) = ways.next() else {
-            settlement.settle(UsageState::UpstreamError);
-            return Err(no_route().into());
+        let course = Course::new(&invocation, &interface, &vendors, Dice::new(self.chance()));
+        let journey = Journey {
+            invocation: &invocation,
+            interface: &interface,
+            call: &call,
         };
-        loop {
-            settlement.attempt(&way.vendor.name, &way.route.model);
-            let fault = match self.attempt(&invocation, &interface, &call, &way).await {
-                Ok(Answer::Whole { body, progress }) => {
-                    settlement.note(progress);
-                    settlement.first_byte();
-                    settlement.settle(UsageState::Completed);
-                    return Ok(Reply::Whole(body));
-                }
-                Ok(Answer::Stream {
-                    upstream,
-                    decoder,
-                    first,
-                }) => {
-                    let stream = ReplyStream::new(upstream, decoder, first, settlement, invocation.error_event);
-                    return Ok(Reply::Stream(Box::new(stream)));
-                }
-                Err(fault) => fault,
-            };
-            settlement.fault(&fault);
-            let may_go_on = invocation.began.elapsed() < interface.timeouts.total
-                && settlement.attempts() < interface.policy.max_attempts;
-            way = match ways.next() {
-                Some(next) if fault.is_retryable() && may_go_on => next,
-                _ => {
-                    settlement.settle(UsageState::UpstreamError);
-                    return Err(fault.to_public().into());
-                }
-            };
-        }
+        self.travel(journey, course, settlement).await
     }
 
     /// Everything that may turn a call away before a vendor hears of it.
@@ -227,65 +173,6 @@ impl Invoke {
         })
     }
 
-    /// One call to one vendor, up to the first byte that may go to the caller.
-    async fn attempt(
-        &self,
-        invocation: &Invocation,
-        interface: &Interface,
-        call: &Call,
-        way: &Way<'_>,
-    ) -> Result<Answer, Fault> {
-        let timeouts = interface.timeouts;
-        let began = tokio::time::Instant::now();
-        let deadline = tokio::time::Instant::from_std(invocation.began) + timeouts.total;
-        let left = deadline.saturating_duration_since(began);
-        let head = timeouts.first_byte.min(left);
-        let uri = way.vendor.pick_uri(invocation.capability, || self.chance());
-        let mut headers = way.vendor.headers();
-        let accept = if call.stream {
-            "text/event-stream"
-        } else {
-            "application/json"
-        };
-        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-        if let Some(traceparent) = &invocation.traceparent {
-            headers.insert("traceparent", traceparent.clone());
-        }
-        way.vendor.signer.sign(&mut headers);
-        let request = UpstreamRequest {
-            method: Method::POST,
-            uri: uri.ok_or_else(|| Fault::of(FaultClass::Transport))?,
-            headers,
-            body: way.codec.encode(call, way.model),
-            deadlines: Deadlines {
-                connect: timeouts.connect.min(head),
-                head,
-            },
-        };
-        let reply = way.vendor.transport.send(request).await.map_err(fault_of)?;
-        if !reply.status.is_success() {
-            return Err(read_fault(way.codec.as_ref(), reply).await);
-        }
-        if call.stream {
-            // The first byte of a stream is its first event, so it has to come in the time for first bytes, which each attempt
-            // has for itself: the vendor before may have used up its own.
-            let first_by = began + timeouts.first_byte;
-            return open_stream(way.codec.as_ref(), call, reply, timeouts.idle, deadline, first_by).await;
-        }
-        let body = Paced::new(reply.body, timeouts.idle, deadline)
-            .collect(MAX_REPLY_BYTES)
-            .await?;
-        let decoded = way.codec.decode(body)?;
-        let progress = Progress {
-            usage: decoded.usage,
-            weight: decoded.weight,
-        };
-        Ok(Answer::Whole {
-            body: decoded.body,
-            progress,
-        })
-    }
-
     /// Leaves a record of a refused call, if the interface wants those.
     fn reject(&self, invocation: &Invocation, interface: &Interface, stream: bool) {
         if !interface.log.metadata.is_on() {
@@ -302,99 +189,6 @@ impl Invoke {
         self.entropy.fill(&mut bytes);
         u64::from_ne_bytes(bytes)
     }
-}
-
-/// A route with what it leads to.
-struct Way<'a> {
-    vendor: &'a BoundVendor,
-    codec: &'a Arc<dyn Codec>,
-    model: &'a str,
-    route: &'a Route,
-}
-
-enum Answer {
-    Whole {
-        body: Bytes,
-        progress: Progress,
-    },
-    Stream {
-        upstream: Paced,
-        decoder: Box<dyn crate::ports::codec::StreamDecoder>,
-        first: Pushed,
-    },
-}
-
-async fn read_fault(codec: &dyn Codec, reply: UpstreamReply) -> Fault {
-    let deadline = tokio::time::Instant::now() + FAULT_BODY_TIME;
-    let body = Paced::new(reply.body, FAULT_BODY_TIME, deadline)
-        .collect_some(MAX_FAULT_BYTES)
-        .await;
-    codec.decode_fault(reply.status.as_u16(), &reply.headers, &body)
-}
-
-/// Some servers report an error under a status of success, as JSON in place of the stream: limits, quotas and filters keep
-/// their meaning. Whatever else comes is no answer.
-async fn read_no_stream(codec: &dyn Codec, reply: UpstreamReply, deadline: tokio::time::Instant) -> Fault {
-    let deadline = deadline.min(tokio::time::Instant::now() + FAULT_BODY_TIME);
-    let body = Paced::new(reply.body, FAULT_BODY_TIME, deadline)
-        .collect_some(MAX_FAULT_BYTES)
-        .await;
-    match codec.decode(body) {
-        Err(fault) if fault.class != FaultClass::InvalidReply => fault,
-        Ok(_) | Err(_) => Fault {
-            status: Some(reply.status.as_u16()),
-            ..Fault::of(FaultClass::InvalidReply)
-        },
-    }
-}
-
-/// Reads up to the first bytes that may go to the caller: until then a failure still has a status of its own, and another
-/// vendor may be asked.
-async fn open_stream(
-    codec: &dyn Codec,
-    call: &Call,
-    reply: UpstreamReply,
-    idle: Duration,
-    deadline: tokio::time::Instant,
-    first_by: tokio::time::Instant,
-) -> Result<Answer, Fault> {
-    if !is_event_stream(&reply.headers) {
-        return Err(read_no_stream(codec, reply, first_by.min(deadline)).await);
-    }
-    let mut decoder = codec.stream(call);
-    let mut upstream = Paced::new(reply.body, idle, deadline);
-    let first = async {
-        loop {
-            let pushed = match std::future::poll_fn(|cx| upstream.poll_next(cx)).await {
-                Some(bytes) => decoder.push(bytes?),
-                None => decoder.finish(),
-            };
-            match pushed {
-                Pushed {
-                    out,
-                    end: Some(StreamEnd::Failed(fault)),
-                } if out.is_empty() => return Err(fault),
-                Pushed { out, end: None } if out.is_empty() => {}
-                pushed => return Ok(pushed),
-            }
-        }
-    };
-    let first = tokio::time::timeout_at(first_by.min(deadline), first)
-        .await
-        .unwrap_or_else(|_| Err(Fault::of(FaultClass::Timeout)))?;
-    Ok(Answer::Stream {
-        upstream,
-        decoder,
-        first,
-    })
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    value.is_some_and(|value| {
-        let media_type = value.split(';').next().unwrap_or_default();
-        media_type.trim().eq_ignore_ascii_case("text/event-stream")
-    })
 }
 
 fn new_record(invocation: &Invocation, interface: &Interface, stream: bool) -> UsageRecord {

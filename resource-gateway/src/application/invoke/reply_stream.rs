@@ -12,6 +12,7 @@ use http_body::{Body, Frame};
 
 use super::{ErrorEvent, paced::Paced, settlement::Settlement};
 use crate::{
+    application::pools::Permit,
     domain::{fault::Fault, usage::UsageState},
     ports::codec::{Pushed, StreamDecoder, StreamEnd},
 };
@@ -27,6 +28,8 @@ pub struct ReplyStream {
     /// What was read before the reply began.
     first: Bytes,
     phase: Phase,
+    /// How the stream ends says something about the address, too; dropped before the end it says nothing.
+    permit: Permit,
     settlement: Settlement,
     error_event: ErrorEvent,
 }
@@ -52,7 +55,7 @@ impl ReplyStream {
         upstream: Paced,
         decoder: Box<dyn StreamDecoder>,
         first: Pushed,
-        settlement: Settlement,
+        (settlement, permit): (Settlement, Permit),
         error_event: ErrorEvent,
     ) -> Self {
         let mut stream = Self {
@@ -60,6 +63,7 @@ impl ReplyStream {
             decoder,
             first: Bytes::new(),
             phase: Phase::Answering,
+            permit,
             settlement,
             error_event,
         };
@@ -72,6 +76,7 @@ impl ReplyStream {
         match pushed.end {
             None => pushed.out,
             Some(StreamEnd::Complete) => {
+                self.permit.succeed();
                 self.settlement.note(self.decoder.progress());
                 self.settlement.first_byte();
                 self.settlement.settle(UsageState::Completed);
@@ -89,6 +94,8 @@ impl ReplyStream {
     fn fail(&mut self, out: Bytes, fault: &Fault) -> Bytes {
         self.upstream = None;
         self.phase = Phase::Ended;
+        // A stream has no headers left that could ask for a wait.
+        self.permit.fail(fault, None);
         self.settlement.note(self.decoder.progress());
         self.settlement.fault(fault);
         if !out.is_empty() {

@@ -62,6 +62,12 @@ impl Settlement {
         self.progress = Progress::default();
     }
 
+    /// Of two calls under way at once it was this one that counts.
+    pub(super) fn answered_by(&mut self, vendor: &VendorName, model: &ModelName) {
+        self.record.vendor = Some(vendor.clone());
+        self.record.model = Some(model.clone());
+    }
+
     /// Calls that were sent to vendors so far.
     pub(super) fn attempts(&self) -> u32 {
         self.record.attempts

@@ -1,0 +1,200 @@
+//! One call to one address.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+
+use super::{
+    Invoke,
+    attempts::Journey,
+    course::Stop,
+    paced::{Paced, fault_of},
+};
+use crate::{
+    domain::{
+        call::Call,
+        fault::{Fault, FaultClass},
+    },
+    ports::{
+        codec::{Codec, Progress, Pushed, StreamDecoder, StreamEnd},
+        transport::{Deadlines, UpstreamReply, UpstreamRequest},
+    },
+};
+
+/// An answer that is longer than this is not an answer. Embeddings of the largest batch are some 70 MB as text.
+const MAX_REPLY_BYTES: usize = 128 * 1024 * 1024;
+/// Of an error's body no more is read.
+const MAX_FAULT_BYTES: usize = 64 * 1024;
+/// An error's body has this long to come, once its status is there.
+const FAULT_BODY_TIME: Duration = Duration::from_secs(5);
+
+/// An attempt that failed, with where it failed.
+pub(super) struct Lost<'a> {
+    pub(super) stop: Stop<'a>,
+    pub(super) fault: Fault,
+}
+
+impl Invoke {
+    /// One call to one address, up to the first byte that may go to the caller. What it says about the address is noted here, except
+    /// for a stream, whose end says it.
+    pub(super) async fn attempt<'a>(journey: Journey<'a>, mut stop: Stop<'a>) -> Result<(Stop<'a>, Answer), Lost<'a>> {
+        match Self::send(journey, &stop).await {
+            Ok(answer) => {
+                stop.permit.answered();
+                if matches!(answer, Answer::Whole { .. }) {
+                    stop.permit.succeed();
+                }
+                Ok((stop, answer))
+            }
+            Err(fault) => {
+                stop.permit.fail(&fault, fault.hints.wait(journey.now()));
+                Err(Lost { stop, fault })
+            }
+        }
+    }
+
+    /// One call to one vendor, up to the first byte that may go to the caller.
+    async fn send(journey: Journey<'_>, stop: &Stop<'_>) -> Result<Answer, Fault> {
+        let Journey {
+            invocation,
+            interface,
+            call,
+        } = journey;
+        let (way, timeouts) = (stop.way, interface.timeouts);
+        let began = tokio::time::Instant::now();
+        let deadline = tokio::time::Instant::from_std(invocation.began) + timeouts.total;
+        let left = deadline.saturating_duration_since(began);
+        let head = timeouts.first_byte.min(left);
+        let uri = stop.member.uri(invocation.capability);
+        let mut headers = way.vendor.headers();
+        let accept = if call.stream {
+            "text/event-stream"
+        } else {
+            "application/json"
+        };
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        if let Some(traceparent) = &invocation.traceparent {
+            headers.insert("traceparent", traceparent.clone());
+        }
+        way.vendor.signer.sign(&mut headers);
+        let request = UpstreamRequest {
+            method: Method::POST,
+            uri: uri.ok_or_else(|| Fault::of(FaultClass::Transport))?,
+            headers,
+            body: way.codec.encode(call, way.model),
+            deadlines: Deadlines {
+                connect: timeouts.connect.min(head),
+                head,
+            },
+        };
+        let reply = stop.member.transport().send(request).await.map_err(fault_of)?;
+        if !reply.status.is_success() {
+            return Err(read_fault(way.codec.as_ref(), reply).await);
+        }
+        if call.stream {
+            // The first byte of a stream is its first event, so it has to come in the time for first bytes, which each attempt
+            // has for itself: the vendor before may have used up its own.
+            let first_by = began + timeouts.first_byte;
+            return open_stream(way.codec.as_ref(), call, reply, timeouts.idle, deadline, first_by).await;
+        }
+        let body = Paced::new(reply.body, timeouts.idle, deadline)
+            .collect(MAX_REPLY_BYTES)
+            .await?;
+        let decoded = way.codec.decode(body)?;
+        let progress = Progress {
+            usage: decoded.usage,
+            weight: decoded.weight,
+        };
+        Ok(Answer::Whole {
+            body: decoded.body,
+            progress,
+        })
+    }
+}
+
+/// What a vendor answered.
+pub(super) enum Answer {
+    Whole {
+        body: Bytes,
+        progress: Progress,
+    },
+    Stream {
+        upstream: Paced,
+        decoder: Box<dyn StreamDecoder>,
+        first: Pushed,
+    },
+}
+
+async fn read_fault(codec: &dyn Codec, reply: UpstreamReply) -> Fault {
+    let deadline = tokio::time::Instant::now() + FAULT_BODY_TIME;
+    let body = Paced::new(reply.body, FAULT_BODY_TIME, deadline)
+        .collect_some(MAX_FAULT_BYTES)
+        .await;
+    codec.decode_fault(reply.status.as_u16(), &reply.headers, &body)
+}
+
+/// Some servers report an error under a status of success, as JSON in place of the stream: limits, quotas and filters keep
+/// their meaning. Whatever else comes is no answer.
+async fn read_no_stream(codec: &dyn Codec, reply: UpstreamReply, deadline: tokio::time::Instant) -> Fault {
+    let deadline = deadline.min(tokio::time::Instant::now() + FAULT_BODY_TIME);
+    let body = Paced::new(reply.body, FAULT_BODY_TIME, deadline)
+        .collect_some(MAX_FAULT_BYTES)
+        .await;
+    match codec.decode(body) {
+        Err(fault) if fault.class != FaultClass::InvalidReply => fault,
+        Ok(_) | Err(_) => Fault {
+            status: Some(reply.status.as_u16()),
+            ..Fault::of(FaultClass::InvalidReply)
+        },
+    }
+}
+
+/// Reads up to the first bytes that may go to the caller: until then a failure still has a status of its own, and another
+/// vendor may be asked.
+async fn open_stream(
+    codec: &dyn Codec,
+    call: &Call,
+    reply: UpstreamReply,
+    idle: Duration,
+    deadline: tokio::time::Instant,
+    first_by: tokio::time::Instant,
+) -> Result<Answer, Fault> {
+    if !is_event_stream(&reply.headers) {
+        return Err(read_no_stream(codec, reply, first_by.min(deadline)).await);
+    }
+    let mut decoder = codec.stream(call);
+    let mut upstream = Paced::new(reply.body, idle, deadline);
+    let first = async {
+        loop {
+            let pushed = match std::future::poll_fn(|cx| upstream.poll_next(cx)).await {
+                Some(bytes) => decoder.push(bytes?),
+                None => decoder.finish(),
+            };
+            match pushed {
+                Pushed {
+                    out,
+                    end: Some(StreamEnd::Failed(fault)),
+                } if out.is_empty() => return Err(fault),
+                Pushed { out, end: None } if out.is_empty() => {}
+                pushed => return Ok(pushed),
+            }
+        }
+    };
+    let first = tokio::time::timeout_at(first_by.min(deadline), first)
+        .await
+        .unwrap_or_else(|_| Err(Fault::of(FaultClass::Timeout)))?;
+    Ok(Answer::Stream {
+        upstream,
+        decoder,
+        first,
+    })
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| {
+        let media_type = value.split(';').next().unwrap_or_default();
+        media_type.trim().eq_ignore_ascii_case("text/event-stream")
+    })
+}
