@@ -29,6 +29,7 @@ use crate::{
         upstream::{HyperTransport, SystemResolver},
     },
     application::{
+        administer::Administer,
         apply::ApplyDocument,
         change_config::ChangeConfig,
         check_possession::CheckPossession,
@@ -44,6 +45,7 @@ use crate::{
     config::Config,
     domain::{
         caller::Expected,
+        ids::TenantId,
         interface::Capability,
         snapshot::{Need, StrategyFacts},
         vendor::BaseUrl,
@@ -111,6 +113,16 @@ impl Foundation {
         let registry = Arc::new(registry(&self.ambient, None)?);
         let config = ChangeConfig::new(self.store(), registry, Arc::clone(&self.ambient.clock));
         Ok(ApplyDocument::new(config, Arc::new(MachineSecrets)))
+    }
+
+    /// The use cases behind the admin API.
+    fn administer(&self, config: &Config, registry: Arc<Registry>) -> Administer {
+        let store = self.store();
+        Administer {
+            config: ChangeConfig::new(store.clone(), registry, Arc::clone(&self.ambient.clock)),
+            store,
+            operator: TenantId::new(config.admin.operator_tenant.as_str()),
+        }
     }
 
     fn store(&self) -> Arc<SqlConfig> {
@@ -227,6 +239,15 @@ fn provider_keys(config: &Config, client: reqwest::Client) -> DiscoveredKeys {
     DiscoveredKeys::new(config.auth.issuer.clone(), client, refresh)
 }
 
+/// Whom tokens must come from and be meant for.
+fn expected(config: &Config) -> Expected {
+    Expected {
+        issuer: config.auth.issuer.clone(),
+        audience: config.auth.audience.clone(),
+        leeway: i64::from(config.auth.leeway_s),
+    }
+}
+
 /// The way on which the provider tells of tokens that have ended.
 fn revocation_feed(
     config: &Config,
@@ -287,11 +308,6 @@ impl Gateway {
         let keys = Arc::new(provider_keys(config, provider.clone()));
         let revocations = Arc::new(Revocations::default());
         let follow = follow_revocations(config, &foundation, provider, &keys, &revocations)?;
-        let expected = Expected {
-            issuer: config.auth.issuer.clone(),
-            audience: config.auth.audience.clone(),
-            leeway: i64::from(config.auth.leeway_s),
-        };
         let meters = Arc::new(Meters::new(&CAPABILITIES));
         let limits = Limits::build(config, &foundation.ambient)?;
         let app = App {
@@ -299,7 +315,7 @@ impl Gateway {
                 keys.clone(),
                 revocations.clone(),
                 possession(config, &foundation)?,
-                expected,
+                expected(config),
                 clock.clone(),
                 config.auth.token_cache_entries,
             ),
@@ -314,6 +330,8 @@ impl Gateway {
             list_models: ListModels {
                 snapshots: snapshots.clone(),
             },
+            administer: foundation.administer(config, registry.clone()),
+            snapshots: snapshots.clone(),
             meters,
             public_url: config.resource().trim_end_matches('/').to_owned(),
             metadata: resource_metadata(config)?,

@@ -24,10 +24,11 @@ pub enum Refusal {
     Interface,
     Details,
     RateLimit,
+    Permission,
 }
 
 impl Refusal {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::NoToken,
         Self::BadToken,
         Self::RevokedToken,
@@ -36,6 +37,7 @@ impl Refusal {
         Self::Interface,
         Self::Details,
         Self::RateLimit,
+        Self::Permission,
     ];
 
     fn label(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Refusal {
             Self::Interface => "interface",
             Self::Details => "authorization_details",
             Self::RateLimit => "rate_limit",
+            Self::Permission => "permission",
         }
     }
 }

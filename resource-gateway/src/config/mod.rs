@@ -35,6 +35,7 @@ pub struct Config {
     /// Seconds that requests in flight have to finish when the process is asked to stop.
     pub shutdown_grace_s: u64,
     pub auth: AuthConfig,
+    pub admin: AdminConfig,
     pub dpop: DpopConfig,
     pub database: DatabaseConfig,
     pub redis: RedisConfig,
@@ -48,6 +49,23 @@ pub struct Config {
     pub usage: UsageConfig,
     pub outbound: OutboundConfig,
     pub log: LogConfig,
+}
+
+/// The admin API.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// The tenant whose people administer the installation: vendors, interfaces, prices, and the rows of every tenant. People of
+    /// other tenants reach their own tenant's rows.
+    pub operator_tenant: String,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            operator_tenant: "default".to_owned(),
+        }
+    }
 }
 
 /// Calls that the gateway makes: to vendors and to the provider. Proxies named by the environment are not used.
@@ -66,6 +84,7 @@ impl Default for Config {
             public_url: None,
             shutdown_grace_s: 10,
             auth: AuthConfig::default(),
+            admin: AdminConfig::default(),
             dpop: DpopConfig::default(),
             database: DatabaseConfig::default(),
             redis: RedisConfig::default(),

@@ -11,6 +11,10 @@ use super::{
     interface::{Capability, Interface},
 };
 
+/// The scope without which nobody administers.
+const ADMIN_SCOPE: &str = "admin";
+/// The permission code that stands for all.
+const EVERY_PERMISSION: &str = "*";
 /// Prefix of the scopes that permit AI calls.
 const AI_SCOPE: &str = "ai:";
 
@@ -36,6 +40,8 @@ pub struct Caller {
     calls: Option<Vec<AiCall>>,
     /// What the token is bound to: only who proves possession of it may use the token.
     confirmation: Option<Confirmation>,
+    /// What a person may administer; empty for whoever has not the scope `admin`.
+    permissions: BTreeSet<String>,
     jti: String,
     sid: Option<String>,
     /// Clients whose tokens this one was made of (RFC 8693).
@@ -78,6 +84,8 @@ pub enum Denied {
     Details,
     /// They name the interface, but its time is over.
     DetailsEnded,
+    /// The caller administers, but not this.
+    Permission(String),
 }
 
 impl Caller {
@@ -135,6 +143,9 @@ impl Caller {
         let named = |act: &Value| act.get("sub").and_then(Value::as_str).map(str::to_owned);
         let actors: Option<Vec<String>> = actors(claims).map(named).collect();
         let calls = claims.get("authorization_details").map(calls).transpose()?;
+        let permissions = claims
+            .get("permissions")
+            .map_or(Some(BTreeSet::new()), |codes| BTreeSet::deserialize(codes).ok());
         let caller = Self {
             client_id: ClientId::new(client_id),
             sub: Subject::new(sub),
@@ -146,6 +157,7 @@ impl Caller {
             interfaces,
             calls,
             confirmation,
+            permissions: permissions.ok_or(TokenFault::Incomplete)?,
             jti: jti.to_owned(),
             sid: text("sid").map(str::to_owned),
             via: via.ok_or(TokenFault::Incomplete)?,
@@ -180,6 +192,20 @@ impl Caller {
             actors: &self.actors,
             iat: self.issued_at,
         }
+    }
+
+    /// Whether the caller may administer what a permission code (`vendor:write`) names.
+    ///
+    /// # Errors
+    /// [`Denied::Scope`], [`Denied::Permission`].
+    pub fn check_permission(&self, code: &str) -> Result<(), Denied> {
+        if !self.scope.contains(ADMIN_SCOPE) {
+            return Err(Denied::Scope(ADMIN_SCOPE.to_owned()));
+        }
+        let permitted = self.permissions.contains(code) || self.permissions.contains(EVERY_PERMISSION);
+        permitted
+            .then_some(())
+            .ok_or_else(|| Denied::Permission(code.to_owned()))
     }
 
     /// Whether some interface of the capability may be permitted: asked before the body is read, so that nobody without a

@@ -43,6 +43,13 @@ impl RowKind {
         }
     }
 
+    /// Whether rows of the kind belong to tenants. The others are the installation's, whom all tenants share.
+    pub fn has_tenant(self) -> bool {
+        match self {
+            Self::Vendor | Self::Interface => false,
+        }
+    }
+
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }

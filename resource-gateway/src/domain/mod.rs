@@ -1,5 +1,6 @@
 //! Entities, value types and pure rules.
 
+pub mod administrator;
 pub mod audit;
 pub mod balance;
 pub mod breaker;

@@ -6,6 +6,7 @@
     reason = "the lints spare test functions, but not what they share"
 )]
 
+mod admin;
 mod apply;
 mod architecture;
 mod callers;

@@ -16,12 +16,14 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 #[derive(Clone)]
 pub(crate) struct StubVendor {
     pub(crate) url: String,
     calls: Arc<Mutex<BTreeMap<String, SeenCall>>>,
+    /// Whether calls to the model `held` are answered.
+    released: Arc<watch::Sender<bool>>,
 }
 
 /// A call as it arrived.
@@ -77,6 +79,7 @@ impl StubVendor {
         let vendor = Self {
             url,
             calls: Arc::default(),
+            released: Arc::default(),
         };
         let router = Router::new()
             .route("/v1/chat/completions", post(answer))
@@ -90,6 +93,18 @@ impl StubVendor {
     /// The call whose `user` is `marker`.
     pub(crate) fn find_call(&self, marker: &str) -> Option<SeenCall> {
         self.calls.lock().unwrap().get(marker).cloned()
+    }
+}
+
+impl StubVendor {
+    /// How many markers have been seen.
+    pub(crate) fn calls_seen(&self) -> usize {
+        self.calls.lock().unwrap().len()
+    }
+
+    /// Answers the calls to `held`, those to come included.
+    pub(crate) fn release(&self) {
+        self.released.send_replace(true);
     }
 }
 
@@ -133,6 +148,10 @@ async fn answer(State(vendor): State<StubVendor>, uri: Uri, headers: HeaderMap, 
             };
             return (status, [(header::CONTENT_TYPE, "text/html")], HTML).into_response();
         }
+        "held" => {
+            let mut released = watch.vendor.released.subscribe();
+            released.wait_for(|released| *released).await.unwrap();
+        }
         "hang" => tokio::time::sleep(Duration::from_mins(1)).await,
         _ => {}
     }
@@ -152,7 +171,7 @@ async fn answer(State(vendor): State<StubVendor>, uri: Uri, headers: HeaderMap, 
 }
 
 fn plain(model: &str, watch: Watch) -> Response {
-    let mut reply = json!({"id": "x", "choices": [{"index": 0, "message": {"role": "assistant", "content": "four"}, "finish_reason": "stop"}],
+    let mut reply = json!({"id": "x", "model": model, "choices": [{"index": 0, "message": {"role": "assistant", "content": "four"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 11, "completion_tokens": 22, "total_tokens": 33}, "x_vendor": {"kept": 1}});
     match model {
         "no-usage" => drop(reply.as_object_mut().unwrap().remove("usage")),

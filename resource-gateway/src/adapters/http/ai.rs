@@ -63,10 +63,12 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
     let refuse = |error: GatewayError| Box::new(error.into_response());
     let (mut head, body) = request.into_parts();
     // Authenticated before the body is read: strangers do not get to fill memory.
-    let caller = caller::authenticate(app, &head).await?;
+    let caller = caller::authenticate(app, &head)
+        .await
+        .map_err(|away| Box::new(away.into_response()))?;
     caller.check_capability(capability).map_err(|denied| {
         app.meters.refused(crate::application::meters::Refusal::Scope);
-        Box::new(caller::deny(app, &denied))
+        Box::new(caller::deny(app, &denied).into_response())
     })?;
     request_body::check_json(&head.headers).map_err(refuse)?;
     let body = request_body::read(body, app.max_body_bytes).await.map_err(refuse)?;
@@ -89,7 +91,7 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
     let mut headers = HeaderMap::new();
     match app.invoke.run(invocation, &mut headers).await {
         Ok(reply) => Ok(with(headers, respond(reply))),
-        Err(InvokeError::Denied(denied)) => Err(Box::new(caller::deny(app, &denied))),
+        Err(InvokeError::Denied(denied)) => Err(Box::new(caller::deny(app, &denied).into_response())),
         Err(InvokeError::Error(error)) => Err(Box::new(with(headers, GatewayError(error).into_response()))),
     }
 }

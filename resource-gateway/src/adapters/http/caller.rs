@@ -30,8 +30,23 @@ const DPOP: HeaderName = HeaderName::from_static("dpop");
 const DETAILS_DENIED: &str = "authorization_details_denied";
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
+/// Why a caller is turned away, and the headers that tell it what would help. Each surface writes the error in its own shape.
+#[derive(Debug)]
+pub(super) struct TurnedAway {
+    pub(super) error: PublicError,
+    pub(super) headers: HeaderMap,
+}
+
+impl IntoResponse for TurnedAway {
+    fn into_response(self) -> Response {
+        let mut response = GatewayError(self.error).into_response();
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
 /// The caller that the request's token stands for, or the answer that turns it away.
-pub(super) async fn authenticate(app: &AppState, head: &Parts) -> Result<Arc<Caller>, Box<Response>> {
+pub(super) async fn authenticate(app: &AppState, head: &Parts) -> Result<Arc<Caller>, Box<TurnedAway>> {
     let refuse = |status, code: &'static str, fault: Fault<'_>, message: &str| {
         Box::new(challenge(app, status, fault, None, error(status, code, message)))
     };
@@ -72,7 +87,8 @@ pub(super) async fn authenticate(app: &AppState, head: &Parts) -> Result<Arc<Cal
         Err(TokenError::NotReady) => {
             let mut error = PublicError::new(503, ErrorKind::Server, "not_ready", "Tokens cannot be verified yet.");
             error.hints.retry_after = Some("1".into());
-            Err(Box::new(GatewayError(error).into_response()))
+            let headers = HeaderMap::new();
+            Err(Box::new(TurnedAway { error, headers }))
         }
         Err(TokenError::Possession(fault)) => {
             app.meters.refused(Refusal::Possession);
@@ -92,7 +108,7 @@ pub(super) async fn authenticate(app: &AppState, head: &Parts) -> Result<Arc<Cal
 }
 
 /// The answer to a good token in hands that may not use it.
-fn not_possessed(app: &AppState, fault: &PossessionFault) -> Response {
+fn not_possessed(app: &AppState, fault: &PossessionFault) -> TurnedAway {
     let reason = fault.to_string();
     let (code, name) = match fault {
         PossessionFault::Nonce { .. } => (BearerErrorCode::UseDpopNonce, "use_dpop_nonce"),
@@ -114,17 +130,17 @@ fn not_possessed(app: &AppState, fault: &PossessionFault) -> Response {
         _ => Some((TokenScheme::Dpop, code, reason.as_str())),
     };
     let message = format!("The access token is not accepted: {reason}.");
-    let mut response = challenge(app, 401, about, None, error(401, name, &message));
+    let mut away = challenge(app, 401, about, None, error(401, name, &message));
     if let PossessionFault::Nonce { fresh } = fault
         && let Ok(value) = HeaderValue::from_str(fresh)
     {
-        response.headers_mut().insert(DPOP_NONCE, value);
+        away.headers.insert(DPOP_NONCE, value);
     }
-    response
+    away
 }
 
 /// The answer for a caller who may not do what it asks for.
-pub(super) fn deny(app: &AppState, denied: &Denied) -> Response {
+pub(super) fn deny(app: &AppState, denied: &Denied) -> TurnedAway {
     let (scope, code, message) = match denied {
         Denied::Scope(scope) => (
             Some(scope.as_str()),
@@ -136,6 +152,7 @@ pub(super) fn deny(app: &AppState, denied: &Denied) -> Response {
             "interface_not_granted",
             "Your client was not granted the use of this model.".to_owned(),
         ),
+        Denied::Permission(code) => (None, "permission_denied", format!("You lack the permission {code}.")),
         Denied::Details => (
             None,
             DETAILS_DENIED,
@@ -149,6 +166,7 @@ pub(super) fn deny(app: &AppState, denied: &Denied) -> Response {
     };
     let reason = match denied {
         Denied::Scope(_) => "the token lacks a scope",
+        Denied::Permission(_) => "the person lacks a permission",
         Denied::Interface => "the client was not granted this model",
         Denied::Details => "the authorization details do not name this model",
         Denied::DetailsEnded => "the authorization details for this model have ended",
@@ -168,9 +186,15 @@ fn error(status: u16, code: &str, message: &str) -> PublicError {
     PublicError::new(status, ErrorKind::Authentication, code, message)
 }
 
-type Fault<'a> = Option<(TokenScheme, BearerErrorCode, &'a str)>;
+pub(super) type Fault<'a> = Option<(TokenScheme, BearerErrorCode, &'a str)>;
 
-fn challenge(app: &AppState, status: u16, fault: Fault<'_>, scope: Option<&str>, body: PublicError) -> Response {
+pub(super) fn challenge(
+    app: &AppState,
+    status: u16,
+    fault: Fault<'_>,
+    scope: Option<&str>,
+    body: PublicError,
+) -> TurnedAway {
     let challenges = TokenChallenges {
         common: BearerChallenge {
             scope,
@@ -179,13 +203,14 @@ fn challenge(app: &AppState, status: u16, fault: Fault<'_>, scope: Option<&str>,
         },
         fault,
     };
-    let mut response = GatewayError(PublicError { status, ..body }).into_response();
+    let mut headers = HeaderMap::new();
     for header in challenges.to_headers() {
         if let Ok(value) = HeaderValue::from_str(&header) {
-            response.headers_mut().append(header::WWW_AUTHENTICATE, value);
+            headers.append(header::WWW_AUTHENTICATE, value);
         }
     }
-    response
+    let error = PublicError { status, ..body };
+    TurnedAway { error, headers }
 }
 
 /// The token of the header (RFC 6750 §2.1, RFC 9449 §7.1); tokens in URLs and bodies are not looked for (RFC 6750 §2.2, §2.3 are not

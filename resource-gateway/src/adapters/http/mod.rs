@@ -1,5 +1,6 @@
 //! The public listener's routes.
 
+mod admin;
 mod ai;
 mod caller;
 mod error;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     http::{Method, Uri},
+    response::IntoResponse as _,
     routing::{get, post},
 };
 use service_kit::{Clock, Entropy, RequestContextLayer};
@@ -20,7 +22,10 @@ use service_kit::{Clock, Entropy, RequestContextLayer};
 pub use resource_metadata::ResourceMetadata;
 
 use crate::{
-    application::{invoke::Invoke, list_models::ListModels, meters::Meters, verify_token::VerifyToken},
+    application::{
+        administer::Administer, invoke::Invoke, list_models::ListModels, meters::Meters, snapshots::Snapshots,
+        verify_token::VerifyToken,
+    },
     domain::interface::Capability,
 };
 
@@ -30,6 +35,8 @@ pub struct App {
     pub verify_token: VerifyToken,
     pub invoke: Invoke,
     pub list_models: ListModels,
+    pub administer: Administer,
+    pub snapshots: Arc<Snapshots>,
     pub meters: Arc<Meters>,
     pub metadata: ResourceMetadata,
     /// The URL under which callers reach the gateway, without a trailing slash: DPoP proofs name it.
@@ -53,14 +60,23 @@ pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
         // Everything behind the slash, so that a name with slashes is unknown and not the path.
         .route("/v1/models/{*name}", get(models::one))
         .route("/ai/invoke/{capability}", post(ai::by_capability))
-        .route(resource_metadata::WELL_KNOWN, get(resource_metadata::get));
+        .route(resource_metadata::WELL_KNOWN, get(resource_metadata::get))
+        .merge(admin::router());
     if app.metadata.path != resource_metadata::WELL_KNOWN {
         router = router.route(&app.metadata.path, get(resource_metadata::get));
     }
     router
-        .fallback(|uri: Uri| async move { error::not_found(uri.path()) })
+        .fallback(|uri: Uri| async move {
+            match admin::is_admin(uri.path()) {
+                true => admin::not_found(uri.path()),
+                false => error::not_found(uri.path()).into_response(),
+            }
+        })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
-            error::wrong_method(method.as_str(), uri.path())
+            match admin::is_admin(uri.path()) {
+                true => admin::wrong_method(method.as_str(), uri.path()),
+                false => error::wrong_method(method.as_str(), uri.path()).into_response(),
+            }
         })
         // Request id and access log around everything, panics included, since their replies need an id most.
         .layer((RequestContextLayer::new(entropy), panics::CatchPanics))

@@ -12,7 +12,7 @@ use crate::domain::interface::Interface;
 
 pub(super) async fn list(State(app): State<AppState>, request: Request) -> Response {
     match caller::authenticate(&app, &request.into_parts().0).await {
-        Err(refused) => *refused,
+        Err(away) => away.into_response(),
         Ok(caller) => {
             let models: Vec<Value> = app
                 .list_models
@@ -27,7 +27,7 @@ pub(super) async fn list(State(app): State<AppState>, request: Request) -> Respo
 
 pub(super) async fn one(State(app): State<AppState>, Path(name): Path<String>, request: Request) -> Response {
     match caller::authenticate(&app, &request.into_parts().0).await {
-        Err(refused) => *refused,
+        Err(away) => away.into_response(),
         Ok(caller) => match app.list_models.load(&caller, &name, app.clock.now().as_seconds()) {
             Ok(interface) => Json(model(&interface, app.started)).into_response(),
             Err(error) => GatewayError(error).into_response(),

@@ -224,11 +224,12 @@ fn new_record(invocation: &Invocation, interface: &Interface, stream: bool) -> U
     }
 }
 
-pub(super) fn refusal_of(denied: &Denied) -> Refusal {
+pub(crate) fn refusal_of(denied: &Denied) -> Refusal {
     match denied {
         Denied::Scope(_) => Refusal::Scope,
         Denied::Interface => Refusal::Interface,
         Denied::Details | Denied::DetailsEnded => Refusal::Details,
+        Denied::Permission(_) => Refusal::Permission,
     }
 }
 

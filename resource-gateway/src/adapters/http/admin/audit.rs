@@ -1,0 +1,74 @@
+//! `/admin/v1/audit-events`: who changed what.
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use serde_json::{Value, json};
+
+use super::{
+    super::AppState,
+    Answer, Asked,
+    page::{self, Query, bad_token},
+    problem::Problem,
+    settle,
+};
+use crate::domain::{
+    audit::{AuditEvent, AuditPlace},
+    snapshot::Revision,
+};
+
+pub(super) async fn list(State(app): State<AppState>, request: Request) -> Response {
+    let answer: Answer = async {
+        let asked = Asked::read(&app, request).await?;
+        let query = Query::read(&asked.head.uri, &[])?;
+        let before = match query.page_token()? {
+            None => None,
+            Some(token) => Some(place(&token).ok_or_else(bad_token)?),
+        };
+        let limit = query.limit()?;
+        let events = app
+            .administer
+            .list_audit(asked.by(), before, limit)
+            .await
+            .map_err(|error| Box::new(Problem::of(&app, error)))?;
+        let next = events.next.map(text);
+        let items = events.items.iter().map(form).collect();
+        Ok(page::respond(items, next.as_deref()))
+    }
+    .await;
+    settle(answer)
+}
+
+fn form(event: &AuditEvent) -> Value {
+    let actor = &event.actor;
+    json!({
+        "id": text(event.place),
+        "revision": event.place.revision.0,
+        "time": event.time.to_rfc3339(),
+        "action": event.action.as_str(),
+        "kind": event.row.kind.as_str(),
+        "name": event.row.name,
+        "tenant": event.row_tenant,
+        // Nobody: somebody at the command line of the machine.
+        "sub": actor.sub,
+        "client_id": actor.client_id,
+        "actor_tenant": actor.tenant,
+        "request_id": actor.request_id,
+        "before": event.before,
+        "after": event.after,
+        "secret_changed": event.secret_changed,
+    })
+}
+
+fn text(place: AuditPlace) -> String {
+    format!("{}.{}", place.revision.0, place.position)
+}
+
+fn place(text: &str) -> Option<AuditPlace> {
+    let (revision, position) = text.split_once('.')?;
+    Some(AuditPlace {
+        revision: Revision(revision.parse().ok()?),
+        position: position.parse().ok()?,
+    })
+}
