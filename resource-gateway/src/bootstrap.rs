@@ -1,5 +1,6 @@
 //! The composition root: the only place that picks adapters.
 
+mod access_keys;
 mod limits;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -29,6 +30,7 @@ use crate::{
         upstream::{HyperTransport, SystemResolver},
     },
     application::{
+        access_keys::{KeyUpkeep, VerifySignature},
         administer::Administer,
         apply::ApplyDocument,
         change_config::ChangeConfig,
@@ -284,6 +286,7 @@ pub struct Gateway {
     revocations: Arc<Revocations>,
     pools: Arc<KeepPools>,
     follow: FollowRevocations,
+    signatures: Arc<VerifySignature>,
 }
 
 impl Gateway {
@@ -308,6 +311,7 @@ impl Gateway {
         let keys = Arc::new(provider_keys(config, provider.clone()));
         let revocations = Arc::new(Revocations::default());
         let follow = follow_revocations(config, &foundation, provider, &keys, &revocations)?;
+        let signatures = foundation.signatures(&config.access_keys, &snapshots, &revocations)?;
         let meters = Arc::new(Meters::new(&CAPABILITIES));
         let limits = Limits::build(config, &foundation.ambient)?;
         let app = App {
@@ -319,6 +323,7 @@ impl Gateway {
                 clock.clone(),
                 config.auth.token_cache_entries,
             ),
+            verify_signature: signatures.clone(),
             invoke: Invoke {
                 snapshots: snapshots.clone(),
                 registry: registry.clone(),
@@ -356,6 +361,7 @@ impl Gateway {
             revocations,
             pools,
             follow,
+            signatures,
         })
     }
 
@@ -364,6 +370,9 @@ impl Gateway {
     pub fn start(self: &Arc<Self>, tasks: &Tasks, records: &Tasks) {
         tasks.spawn(self.keys.clone().keep_fresh(tasks.clone()));
         tasks.spawn(self.follow.clone().run(tasks.clone()));
+        tasks.spawn(self.follow.access_keys.clone().end_revoked(tasks.clone()));
+        let (signatures, stop) = (self.signatures.clone(), tasks.clone());
+        tasks.spawn(async move { signatures.note_uses(stop).await });
         let (snapshots, stop) = (self.snapshots.clone(), tasks.stop_token());
         tasks.spawn(async move { snapshots.follow(stop).await });
         self.limits.start(tasks, records);
@@ -469,6 +478,7 @@ fn follow_revocations(
         feed: Arc::new(feed),
         keys: keys.clone(),
         revocations: revocations.clone(),
+        access_keys: Arc::new(KeyUpkeep::new(foundation.key_store())),
         clock: foundation.ambient.clock.clone(),
     })
 }

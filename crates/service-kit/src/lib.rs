@@ -20,7 +20,7 @@ pub use connection::{BodyTimeout, ConnectionsConfig, Limits, StalledBody};
 pub use dpop::DpopConfig;
 pub use entropy::{Entropy, SystemEntropy};
 pub use listener::{BoundListener, ListenError};
-pub use peer::{Authorities, Network, PeerAddress, PeerCertificate, PeerRules, ProxyConfig};
+pub use peer::{Authorities, Network, PeerAddress, PeerCertificate, PeerRules, ProxyConfig, ThroughProxy};
 pub use request::{RequestContext, RequestContextLayer};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use tasks::Tasks;

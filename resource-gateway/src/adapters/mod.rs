@@ -6,6 +6,7 @@ pub mod journal;
 pub mod jwks;
 pub mod limits_local;
 pub mod limits_redis;
+pub mod local_nonces;
 pub mod revocation_feed;
 pub mod sandbox;
 pub mod secrets;

@@ -20,6 +20,7 @@ pub enum Refusal {
     BadToken,
     RevokedToken,
     Possession,
+    BadSignature,
     Scope,
     Interface,
     Details,
@@ -28,11 +29,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::NoToken,
         Self::BadToken,
         Self::RevokedToken,
         Self::Possession,
+        Self::BadSignature,
         Self::Scope,
         Self::Interface,
         Self::Details,
@@ -46,6 +48,7 @@ impl Refusal {
             Self::BadToken => "bad_token",
             Self::RevokedToken => "revoked_token",
             Self::Possession => "possession",
+            Self::BadSignature => "bad_signature",
             Self::Scope => "scope",
             Self::Interface => "interface",
             Self::Details => "authorization_details",

@@ -1,5 +1,6 @@
 //! Use cases: one file per verb.
 
+pub mod access_keys;
 pub mod administer;
 pub mod apply;
 pub mod change_config;

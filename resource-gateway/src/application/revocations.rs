@@ -11,6 +11,7 @@ use std::{
 use oauth_wire::{RevocationEvent, RevocationIndex, TokenFacts};
 use service_kit::{Clock, Tasks};
 
+use super::access_keys::KeyUpkeep;
 use crate::ports::provider::{FeedError, ProviderKeys, RevocationFeed, SecurityEvent, Wait};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -87,6 +88,8 @@ pub struct FollowRevocations {
     pub feed: Arc<dyn RevocationFeed>,
     pub keys: Arc<dyn ProviderKeys>,
     pub revocations: Arc<Revocations>,
+    /// Access keys outlive the feed's events.
+    pub access_keys: Arc<KeyUpkeep>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -139,6 +142,7 @@ impl FollowRevocations {
     fn take_in(&self, events: Vec<SecurityEvent>) -> Vec<String> {
         let ids = events.iter().map(|event| event.id.clone()).collect();
         let known = events.into_iter().filter_map(|event| event.event);
+        let known = known.inspect(|event| self.access_keys.revoked(&event.revoked));
         self.revocations.add(known, self.clock.now().as_seconds());
         ids
     }

@@ -3,7 +3,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,6 +28,8 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Whoever builds something costly from a snapshot keeps it beside and compares pointers (`Arc::ptr_eq`) to learn of a new one.
 pub struct Snapshots {
     published: ArcSwap<Snapshot>,
+    /// The newest revision that the database has told of, published or not.
+    seen: AtomicI64,
     progress: Mutex<Progress>,
     source: Arc<dyn ConfigSource>,
     catalog: Arc<dyn StrategyCatalog>,
@@ -63,6 +68,7 @@ impl Snapshots {
     pub fn new(source: Arc<dyn ConfigSource>, catalog: Arc<dyn StrategyCatalog>, clock: Arc<dyn Clock>) -> Self {
         Self {
             published: ArcSwap::from_pointee(Snapshot::empty()),
+            seen: AtomicI64::new(Snapshot::empty().revision().0),
             progress: Mutex::default(),
             source,
             catalog,
@@ -73,6 +79,12 @@ impl Snapshots {
     /// What requests that begin now obey. Costs a pointer copy.
     pub fn current(&self) -> Arc<Snapshot> {
         self.published.load_full()
+    }
+
+    /// The newest revision that the database has told of, also when it was refused. Rows outside the snapshot are read again when it
+    /// changes.
+    pub fn seen_revision(&self) -> Revision {
+        Revision(self.seen.load(Ordering::Acquire))
     }
 
     /// Looks for a new revision and publishes it if it is sound. Never fails: what went wrong stands in [`Snapshots::status`].
@@ -130,6 +142,7 @@ impl Snapshots {
     /// The stored configuration, if it is neither the published nor the refused one.
     async fn find_new(&self) -> Result<Option<Result<Snapshot, RefusedSnapshot>>, StoreError> {
         let stored = self.source.current_revision().await?;
+        self.seen.store(stored.0, Ordering::Release);
         if self.is_known(stored) {
             return Ok(None);
         }

@@ -1,5 +1,6 @@
 //! Configuration: one file per section. Every key has a working default.
 
+mod access_keys;
 mod auth;
 mod limits;
 mod mtls;
@@ -16,6 +17,7 @@ use service_kit::{
 };
 use url::Url;
 
+pub use access_keys::AccessKeysConfig;
 pub use auth::AuthConfig;
 pub use limits::LimitsConfig;
 pub use mtls::MtlsConfig;
@@ -46,6 +48,7 @@ pub struct Config {
     pub connections: ConnectionsConfig,
     pub keys: KeysConfig,
     pub limits: LimitsConfig,
+    pub access_keys: AccessKeysConfig,
     pub usage: UsageConfig,
     pub outbound: OutboundConfig,
     pub log: LogConfig,
@@ -95,6 +98,7 @@ impl Default for Config {
             connections: ConnectionsConfig::default(),
             keys: KeysConfig::default(),
             limits: LimitsConfig::default(),
+            access_keys: AccessKeysConfig::default(),
             usage: UsageConfig::default(),
             outbound: OutboundConfig::default(),
             log: LogConfig::default(),
@@ -114,6 +118,7 @@ impl Settings for Config {
         self.redis.problems(&mut problems);
         self.etcd.problems(&mut problems);
         self.limits.problems(&mut problems);
+        self.access_keys.problems(&mut problems);
         self.usage.problems(&mut problems);
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             problems.push(Problem::new("tls", "cert and key belong together"));
@@ -189,6 +194,8 @@ mod tests {
         config.limits.local_share = 0.0;
         config.etcd.endpoints = vec!["http://127.0.0.1:2379".into()];
         config.limits.max_body_bytes = 0;
+        config.access_keys.cache_entries = 0;
+        config.access_keys.nonce_entries = 10;
         config.tls.cert = Some("cert.pem".into());
         config.mtls.proxy_header = Some("client cert".into());
         config.connections.per_address = 0;
@@ -201,6 +208,8 @@ mod tests {
             "limits.local_share",
             "etcd.endpoints",
             "limits.max_body_bytes",
+            "access_keys.cache_entries",
+            "access_keys.nonce_entries",
             "tls",
             "mtls.proxy_header",
             "connections.per_address",

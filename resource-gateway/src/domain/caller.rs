@@ -7,7 +7,8 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use super::{
-    ids::{ClientId, Subject, TenantId},
+    access_key::AccessKey,
+    ids::{AccessKeyId, ClientId, Subject, TenantId},
     interface::{Capability, Interface},
 };
 
@@ -33,6 +34,8 @@ pub struct Caller {
     pub client_id: ClientId,
     pub sub: Subject,
     pub tenant: Option<TenantId>,
+    /// The access key that signed the request; `None`: the caller came with a token.
+    pub access_key: Option<AccessKeyId>,
     scope: Scope,
     /// Interfaces that the client may use; `None`: all that the scopes allow.
     interfaces: Option<BTreeSet<String>>,
@@ -150,6 +153,7 @@ impl Caller {
             client_id: ClientId::new(client_id),
             sub: Subject::new(sub),
             tenant: text("tenant").map(TenantId::new),
+            access_key: None,
             scope: text("scope")
                 .unwrap_or_default()
                 .parse()
@@ -171,6 +175,27 @@ impl Caller {
         Ok(caller)
     }
 
+    /// The caller that an access key stands for. It does not expire; it ends with its client, as tokens do.
+    pub fn of_access_key(key: &AccessKey) -> Self {
+        Self {
+            client_id: key.settings.client_id.clone(),
+            sub: key.settings.subject(),
+            tenant: key.settings.tenant.clone(),
+            access_key: Some(key.id.clone()),
+            scope: key.settings.scope(),
+            interfaces: key.settings.interfaces.clone(),
+            permissions: BTreeSet::new(),
+            calls: None,
+            confirmation: None,
+            jti: key.id.as_str().to_owned(),
+            sid: None,
+            via: Vec::new(),
+            actors: Vec::new(),
+            issued_at: key.changed_at.as_seconds(),
+            expires_at: i64::MAX,
+        }
+    }
+
     /// RFC 7519 §4.1.4: on or after `exp` a token is not accepted, give or take the leeway.
     pub fn has_expired(&self, expected: &Expected, now: i64) -> bool {
         now >= self.expires_at.saturating_add(expected.leeway)
@@ -179,6 +204,21 @@ impl Caller {
     /// What the token is bound to (RFC 7800).
     pub fn confirmation(&self) -> Option<&Confirmation> {
         self.confirmation.as_ref()
+    }
+
+    /// Space-separated.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Whether the caller has a scope, or the wider one of which it is a part (`ai:chat` for `ai:chat:small`).
+    pub fn has_scope(&self, wanted: &str) -> bool {
+        let wider = wanted
+            .strip_prefix(AI_SCOPE)
+            .and_then(|rest| rest.split_once(':'))
+            .map(|(capability, _)| capability);
+        self.scope.contains(wanted)
+            || wider.is_some_and(|capability| self.scope.contains(&format!("{AI_SCOPE}{capability}")))
     }
 
     /// What revocations are matched with.

@@ -68,7 +68,7 @@ text_id! {
     BudgetName,
     /// One life of a gateway process.
     NodeId,
-    /// The key by which a caller signs its requests.
+    /// The public half of an access key (`hgk_…`), by which a caller signs its requests.
     AccessKeyId,
     /// The id of one request, as in the reply's `x-request-id`. Usage rows are unique by it, so it MUST be minted by the
     /// gateway: two calls under an id that a caller chose would be billed once.

@@ -1,5 +1,6 @@
 //! Entities, value types and pure rules.
 
+pub mod access_key;
 pub mod administrator;
 pub mod audit;
 pub mod balance;
@@ -20,6 +21,7 @@ pub mod money;
 pub mod plan;
 pub mod price;
 pub mod redis_place;
+pub mod signature;
 pub mod snapshot;
 pub mod sse;
 pub mod usage;

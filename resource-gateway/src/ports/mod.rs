@@ -1,5 +1,6 @@
 //! What the application needs from outside, as narrow traits.
 
+pub mod access_keys;
 pub mod budget;
 pub mod codec;
 pub mod config_source;

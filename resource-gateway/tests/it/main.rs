@@ -6,17 +6,22 @@
     reason = "the lints spare test functions, but not what they share"
 )]
 
+mod access_keys;
 mod admin;
 mod apply;
 mod architecture;
 mod callers;
 mod calls;
 mod faults;
+mod forward;
 mod journal;
 mod limits;
 mod possession;
 mod running;
+mod signed_calls;
+mod signer;
 mod storage;
+mod storage_access_keys;
 mod storage_snapshots;
 mod storage_world;
 mod stub_issuer;

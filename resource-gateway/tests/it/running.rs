@@ -228,6 +228,13 @@ impl Running {
         rows.into_iter().next().unwrap()
     }
 
+    /// Changes rows behind the gateway's back.
+    pub(crate) async fn execute(&self, sql: Sql) {
+        let db = Db::connect(&self.database, &Options::default()).await.unwrap();
+        db.execute(sql, args![]).await.unwrap();
+        db.close().await;
+    }
+
     pub(crate) async fn usage_rows(&self, request_id: &str) -> Vec<Usage> {
         const ROWS: Sql = sql!(
             "SELECT state, input_tokens, output_tokens, estimated, attempts, stream, request_id FROM usage_record WHERE request_id = ? OR ? = ''"

@@ -28,6 +28,11 @@ pub use network::{BadNetwork, Network};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
+/// The request came through a trusted proxy ([`ProxyConfig::trusted`]), whose other words about it may be believed, too. A request
+/// extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThroughProxy;
+
 /// Proxies between clients and the public listeners.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -102,6 +107,9 @@ impl Peer {
             false => self.address,
         };
         request.extensions_mut().insert(PeerAddress(address));
+        if self.names_address {
+            request.extensions_mut().insert(ThroughProxy);
+        }
         let handed = match &self.rules.certificate_header {
             Some(name) => self.handed_over(name, request.headers()),
             None => Handed::NotAsked,

@@ -63,15 +63,18 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
     let refuse = |error: GatewayError| Box::new(error.into_response());
     let (mut head, body) = request.into_parts();
     // Authenticated before the body is read: strangers do not get to fill memory.
-    let caller = caller::authenticate(app, &head)
-        .await
-        .map_err(|away| Box::new(away.into_response()))?;
-    caller.check_capability(capability).map_err(|denied| {
-        app.meters.refused(crate::application::meters::Refusal::Scope);
-        Box::new(caller::deny(app, &denied).into_response())
-    })?;
+    let turn_away = |away: Box<caller::TurnedAway>| Box::new(away.into_response());
+    let authenticated = caller::begin(app, &head).await.map_err(turn_away)?;
+    authenticated
+        .before_body()
+        .check_capability(capability)
+        .map_err(|denied| {
+            app.meters.refused(crate::application::meters::Refusal::Scope);
+            Box::new(caller::deny(app, &denied).into_response())
+        })?;
     request_body::check_json(&head.headers).map_err(refuse)?;
     let body = request_body::read(body, app.max_body_bytes).await.map_err(refuse)?;
+    let caller = authenticated.with_body(app, &body).await.map_err(turn_away)?;
     let context: Option<RequestContext> = head.extensions.remove();
     let invocation = Invocation {
         caller,

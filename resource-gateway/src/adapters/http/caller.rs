@@ -12,6 +12,7 @@ use oauth_wire::{BearerChallenge, BearerErrorCode, TokenChallenges, TokenScheme}
 use service_kit::PeerCertificate;
 use token_keys::ProofError;
 
+pub(super) use super::credential::{Authenticated, Place, authenticate, begin, begin_at};
 use super::{AppState, error::GatewayError};
 use crate::{
     application::{
@@ -46,7 +47,7 @@ impl IntoResponse for TurnedAway {
 }
 
 /// The caller that the request's token stands for, or the answer that turns it away.
-pub(super) async fn authenticate(app: &AppState, head: &Parts) -> Result<Arc<Caller>, Box<TurnedAway>> {
+pub(super) async fn by_token(app: &AppState, head: &Parts, place: Place<'_>) -> Result<Arc<Caller>, Box<TurnedAway>> {
     let refuse = |status, code: &'static str, fault: Fault<'_>, message: &str| {
         Box::new(challenge(app, status, fault, None, error(status, code, message)))
     };
@@ -78,9 +79,9 @@ pub(super) async fn authenticate(app: &AppState, head: &Parts) -> Result<Arc<Cal
             }
         },
         certificate: certificate.map(|certificate| certificate.thumbprint.as_str()),
-        method: head.method.as_str(),
-        base: &app.public_url,
-        path: head.uri.path(),
+        method: place.target.method,
+        base: place.base,
+        path: place.target.path,
     };
     match app.verify_token.verify(&presented).await {
         Ok(caller) => Ok(caller),

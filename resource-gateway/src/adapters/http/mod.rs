@@ -3,11 +3,14 @@
 mod admin;
 mod ai;
 mod caller;
+mod credential;
 mod error;
+mod forward;
 mod models;
 mod panics;
 mod request_body;
 mod resource_metadata;
+mod signed;
 
 use std::sync::Arc;
 
@@ -15,7 +18,7 @@ use axum::{
     Router,
     http::{Method, Uri},
     response::IntoResponse as _,
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use service_kit::{Clock, Entropy, RequestContextLayer};
 
@@ -23,8 +26,8 @@ pub use resource_metadata::ResourceMetadata;
 
 use crate::{
     application::{
-        administer::Administer, invoke::Invoke, list_models::ListModels, meters::Meters, snapshots::Snapshots,
-        verify_token::VerifyToken,
+        access_keys::VerifySignature, administer::Administer, invoke::Invoke, list_models::ListModels, meters::Meters,
+        snapshots::Snapshots, verify_token::VerifyToken,
     },
     domain::interface::Capability,
 };
@@ -33,6 +36,7 @@ use crate::{
 #[derive(Debug)]
 pub struct App {
     pub verify_token: VerifyToken,
+    pub verify_signature: Arc<VerifySignature>,
     pub invoke: Invoke,
     pub list_models: ListModels,
     pub administer: Administer,
@@ -60,6 +64,7 @@ pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
         // Everything behind the slash, so that a name with slashes is unknown and not the path.
         .route("/v1/models/{*name}", get(models::one))
         .route("/ai/invoke/{capability}", post(ai::by_capability))
+        .route("/auth/forward", any(forward::check))
         .route(resource_metadata::WELL_KNOWN, get(resource_metadata::get))
         .merge(admin::router());
     if app.metadata.path != resource_metadata::WELL_KNOWN {

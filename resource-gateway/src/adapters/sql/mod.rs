@@ -1,5 +1,6 @@
 //! SQLite and PostgreSQL behind the storage ports.
 
+mod access_keys;
 mod audit;
 mod change;
 mod config;
@@ -7,8 +8,10 @@ mod convert;
 mod ledger;
 mod ledger_statements;
 mod statements;
+mod statements_access_keys;
 mod usage;
 
+pub use access_keys::SqlAccessKeys;
 pub use config::SqlConfig;
 pub use ledger::SqlLedger;
 pub use usage::SqlUsage;
@@ -25,7 +28,8 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0001_create_gateway",
         "0002_add_policy_and_audit",
         "0013_add_usage_costs",
-        "0014_create_budget_ledger"
+        "0014_create_budget_ledger",
+        "0016_create_access_key"
     ]
 );
 

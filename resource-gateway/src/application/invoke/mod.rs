@@ -218,7 +218,7 @@ fn new_record(invocation: &Invocation, interface: &Interface, stream: bool) -> U
         cost: None,
         currency: None,
         price: None,
-        access_key: None,
+        access_key: invocation.caller.access_key.clone(),
         node: None,
         charges: Vec::new(),
     }

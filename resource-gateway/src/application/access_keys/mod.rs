@@ -1,0 +1,13 @@
+//! Access keys: who calls by a signature, and how operators look after keys.
+
+mod ids;
+mod known;
+mod manage;
+mod upkeep;
+mod verify;
+
+pub use ids::KeyIds;
+pub use known::KnownKeys;
+pub use manage::{Issued, KeyError, Keys, ManageAccessKeys, PAGE_LIMIT};
+pub use upkeep::KeyUpkeep;
+pub use verify::{SignatureError, Signed, VerifySignature};
