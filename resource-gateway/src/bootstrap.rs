@@ -19,7 +19,12 @@ use self::limits::Limits;
 use crate::{
     adapters::{
         auth_schemes::{Bearer, Unsigned},
-        dialects::openai::{OpenAiChat, OpenAiEmbeddings},
+        dialects::{
+            normalised::Normalised,
+            openai::{
+                OpenAiChat, OpenAiEmbeddings, OpenAiImages, OpenAiModerations, OpenAiSpeech, OpenAiTranscription,
+            },
+        },
         http::{self, App, ResourceMetadata},
         journal::{Journal, JournalOptions},
         jwks::DiscoveredKeys,
@@ -56,7 +61,18 @@ use crate::{
 };
 
 /// What this version can do.
-const CAPABILITIES: [Capability; 2] = [Capability::Chat, Capability::Embeddings];
+const CAPABILITIES: [Capability; 10] = [
+    Capability::Chat,
+    Capability::Embeddings,
+    Capability::Transcription,
+    Capability::Speech,
+    Capability::Image,
+    Capability::Ocr,
+    Capability::Labels,
+    Capability::Faces,
+    Capability::Moderation,
+    Capability::Rerank,
+];
 /// The provider has this long to answer; it is close by.
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the database has not taken by then waits in the journal for the next start.
@@ -185,13 +201,11 @@ fn tempfile_in(dir: &Path, entropy: &dyn Entropy) -> std::io::Result<()> {
 
 /// Every strategy of this version: the one place that knows their names.
 fn registry(ambient: &Ambient, extra_ca: Option<&Path>) -> anyhow::Result<Registry> {
-    let openai: Vec<(Capability, Arc<dyn Codec>)> = vec![
-        (Capability::Chat, Arc::new(OpenAiChat)),
-        (Capability::Embeddings, Arc::new(OpenAiEmbeddings)),
-    ];
+    let openai = openai_codecs();
+    let sandbox: Vec<_> = openai.iter().cloned().chain(normalised_codecs()).collect();
     let http: Arc<dyn Transport> = Arc::new(HyperTransport::new(extra_ca)?);
-    let facts = |base_url, pool, secret_key| StrategyFacts {
-        capabilities: CAPABILITIES.to_vec(),
+    let facts = |codecs: &[(Capability, Arc<dyn Codec>)], base_url, pool, secret_key| StrategyFacts {
+        capabilities: codecs.iter().map(|(capability, _)| *capability).collect(),
         base_url,
         pool,
         app_id: Need::Unused,
@@ -201,22 +215,44 @@ fn registry(ambient: &Ambient, extra_ca: Option<&Path>) -> anyhow::Result<Regist
     Ok(Registry::new(vec![
         Profile {
             name: "openai",
-            codecs: openai.clone(),
+            facts: facts(&openai, Need::Optional, Need::Optional, Need::Optional),
+            codecs: openai,
             scheme: Arc::new(Bearer),
             transport: http,
             default_base_url: Some(BaseUrl::parse("https://api.openai.com/v1")?),
-            facts: facts(Need::Optional, Need::Optional, Need::Optional),
         },
         Profile {
             name: "sandbox",
-            codecs: openai,
+            facts: facts(&sandbox, Need::Unused, Need::Unused, Need::Unused),
+            codecs: sandbox,
             scheme: Arc::new(Unsigned),
             transport: Arc::new(Sandbox::new(Arc::clone(&ambient.clock))),
             // Nothing is sent there; the name is reserved for that (RFC 2606 §2).
             default_base_url: Some(BaseUrl::parse("http://sandbox.invalid")?),
-            facts: facts(Need::Unused, Need::Unused, Need::Unused),
         },
     ]))
+}
+
+/// What OpenAI's format has a request for.
+fn openai_codecs() -> Vec<(Capability, Arc<dyn Codec>)> {
+    vec![
+        (Capability::Chat, Arc::new(OpenAiChat)),
+        (Capability::Embeddings, Arc::new(OpenAiEmbeddings)),
+        (Capability::Transcription, Arc::new(OpenAiTranscription)),
+        (Capability::Speech, Arc::new(OpenAiSpeech)),
+        (Capability::Image, Arc::new(OpenAiImages)),
+        (Capability::Moderation, Arc::new(OpenAiModerations)),
+    ]
+}
+
+/// What it has none for.
+fn normalised_codecs() -> Vec<(Capability, Arc<dyn Codec>)> {
+    vec![
+        (Capability::Ocr, Arc::new(Normalised::OCR)),
+        (Capability::Labels, Arc::new(Normalised::LABELS)),
+        (Capability::Faces, Arc::new(Normalised::FACES)),
+        (Capability::Rerank, Arc::new(Normalised::RERANK)),
+    ]
 }
 
 fn provider_client(config: &Config) -> anyhow::Result<reqwest::Client> {

@@ -1,45 +1,345 @@
-//! Field rules: what the operator decided about fields of the request, applied to its text.
+//! Field rules: what the operator decided about fields of the request, applied to it.
 
 use serde_json::Value;
 
 use super::{
+    call::{Shape, form_error},
     fault::PublicError,
     interface::{FieldAction, FieldRule},
-    json_object::{Edit, JsonObject, elements, quoted},
+    json_draft::Draft,
+    json_object::{Edit, JsonError, JsonObject, elements, quoted},
+    multipart::Form,
 };
 
-/// The edit that makes a text obey a rule; `None` when it does already.
+/// Every element of an array, as a name in a rule's pointer. In an object it is a name like any other.
+const EACH: &str = "*";
+/// Behind the last element of an array (RFC 6901 §4).
+const BEHIND: &str = "-";
+/// A header's value is no longer than this.
+const MAX_HEADER_BYTES: usize = 1024;
+/// Stands for the names that had no room. No pointer looks like this.
+const MORE: &str = "...";
+
+/// The forced fields in which a request differs from what the caller sent: it sent another value, or none, or the field under
+/// another of its names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forced(Vec<Box<str>>);
+
+impl Forced {
+    fn note(&mut self, rule: &FieldRule) {
+        self.0.push(rule.pointer.as_str().into());
+    }
+
+    /// The pointers, separated by commas; `None` when there are none. What is not visible ASCII, a comma or a percent sign is
+    /// percent-encoded.
+    pub fn to_header(&self) -> Option<String> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut header = String::new();
+        for pointer in &self.0 {
+            let before = header.len();
+            if before > 0 {
+                header.push(',');
+            }
+            for byte in pointer.bytes() {
+                match byte {
+                    b'%' | b',' | 0..=0x20 | 0x7f.. => {
+                        let hex = |digit: u8| {
+                            char::from_digit(u32::from(digit), 16)
+                                .unwrap_or('0')
+                                .to_ascii_uppercase()
+                        };
+                        header.extend(['%', hex(byte >> 4), hex(byte & 15)]);
+                    }
+                    plain => header.push(char::from(plain)),
+                }
+            }
+            if header.len() > MAX_HEADER_BYTES - MORE.len() - 1 {
+                // Not the first: a pointer has 256 bytes at most.
+                header.truncate(before);
+                header.push(',');
+                header.push_str(MORE);
+                break;
+            }
+        }
+        Some(header)
+    }
+}
+
+/// Makes a request obey a rule.
 ///
 /// # Errors
 /// The field is forbidden, or the request's shape leaves no place for it.
-pub fn edit(text: &str, rule: &FieldRule) -> Result<Option<Edit>, PublicError> {
-    let tokens: Vec<String> = rule.pointer.tokens().collect();
-    let place = match (find(text, &tokens), &rule.action) {
-        (Ok(place), _) => place,
-        // Where nothing can stand, nothing is forbidden and nothing is filled in; what is forced must find its place.
-        (Err(Misfit::NoPlace(_)), FieldAction::Forbid | FieldAction::Fill(_)) => return Ok(None),
-        (Err(Misfit::NoPlace(why) | Misfit::Ambiguous(why)), _) => return Err(misfit(rule, why)),
+pub fn obey(draft: &mut Draft<'_>, shape: &Shape, rule: &FieldRule, forced: &mut Forced) -> Result<(), PublicError> {
+    let [first, rest @ ..] = rule.pointer.tokens() else {
+        return Ok(());
     };
-    match (&rule.action, place) {
-        (FieldAction::Forbid, Place::At { .. }) => Err(PublicError::invalid(
-            Some(&field_name(rule)),
-            "unsupported_parameter",
-            format!("The field '{}' is not permitted here.", field_name(rule)),
-        )),
-        (FieldAction::Forbid, Place::Missing { .. }) | (FieldAction::Fill(_), Place::At { .. }) => Ok(None),
-        (FieldAction::Force(value), Place::At { start, end }) => Ok(Some(Edit {
-            range: start..end,
-            with: value.to_string(),
-        })),
-        (FieldAction::Fill(value) | FieldAction::Force(value), Place::Missing { at, first, names }) => {
-            Ok(Some(insertion(at, first, names, value)))
+    let unsure = |_: JsonError| misfit(rule, AMBIGUOUS);
+    if !rest.is_empty() {
+        return obey_within(draft, first, rest, rule, forced);
+    }
+    // The field under its other names. Which one a vendor reads, and which of two wins there, is not known here.
+    let mut others = Vec::new();
+    for other in shape.synonyms_of(first) {
+        if draft.get(other).map_err(unsure)?.is_some() {
+            others.push(other);
         }
+    }
+    let there = draft.get(first).map_err(unsure)?;
+    match &rule.action {
+        FieldAction::Forbid => match (there, others.first()) {
+            (Some(_), _) => Err(forbidden(&field_name(rule))),
+            (None, Some(other)) => Err(forbidden(other)),
+            (None, None) => Ok(()),
+        },
+        FieldAction::Fill(value) => {
+            if there.is_none() && others.is_empty() {
+                draft.set(first, value.to_string()).map_err(unsure)?;
+            }
+            Ok(())
+        }
+        FieldAction::Force(value) => {
+            let text = value.to_string();
+            let same = there.as_deref() == Some(&text);
+            if !others.is_empty() || !there.is_some_and(|there| means(&there, value)) {
+                forced.note(rule);
+            }
+            for other in others {
+                draft.remove(other).map_err(unsure)?;
+            }
+            if !same {
+                draft.set(first, text).map_err(unsure)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+const AMBIGUOUS: &str = "stands in the body twice, or in another spelling";
+
+/// Whether a text is this value already. If it is, its bytes may still be written otherwise.
+fn means(text: &str, value: &Value) -> bool {
+    serde_json::from_str::<Value>(text).is_ok_and(|there| there == *value)
+}
+
+fn obey_within(
+    draft: &mut Draft<'_>,
+    first: &str,
+    rest: &[String],
+    rule: &FieldRule,
+    forced: &mut Forced,
+) -> Result<(), PublicError> {
+    let there = draft.get(first).map_err(|_| misfit(rule, AMBIGUOUS))?;
+    let mut found = Found::default();
+    let Some(text) = there else {
+        if let Some(built) = nested(rest, rule) {
+            if matches!(rule.action, FieldAction::Force(_)) {
+                forced.note(rule);
+            }
+            draft.set(first, built).map_err(|_| misfit(rule, AMBIGUOUS))?;
+        }
+        return Ok(());
+    };
+    match search(&text, 0, rest, rule, &mut found) {
+        // Where nothing can stand, nothing is forbidden and nothing is filled in; what is forced must find its place.
+        Err(Misfit::NoPlace(why)) if matches!(rule.action, FieldAction::Force(_)) => return Err(misfit(rule, why)),
+        Ok(()) | Err(Misfit::NoPlace(_)) => {}
+        Err(Misfit::Ambiguous) => return Err(misfit(rule, AMBIGUOUS)),
+        Err(Misfit::Forbidden) => return Err(forbidden(&field_name(rule))),
+    }
+    if found.changed {
+        forced.note(rule);
+    }
+    draft.edit(first, found.edits).map_err(|_| misfit(rule, AMBIGUOUS))
+}
+
+/// What a rule comes to within a value.
+#[derive(Default)]
+struct Found {
+    edits: Vec<Edit>,
+    /// A forced value is another one than the caller's.
+    changed: bool,
+}
+
+/// Why a pointer leads nowhere.
+enum Misfit {
+    NoPlace(&'static str),
+    /// Two readers would not agree on where it leads.
+    Ambiguous,
+    Forbidden,
+}
+
+/// Follows the names through a value that begins at `start`; notes what has to change.
+fn search(text: &str, start: usize, names: &[String], rule: &FieldRule, found: &mut Found) -> Result<(), Misfit> {
+    let Some((name, rest)) = names.split_first() else {
+        return arrive(text, start, rule, found);
+    };
+    if text.starts_with('[') {
+        return search_array(text, start, (name, rest), rule, found);
+    }
+    let object = JsonObject::parse(text.as_bytes())
+        .map_err(|_| Misfit::NoPlace("lies within something that is not an object"))?;
+    if let Some(member) = object.get(name).map_err(|_| Misfit::Ambiguous)? {
+        return search(member.value, start + member.range.start, rest, rule, found);
+    }
+    let value = match rule.action {
+        FieldAction::Forbid => None,
+        FieldAction::Fill(_) | FieldAction::Force(_) => nested(rest, rule),
+    };
+    if let Some(value) = value {
+        let edit = object.set(name, &value).map_err(|_| Misfit::Ambiguous)?;
+        found.edits.push(edit.shifted(start));
+        found.changed |= matches!(rule.action, FieldAction::Force(_));
+    }
+    Ok(())
+}
+
+fn search_array(
+    text: &str,
+    start: usize,
+    (name, rest): (&str, &[String]),
+    rule: &FieldRule,
+    found: &mut Found,
+) -> Result<(), Misfit> {
+    let elements = elements(text).map_err(|_| Misfit::NoPlace("could not be read"))?;
+    // The elements are borrowed from the text, so the difference of the addresses is their place.
+    let place = |element: &str| start + (element.as_ptr().addr() - text.as_ptr().addr());
+    match (name, &rule.action) {
+        (EACH, action) => {
+            for element in elements {
+                match search(element, place(element), rest, rule, found) {
+                    // One element without a place for it says nothing of the next.
+                    Err(Misfit::NoPlace(_)) if !matches!(action, FieldAction::Force(_)) => {}
+                    other => other?,
+                }
+            }
+            Ok(())
+        }
+        (BEHIND, FieldAction::Force(value)) => {
+            let (at, comma) = match elements.last() {
+                Some(last) => (place(last) + last.len(), ","),
+                None => (start + 1, ""),
+            };
+            found.edits.push(Edit {
+                range: at..at,
+                with: format!("{comma}{value}"),
+            });
+            found.changed = true;
+            Ok(())
+        }
+        _ => {
+            let index = index(name).ok_or(Misfit::NoPlace("is looked for in an array"))?;
+            let element = elements.get(index).ok_or(Misfit::NoPlace("is missing from an array"))?;
+            search(element, place(element), rest, rule, found)
+        }
+    }
+}
+
+/// The place that a rule is about.
+fn arrive(text: &str, start: usize, rule: &FieldRule, found: &mut Found) -> Result<(), Misfit> {
+    match &rule.action {
+        FieldAction::Forbid => Err(Misfit::Forbidden),
+        FieldAction::Fill(_) => Ok(()),
+        FieldAction::Force(value) => {
+            let with = value.to_string();
+            found.changed |= !means(text, value);
+            if with != text {
+                found.edits.push(Edit {
+                    range: start..start + text.len(),
+                    with,
+                });
+            }
+            Ok(())
+        }
+    }
+}
+
+/// RFC 6901 §4: digits without a zero in front.
+fn index(name: &str) -> Option<usize> {
+    let digits = name.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = digits && (name == "0" || !name.starts_with('0'));
+    plain.then(|| name.parse().ok()).flatten()
+}
+
+/// A rule's value below names that are not there. `None` when a name means every element: of none there are none.
+fn nested(names: &[String], rule: &FieldRule) -> Option<String> {
+    let (FieldAction::Fill(value) | FieldAction::Force(value)) = &rule.action else {
+        return None;
+    };
+    if names.iter().any(|name| name == EACH) {
+        return None;
+    }
+    let mut text = value.to_string();
+    for name in names.iter().rev() {
+        text = match name.as_str() {
+            BEHIND => format!("[{text}]"),
+            name => format!("{{{}:{text}}}", quoted(name)),
+        };
+    }
+    Some(text)
+}
+
+/// Makes a form obey a rule: the rule's pointer names a part.
+///
+/// # Errors
+/// The field is forbidden, or stands there in another spelling.
+pub fn obey_in_form(form: &mut Form, shape: &Shape, rule: &FieldRule, forced: &mut Forced) -> Result<(), PublicError> {
+    let [name] = rule.pointer.tokens() else { return Ok(()) };
+    let mut others = Vec::new();
+    for other in shape.synonyms_of(name) {
+        if form.get(other).map_err(form_error)?.is_some() {
+            others.push(other);
+        }
+    }
+    let there = form.get(name).map_err(form_error)?.is_some();
+    match &rule.action {
+        FieldAction::Forbid if there => return Err(forbidden(name)),
+        FieldAction::Forbid => {
+            if let Some(other) = others.first() {
+                return Err(forbidden(other));
+            }
+        }
+        FieldAction::Fill(_) if there || !others.is_empty() => {}
+        FieldAction::Fill(value) => form.set(name, texts(value)).map_err(form_error)?,
+        FieldAction::Force(value) => {
+            let wanted = texts(value);
+            let same = form.texts(name).eq(wanted.iter().map(String::as_str));
+            for other in &others {
+                form.remove(other).map_err(form_error)?;
+            }
+            if !same || !others.is_empty() {
+                forced.note(rule);
+                form.set(name, wanted).map_err(form_error)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A value as fields of a form: text as it is, numbers, flags and objects as JSON writes them, a list as one field for each.
+fn texts(value: &Value) -> Vec<String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match value {
+        Value::Array(values) => values.iter().map(text).collect(),
+        value => vec![text(value)],
     }
 }
 
 /// Names as OpenAI's errors write them: `a.b`, without the leading slash.
 fn field_name(rule: &FieldRule) -> String {
-    rule.pointer.tokens().collect::<Vec<_>>().join(".")
+    rule.pointer.tokens().join(".")
+}
+
+fn forbidden(name: &str) -> PublicError {
+    PublicError::invalid(
+        Some(name),
+        "unsupported_parameter",
+        format!("The field '{name}' is not permitted here."),
+    )
 }
 
 fn misfit(rule: &FieldRule, why: &str) -> PublicError {
@@ -47,133 +347,5 @@ fn misfit(rule: &FieldRule, why: &str) -> PublicError {
     PublicError::invalid(Some(&name), "invalid_value", format!("The field '{name}' {why}."))
 }
 
-enum Place<'n> {
-    At {
-        start: usize,
-        end: usize,
-    },
-    /// The deepest object on the way that is there, and the names that it lacks.
-    Missing {
-        at: usize,
-        first: bool,
-        names: &'n [String],
-    },
-}
-
-/// Why a pointer leads nowhere.
-enum Misfit {
-    NoPlace(&'static str),
-    /// Two readers would not agree on where it leads.
-    Ambiguous(&'static str),
-}
-
-fn find<'n>(text: &str, tokens: &'n [String]) -> Result<Place<'n>, Misfit> {
-    let (mut start, mut end) = (0, text.len());
-    for (depth, token) in tokens.iter().enumerate() {
-        let inner = text.get(start..end).unwrap_or_default();
-        let trimmed = inner.trim_start();
-        start += inner.len() - trimmed.len();
-        if trimmed.starts_with('[') {
-            let elements = elements(trimmed).map_err(|_| Misfit::NoPlace("could not be read"))?;
-            let index: usize = token
-                .parse()
-                .map_err(|_| Misfit::NoPlace("is looked for in an array"))?;
-            let element = elements.get(index).ok_or(Misfit::NoPlace("is missing from an array"))?;
-            start += element.as_ptr().addr() - trimmed.as_ptr().addr();
-            end = start + element.len();
-            continue;
-        }
-        let object = JsonObject::parse(trimmed.as_bytes())
-            .map_err(|_| Misfit::NoPlace("lies within something that is not an object"))?;
-        let member = object
-            .get(token)
-            .map_err(|_| Misfit::Ambiguous("stands in the body twice, or in another spelling"))?;
-        let Some(member) = member else {
-            let names = tokens.get(depth..).unwrap_or_default();
-            let first = object.members().is_empty();
-            return Ok(Place::Missing {
-                at: start + 1,
-                first,
-                names,
-            });
-        };
-        (start, end) = (start + member.range.start, start + member.range.end);
-    }
-    Ok(Place::At { start, end })
-}
-
-fn insertion(at: usize, first: bool, names: &[String], value: &Value) -> Edit {
-    let mut with = String::new();
-    for (depth, name) in names.iter().enumerate() {
-        if depth > 0 {
-            with.push('{');
-        }
-        with.push_str(&quoted(name));
-        with.push(':');
-    }
-    with.push_str(&value.to_string());
-    with.push_str(&"}".repeat(names.len().saturating_sub(1)));
-    if !first {
-        with.push(',');
-    }
-    Edit { range: at..at, with }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{interface::JsonPointer, json_object::apply, vendor::Switch};
-    use serde_json::json;
-
-    fn after(text: &str, pointer: &str, action: FieldAction) -> Result<String, String> {
-        let rule = FieldRule {
-            pointer: JsonPointer::parse(pointer).unwrap(),
-            action,
-            enabled: Switch::On,
-        };
-        let edit = edit(text, &rule).map_err(|error| error.code.unwrap())?;
-        Ok(edit.map_or(text.to_owned(), |edit| apply(text, vec![edit])))
-    }
-
-    #[test]
-    fn fill_force_and_forbid_do_what_they_say() {
-        let fill = |v: Value| FieldAction::Fill(v);
-        let force = |v: Value| FieldAction::Force(v);
-        for (text, pointer, action, wanted) in [
-            (r#"{"a":1}"#, "/b", fill(json!(2)), Ok(r#"{"b":2,"a":1}"#)),
-            (r#"{"a":1}"#, "/a", fill(json!(2)), Ok(r#"{"a":1}"#)),
-            // Sent as null is sent.
-            (r#"{"a":null}"#, "/a", fill(json!(2)), Ok(r#"{"a":null}"#)),
-            (r#"{"a" : 1 }"#, "/a", force(json!("x")), Ok(r#"{"a" : "x" }"#)),
-            (r"{}", "/a/b/c", force(json!([1])), Ok(r#"{"a":{"b":{"c":[1]}}}"#)),
-            (
-                r#" {"a": {"x":1}}"#,
-                "/a/b",
-                force(json!(true)),
-                Ok(r#" {"a": {"b":true,"x":1}}"#),
-            ),
-            (
-                r#"{"a":[{"n":1},{"n":2}]}"#,
-                "/a/1/n",
-                force(json!(9)),
-                Ok(r#"{"a":[{"n":1},{"n":9}]}"#),
-            ),
-            (r#"{"a/b":1}"#, "/a~1b", force(json!(2)), Ok(r#"{"a/b":2}"#)),
-            (r#"{"a":1}"#, "/a", FieldAction::Forbid, Err("unsupported_parameter")),
-            (r#"{"a":1}"#, "/b", FieldAction::Forbid, Ok(r#"{"a":1}"#)),
-            (r#"{"a":1}"#, "/a/b", force(json!(1)), Err("invalid_value")),
-            (r#"{"a":1}"#, "/a/b", fill(json!(1)), Ok(r#"{"a":1}"#)),
-            (r#"{"a":1}"#, "/a/b", FieldAction::Forbid, Ok(r#"{"a":1}"#)),
-            (r#"{"a":1,"a":2}"#, "/a", FieldAction::Forbid, Err("invalid_value")),
-            (r#"{"a":[1]}"#, "/a/7", force(json!(1)), Err("invalid_value")),
-            (r#"{"a":1,"a":2}"#, "/a", force(json!(1)), Err("invalid_value")),
-            // Some readers take `A` for `a`.
-            (r#"{"A":1}"#, "/a", FieldAction::Forbid, Err("invalid_value")),
-            (r#"{"a":1,"A":2}"#, "/a", force(json!(1)), Err("invalid_value")),
-            (r#"{"a":{"B":2}}"#, "/a/b", fill(json!(1)), Err("invalid_value")),
-        ] {
-            let got = after(text, pointer, action);
-            assert_eq!(got.as_deref().map_err(String::as_str), wanted, "{text} {pointer}");
-        }
-    }
-}
+mod tests;

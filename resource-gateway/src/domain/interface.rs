@@ -173,7 +173,11 @@ pub enum FieldAction {
 
 /// A place in a JSON document (RFC 6901), never the whole document.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JsonPointer(String);
+pub struct JsonPointer {
+    text: String,
+    /// The names on the way, read once and not for every request.
+    tokens: Vec<String>,
+}
 
 /// The text is not a JSON pointer to a member.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -208,24 +212,27 @@ impl JsonPointer {
         if !escapes_well {
             return Err(InvalidPointer::Escape);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self::of_text(text.to_owned()))
     }
 
     /// The pointer to a member of the whole document.
     pub fn of_member(name: &str) -> Self {
-        Self(format!("/{}", name.replace('~', "~0").replace('/', "~1")))
+        Self::of_text(format!("/{}", name.replace('~', "~0").replace('/', "~1")))
+    }
+
+    fn of_text(text: String) -> Self {
+        let names = text.split('/').skip(1);
+        let tokens = names.map(|name| name.replace("~1", "/").replace("~0", "~")).collect();
+        Self { text, tokens }
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
-    /// The names on the way, unescaped (RFC 6901 §4): `/a~1b/0` is `a/b`, `0`.
-    pub fn tokens(&self) -> impl Iterator<Item = String> {
-        self.0
-            .split('/')
-            .skip(1)
-            .map(|token| token.replace("~1", "/").replace("~0", "~"))
+    /// The names on the way, unescaped (RFC 6901 §4): `/a~1b/0` is `a/b`, `0`. There is one at least.
+    pub fn tokens(&self) -> &[String] {
+        &self.tokens
     }
 }
 
@@ -281,11 +288,11 @@ mod tests {
 
     #[test]
     fn a_pointer_names_one_field() {
-        let tokens = |text: &str| JsonPointer::parse(text).map(|p| p.tokens().collect::<Vec<_>>());
+        let tokens = |text: &str| JsonPointer::parse(text).map(|p| p.tokens().to_vec());
         assert_eq!(tokens("/temperature").unwrap(), ["temperature"]);
         assert_eq!(tokens("/a~1b/m~0n/0").unwrap(), ["a/b", "m~n", "0"]);
         assert_eq!(tokens("/~01").unwrap(), ["~1"]);
-        assert_eq!(JsonPointer::of_member("a/~b").tokens().collect::<Vec<_>>(), ["a/~b"]);
+        assert_eq!(JsonPointer::of_member("a/~b").tokens(), ["a/~b"]);
         assert_eq!(tokens(""), Err(InvalidPointer::Empty));
         assert_eq!(tokens("top_p"), Err(InvalidPointer::NoSlash("/top_p".into())));
         assert_eq!(tokens("/a~"), Err(InvalidPointer::Escape));

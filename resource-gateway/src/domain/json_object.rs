@@ -14,8 +14,9 @@ pub enum JsonError {
     /// The same name twice: two readers may take different values, so nobody gets to choose (RFC 8259 §4).
     #[error("the member `{0}` stands there twice")]
     Duplicate(String),
-    /// The name in another case. Servers written in Go take it for the name, and the last one wins there: a caller would choose
-    /// what the gateway believes to have set, or sends what is forbidden.
+    /// The name in another case, or as one word (`maxTokens`). Servers written in Go know no case, those that read JSON by protobuf
+    /// know both forms, and the last one wins there: a caller would choose what the gateway believes to have set, or sends what is
+    /// forbidden.
     #[error("the member `{name}` stands there as `{written}`")]
     Respelt { name: String, written: String },
 }
@@ -57,13 +58,21 @@ impl<'a> JsonObject<'a> {
     /// # Errors
     /// [`JsonError::Duplicate`] and [`JsonError::Respelt`].
     pub fn get(&self, name: &str) -> Result<Option<&Member<'a>>, JsonError> {
+        Ok(self.position(name)?.and_then(|at| self.members.get(at)))
+    }
+
+    /// The place of the member among the others.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub fn position(&self, name: &str) -> Result<Option<usize>, JsonError> {
         let mut found = None;
-        for member in &self.members {
+        for (at, member) in self.members.iter().enumerate() {
             if member.name == name {
-                if found.replace(member).is_some() {
+                if found.replace(at).is_some() {
                     return Err(JsonError::Duplicate(name.to_owned()));
                 }
-            } else if differ_in_case_only(&member.name, name) {
+            } else if is_respelt(&member.name, name) {
                 return Err(JsonError::Respelt {
                     name: name.to_owned(),
                     written: member.name.clone().into_owned(),
@@ -82,7 +91,7 @@ impl<'a> JsonObject<'a> {
     }
 
     /// Where a new first member would go: behind the opening brace.
-    fn opening(&self) -> usize {
+    pub fn opening(&self) -> usize {
         self.text.find('{').map_or(0, |at| at + 1)
     }
 
@@ -106,14 +115,19 @@ impl<'a> JsonObject<'a> {
     }
 }
 
-/// Whether two unequal names are one to readers that know no case. Unicode's folding counts, too: to Go's `encoding/json` the
-/// Kelvin sign is a `k` and the long s an `s`.
-fn differ_in_case_only(one: &str, other: &str) -> bool {
+/// Whether two unequal names are one to some readers: to those that know no case, and to those that take `maxTokens` for
+/// `max_tokens`. Unicode's folding counts, too: to Go's `encoding/json` the Kelvin sign is a `k` and the long s an `s`.
+pub fn is_respelt(one: &str, other: &str) -> bool {
     if one.is_ascii() && other.is_ascii() {
-        return one.eq_ignore_ascii_case(other);
+        return letters(one).eq(letters(other));
     }
-    let folded = |name: &str| name.to_uppercase().to_lowercase();
+    let folded = |name: &str| name.to_uppercase().to_lowercase().replace(['_', '-'], "");
     folded(one) == folded(other)
+}
+
+fn letters(name: &str) -> impl Iterator<Item = u8> {
+    let bytes = name.bytes().filter(|byte| !matches!(byte, b'_' | b'-'));
+    bytes.map(|byte| byte.to_ascii_lowercase())
 }
 
 /// A string as JSON text.
@@ -269,7 +283,16 @@ mod tests {
 
     #[test]
     fn a_name_in_another_case_is_refused_since_some_readers_take_it_for_the_name() {
-        for written in ["Top_k", "TOP_K", "top_\u{212a}", "t\\u004fp_k"] {
+        for written in [
+            "Top_k",
+            "TOP_K",
+            "top_\u{212a}",
+            "t\\u004fp_k",
+            "topK",
+            "top-k",
+            "topk",
+            "_top_k",
+        ] {
             let text = format!("{{\"top_k\":1,\"{written}\":2}}");
             let object = JsonObject::parse(text.as_bytes()).unwrap();
             let refused = object.get("top_k").unwrap_err();

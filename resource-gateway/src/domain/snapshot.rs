@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
+    call::Shape,
     config_row::{Row, RowId, RowKind},
     ids::{InterfaceName, StrategyName, VendorName},
-    interface::{Capability, FieldAction, Interface},
+    interface::{Capability, FieldRule, Interface},
     vendor::{Discovery, PoolStrategy, SecretKey, Vendor},
 };
 
@@ -318,28 +319,28 @@ fn check_interface(
             fault(path, reason);
         }
     }
+    check_fields(interface, &mut fault);
+}
+
+fn check_fields(interface: &Interface, fault: &mut impl FnMut(String, FaultReason)) {
+    // Capabilities without a shape of their own have no fields to rule.
+    let shape = Shape::of(interface.capability);
     for (at, rule) in interface.fields.iter().enumerate() {
         let path = format!("fields[{at}].name");
-        if interface
-            .fields
-            .iter()
-            .take(at)
-            .any(|other| other.pointer == rule.pointer)
-        {
-            fault(path, FaultReason::RepeatedField(rule.pointer.as_str().to_owned()));
-        } else if let Some(reason) = reserved(rule.pointer.as_str(), &rule.action) {
+        let mut earlier = interface.fields.iter().take(at);
+        if let Some(other) = earlier.find(|other| are_one_field(shape, rule, other)) {
+            fault(path, FaultReason::RepeatedField(other.pointer.as_str().to_owned()));
+        } else if let Some(reason) = shape.and_then(|shape| shape.refuses(rule)) {
             fault(path, FaultReason::ReservedField(reason));
         }
     }
 }
 
-/// Fields that a rule may not touch, because other settings decide them.
-fn reserved(pointer: &str, action: &FieldAction) -> Option<&'static str> {
-    match (pointer, action) {
-        ("/model", _) => Some("the model is decided by the routes"),
-        ("/stream", FieldAction::Fill(_) | FieldAction::Force(_)) => {
-            Some("the caller decides whether it gets a stream; a rule may only forbid it")
-        }
-        _ => None,
-    }
+/// Two rules about one field, under one name or two, could not both be obeyed.
+fn are_one_field(shape: Option<&Shape>, one: &FieldRule, other: &FieldRule) -> bool {
+    let synonyms = match (one.pointer.tokens(), other.pointer.tokens()) {
+        ([one], [other]) => shape.is_some_and(|shape| shape.synonyms_of(one).any(|synonym| synonym == other)),
+        _ => false,
+    };
+    one.pointer == other.pointer || synonyms
 }

@@ -3,10 +3,15 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use secrecy::SecretString;
 
-use crate::domain::{call::Call, estimate::Weight, fault::Fault};
+use crate::domain::{
+    answer::Answer,
+    call::Call,
+    estimate::Weight,
+    fault::{Fault, FaultClass},
+};
 
 /// What a vendor counted. Components are kept; totals are derived last, by whoever needs one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,27 +42,57 @@ impl TokenUsage {
     }
 }
 
+/// A request as a vendor reads it.
+#[derive(Debug)]
+pub struct Encoded {
+    pub content_type: HeaderValue,
+    /// What kind of answer is wanted.
+    pub accept: HeaderValue,
+    /// In pieces: most of them the caller's own bytes.
+    pub body: Vec<Bytes>,
+}
+
+/// A whole answer as it came.
+#[derive(Debug)]
+pub struct Received<'a> {
+    pub headers: &'a HeaderMap,
+    pub body: Bytes,
+}
+
 /// A whole answer, translated.
 #[derive(Debug)]
 pub struct Decoded {
-    /// In the caller's format.
-    pub body: Bytes,
+    pub answer: Answer,
     pub usage: Option<TokenUsage>,
     /// How much text the answer holds.
     pub weight: Weight,
+    /// For the caller, as far as it may see them.
+    pub headers: HeaderMap,
+}
+
+impl Decoded {
+    /// An answer of which nothing is known but itself.
+    pub fn of(answer: Answer) -> Self {
+        Self {
+            answer,
+            usage: None,
+            weight: Weight::default(),
+            headers: HeaderMap::new(),
+        }
+    }
 }
 
 /// One capability in one wire format.
 pub trait Codec: Send + Sync + fmt::Debug {
     /// Behind the vendor's base URL, with a leading slash.
     fn path(&self) -> &'static str;
-    /// The body for the vendor, in pieces: most of them the caller's own bytes.
-    fn encode(&self, call: &Call, model: &str) -> Vec<Bytes>;
+    /// The request for the vendor.
+    fn encode(&self, call: &Call, model: &str) -> Encoded;
     /// Reads a whole answer that came with a status of success.
     ///
     /// # Errors
     /// The body is an error all the same, or no answer.
-    fn decode(&self, body: Bytes) -> Result<Decoded, Fault>;
+    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Decoded, Fault>;
     /// Reads an answer that came with another status; the body may be cut, empty, or not the vendor's at all.
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault;
     /// A decoder for one streamed answer.
@@ -72,6 +107,27 @@ pub trait StreamDecoder: Send {
     fn finish(&mut self) -> Pushed;
     /// What is known so far.
     fn progress(&self) -> Progress;
+}
+
+/// The decoder of what is never streamed: a request that asks for it is refused before it gets to a codec.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoStream;
+
+impl StreamDecoder for NoStream {
+    fn push(&mut self, _bytes: Bytes) -> Pushed {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Pushed {
+        Pushed {
+            out: Bytes::new(),
+            end: Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        Progress::default()
+    }
 }
 
 /// What some bytes of a stream came to.

@@ -58,7 +58,19 @@ async fn without_a_token_the_challenge_names_no_error_and_leads_to_the_metadata(
     let document = world.get("/.well-known/oauth-protected-resource", "").await.ok();
     assert_eq!(document["resource"], AUDIENCE);
     assert_eq!(document["authorization_servers"], json!([world.issuer.url]));
-    assert_eq!(document["scopes_supported"], json!(["ai:chat", "ai:embeddings"]));
+    let scopes = [
+        "ai:chat",
+        "ai:embeddings",
+        "ai:transcription",
+        "ai:speech",
+        "ai:image",
+        "ai:ocr",
+        "ai:labels",
+        "ai:faces",
+        "ai:moderation",
+        "ai:rerank",
+    ];
+    assert_eq!(document["scopes_supported"], json!(scopes));
 }
 
 #[tokio::test]

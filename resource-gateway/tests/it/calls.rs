@@ -105,7 +105,7 @@ async fn embeddings_and_the_capability_routes_work_alike() {
             .status,
         200
     );
-    for unknown in ["telepathy", "chat", "ocr"] {
+    for unknown in ["telepathy", "chat", "raw"] {
         let answer = world
             .post(&format!("/ai/invoke/{unknown}"), &world.token(), &chat("echo"))
             .await;

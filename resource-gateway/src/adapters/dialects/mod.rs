@@ -1,3 +1,4 @@
 //! Wire formats of vendors: pure codecs, one folder each.
 
+pub mod normalised;
 pub mod openai;

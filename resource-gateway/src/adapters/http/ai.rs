@@ -7,6 +7,7 @@ use axum::{
     extract::{Path, Request, State},
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse as _, Response},
+    routing::{MethodRouter, post},
 };
 use service_kit::RequestContext;
 
@@ -18,18 +19,16 @@ use super::{
 use crate::{
     application::invoke::{CallerHeaders, Invocation, InvokeError, Reply},
     domain::{
+        call::Shape,
         fault::{ErrorKind, PublicError},
         ids::RequestId,
         interface::Capability,
     },
 };
 
-pub(super) async fn chat_completions(State(app): State<AppState>, request: Request) -> Response {
-    invoke(&app, Capability::Chat, request).await
-}
-
-pub(super) async fn embeddings(State(app): State<AppState>, request: Request) -> Response {
-    invoke(&app, Capability::Embeddings, request).await
+/// The route of a capability.
+pub(super) fn post_to(capability: Capability) -> MethodRouter<AppState> {
+    post(async move |State(app): State<AppState>, request: Request| invoke(&app, capability, request).await)
 }
 
 /// `/ai/invoke/{capability}`: the same calls by another name.
@@ -72,8 +71,10 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
             app.meters.refused(crate::application::meters::Refusal::Scope);
             Box::new(caller::deny(app, &denied).into_response())
         })?;
-    request_body::check_json(&head.headers).map_err(refuse)?;
-    let body = request_body::read(body, app.max_body_bytes).await.map_err(refuse)?;
+    let shape = Shape::of(capability).ok_or_else(|| refuse(unknown_capability(app).into()))?;
+    let boundary = request_body::check_media_type(shape, &head.headers).map_err(refuse)?;
+    let limit = app.max_body_bytes.min(shape.max_body_bytes);
+    let body = request_body::read(body, limit).await.map_err(refuse)?;
     let caller = authenticated.with_body(app, &body).await.map_err(turn_away)?;
     let context: Option<RequestContext> = head.extensions.remove();
     let invocation = Invocation {
@@ -81,6 +82,7 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
         capability,
         body,
         headers: CallerHeaders(head.headers),
+        boundary,
         request_id: RequestId::new(
             context
                 .as_ref()
@@ -108,14 +110,17 @@ fn with(headers: HeaderMap, mut response: Response) -> Response {
 }
 
 fn respond(reply: Reply) -> Response {
-    let (body, content_type) = match reply {
-        Reply::Whole(bytes) => (Body::from(bytes), "application/json"),
-        Reply::Stream(stream) => (Body::new(*stream), "text/event-stream; charset=utf-8"),
+    let (body, content_type, more) = match reply {
+        Reply::Whole(whole) => (Body::from(whole.body), whole.content_type, whole.headers),
+        Reply::Stream(stream) => {
+            let content_type = HeaderValue::from_static("text/event-stream; charset=utf-8");
+            (Body::new(*stream), content_type, HeaderMap::new())
+        }
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_TYPE, content_type);
     // Answers are for one caller, and nobody on the way keeps them.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    with(more, response)
 }

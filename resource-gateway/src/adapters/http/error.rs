@@ -77,6 +77,11 @@ pub(super) fn wrong_media_type() -> GatewayError {
     PublicError::new(415, ErrorKind::InvalidRequest, "unsupported_media_type", message).into()
 }
 
+pub(super) fn wrong_form() -> GatewayError {
+    let message = "The body of the request must be multipart/form-data, and its Content-Type must name one boundary.";
+    PublicError::new(415, ErrorKind::InvalidRequest, "unsupported_media_type", message).into()
+}
+
 pub(super) fn broken_body() -> GatewayError {
     PublicError::new(
         400,

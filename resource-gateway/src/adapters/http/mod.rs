@@ -58,8 +58,16 @@ type AppState = Arc<App>;
 /// All routes of the gateway.
 pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
     let mut router = Router::new()
-        .route("/v1/chat/completions", post(ai::chat_completions))
-        .route("/v1/embeddings", post(ai::embeddings))
+        .route("/v1/chat/completions", ai::post_to(Capability::Chat))
+        .route("/v1/embeddings", ai::post_to(Capability::Embeddings))
+        .route("/v1/audio/transcriptions", ai::post_to(Capability::Transcription))
+        .route("/v1/audio/speech", ai::post_to(Capability::Speech))
+        .route("/v1/images/generations", ai::post_to(Capability::Image))
+        .route("/v1/images/labels", ai::post_to(Capability::Labels))
+        .route("/v1/moderations", ai::post_to(Capability::Moderation))
+        .route("/v1/ocr", ai::post_to(Capability::Ocr))
+        .route("/v1/faces/detect", ai::post_to(Capability::Faces))
+        .route("/v1/rerank", ai::post_to(Capability::Rerank))
         .route("/v1/models", get(models::list))
         // Everything behind the slash, so that a name with slashes is unknown and not the path.
         .route("/v1/models/{*name}", get(models::one))

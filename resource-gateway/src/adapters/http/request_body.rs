@@ -9,7 +9,11 @@ use http_body_util::BodyExt as _;
 use service_kit::StalledBody;
 use tokio::time::{Duration, timeout};
 
-use super::error::{GatewayError, broken_body, slow_body, too_large, wrong_media_type};
+use super::error::{GatewayError, broken_body, slow_body, too_large, wrong_form, wrong_media_type};
+use crate::domain::{
+    call::{BodyForm, Shape},
+    multipart::Boundary,
+};
 
 /// All of a body has to come in this time. The listener drops senders that stand still or drip; it lets slow ones take hours,
 /// and by then the token that was checked before the body has long expired.
@@ -19,18 +23,26 @@ const BODY_TIME: Duration = Duration::from_mins(10);
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
+/// Refuses a body of another form than the capability's; gives the boundary of a form.
+pub(super) fn check_media_type(shape: &Shape, headers: &HeaderMap) -> Result<Option<Boundary>, GatewayError> {
+    let boundary = match &shape.body {
+        BodyForm::Json(_) => return check_json(headers).map(|()| None),
+        BodyForm::Multipart(_) => {
+            let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+            let value = values.next().filter(|_| values.next().is_none());
+            value.and_then(|value| Boundary::of_content_type(value.to_str().ok()?))
+        }
+    };
+    boundary.map(Some).ok_or_else(wrong_form)
+}
+
 /// Refuses what does not claim to be JSON. A missing type is taken for JSON.
 pub(super) fn check_json(headers: &HeaderMap) -> Result<(), GatewayError> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Ok(());
     };
-    let essence = value
-        .to_str()
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
+    let value = value.to_str().unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
     let json = essence.eq_ignore_ascii_case("application/json")
         || (essence.len() > 5
             && essence

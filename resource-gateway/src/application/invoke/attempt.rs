@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::{
-    Invoke,
+    FILTERED, Invoke, WholeReply,
     attempts::Journey,
     course::Stop,
     paced::{Paced, fault_of},
@@ -17,7 +16,7 @@ use crate::{
         fault::{Fault, FaultClass},
     },
     ports::{
-        codec::{Codec, Progress, Pushed, StreamDecoder, StreamEnd},
+        codec::{Codec, Decoded, Encoded, Progress, Pushed, Received, StreamDecoder, StreamEnd},
         transport::{Deadlines, UpstreamReply, UpstreamRequest},
     },
 };
@@ -67,13 +66,14 @@ impl Invoke {
         let left = deadline.saturating_duration_since(began);
         let head = timeouts.first_byte.min(left);
         let uri = stop.member.uri(invocation.capability);
+        let Encoded {
+            content_type,
+            accept,
+            body,
+        } = way.codec.encode(call, way.model);
         let mut headers = way.vendor.headers();
-        let accept = if call.stream {
-            "text/event-stream"
-        } else {
-            "application/json"
-        };
-        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        headers.insert(header::CONTENT_TYPE, content_type);
+        headers.insert(header::ACCEPT, accept);
         if let Some(traceparent) = &invocation.traceparent {
             headers.insert("traceparent", traceparent.clone());
         }
@@ -82,7 +82,7 @@ impl Invoke {
             method: Method::POST,
             uri: uri.ok_or_else(|| Fault::of(FaultClass::Transport))?,
             headers,
-            body: way.codec.encode(call, way.model),
+            body,
             deadlines: Deadlines {
                 connect: timeouts.connect.min(head),
                 head,
@@ -101,22 +101,18 @@ impl Invoke {
         let body = Paced::new(reply.body, timeouts.idle, deadline)
             .collect(MAX_REPLY_BYTES)
             .await?;
-        let decoded = way.codec.decode(body)?;
-        let progress = Progress {
-            usage: decoded.usage,
-            weight: decoded.weight,
+        let received = Received {
+            headers: &reply.headers,
+            body,
         };
-        Ok(Answer::Whole {
-            body: decoded.body,
-            progress,
-        })
+        Ok(finish_whole(call, way.codec.decode(call, received)?))
     }
 }
 
 /// What a vendor answered.
 pub(super) enum Answer {
     Whole {
-        body: Bytes,
+        reply: WholeReply,
         progress: Progress,
     },
     Stream {
@@ -124,6 +120,28 @@ pub(super) enum Answer {
         decoder: Box<dyn StreamDecoder>,
         first: Pushed,
     },
+}
+
+/// Holds an answer to its threshold, and writes it as the caller reads it. Nothing that comes after this sees more than the caller.
+fn finish_whole(call: &Call, decoded: Decoded) -> Answer {
+    let Decoded {
+        mut answer,
+        usage,
+        weight,
+        mut headers,
+    } = decoded;
+    if let Some(least) = call.min_confidence {
+        headers.insert(FILTERED, answer.hold_to(least).into());
+    }
+    let (body, content_type) = answer.into_body();
+    Answer::Whole {
+        reply: WholeReply {
+            body,
+            content_type: HeaderValue::from_static(content_type),
+            headers,
+        },
+        progress: Progress { usage, weight },
+    }
 }
 
 async fn read_fault(codec: &dyn Codec, reply: UpstreamReply) -> Fault {
@@ -136,12 +154,16 @@ async fn read_fault(codec: &dyn Codec, reply: UpstreamReply) -> Fault {
 
 /// Some servers report an error under a status of success, as JSON in place of the stream: limits, quotas and filters keep
 /// their meaning. Whatever else comes is no answer.
-async fn read_no_stream(codec: &dyn Codec, reply: UpstreamReply, deadline: tokio::time::Instant) -> Fault {
+async fn read_no_stream(codec: &dyn Codec, call: &Call, reply: UpstreamReply, deadline: tokio::time::Instant) -> Fault {
     let deadline = deadline.min(tokio::time::Instant::now() + FAULT_BODY_TIME);
     let body = Paced::new(reply.body, FAULT_BODY_TIME, deadline)
         .collect_some(MAX_FAULT_BYTES)
         .await;
-    match codec.decode(body) {
+    let received = Received {
+        headers: &reply.headers,
+        body,
+    };
+    match codec.decode(call, received) {
         Err(fault) if fault.class != FaultClass::InvalidReply => fault,
         Ok(_) | Err(_) => Fault {
             status: Some(reply.status.as_u16()),
@@ -161,7 +183,7 @@ async fn open_stream(
     first_by: tokio::time::Instant,
 ) -> Result<Answer, Fault> {
     if !is_event_stream(&reply.headers) {
-        return Err(read_no_stream(codec, reply, first_by.min(deadline)).await);
+        return Err(read_no_stream(codec, call, reply, first_by.min(deadline)).await);
     }
     let mut decoder = codec.stream(call);
     let mut upstream = Paced::new(reply.body, idle, deadline);

@@ -161,11 +161,11 @@ async fn next<'a>(
 
 fn reply(invocation: &Invocation, stop: Stop<'_>, answer: Answer, mut settlement: Settlement) -> Reply {
     match answer {
-        Answer::Whole { body, progress } => {
+        Answer::Whole { reply, progress } => {
             settlement.note(progress);
             settlement.first_byte();
             settlement.settle(UsageState::Completed);
-            Reply::Whole(body)
+            Reply::Whole(reply)
         }
         Answer::Stream {
             upstream,

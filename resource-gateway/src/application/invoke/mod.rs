@@ -12,7 +12,7 @@ mod settlement;
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use service_kit::{Entropy, Timestamp};
 
 pub use caller_headers::CallerHeaders;
@@ -33,11 +33,17 @@ use crate::{
         fault::{ErrorKind, PublicError, RetryHints},
         ids::RequestId,
         interface::{Capability, Interface},
+        multipart::Boundary,
         snapshot::Snapshot,
         usage::{UsageRecord, UsageState},
     },
     ports::usage::UsageSink,
 };
+
+/// The fields that rules forced to something else than what the caller sent: their pointers, separated by commas.
+pub const FORCED_FIELDS: HeaderName = HeaderName::from_static("x-hexgate-forced-fields");
+/// How many parts of the answer were dropped, because they were not sure enough.
+pub const FILTERED: HeaderName = HeaderName::from_static("x-hexgate-filtered");
 
 /// How an error in the middle of a stream is written in the caller's dialect.
 pub type ErrorEvent = fn(&PublicError) -> Bytes;
@@ -61,6 +67,8 @@ pub struct Invocation {
     pub body: Bytes,
     /// For settings that name one of them.
     pub headers: CallerHeaders,
+    /// Of a body that is a form.
+    pub boundary: Option<Boundary>,
     pub request_id: RequestId,
     /// W3C trace context for the vendor.
     pub traceparent: Option<HeaderValue>,
@@ -73,8 +81,17 @@ pub struct Invocation {
 #[derive(Debug)]
 pub enum Reply {
     /// Whole, and accounted for.
-    Whole(Bytes),
+    Whole(WholeReply),
     Stream(Box<ReplyStream>),
+}
+
+/// A whole answer in the caller's format.
+#[derive(Debug)]
+pub struct WholeReply {
+    pub body: Bytes,
+    pub content_type: HeaderValue,
+    /// What the answer says about itself beside its body.
+    pub headers: HeaderMap,
 }
 
 /// Why there is no answer.
@@ -101,7 +118,7 @@ impl Invoke {
     /// [`InvokeError`]; usage is settled.
     pub async fn run(&self, invocation: Invocation, headers: &mut HeaderMap) -> Result<Reply, InvokeError> {
         let snapshot = self.snapshots.current();
-        let (interface, call) = self.admit(&invocation, &snapshot)?;
+        let (interface, call) = self.admit(&invocation, &snapshot, headers)?;
         let admission = self.limit(&invocation, &snapshot, &interface, &call, headers).await?;
         let vendors = self.registry.bind(&snapshot);
         let record = new_record(&invocation, &interface, call.stream);
@@ -123,9 +140,14 @@ impl Invoke {
     }
 
     /// Everything that may turn a call away before a vendor hears of it.
-    fn admit(&self, invocation: &Invocation, snapshot: &Snapshot) -> Result<(Arc<Interface>, Call), InvokeError> {
+    fn admit(
+        &self,
+        invocation: &Invocation,
+        snapshot: &Snapshot,
+        headers: &mut HeaderMap,
+    ) -> Result<(Arc<Interface>, Call), InvokeError> {
         let capability = invocation.capability;
-        let call = Call::read(capability, invocation.body.clone())?;
+        let call = Call::read(capability, invocation.body.clone(), invocation.boundary.as_ref())?;
         let interface = snapshot
             .find_interface(&call.model)
             .filter(|interface| interface.enabled.is_on() && interface.capability == capability)
@@ -139,9 +161,15 @@ impl Invoke {
             return Err(InvokeError::Denied(denied));
         }
         let asked_to_stream = call.stream;
-        let call = call.shaped_by(capability, interface.field_rules()).inspect_err(|_| {
+        let call = call.shaped_by(interface.field_rules()).inspect_err(|_| {
             self.reject(invocation, interface, asked_to_stream);
         })?;
+        if let Some(forced) = call
+            .forced_fields()
+            .and_then(|fields| HeaderValue::try_from(fields).ok())
+        {
+            headers.insert(FORCED_FIELDS, forced);
+        }
         self.usage.admit().map_err(|error| {
             tracing::error!(request.id = %invocation.request_id, %error, "calls are refused: usage cannot be recorded");
             let message = "The gateway cannot account for calls now.";

@@ -1,5 +1,6 @@
 //! OpenAI's wire format, which is the callers' format, too: bytes pass through and only what has to change is spliced in.
 
+mod audio;
 mod fault;
 mod stream;
 mod wire;
@@ -8,14 +9,16 @@ mod wire;
 mod tests;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
+pub use self::audio::{OpenAiSpeech, OpenAiTranscription};
 use crate::{
     domain::{
+        answer::Answer,
         call::Call,
         fault::{Fault, FaultClass},
     },
-    ports::codec::{Codec, Decoded, Progress, Pushed, StreamDecoder, StreamEnd},
+    ports::codec::{Codec, Decoded, Encoded, NoStream, Received, StreamDecoder, TokenUsage},
 };
 
 /// `POST /chat/completions`.
@@ -26,16 +29,26 @@ pub struct OpenAiChat;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OpenAiEmbeddings;
 
+/// `POST /images/generations`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenAiImages;
+
+/// `POST /moderations`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenAiModerations;
+
 impl Codec for OpenAiChat {
     fn path(&self) -> &'static str {
         "/chat/completions"
     }
 
-    fn encode(&self, call: &Call, model: &str) -> Vec<Bytes> {
-        call.for_vendor(model)
+    fn encode(&self, call: &Call, model: &str) -> Encoded {
+        let accept = if call.stream { "text/event-stream" } else { JSON };
+        json(call, model, accept)
     }
 
-    fn decode(&self, body: Bytes) -> Result<Decoded, Fault> {
+    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+        let body = reply.body;
         let reply: wire::Reply<'_> = read(&body)?;
         let usage = reply.token_usage();
         let choices = reply.choices.ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
@@ -43,7 +56,7 @@ impl Codec for OpenAiChat {
         Ok(Decoded {
             usage,
             weight: choices.weight,
-            body,
+            ..Decoded::of(Answer::json(body))
         })
     }
 
@@ -61,20 +74,42 @@ impl Codec for OpenAiEmbeddings {
         "/embeddings"
     }
 
-    fn encode(&self, call: &Call, model: &str) -> Vec<Bytes> {
-        call.for_vendor(model)
+    fn encode(&self, call: &Call, model: &str) -> Encoded {
+        json(call, model, JSON)
     }
 
-    fn decode(&self, body: Bytes) -> Result<Decoded, Fault> {
-        let reply: wire::Reply<'_> = read(&body)?;
-        if reply.data.is_none() {
-            return Err(Fault::of(FaultClass::InvalidReply));
-        }
-        let usage = reply.token_usage();
+    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+        let (_, decoded) = read_list(reply.body, |reply| reply.data)?;
+        Ok(decoded)
+    }
+
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        fault::decode(status, headers, body)
+    }
+
+    fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
+        Box::new(NoStream)
+    }
+}
+
+impl Codec for OpenAiImages {
+    fn path(&self) -> &'static str {
+        "/images/generations"
+    }
+
+    fn encode(&self, call: &Call, model: &str) -> Encoded {
+        json(call, model, JSON)
+    }
+
+    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+        let (images, decoded) = read_list(reply.body, |reply| reply.data)?;
+        let usage = TokenUsage {
+            images,
+            ..decoded.usage.unwrap_or_default()
+        };
         Ok(Decoded {
-            usage,
-            weight: crate::domain::estimate::Weight::default(),
-            body,
+            usage: Some(usage),
+            ..decoded
         })
     }
 
@@ -83,29 +118,53 @@ impl Codec for OpenAiEmbeddings {
     }
 
     fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
-        // A streamed request for embeddings is refused before it gets to a codec.
         Box::new(NoStream)
     }
 }
 
-/// The decoder of a capability whose answers are never streamed.
-struct NoStream;
-
-impl StreamDecoder for NoStream {
-    fn push(&mut self, _bytes: Bytes) -> Pushed {
-        self.finish()
+impl Codec for OpenAiModerations {
+    fn path(&self) -> &'static str {
+        "/moderations"
     }
 
-    fn finish(&mut self) -> Pushed {
-        Pushed {
-            out: Bytes::new(),
-            end: Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
-        }
+    fn encode(&self, call: &Call, model: &str) -> Encoded {
+        json(call, model, JSON)
     }
 
-    fn progress(&self) -> Progress {
-        Progress::default()
+    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+        let (_, decoded) = read_list(reply.body, |reply| reply.results)?;
+        Ok(decoded)
     }
+
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        fault::decode(status, headers, body)
+    }
+
+    fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
+        Box::new(NoStream)
+    }
+}
+
+const JSON: &str = "application/json";
+
+fn json(call: &Call, model: &str, accept: &'static str) -> Encoded {
+    Encoded {
+        content_type: HeaderValue::from_static(JSON),
+        accept: HeaderValue::from_static(accept),
+        body: call.for_vendor(model),
+    }
+}
+
+/// Reads an answer that is a list; says how long it is.
+fn read_list(body: Bytes, list: impl FnOnce(wire::Reply<'_>) -> Option<wire::Count>) -> Result<(u64, Decoded), Fault> {
+    let reply = read(&body)?;
+    let usage = reply.token_usage();
+    let count = list(reply).ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
+    let decoded = Decoded {
+        usage,
+        ..Decoded::of(Answer::json(body))
+    };
+    Ok((count.0, decoded))
 }
 
 /// Reads an answer that claims success; an error object in it is an error all the same.

@@ -1,7 +1,28 @@
 use proptest::prelude::*;
 
+use http::header;
+use serde_json::Value;
+
 use super::*;
-use crate::ports::codec::TokenUsage;
+use crate::{
+    domain::{
+        confidence::Confidence,
+        interface::Capability,
+        multipart::{Boundary, Form},
+    },
+    ports::codec::{Progress, StreamEnd, TokenUsage},
+};
+
+fn call() -> Call {
+    Call::read(Capability::Chat, r#"{"model":"m","messages":[]}"#.into(), None).unwrap()
+}
+
+fn received(headers: &HeaderMap, body: impl Into<Bytes>) -> Received<'_> {
+    Received {
+        headers,
+        body: body.into(),
+    }
+}
 
 fn chunk(text: &str) -> String {
     format!(
@@ -170,7 +191,7 @@ fn of_several_choices_each_has_to_finish() {
 fn usage_is_found_wherever_servers_put_it() {
     let usage = |json: &str| {
         OpenAiChat
-            .decode(Bytes::copy_from_slice(json.as_bytes()))
+            .decode(&call(), received(&HeaderMap::new(), json.to_owned()))
             .unwrap()
             .usage
     };
@@ -226,13 +247,24 @@ fn what_is_no_answer_is_a_fault() {
         ),
     ] {
         assert_eq!(
-            OpenAiChat.decode(Bytes::from(body)).unwrap_err().class,
+            OpenAiChat
+                .decode(&call(), received(&HeaderMap::new(), body))
+                .unwrap_err()
+                .class,
             wanted,
             "{body}"
         );
     }
-    assert!(OpenAiEmbeddings.decode(Bytes::from_static(br#"{"data":[]}"#)).is_ok());
-    assert!(OpenAiEmbeddings.decode(Bytes::from_static(b"{}")).is_err());
+    assert!(
+        OpenAiEmbeddings
+            .decode(&call(), received(&HeaderMap::new(), r#"{"data":[]}"#))
+            .is_ok()
+    );
+    assert!(
+        OpenAiEmbeddings
+            .decode(&call(), received(&HeaderMap::new(), "{}"))
+            .is_err()
+    );
 }
 
 #[test]
@@ -291,6 +323,117 @@ proptest! {
         let mut decoder = stream::ChatStream::new(false);
         let _ = decoder.push(Bytes::from(bytes.clone()));
         let _ = decoder.finish();
-        let _ = OpenAiChat.decode(Bytes::from(bytes));
+        let _ = OpenAiChat.decode(&call(), received(&HeaderMap::new(), bytes));
     }
+}
+
+fn of_type(content_type: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))])
+}
+
+fn recording(format: &str, threshold: Option<f64>) -> Call {
+    let boundary = Boundary::of_content_type("multipart/form-data; boundary=B").unwrap();
+    let mut form = Form::empty(boundary.clone());
+    form.set("model", vec!["m".into()]).unwrap();
+    form.set("response_format", vec![format.into()]).unwrap();
+    let form = form.render().concat();
+    let file = b"--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nx\r\n";
+    let body: Bytes = [file, form.as_slice()].concat().into();
+    let call = Call::read(Capability::Transcription, body, Some(&boundary)).unwrap();
+    call.held_to(threshold.map(|threshold| Confidence::new(threshold).unwrap()))
+}
+
+const VERBOSE: &str = r#"{"text":"sure unsure","x":1.50,"duration":"2.5","segments":[{"start":0,"end":1,"text":"sure","avg_logprob":0},{"start":1,"end":2,"text":" unsure","avg_logprob":-9}],"usage":{"type":"duration","seconds":3}}"#;
+
+#[test]
+fn a_transcript_passes_as_it_came_unless_a_threshold_holds() {
+    let decode = |format: &str, threshold, kind: &'static str, body: &'static str| {
+        OpenAiTranscription.decode(&recording(format, threshold), received(&of_type(kind), body))
+    };
+    let plain = decode("verbose_json", None, "application/json", VERBOSE).unwrap();
+    assert_eq!(plain.usage.map(|usage| (usage.input, usage.audio_ms)), Some((0, 3000)));
+    assert_eq!(
+        plain.answer.into_body(),
+        (Bytes::from_static(VERBOSE.as_bytes()), "application/json")
+    );
+    let held = |format: &str| {
+        let mut decoded = decode(format, Some(0.5), "application/json", VERBOSE).unwrap();
+        assert_eq!(decoded.answer.hold_to(Confidence::new(0.5).unwrap()), 1);
+        let (body, kind) = decoded.answer.into_body();
+        (String::from_utf8(body.to_vec()).unwrap(), kind)
+    };
+    assert_eq!(held("text"), ("sure\n".into(), "text/plain; charset=utf-8"));
+    assert!(held("srt").0.contains("sure") && !held("srt").0.contains("unsure"));
+    let json: Value = serde_json::from_str(&held("json").0).unwrap();
+    assert_eq!(
+        (&json["text"], &json["filtered"]),
+        (&Value::from("sure"), &Value::from(1))
+    );
+    let text = decode("text", None, "text/plain", "hello\n").unwrap();
+    assert_eq!(
+        (text.weight.tokens(), text.answer.into_body().1),
+        (2, "text/plain; charset=utf-8")
+    );
+    let tokens = r#"{"text":"x","usage":{"type":"tokens","input_tokens":14,"output_tokens":45,"total_tokens":59}}"#;
+    let usage = decode("json", None, "application/json", tokens).unwrap().usage.unwrap();
+    assert_eq!((usage.input, usage.output), (14, 45));
+    for (format, kind, body, class) in [
+        ("text", "text/html", "<html>", FaultClass::InvalidReply),
+        (
+            "text",
+            "application/json",
+            r#"{"error":{"message":"m","code":"server_error"}}"#,
+            FaultClass::ServerError,
+        ),
+        (
+            "json",
+            "application/json",
+            r#"{"error":{"message":"m","code":"server_error"}}"#,
+            FaultClass::ServerError,
+        ),
+        ("json", "application/json", "{}", FaultClass::InvalidReply),
+        ("json", "text/html", "<html>", FaultClass::InvalidReply),
+    ] {
+        assert_eq!(
+            decode(format, None, kind, body).unwrap_err().class,
+            class,
+            "{format} {body}"
+        );
+    }
+}
+
+#[test]
+fn only_sound_is_passed_on_as_sound() {
+    let body = r#"{"model":"m","input":"h\u00e9llo","voice":"v","response_format":"opus"}"#;
+    let call = Call::read(Capability::Speech, body.into(), None).unwrap();
+    let decode = |kind: &'static str, body: &'static str| OpenAiSpeech.decode(&call, received(&of_type(kind), body));
+    let sound = decode("audio/ogg", "OggS").unwrap();
+    assert_eq!(sound.usage.map(|usage| (usage.input, usage.characters)), Some((0, 5)));
+    assert_eq!(sound.answer.into_body(), (Bytes::from_static(b"OggS"), "audio/opus"));
+    let error = r#"{"error":{"message":"m","type":"server_error"}}"#;
+    assert_eq!(
+        decode("application/json", error).unwrap_err().class,
+        FaultClass::ServerError
+    );
+    for (kind, body) in [("text/html", "<html>"), ("audio/mpeg", ""), ("application/json", "{}")] {
+        assert_eq!(
+            decode(kind, body).unwrap_err().class,
+            FaultClass::InvalidReply,
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn images_are_counted_and_moderations_need_results() {
+    let call = Call::read(Capability::Image, r#"{"model":"m","prompt":"x"}"#.into(), None).unwrap();
+    let images = r#"{"data":[{"b64_json":"x"},{"b64_json":"y"}],"usage":{"input_tokens":5,"output_tokens":7}}"#;
+    let decoded = OpenAiImages.decode(&call, received(&HeaderMap::new(), images)).unwrap();
+    assert_eq!(
+        decoded.usage.map(|usage| (usage.images, usage.input, usage.output)),
+        Some((2, 5, 7))
+    );
+    let decode = |body: &'static str| OpenAiModerations.decode(&call, received(&HeaderMap::new(), body));
+    assert!(decode(r#"{"results":[{"flagged":false}]}"#).is_ok());
+    assert!(decode(r#"{"data":[]}"#).is_err());
 }

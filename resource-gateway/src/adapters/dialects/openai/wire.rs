@@ -19,7 +19,9 @@ pub(super) struct Reply<'a> {
     #[serde(default)]
     pub(super) choices: Option<Choices>,
     #[serde(default)]
-    pub(super) data: Option<IgnoredAny>,
+    pub(super) data: Option<Count>,
+    #[serde(default)]
+    pub(super) results: Option<Count>,
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -34,12 +36,37 @@ impl Reply<'_> {
     }
 }
 
-/// `usage`. Compatible servers leave parts out, or add some.
+/// How long a list is whose elements are not looked at.
+pub(super) struct Count(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct CountVisitor;
+        impl<'de> Visitor<'de> for CountVisitor {
+            type Value = Count;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Count, A::Error> {
+                let mut count = 0;
+                while seq.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Count(count))
+            }
+        }
+        from.deserialize_seq(CountVisitor)
+    }
+}
+
+/// `usage`. Compatible servers leave parts out, or add some. What is not about text is counted as input and output.
 #[derive(Deserialize)]
 pub(super) struct Usage {
-    #[serde(default)]
+    #[serde(default, alias = "input_tokens")]
     prompt_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, alias = "output_tokens")]
     completion_tokens: Option<u64>,
     #[serde(default)]
     total_tokens: Option<u64>,

@@ -1,0 +1,258 @@
+//! The gateway's own shapes as a wire format: what callers send for pictures and documents, sent on as it is. Vendors that speak
+//! it need no translation; those that do not have dialects of their own.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{
+    domain::{
+        answer::{Answer, Faces, Labels, Ocr, Ranking},
+        call::Call,
+        estimate::Weight,
+        fault::{Fault, FaultClass, RetryHints, VendorWords},
+    },
+    ports::codec::{Codec, Decoded, Encoded, NoStream, Received, StreamDecoder, TokenUsage},
+};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// One capability: where it lies, and what an answer becomes.
+#[derive(Debug, Clone, Copy)]
+pub struct Normalised {
+    path: &'static str,
+    read: fn(&Bytes) -> Result<Read, serde_json::Error>,
+    images: u64,
+}
+
+/// An answer that was read.
+#[derive(Debug)]
+struct Read {
+    answer: Answer,
+    usage: Option<Value>,
+    weight: Weight,
+}
+
+impl Normalised {
+    /// `POST /ocr`.
+    pub const OCR: Self = Self {
+        path: "/ocr",
+        images: 1,
+        read: |body| {
+            let ocr: Ocr = serde_json::from_slice(body)?;
+            let (usage, weight) = (ocr.usage.clone(), Weight::of(&ocr.text));
+            Ok(Read {
+                answer: Answer::Ocr(ocr),
+                usage,
+                weight,
+            })
+        },
+    };
+    /// `POST /images/labels`.
+    pub const LABELS: Self = Self {
+        path: "/images/labels",
+        images: 1,
+        read: |body| {
+            let labels: Labels = serde_json::from_slice(body)?;
+            Ok(of_more(&labels.more.clone(), Answer::Labels(labels)))
+        },
+    };
+    /// `POST /faces/detect`.
+    pub const FACES: Self = Self {
+        path: "/faces/detect",
+        images: 1,
+        read: |body| {
+            let faces: Faces = serde_json::from_slice(body)?;
+            Ok(of_more(&faces.more.clone(), Answer::Faces(faces)))
+        },
+    };
+    /// `POST /rerank`.
+    pub const RERANK: Self = Self {
+        path: "/rerank",
+        images: 0,
+        read: |body| {
+            let ranking: Ranking = serde_json::from_slice(body)?;
+            Ok(of_more(&ranking.more.clone(), Answer::Ranking(ranking)))
+        },
+    };
+}
+
+fn of_more(more: &Map<String, Value>, answer: Answer) -> Read {
+    Read {
+        answer,
+        usage: more.get("usage").cloned(),
+        weight: Weight::default(),
+    }
+}
+
+/// `usage` of such an answer.
+#[derive(Default, Deserialize)]
+struct Usage {
+    #[serde(default, alias = "prompt_tokens")]
+    input_tokens: u64,
+    #[serde(default, alias = "completion_tokens")]
+    output_tokens: u64,
+}
+
+impl Codec for Normalised {
+    fn path(&self) -> &'static str {
+        self.path
+    }
+
+    fn encode(&self, call: &Call, model: &str) -> Encoded {
+        Encoded {
+            content_type: JSON,
+            accept: JSON,
+            body: call.for_vendor(model),
+        }
+    }
+
+    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+        let read = (self.read)(&reply.body).map_err(|_| of_body(&reply.body))?;
+        let usage = read.usage.and_then(|usage| Usage::deserialize(usage).ok());
+        Ok(Decoded {
+            usage: (usage.is_some() || self.images > 0).then(|| {
+                let usage = usage.unwrap_or_default();
+                TokenUsage {
+                    input: usage.input_tokens,
+                    output: usage.output_tokens,
+                    images: self.images,
+                    ..TokenUsage::default()
+                }
+            }),
+            weight: read.weight,
+            ..Decoded::of(read.answer)
+        })
+    }
+
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(Into::into);
+        Fault {
+            class: FaultClass::of_status(status),
+            status: Some(status),
+            words: words_of(body),
+            hints: RetryHints {
+                retry_after: header("retry-after"),
+                retry_after_ms: header("retry-after-ms"),
+                should_retry: header("x-should-retry"),
+            },
+        }
+    }
+
+    fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
+        Box::new(NoStream)
+    }
+}
+
+/// What stands in place of an answer: an error object is the vendor's failure, anything else no answer.
+fn of_body(body: &[u8]) -> Fault {
+    match parse::<Envelope>(body) {
+        Some(_) => Fault {
+            words: words_of(body),
+            ..Fault::of(FaultClass::ServerError)
+        },
+        None => Fault::of(FaultClass::InvalidReply),
+    }
+}
+
+/// A vendor's message is passed on up to here.
+const MAX_MESSAGE_CHARS: usize = 1000;
+
+#[derive(Deserialize)]
+struct Envelope {
+    error: Words,
+}
+
+#[derive(Deserialize)]
+struct Words {
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    param: Option<Box<str>>,
+    #[serde(default)]
+    code: Option<Box<str>>,
+}
+
+fn words_of(body: &[u8]) -> VendorWords {
+    let Some(Envelope { error }) = parse(body) else {
+        return VendorWords::default();
+    };
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let message = error
+        .message
+        .map(|message| message.chars().take(MAX_MESSAGE_CHARS).collect::<String>().into());
+    VendorWords {
+        message,
+        param: error.param,
+        code: error.code.filter(|code| code.len() <= 64 && code.chars().all(is_word)),
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    serde_json::from_slice(body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{confidence::Confidence, interface::Capability};
+    use serde_json::json;
+
+    fn call() -> Call {
+        let body = r#"{"model":"m","image":{"base64":"x"},"min_confidence":0.5}"#;
+        Call::read(Capability::Ocr, body.into(), None).unwrap()
+    }
+
+    fn decode(codec: Normalised, body: &Value) -> Result<Decoded, Fault> {
+        let reply = Received {
+            headers: &HeaderMap::new(),
+            body: body.to_string().into(),
+        };
+        codec.decode(&call(), reply)
+    }
+
+    #[test]
+    fn a_request_goes_on_without_what_is_between_the_caller_and_us() {
+        let encoded = Normalised::OCR.encode(&call(), "up");
+        assert_eq!(encoded.body.concat(), br#"{"model":"up","image":{"base64":"x"}}"#);
+    }
+
+    #[test]
+    fn answers_are_read_and_counted() {
+        let ocr =
+            json!({"text": "four", "lines": [{"text": "four", "confidence": 0.4}], "usage": {"output_tokens": 3}});
+        let mut decoded = decode(Normalised::OCR, &ocr).unwrap();
+        assert_eq!(decoded.usage.map(|usage| usage.output), Some(3));
+        assert_eq!(
+            (decoded.usage.map(|usage| usage.images), decoded.weight.tokens()),
+            (Some(1), 1)
+        );
+        assert_eq!(decoded.answer.hold_to(Confidence::new(0.5).unwrap()), 1);
+        let ranking = json!({"results": [{"index": 0, "relevance_score": 0.5}], "usage": {"prompt_tokens": 7}});
+        let decoded = decode(Normalised::RERANK, &ranking).unwrap();
+        assert_eq!(decoded.usage.map(|usage| (usage.input, usage.images)), Some((7, 0)));
+        let labels = decode(Normalised::LABELS, &json!({"labels": []})).unwrap();
+        assert_eq!(labels.usage.map(|usage| (usage.input, usage.images)), Some((0, 1)));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_a_fault() {
+        for body in [json!({}), json!([]), json!({"faces": [{"confidence": "high"}]})] {
+            assert_eq!(
+                decode(Normalised::FACES, &body).unwrap_err().class,
+                FaultClass::InvalidReply
+            );
+        }
+        let error = json!({"error": {"message": "no", "code": "x"}});
+        assert_eq!(
+            decode(Normalised::FACES, &error).unwrap_err().class,
+            FaultClass::ServerError
+        );
+        let fault = Normalised::OCR.decode_fault(400, &HeaderMap::new(), error.to_string().as_bytes());
+        assert_eq!(
+            (fault.class, fault.words.code.as_deref()),
+            (FaultClass::InvalidRequest, Some("x"))
+        );
+    }
+}

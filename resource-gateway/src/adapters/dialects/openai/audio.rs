@@ -1,0 +1,223 @@
+//! Sound in OpenAI's format: forms with a recording in, bytes of audio out.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{fault, wire};
+use crate::{
+    domain::{
+        answer::{Answer, Transcript, TranscriptFormat},
+        call::Call,
+        estimate::Weight,
+        fault::{Fault, FaultClass},
+    },
+    ports::codec::{Codec, Decoded, Encoded, NoStream, Received, StreamDecoder, TokenUsage},
+};
+
+/// Said by the simulator of answers that are no JSON.
+const SANDBOX: HeaderName = HeaderName::from_static("x-sandbox");
+
+/// `POST /audio/transcriptions`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenAiTranscription;
+
+/// `POST /audio/speech`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenAiSpeech;
+
+impl Codec for OpenAiTranscription {
+    fn path(&self) -> &'static str {
+        "/audio/transcriptions"
+    }
+
+    fn encode(&self, call: &Call, model: &str) -> Encoded {
+        Encoded {
+            // Made of characters that boundaries may have.
+            content_type: HeaderValue::try_from(call.content_type().as_ref())
+                .unwrap_or(HeaderValue::from_static("multipart/form-data")),
+            accept: HeaderValue::from_static("*/*"),
+            body: call.for_vendor(model),
+        }
+    }
+
+    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+        let format = call.transcript_format();
+        let is_json = matches!(format, TranscriptFormat::Json | TranscriptFormat::Verbose);
+        if !is_json && call.min_confidence.is_none() {
+            return decode_text(format, reply);
+        }
+        let read: Recorded = parse(&reply.body)?;
+        let usage = read.usage();
+        let weight = Weight::of(&read.text);
+        // Without a threshold the vendor's bytes are what the caller gets.
+        let answer = match call.min_confidence {
+            None => Answer::json(reply.body),
+            Some(_) => Answer::Transcript {
+                transcript: Box::new(parse::<Transcript>(&reply.body)?),
+                format,
+            },
+        };
+        Ok(Decoded {
+            usage,
+            weight,
+            ..Decoded::of(answer)
+        })
+    }
+
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        fault::decode(status, headers, body)
+    }
+
+    fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
+        Box::new(NoStream)
+    }
+}
+
+fn decode_text(format: TranscriptFormat, reply: Received<'_>) -> Result<Decoded, Fault> {
+    let kind = media_type(reply.headers);
+    // A proxy's page is no transcript.
+    let text = std::str::from_utf8(&reply.body).ok().filter(|_| kind != "text/html");
+    let weight = match text {
+        Some(text) => Weight::of(text),
+        None => return Err(Fault::of(FaultClass::InvalidReply)),
+    };
+    if kind == "application/json" {
+        refuse_error(&reply.body)?;
+    }
+    let answer = Answer::Ready {
+        body: reply.body,
+        content_type: format.content_type(),
+    };
+    Ok(Decoded {
+        weight,
+        headers: marks(reply.headers),
+        ..Decoded::of(answer)
+    })
+}
+
+impl Codec for OpenAiSpeech {
+    fn path(&self) -> &'static str {
+        "/audio/speech"
+    }
+
+    fn encode(&self, call: &Call, model: &str) -> Encoded {
+        super::json(call, model, "*/*")
+    }
+
+    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+        let kind = media_type(reply.headers);
+        if kind == "application/json" {
+            refuse_error(&reply.body)?;
+        }
+        let is_sound = kind.starts_with("audio/") || kind == "application/octet-stream";
+        if !is_sound || reply.body.is_empty() {
+            return Err(Fault::of(FaultClass::InvalidReply));
+        }
+        let answer = Answer::Ready {
+            content_type: sound_type(call.format.unwrap_or_default()),
+            body: reply.body,
+        };
+        Ok(Decoded {
+            usage: Some(TokenUsage {
+                characters: characters_of(call),
+                ..TokenUsage::default()
+            }),
+            headers: marks(reply.headers),
+            ..Decoded::of(answer)
+        })
+    }
+
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        fault::decode(status, headers, body)
+    }
+
+    fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
+        Box::new(NoStream)
+    }
+}
+
+/// How much was spoken.
+fn characters_of(call: &Call) -> u64 {
+    #[derive(Deserialize)]
+    struct Spoken {
+        input: String,
+    }
+    let spoken = serde_json::from_slice::<Spoken>(&call.body());
+    spoken.map_or(0, |spoken| spoken.input.chars().count() as u64)
+}
+
+/// The media type of `response_format`.
+fn sound_type(format: &str) -> &'static str {
+    match format {
+        "opus" => "audio/opus",
+        "aac" => "audio/aac",
+        "flac" => "audio/flac",
+        "wav" => "audio/wav",
+        "pcm" => "audio/pcm",
+        _ => "audio/mpeg",
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.unwrap_or_default().split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}
+
+fn marks(headers: &HeaderMap) -> HeaderMap {
+    let mark = headers.get(&SANDBOX).cloned();
+    mark.into_iter().map(|mark| (SANDBOX, mark)).collect()
+}
+
+/// JSON where something else was wanted: an error, or no answer at all.
+fn refuse_error(body: &Bytes) -> Result<(), Fault> {
+    super::read(body)?;
+    Err(Fault::of(FaultClass::InvalidReply))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Fault> {
+    serde_json::from_slice(body).or_else(|_| {
+        // If it is an error object, it says so itself.
+        super::read(body)?;
+        Err(Fault::of(FaultClass::InvalidReply))
+    })
+}
+
+/// The parts of a transcript that are counted.
+#[derive(Deserialize)]
+struct Recorded {
+    text: String,
+    #[serde(default)]
+    duration: Option<Value>,
+    #[serde(default)]
+    usage: Option<Value>,
+}
+
+impl Recorded {
+    /// Usage is in tokens, or in seconds; then there are no tokens, and none to estimate.
+    fn usage(&self) -> Option<TokenUsage> {
+        let audio_ms = self.audio_ms();
+        let tokens = self.usage.as_ref().filter(|usage| usage.get("input_tokens").is_some());
+        let tokens: Option<TokenUsage> = tokens.and_then(|usage| wire::Usage::deserialize(usage).ok().map(Into::into));
+        if tokens.is_none() && audio_ms == 0 {
+            return None;
+        }
+        Some(TokenUsage {
+            audio_ms,
+            ..tokens.unwrap_or_default()
+        })
+    }
+
+    fn audio_ms(&self) -> u64 {
+        let billed = self.usage.as_ref().and_then(|usage| usage.get("seconds"));
+        // Some servers write the duration as text.
+        let seconds = billed.or(self.duration.as_ref()).and_then(|seconds| match seconds {
+            Value::String(text) => text.parse().ok(),
+            seconds => seconds.as_f64(),
+        });
+        let duration = seconds.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
+        duration.map_or(0, |duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,299 @@
+//! A caller's request, read as far as the gateway needs to know it. The rest is never interpreted.
+
+mod json;
+mod shape;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use self::json::JsonBody;
+pub use self::shape::{BodyForm, Shape};
+use super::{
+    answer::TranscriptFormat,
+    confidence::Confidence,
+    fault::PublicError,
+    field_rules::{Forced, obey_in_form},
+    interface::{Capability, FieldRule},
+    json_object::JsonError,
+    multipart::{Boundary, Form, FormError},
+};
+
+/// A request and what matters here of it.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What the caller named.
+    pub model: String,
+    pub stream: bool,
+    /// Whether the caller wants the stream's usage chunk.
+    pub include_usage: bool,
+    /// Tokens of the input, roughly, for the case that the vendor does not say.
+    pub estimated_input: u64,
+    /// Tokens of output that the caller asks for at most; 0 when it leaves that to the vendor.
+    pub asked_output: u64,
+    /// How sure the answer's parts have to be, if that was asked for.
+    pub min_confidence: Option<Confidence>,
+    /// `response_format` where it is a word that decides what an answer looks like.
+    pub format: Option<&'static str>,
+    shape: &'static Shape,
+    content: Content,
+    forced: Forced,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Json(JsonBody),
+    Form(Form),
+}
+
+/// What a request says that matters here, in either form.
+struct Facts {
+    model: String,
+    stream: bool,
+    include_usage: bool,
+    estimated_input: u64,
+    asked_output: u64,
+    min_confidence: Option<Confidence>,
+    format: Option<&'static str>,
+}
+
+impl Call {
+    /// Reads a request for a capability. A boundary says that the body is a form.
+    ///
+    /// # Errors
+    /// What to tell the caller.
+    pub fn read(capability: Capability, body: Bytes, boundary: Option<&Boundary>) -> Result<Self, PublicError> {
+        let shape = Shape::of(capability).ok_or_else(|| {
+            let message = format!("There is no request for {} here.", capability.as_str());
+            PublicError::invalid(None, "unknown_capability", message)
+        })?;
+        let (facts, content) = match &shape.body {
+            BodyForm::Json(_) => {
+                let (facts, body) = JsonBody::read(shape, body)?;
+                (facts, Content::Json(body))
+            }
+            BodyForm::Multipart(check) => {
+                let boundary = boundary.ok_or_else(|| {
+                    let message = "The body of the request must be multipart/form-data with a boundary.";
+                    PublicError::invalid(None, "invalid_form", message)
+                })?;
+                let form = Form::parse(&body, boundary).map_err(form_error)?;
+                (read_form(shape, &form, *check)?, Content::Form(form))
+            }
+        };
+        Ok(Self::new(shape, facts, content))
+    }
+
+    fn new(shape: &'static Shape, facts: Facts, content: Content) -> Self {
+        Self {
+            model: facts.model,
+            stream: facts.stream,
+            include_usage: facts.include_usage,
+            estimated_input: facts.estimated_input,
+            asked_output: facts.asked_output,
+            min_confidence: facts.min_confidence,
+            format: facts.format,
+            shape,
+            content,
+            forced: Forced::default(),
+        }
+    }
+
+    /// Applies an interface's field rules, in their order. The result is read again, since a rule may change what matters.
+    ///
+    /// # Errors
+    /// A forbidden field is there, or a rule does not fit the request.
+    pub fn shaped_by<'r>(self, rules: impl Iterator<Item = &'r FieldRule>) -> Result<Self, PublicError> {
+        let mut rules = rules.peekable();
+        if rules.peek().is_none() {
+            return Ok(self);
+        }
+        let asked = self.include_usage;
+        let mut forced = Forced::default();
+        let (facts, content) = match &self.content {
+            Content::Json(body) => match body.shaped_by(self.shape, rules, &mut forced)? {
+                None => return Ok(self),
+                Some((facts, body)) => (facts, Content::Json(body)),
+            },
+            Content::Form(form) => {
+                let mut form = form.clone();
+                for rule in rules {
+                    obey_in_form(&mut form, self.shape, rule, &mut forced)?;
+                }
+                let BodyForm::Multipart(check) = &self.shape.body else {
+                    return Ok(self);
+                };
+                (read_form(self.shape, &form, *check)?, Content::Form(form))
+            }
+        };
+        Ok(Self {
+            // A rule that forces include_usage is about the vendor; the caller still gets what it asked for.
+            include_usage: asked,
+            forced,
+            ..Self::new(self.shape, facts, content)
+        })
+    }
+
+    /// Holds the answer to the interface's threshold as well: the stricter one counts.
+    #[must_use]
+    pub fn held_to(self, least: Option<Confidence>) -> Self {
+        Self {
+            min_confidence: Confidence::stricter(self.min_confidence, least),
+            ..self
+        }
+    }
+
+    /// The body for a vendor: its model's name, usage asked for, nothing that is only between the caller and us; the caller's bytes
+    /// otherwise.
+    pub fn for_vendor(&self, model: &str) -> Vec<Bytes> {
+        match &self.content {
+            Content::Json(body) => body.for_vendor(model),
+            Content::Form(form) => self.form_for_vendor(form, model),
+        }
+    }
+
+    fn form_for_vendor(&self, form: &Form, model: &str) -> Vec<Bytes> {
+        let mut form = form.clone();
+        // These names were read without fault before, and neither value can hold a caller's boundary that began the body.
+        let _ = form.set("model", vec![model.to_owned()]);
+        if self.shape.scored {
+            let _ = form.remove(shape::MIN_CONFIDENCE);
+        }
+        if self.min_confidence.is_some() {
+            // The other formats have no scores to judge by; the caller's is made of this one.
+            let _ = form.set("response_format", vec!["verbose_json".to_owned()]);
+            let asks = |wanted: Option<&str>| {
+                let mut parts = form.parts().iter();
+                parts.any(|part| &*part.name == GRANULARITIES && wanted.is_none_or(|wanted| part.text() == wanted))
+            };
+            if asks(None) && !asks(Some("segment")) {
+                let mut values: Vec<_> = form.texts(GRANULARITIES).map(str::to_owned).collect();
+                values.push("segment".to_owned());
+                let _ = form.set(GRANULARITIES, values);
+            }
+        }
+        form.render()
+    }
+
+    /// The media type of [`Self::for_vendor`].
+    pub fn content_type(&self) -> Cow<'static, str> {
+        match &self.content {
+            Content::Json(_) => "application/json".into(),
+            Content::Form(form) => form.content_type().into(),
+        }
+    }
+
+    /// The request as the caller sent it, field rules applied.
+    pub fn body(&self) -> Bytes {
+        match &self.content {
+            Content::Json(body) => body.shaped(),
+            Content::Form(form) => form.render().concat().into(),
+        }
+    }
+
+    /// The fields that rules forced to something else than what the caller sent, as the value of a header.
+    pub fn forced_fields(&self) -> Option<String> {
+        self.forced.to_header()
+    }
+
+    /// The caller's format of a transcript.
+    pub fn transcript_format(&self) -> TranscriptFormat {
+        self.format
+            .and_then(TranscriptFormat::parse)
+            .unwrap_or(TranscriptFormat::Json)
+    }
+}
+
+const GRANULARITIES: &str = "timestamp_granularities[]";
+
+fn read_form(
+    shape: &'static Shape,
+    form: &Form,
+    check: fn(&Form) -> Result<u64, PublicError>,
+) -> Result<Facts, PublicError> {
+    let text = |name: &str| {
+        let part = form.get(name).map_err(form_error)?;
+        Ok::<_, PublicError>(part.map(super::multipart::Part::text))
+    };
+    let model = text("model")?.ok_or_else(|| missing("model"))?.to_owned();
+    match text("stream")? {
+        None | Some("false" | "") => {}
+        Some("true") => return Err(wrong("stream", "is not offered here")),
+        Some(_) => return Err(wrong("stream", "must be true or false")),
+    }
+    let min_confidence = match text(shape::MIN_CONFIDENCE)? {
+        Some(threshold) if shape.scored => Some(read_confidence(threshold)?),
+        _ => None,
+    };
+    // Asked for, so that another spelling of it is noticed before a threshold overwrites the one it knows.
+    text(GRANULARITIES)?;
+    Ok(Facts {
+        estimated_input: check(form)?,
+        format: read_format(shape, text("response_format")?)?,
+        model,
+        stream: false,
+        include_usage: false,
+        asked_output: 0,
+        min_confidence,
+    })
+}
+
+fn read_confidence(text: &str) -> Result<Confidence, PublicError> {
+    Confidence::read(text).map_err(|_| wrong(shape::MIN_CONFIDENCE, "must be a number from 0 to 1"))
+}
+
+/// The word for the answer's format, where there is a list of them.
+fn read_format(shape: &Shape, asked: Option<&str>) -> Result<Option<&'static str>, PublicError> {
+    let Some(asked) = asked else {
+        return Ok(shape.formats.first().copied());
+    };
+    if shape.formats.is_empty() {
+        return Ok(None);
+    }
+    let known = shape.formats.iter().copied().find(|known| *known == asked);
+    match known {
+        Some(known) => Ok(Some(known)),
+        None => Err(wrong(
+            "response_format",
+            &format!("must be one of {}", shape.formats.join(", ")),
+        )),
+    }
+}
+
+fn json_error(error: JsonError) -> PublicError {
+    match error {
+        JsonError::Malformed(reason) => PublicError::invalid(
+            None,
+            "invalid_json",
+            format!("The body of the request is not a JSON object that could be read: {reason}."),
+        ),
+        JsonError::Duplicate(name) => wrong(&name, "stands in the body twice"),
+        JsonError::Respelt { name, .. } => wrong(&name, "stands in the body in another spelling"),
+    }
+}
+
+pub(super) fn form_error(error: FormError) -> PublicError {
+    match error {
+        FormError::Malformed(why) => PublicError::invalid(
+            None,
+            "invalid_form",
+            format!("The body of the request is not a form that could be read: {why}."),
+        ),
+        FormError::Field { name, why } => wrong(&name, why),
+    }
+}
+
+fn missing(field: &str) -> PublicError {
+    PublicError::invalid(
+        Some(field),
+        "missing_required_parameter",
+        format!("The field '{field}' is required."),
+    )
+}
+
+fn wrong(field: &str, why: &str) -> PublicError {
+    PublicError::invalid(Some(field), "invalid_value", format!("The field '{field}' {why}."))
+}

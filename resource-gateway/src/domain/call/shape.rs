@@ -1,0 +1,320 @@
+//! What requests of each capability look like. A capability is an entry of the table; nothing else asks which one it is.
+
+use super::{Form, json_error, missing, wrong};
+use crate::domain::{
+    answer::TranscriptFormat,
+    estimate::{TextWeight, tokens_of},
+    fault::PublicError,
+    interface::{Capability, FieldAction, FieldRule},
+    json_draft::Draft,
+    json_object::{JsonObject, elements},
+};
+
+/// A message longer than this is looked at closely before its tokens are estimated: it may hold a picture.
+const CLOSE_LOOK_BYTES: usize = 16 * 1024;
+/// Some thousand characters and a few options, however they are escaped.
+const SHORT_TEXT_BYTES: usize = 1024 * 1024;
+/// As many as OpenAI makes at once.
+const MAX_IMAGES: u64 = 10;
+
+/// The word of a threshold in a call.
+pub(super) const MIN_CONFIDENCE: &str = "min_confidence";
+
+/// The form of a capability's requests.
+#[derive(Debug)]
+pub struct Shape {
+    pub capability: Capability,
+    pub body: BodyForm,
+    /// Whether answers can be streamed.
+    pub streams: bool,
+    /// Whether answers have parts with scores, so that a threshold means something.
+    pub scored: bool,
+    /// A body over this is too large whatever the operator allows: nothing that is asked for here needs more.
+    pub max_body_bytes: usize,
+    /// The words for `response_format`, the default first. Empty where it is the vendor's business.
+    pub(super) formats: &'static [&'static str],
+    /// Several names of one field. What is ruled of one of them holds for the others.
+    synonyms: &'static [&'static [&'static str]],
+}
+
+/// How a request's body is read, and what it cannot do without. The functions check that and weigh it in tokens.
+#[derive(Debug)]
+pub enum BodyForm {
+    Json(fn(&Draft<'_>) -> Result<u64, PublicError>),
+    Multipart(fn(&Form) -> Result<u64, PublicError>),
+}
+
+const PLAIN: Shape = Shape {
+    capability: Capability::Raw,
+    body: BodyForm::Json(|_| Ok(0)),
+    streams: false,
+    scored: false,
+    max_body_bytes: usize::MAX,
+    formats: &[],
+    synonyms: &[],
+};
+
+const PICTURE: Shape = Shape {
+    body: BodyForm::Json(check_picture),
+    scored: true,
+    ..PLAIN
+};
+
+static SHAPES: [Shape; 10] = [
+    Shape {
+        capability: Capability::Chat,
+        body: BodyForm::Json(check_chat),
+        streams: true,
+        synonyms: &[
+            &["max_tokens", "max_completion_tokens", "max_output_tokens"],
+            &["tools", "functions"],
+            &["tool_choice", "function_call"],
+            &["user", "safety_identifier"],
+        ],
+        ..PLAIN
+    },
+    Shape {
+        capability: Capability::Embeddings,
+        body: BodyForm::Json(check_embeddings),
+        synonyms: &[&["dimensions", "output_dimension"]],
+        ..PLAIN
+    },
+    Shape {
+        capability: Capability::Transcription,
+        body: BodyForm::Multipart(check_recording),
+        scored: true,
+        formats: &TranscriptFormat::WORDS,
+        ..PLAIN
+    },
+    Shape {
+        capability: Capability::Speech,
+        body: BodyForm::Json(check_speech),
+        max_body_bytes: SHORT_TEXT_BYTES,
+        formats: &["mp3", "opus", "aac", "flac", "wav", "pcm"],
+        ..PLAIN
+    },
+    Shape {
+        capability: Capability::Image,
+        body: BodyForm::Json(check_drawing),
+        max_body_bytes: SHORT_TEXT_BYTES,
+        ..PLAIN
+    },
+    Shape {
+        capability: Capability::Ocr,
+        ..PICTURE
+    },
+    Shape {
+        capability: Capability::Labels,
+        ..PICTURE
+    },
+    Shape {
+        capability: Capability::Faces,
+        ..PICTURE
+    },
+    Shape {
+        capability: Capability::Moderation,
+        body: BodyForm::Json(check_moderation),
+        ..PLAIN
+    },
+    Shape {
+        capability: Capability::Rerank,
+        body: BodyForm::Json(check_rerank),
+        scored: true,
+        synonyms: &[&["top_n", "top_k"]],
+        ..PLAIN
+    },
+];
+
+impl Shape {
+    /// `None` for capabilities that have no form of their own.
+    pub fn of(capability: Capability) -> Option<&'static Self> {
+        SHAPES.iter().find(|shape| shape.capability == capability)
+    }
+
+    /// The other names of a field.
+    pub fn synonyms_of(&self, name: &str) -> impl Iterator<Item = &'static str> {
+        let group = self.synonyms.iter().find(|group| group.contains(&name));
+        group
+            .into_iter()
+            .flat_map(|group| group.iter().copied())
+            .filter(move |other| *other != name)
+    }
+
+    /// Why a rule cannot hold for such requests.
+    pub fn refuses(&self, rule: &FieldRule) -> Option<&'static str> {
+        let tokens = rule.pointer.tokens();
+        let [first, rest @ ..] = tokens else { return None };
+        let sets = match &rule.action {
+            FieldAction::Forbid => None,
+            FieldAction::Fill(value) | FieldAction::Force(value) => Some(value),
+        };
+        match (first.as_str(), sets) {
+            ("model", _) => return Some("the model is decided by the routes"),
+            ("stream", Some(_)) => {
+                return Some("the caller decides whether it gets a stream; a rule may only forbid it");
+            }
+            (MIN_CONFIDENCE, Some(_)) if self.scored => return Some("set the interface's min_confidence instead"),
+            _ => {}
+        }
+        if let Some(at) = tokens.iter().position(|token| token == "-") {
+            // RFC 6901 §4: the element behind the last one, which is never there.
+            if at + 1 < tokens.len() || !matches!(rule.action, FieldAction::Force(_)) {
+                return Some("only a forced value can be appended, and only as the last name");
+            }
+        }
+        if matches!(self.body, BodyForm::Json(_)) {
+            return None;
+        }
+        match (first.as_str(), sets) {
+            _ if !rest.is_empty() => Some("a form has no fields within fields"),
+            ("file", _) => Some("the file is the caller's"),
+            (_, Some(serde_json::Value::Null)) => Some("a form has no null"),
+            (name, Some(serde_json::Value::Array(_))) if !name.ends_with("[]") => {
+                Some("only a field whose name ends in [] has several values")
+            }
+            _ => None,
+        }
+    }
+}
+
+fn required<'d>(draft: &'d Draft<'_>, field: &str) -> Result<std::borrow::Cow<'d, str>, PublicError> {
+    draft.get(field).map_err(json_error)?.ok_or_else(|| missing(field))
+}
+
+/// A string that is not empty.
+fn text<'d>(draft: &'d Draft<'_>, field: &str) -> Result<std::borrow::Cow<'d, str>, PublicError> {
+    let value = required(draft, field)?;
+    if value.len() > 2 && value.starts_with('"') {
+        Ok(value)
+    } else {
+        Err(wrong(field, "must be a string that is not empty"))
+    }
+}
+
+fn check_chat(draft: &Draft<'_>) -> Result<u64, PublicError> {
+    let value = required(draft, "messages")?;
+    let messages = elements(&value).map_err(|_| wrong("messages", "must be an array of objects"))?;
+    if messages.iter().any(|message| !message.starts_with('{')) {
+        return Err(wrong("messages", "must be an array of objects"));
+    }
+    Ok(messages.iter().map(|message| weigh_message(message)).sum())
+}
+
+fn weigh_message(message: &str) -> u64 {
+    if message.len() <= CLOSE_LOOK_BYTES {
+        return tokens_of(message);
+    }
+    serde_json::from_str::<MessageText>(message).map_or(0, |message| message.content.0.tokens())
+}
+
+#[derive(serde::Deserialize)]
+struct MessageText {
+    #[serde(default)]
+    content: TextWeight,
+}
+
+fn check_embeddings(draft: &Draft<'_>) -> Result<u64, PublicError> {
+    const WANTED: &str = "must be a string or an array";
+    let value = required(draft, "input")?;
+    match value.as_bytes().first() {
+        Some(b'"') => Ok(tokens_of(&value)),
+        Some(b'[') => {
+            let inputs = elements(&value).map_err(|_| wrong("input", WANTED))?;
+            let weigh = |one: &&str| match one.as_bytes().first() {
+                Some(b'"') => tokens_of(one),
+                // Tokens, ready made.
+                Some(b'[') => elements(one).map_or(0, |tokens| tokens.len() as u64),
+                _ => 1,
+            };
+            Ok(inputs.iter().map(weigh).sum())
+        }
+        _ => Err(wrong("input", WANTED)),
+    }
+}
+
+fn check_recording(form: &Form) -> Result<u64, PublicError> {
+    let file = form
+        .get("file")
+        .map_err(super::form_error)?
+        .ok_or_else(|| missing("file"))?;
+    if file.file.is_none() {
+        return Err(wrong("file", "must be a file"));
+    }
+    if let Some(other) = form
+        .parts()
+        .iter()
+        .find(|part| part.file.is_some() && &*part.name != "file")
+    {
+        return Err(wrong(&other.name, "must not be a file"));
+    }
+    let prompt = form.get("prompt").map_err(super::form_error)?;
+    Ok(prompt.map_or(0, |prompt| tokens_of(prompt.text())))
+}
+
+fn check_speech(draft: &Draft<'_>) -> Result<u64, PublicError> {
+    match draft.get("stream_format").map_err(json_error)?.as_deref() {
+        None | Some("null" | "\"audio\"") => {}
+        Some(_) => return Err(wrong("stream_format", "can only be audio here")),
+    }
+    Ok(tokens_of(&text(draft, "input")?))
+}
+
+fn check_drawing(draft: &Draft<'_>) -> Result<u64, PublicError> {
+    let prompt = text(draft, "prompt")?;
+    match draft.get("n").map_err(json_error)?.as_deref() {
+        None | Some("null") => {}
+        Some(n) if n.parse().is_ok_and(|n: u64| (1..=MAX_IMAGES).contains(&n)) => {}
+        Some(_) => return Err(wrong("n", "must be a number from 1 to 10")),
+    }
+    Ok(tokens_of(&prompt))
+}
+
+/// `image` has exactly one of three members: with two of them the vendor would look at another picture than the one that was
+/// checked, or logged.
+fn check_picture(draft: &Draft<'_>) -> Result<u64, PublicError> {
+    const SOURCES: [&str; 3] = ["base64", "url", "file_id"];
+    const WANTED: &str = "must be an object with one of base64, url and file_id";
+    let value = required(draft, "image")?;
+    let image = JsonObject::parse(value.as_bytes()).map_err(|_| wrong("image", WANTED))?;
+    let mut found = Vec::with_capacity(1);
+    for source in SOURCES {
+        found.extend(
+            image
+                .get(source)
+                .map_err(json_error)?
+                .map(|member| (source, member.value)),
+        );
+    }
+    match found.as_slice() {
+        [(_, value)] if value.len() > 2 && value.starts_with('"') => Ok(0),
+        [(source, _)] => Err(wrong(&format!("image.{source}"), "must be a string that is not empty")),
+        _ => Err(wrong("image", WANTED)),
+    }
+}
+
+fn check_moderation(draft: &Draft<'_>) -> Result<u64, PublicError> {
+    let value = required(draft, "input")?;
+    if !value.starts_with(['"', '[']) {
+        return Err(wrong("input", "must be a string or an array"));
+    }
+    weigh(&value)
+}
+
+fn check_rerank(draft: &Draft<'_>) -> Result<u64, PublicError> {
+    const WANTED: &str = "must be an array of documents that is not empty";
+    let query = text(draft, "query")?;
+    let documents = required(draft, "documents")?;
+    if elements(&documents).map_err(|_| wrong("documents", WANTED))?.is_empty() {
+        return Err(wrong("documents", WANTED));
+    }
+    Ok(tokens_of(&query) + weigh(&documents)?)
+}
+
+/// Tokens of the texts in a value. Only what nests deeper than anything real cannot be weighed.
+fn weigh(value: &str) -> Result<u64, PublicError> {
+    let weight: TextWeight = serde_json::from_str(value).map_err(|error| {
+        let message = format!("The body of the request could not be read: {error}.");
+        PublicError::invalid(None, "invalid_json", message)
+    })?;
+    Ok(weight.0.tokens())
+}
