@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything the tests use besides Rust: PostgreSQL, Chromium, Apache, and the client libraries
+# Everything the tests use besides Rust: PostgreSQL, Redis, Chromium, Apache, and the client libraries
 # that nobody here wrote, at pinned versions. Quick when it is all there already.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -9,6 +9,7 @@ cd "$root"
 need_build_tools
 packages=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || packages+=(postgresql)
+command -v redis-server >/dev/null || packages+=(redis-server)
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || packages+=(chromium)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
 [[ -e /usr/lib/apache2/modules/mod_auth_openidc.so ]] || packages+=(apache2-bin libapache2-mod-auth-openidc)

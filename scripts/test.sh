@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fresh machine to green tests: installs what is missing, starts a private PostgreSQL on a free
-# port, builds both services and runs every test. Arguments go to `cargo test`, for instance
+# Fresh machine to green tests: installs what is missing, starts a private PostgreSQL and a
+# private Redis on free ports, builds both services and runs every test. Arguments go to `cargo test`, for instance
 #   scripts/test.sh -p e2e --test e2e gateway::
 # Nothing is skipped: a server or client library that cannot be had is a failure.
 set -euo pipefail
@@ -27,6 +27,7 @@ cleanup() {
   if [[ -f $scratch/data/postmaster.pid ]]; then
     (cd "$scratch" && as_owner "$pg_bin/pg_ctl" -D "$scratch/data" -m immediate -w stop >/dev/null 2>&1) || true
   fi
+  [[ -z ${redis_pid:-} ]] || kill "$redis_pid" 2>/dev/null || true
   rm -rf "$scratch"
   exit "$code"
 }
@@ -44,6 +45,18 @@ pg_port=$(free_port)
     { cat "$scratch/data/server.log" >&2; exit 1; }
 )
 export HEXGATE_TEST_POSTGRES_URL=postgres://postgres@127.0.0.1:$pg_port/postgres
+
+say "starting a private Redis …"
+redis_port=$(free_port)
+redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --dir "$scratch" >"$scratch/redis.log" 2>&1 &
+redis_pid=$!
+for _ in {1..100}; do
+  # shellcheck disable=SC2188 # opening the port is the test
+  (: <>"/dev/tcp/127.0.0.1/$redis_port") 2>/dev/null && break
+  kill -0 "$redis_pid" 2>/dev/null || { cat "$scratch/redis.log" >&2; die "the private Redis did not start"; }
+  sleep 0.1
+done
+export HEXGATE_TEST_REDIS_URL=redis://127.0.0.1:$redis_port
 
 say "building …"
 cargo build -p auth-server -p resource-gateway

@@ -435,7 +435,8 @@ impl Gateway {
         }
     }
 
-    fn status(&self) -> serde_json::Value {
+    /// For `/status`.
+    pub fn status(&self) -> serde_json::Value {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "config": self.snapshots.status(),

@@ -27,6 +27,7 @@ mod gateway;
 mod gateway_faults;
 mod gateway_tokens;
 mod hardening;
+mod limits;
 mod logout;
 mod pages;
 mod proxies;

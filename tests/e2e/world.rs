@@ -78,6 +78,26 @@ pub(crate) struct World {
     watchdog: Mutex<Option<Child>>,
 }
 
+/// A further gateway of a world, ended when dropped.
+pub(crate) struct Node {
+    pub(crate) gateway: String,
+    pub(crate) gateway_status: String,
+    service: Service,
+}
+
+impl Node {
+    /// SIGKILL, as a crash would be.
+    pub(crate) fn kill(&self) {
+        self.service.kill();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.service.kill();
+    }
+}
+
 /// One of the two services.
 struct Service {
     name: &'static str,
@@ -388,6 +408,36 @@ impl World {
 
     pub(crate) async fn start_gateway(&self) {
         self.resource_gateway.start().await;
+    }
+
+    /// Starts a further gateway with the same configuration, on ports and with a journal of its own.
+    pub(crate) async fn another_gateway(&self) -> Node {
+        let [port, status] = [(); 2].map(|()| free_port());
+        let dir = self.dir.join(format!("node-{port}"));
+        fs::create_dir(&dir).unwrap();
+        let text = fs::read_to_string(&self.resource_gateway.config).unwrap();
+        let own = format!(
+            "listen = \"127.0.0.1:{port}\"\nmanagement_listen = \"127.0.0.1:{status}\"\nusage.journal_dir = \"{}\"",
+            dir.join("journal").display()
+        );
+        let (_, shared) = text
+            .split_once("management_listen")
+            .and_then(|(_, rest)| rest.split_once('\n'))
+            .unwrap();
+        let config = dir.join("resource-gateway.toml");
+        fs::write(&config, format!("{own}\n{shared}")).unwrap();
+        let service = Service {
+            name: "resource-gateway",
+            config,
+            dir,
+            child: Mutex::new(None),
+        };
+        service.start().await;
+        Node {
+            gateway: format!("http://127.0.0.1:{port}"),
+            gateway_status: format!("http://127.0.0.1:{status}"),
+            service,
+        }
     }
 
     /// SIGKILL, as a crash would be.

@@ -4,6 +4,7 @@
 pub mod certificates;
 mod jose;
 mod jwe;
+pub mod redis;
 
 use std::sync::{
     Mutex, PoisonError,

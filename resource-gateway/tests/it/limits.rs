@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use serde_json::json;
 use service_kit::{Clock as _, SystemClock};
-use test_kit::FixedClock;
+use test_kit::{FixedClock, redis::RedisServer};
 
 use crate::running::{Answer, Running, chat};
 
@@ -312,4 +312,112 @@ async fn a_changed_limit_holds_for_the_next_request_and_forgets_nothing() {
     for _ in 0..10 {
         world.chat("changing").await.ok();
     }
+}
+
+/// Two gateways that count together in a Redis of their own.
+async fn together(redis: &RedisServer, limits: &str, local_share: f64) -> [Running; 2] {
+    let start = async || {
+        let document = interfaces(&[("shared", "echo", limits), ("patient-shared", "hang", limits)]);
+        let world = Running::start_at(Arc::new(SystemClock), &document, |config| {
+            config.redis.url = Some(redis.url());
+            config.redis.timeout_ms = 1000;
+            config.limits.local_share = local_share;
+        })
+        .await;
+        world
+            .until("Redis is there", async || {
+                world.gateway.status()["limits"]["counted"] == "together"
+            })
+            .await;
+        world
+    };
+    [start().await, start().await]
+}
+
+async fn statuses(worlds: &[Running], model: &str, count: usize) -> BTreeMap<u16, usize> {
+    let calls = (0..count).map(|at| worlds[at % worlds.len()].chat(model));
+    let mut counts = BTreeMap::new();
+    for answer in join_all(calls).await {
+        *counts.entry(answer.status).or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_count_together_in_redis_and_alone_by_their_share_without_it() {
+    let mut redis = RedisServer::start();
+    let worlds = together(&redis, "requests_per_minute = 6", 0.5).await;
+    let counts = statuses(&worlds, "shared", 64).await;
+    assert_eq!(counts, BTreeMap::from([(200, 6), (429, 58)]));
+    let refused = worlds[1].chat("shared").await;
+    refused.error(429);
+    assert_eq!(told(&refused, "requests").0, "6");
+    redis.kill();
+    // Half the limit each, and the first that finds Redis gone waits no longer than the bound.
+    let counts = statuses(&worlds[..1], "shared", 32).await;
+    assert_eq!(counts, BTreeMap::from([(200, 3), (429, 29)]));
+    let counts = statuses(&worlds[1..], "shared", 32).await;
+    assert_eq!(counts, BTreeMap::from([(200, 3), (429, 29)]));
+    assert_eq!(told(&worlds[0].chat("shared").await, "requests").0, "3");
+    for world in &worlds {
+        let status = &world.gateway.status()["limits"];
+        assert_eq!(
+            (&status["counted"], &status["shared"]["local_share"]),
+            (&json!("alone"), &json!(0.5))
+        );
+        assert!(status["shared"]["error"].is_string(), "{status}");
+    }
+    redis.restart();
+    for world in &worlds {
+        world
+            .until("Redis is back", async || {
+                world.gateway.status()["limits"]["counted"] == "together"
+            })
+            .await;
+    }
+    let counts = statuses(&worlds, "shared", 64).await;
+    assert_eq!(counts, BTreeMap::from([(200, 6), (429, 58)]), "it came up empty");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_and_tokens_are_given_back_on_every_gateway() {
+    let redis = RedisServer::start();
+    let worlds = together(&redis, "concurrency = 1, tokens_per_minute = 1000", 1.0).await;
+    for round in 0..4 {
+        let world = &worlds[round % 2];
+        world
+            .until("the slot of the call before is free", async || match round {
+                0 | 1 => world.chat("shared").await.status == 200,
+                _ => world.stream("shared").await.status == 200,
+            })
+            .await;
+    }
+    // Four calls of 33 tokens; next to none came back in the meantime.
+    let left = async || {
+        let answer = worlds[0].chat("shared").await;
+        (answer.status == 200).then(|| told(&answer, "tokens").1.parse::<u64>().unwrap())
+    };
+    worlds[0]
+        .until("the vendor's counts are taken", async || {
+            left().await.is_some_and(|left| (500..1000 - 4 * 33).contains(&left))
+        })
+        .await;
+    let body = chat("patient-shared");
+    let leaver = worlds[0].request("/v1/chat/completions", &worlds[0].token(), &body);
+    assert!(leaver.timeout(Duration::from_millis(300)).send().await.is_err());
+    worlds[1]
+        .until("the slot of who left is free", async || {
+            let probe = worlds[1].request("/v1/chat/completions", &worlds[1].token(), &body);
+            match probe.timeout(Duration::from_millis(100)).send().await {
+                Ok(response) => response.status() == 200,
+                Err(error) => error.is_timeout(),
+            }
+        })
+        .await;
+    for world in &worlds {
+        world.stop().await;
+    }
+    // The leases were given back and not left to run out.
+    let slots = redis.ask("ZCARD hexgate:limit:interface/patient-shared:concurrency");
+    assert_eq!(slots.as_deref(), Some(":0"));
 }

@@ -17,6 +17,7 @@ mod forward;
 mod journal;
 mod limits;
 mod possession;
+mod rate_stores;
 mod running;
 mod signed_calls;
 mod signer;

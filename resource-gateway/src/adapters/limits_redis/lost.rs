@@ -17,8 +17,12 @@ pub(super) struct Lost {
 }
 
 impl Lost {
-    pub(super) fn has(&self, part: &str) -> bool {
-        self.count.load(Ordering::Acquire) > 0 && self.lock().contains_key(part)
+    /// Why a part does not answer, if it does not.
+    pub(super) fn why(&self, part: &str) -> Option<String> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.lock().get(part).cloned()
     }
 
     pub(super) fn note(&self, part: &Arc<str>, reason: String) {

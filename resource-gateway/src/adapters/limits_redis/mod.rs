@@ -137,8 +137,8 @@ impl RedisRates {
         script: &StoredScript,
         arguments: &Arguments,
     ) -> Result<Vec<i64>, String> {
-        if self.lost.has(self.lane(part)) {
-            return Err("it did not answer, and was not heard of since".to_owned());
+        if let Some(reason) = self.lost.why(self.lane(part)) {
+            return Err(reason);
         }
         let answer = tokio::time::timeout(self.patience, Box::pin(self.ask(script, arguments))).await;
         let reason = match answer {

@@ -6,4 +6,4 @@ for _, key in ipairs(KEYS) do
   redis.call('ZADD', key, ms + tonumber(ARGV[2]), ARGV[1])
   redis.call('PEXPIRE', key, 2 * tonumber(ARGV[2]))
 end
-return 1
+return {1}

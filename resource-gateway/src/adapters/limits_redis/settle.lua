@@ -22,4 +22,4 @@ for i, key in ipairs(KEYS) do
     end
   end
 end
-return 1
+return {1}
