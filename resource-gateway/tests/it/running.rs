@@ -168,6 +168,13 @@ impl Running {
         }
     }
 
+    /// Applies a document and has it obeyed.
+    pub(crate) async fn apply(&self, text: &str) {
+        let apply = self.gateway.foundation.apply().unwrap();
+        apply.apply(text, Path::new(".")).await.unwrap();
+        self.gateway.snapshots.refresh().await;
+    }
+
     pub(crate) async fn until(&self, what: &str, mut probe: impl AsyncFnMut() -> bool) {
         for _ in 0..1000 {
             if probe().await {

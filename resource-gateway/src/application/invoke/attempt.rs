@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     domain::{
         call::Call,
+        estimate::Weight,
         fault::{Fault, FaultClass},
     },
     ports::{
@@ -27,6 +29,9 @@ const MAX_REPLY_BYTES: usize = 128 * 1024 * 1024;
 const MAX_FAULT_BYTES: usize = 64 * 1024;
 /// An error's body has this long to come, once its status is there.
 const FAULT_BODY_TIME: Duration = Duration::from_secs(5);
+
+/// Of what comes before the first content no more is held back.
+const MAX_HELD_BYTES: usize = 64 * 1024;
 
 /// An attempt that failed, with where it failed.
 pub(super) struct Lost<'a> {
@@ -47,7 +52,8 @@ impl Invoke {
                 Ok((stop, answer))
             }
             Err(fault) => {
-                stop.permit.fail(&fault, fault.hints.wait(journey.now()));
+                let wait = fault.hints.wait(journey.now());
+                stop.permit.fail(&fault, wait, &stop.way.route.model);
                 Err(Lost { stop, fault })
             }
         }
@@ -172,7 +178,7 @@ async fn read_no_stream(codec: &dyn Codec, call: &Call, reply: UpstreamReply, de
     }
 }
 
-/// Reads up to the first bytes that may go to the caller: until then a failure still has a status of its own, and another
+/// Reads up to the first content for the caller: until then a failure still has a status of its own, and another
 /// vendor may be asked.
 async fn open_stream(
     codec: &dyn Codec,
@@ -188,19 +194,26 @@ async fn open_stream(
     let mut decoder = codec.stream(call);
     let mut upstream = Paced::new(reply.body, idle, deadline);
     let first = async {
+        // What comes before the first content only opens the answer (a role, a comment to keep the connection): it is held back, so
+        // that another vendor can still open its own.
+        let mut held = BytesMut::new();
         loop {
-            let pushed = match std::future::poll_fn(|cx| upstream.poll_next(cx)).await {
+            let mut pushed = match std::future::poll_fn(|cx| upstream.poll_next(cx)).await {
                 Some(bytes) => decoder.push(bytes?),
                 None => decoder.finish(),
             };
-            match pushed {
-                Pushed {
-                    out,
-                    end: Some(StreamEnd::Failed(fault)),
-                } if out.is_empty() => return Err(fault),
-                Pushed { out, end: None } if out.is_empty() => {}
-                pushed => return Ok(pushed),
+            let begun = decoder.progress().weight != Weight::default();
+            if let (false, Some(StreamEnd::Failed(fault))) = (begun, &pushed.end) {
+                return Err(fault.clone());
             }
+            if begun || pushed.end.is_some() || held.len() + pushed.out.len() > MAX_HELD_BYTES {
+                if !held.is_empty() {
+                    held.extend_from_slice(&pushed.out);
+                    pushed.out = held.freeze();
+                }
+                return Ok(pushed);
+            }
+            held.extend_from_slice(&pushed.out);
         }
     };
     let first = tokio::time::timeout_at(first_by.min(deadline), first)

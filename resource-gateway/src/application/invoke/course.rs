@@ -89,8 +89,12 @@ impl<'a> Course<'a> {
     /// probably fail is better than one that certainly does.
     fn last_resort(&mut self, from: usize) -> Option<Stop<'a>> {
         let ways = self.ways.iter().copied().enumerate().skip(from);
-        let waits =
-            ways.filter_map(|(at, way)| way.vendor.pool.soonest().map(|(wait, member)| (wait, at, way, member)));
+        let waits = ways.filter_map(|(at, way)| {
+            way.vendor
+                .pool
+                .soonest(&way.route.model)
+                .map(|(wait, member)| (wait, at, way, member))
+        });
         let (_, at, way, member) = waits.min_by_key(|(wait, ..)| *wait)?;
         self.at = at;
         Some(stop(way, way.vendor.pool.last_resort(member)))
@@ -143,7 +147,7 @@ impl<'a> Course<'a> {
         if !way.vendor.pool.is_single() {
             return None;
         }
-        let (wait, _) = way.vendor.pool.soonest()?;
+        let (wait, _) = way.vendor.pool.soonest(&way.route.model)?;
         Some(wait.max(asked))
     }
 
@@ -168,7 +172,7 @@ impl<'a> Course<'a> {
         } else {
             0
         };
-        let picked = pool.pick(key, &self.tried, &mut self.dice)?;
+        let picked = pool.pick(key, &way.route.model, &self.tried, &mut self.dice)?;
         self.at = at;
         Some(stop(way, picked))
     }

@@ -94,8 +94,7 @@ impl ReplyStream {
     fn fail(&mut self, out: Bytes, fault: &Fault) -> Bytes {
         self.upstream = None;
         self.phase = Phase::Ended;
-        // A stream has no headers left that could ask for a wait.
-        self.permit.fail(fault, None);
+        self.permit.break_off(fault);
         self.settlement.note(self.decoder.progress());
         self.settlement.fault(fault);
         if !out.is_empty() {

@@ -17,8 +17,9 @@ use super::Common;
 use crate::{
     domain::{
         balance::{Latency, penalised},
-        breaker::{Breaker, BreakerPolicy, Gate, Outcome, Pass, StateName, Ticket},
-        fault::Fault,
+        breaker::{Breaker, BreakerPolicy, Gate, LONGEST_COOLDOWN, Outcome, Pass, StateName, Ticket},
+        fault::{Fault, FaultClass},
+        ids::ModelName,
     },
     ports::transport::Transport,
 };
@@ -56,6 +57,10 @@ pub(super) struct Endpoint {
     /// Failed health checks in a row; stays at the number that means down.
     failed_checks: AtomicU8,
     breaker: Mutex<Breaker>,
+    /// Models whose rate limit is reached, and until when: a vendor limits each by itself.
+    limited: Mutex<Vec<(ModelName, Duration)>>,
+    /// When the last of them is over, in milliseconds; before that, calls have to look.
+    limited_until: AtomicU64,
     common: Arc<Common>,
 }
 
@@ -82,6 +87,8 @@ impl Endpoint {
             joined: AtomicU64::new(millis(common.now())),
             failed_checks: AtomicU8::new(0),
             breaker: Mutex::default(),
+            limited: Mutex::default(),
+            limited_until: AtomicU64::new(0),
             common,
         }
     }
@@ -108,8 +115,9 @@ impl Endpoint {
     }
 
     /// Whether a call would probably be let through.
-    pub(super) fn is_open(&self, now: Duration) -> bool {
+    pub(super) fn is_open(&self, now: Duration, model: &ModelName) -> bool {
         self.is_up()
+            && self.limit(now, model).is_zero()
             && match self.gate.load(Relaxed) {
                 FREE => true,
                 PROBING => false,
@@ -117,8 +125,51 @@ impl Endpoint {
             }
     }
 
-    /// How long it is to be left alone; down or probing counts as longest.
-    pub(super) fn wait(&self, now: Duration) -> Duration {
+    /// How much longer the model's rate limit holds.
+    fn limit(&self, now: Duration, model: &ModelName) -> Duration {
+        if millis(now) >= self.limited_until.load(Relaxed) {
+            return Duration::ZERO;
+        }
+        let limited = self.limited();
+        let until = limited.iter().find(|(known, _)| known == model);
+        until.map_or(Duration::ZERO, |(_, until)| until.saturating_sub(now))
+    }
+
+    fn limited(&self) -> MutexGuard<'_, Vec<(ModelName, Duration)>> {
+        self.limited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The models whose rate limit is reached, with how long it holds.
+    pub(super) fn limits(&self, now: Duration) -> Vec<(ModelName, Duration)> {
+        let limited = self.limited();
+        let left = limited
+            .iter()
+            .map(|(model, until)| (model.clone(), until.saturating_sub(now)));
+        left.filter(|(_, left)| !left.is_zero()).collect()
+    }
+
+    /// Leaves a model alone here for a time. The longest of several wishes counts.
+    fn limit_model(&self, model: &ModelName, time: Duration) {
+        let now = self.common.now();
+        let until = now + time.min(LONGEST_COOLDOWN);
+        let mut limited = self.limited();
+        limited.retain(|(_, until)| *until > now);
+        match limited.iter_mut().find(|(known, _)| known == model) {
+            Some((_, known)) => *known = until.max(*known),
+            // There are no more models than routes that name them.
+            None => limited.push((model.clone(), until)),
+        }
+        let last = limited.iter().map(|(_, until)| millis(*until) + 1).max().unwrap_or(0);
+        self.limited_until.store(last, Relaxed);
+    }
+
+    /// How long it is to be left alone by calls for a model; down or probing counts as longest.
+    pub(super) fn wait(&self, now: Duration, model: &ModelName) -> Duration {
+        self.rest(now).max(self.limit(now, model))
+    }
+
+    /// How long it is to be left alone by all calls.
+    pub(super) fn rest(&self, now: Duration) -> Duration {
         match self.gate.load(Relaxed) {
             _ if !self.is_up() => Duration::MAX,
             FREE => Duration::ZERO,
@@ -269,8 +320,24 @@ impl Permit {
         self.report(Outcome::Success);
     }
 
-    /// The call failed, and the vendor may have asked to be left alone for a while.
-    pub fn fail(&mut self, fault: &Fault, cooldown: Option<Duration>) {
+    /// The call failed, and the vendor may have asked to be left alone for a while. A rate limit with a time is no failure: the server
+    /// does well and says when to come back for the model.
+    pub fn fail(&mut self, fault: &Fault, cooldown: Option<Duration>, model: &ModelName) {
+        match cooldown {
+            Some(time) if fault.class == FaultClass::RateLimit => {
+                self.endpoint.limit_model(model, time);
+                self.report(Outcome::Neutral);
+            }
+            cooldown => self.blame(fault, cooldown),
+        }
+    }
+
+    /// A stream that had begun failed. It has no headers left that could ask for a wait.
+    pub fn break_off(&mut self, fault: &Fault) {
+        self.blame(fault, None);
+    }
+
+    fn blame(&mut self, fault: &Fault, cooldown: Option<Duration>) {
         if !fault.blames_address() {
             return self.report(Outcome::Neutral);
         }

@@ -35,6 +35,7 @@ use crate::{
             Dice, HashKey, Members, consistent_hash, hash_of, least_inflight, p2c_ewma, random, round_robin, share_of,
             weighted_round_robin,
         },
+        ids::ModelName,
         interface::Capability,
         vendor::{Address, Discovery, HealthCheck, Pool, PoolStrategy, Vendor},
     },
@@ -272,7 +273,7 @@ impl BoundPool {
     }
 
     /// The address for the next call; `None` when none is to be asked now.
-    pub fn pick(&self, key: u64, tried: &Tried, dice: &mut Dice) -> Option<Picked> {
+    pub fn pick(&self, key: u64, model: &ModelName, tried: &Tried, dice: &mut Dice) -> Option<Picked> {
         let members = self.members.load();
         let now = self.common.now();
         // An address that was free when it was looked at may have begun its probe since. Then another is picked.
@@ -281,6 +282,7 @@ impl BoundPool {
                 members: &members,
                 strategy: self.strategy,
                 slow_start: self.settings.slow_start,
+                model,
                 tried,
                 now,
             };
@@ -309,11 +311,11 @@ impl BoundPool {
     }
 
     /// When every address is to be left alone: how soon the first may be asked again, and which that is.
-    pub fn soonest(&self) -> Option<(Duration, Arc<Member>)> {
+    pub fn soonest(&self, model: &ModelName) -> Option<(Duration, Arc<Member>)> {
         let now = self.common.now();
         let members = self.members.load();
         let open = members.iter().filter(|member| member.weight > 0);
-        let waits = open.map(|member| (member.endpoint.wait(now), member));
+        let waits = open.map(|member| (member.endpoint.wait(now, model), member));
         waits
             .min_by_key(|(wait, _)| *wait)
             .map(|(wait, member)| (wait, Arc::clone(member)))
@@ -349,6 +351,7 @@ struct View<'a> {
     members: &'a [Arc<Member>],
     strategy: PoolStrategy,
     slow_start: Duration,
+    model: &'a ModelName,
     tried: &'a Tried,
     now: Duration,
 }
@@ -361,7 +364,7 @@ impl Members for View<'_> {
     fn share(&self, at: usize) -> u64 {
         let Some(member) = self.members.get(at) else { return 0 };
         let endpoint = &member.endpoint;
-        if member.weight == 0 || !endpoint.is_open(self.now) || self.tried.holds(endpoint) {
+        if member.weight == 0 || !endpoint.is_open(self.now, self.model) || self.tried.holds(endpoint) {
             return 0;
         }
         let weight = match self.strategy {

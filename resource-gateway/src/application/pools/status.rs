@@ -5,6 +5,7 @@ use std::time::Duration;
 use service_kit::Timestamp;
 
 use super::BoundPool;
+use crate::domain::ids::ModelName;
 
 /// A vendor's pool, for `/status`.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -25,11 +26,20 @@ pub struct EndpointStatus {
     pub breaker: &'static str,
     /// When it may be asked again, if it is left alone now.
     pub cooldown_until: Option<String>,
+    /// Models whose rate limit is reached at this address.
+    pub limited: Vec<ModelLimit>,
     pub inflight: u32,
     /// None before the first answer.
     pub ewma_ms: Option<f64>,
     /// `up` or `down` by health checks; `unchecked` without them.
     pub health: &'static str,
+}
+
+/// A model that is left alone.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ModelLimit {
+    pub model: ModelName,
+    pub until: String,
 }
 
 impl BoundPool {
@@ -39,7 +49,7 @@ impl BoundPool {
         let endpoints = members.iter().map(|member| {
             let endpoint = &member.endpoint;
             let (breaker, cooldown) = endpoint.state();
-            let wait = match endpoint.wait(now) {
+            let wait = match endpoint.rest(now) {
                 // Down or probing: nobody knows until when.
                 unknown if unknown > Duration::from_secs(86_400) => cooldown.saturating_sub(now),
                 wait => wait,
@@ -50,6 +60,14 @@ impl BoundPool {
                 weight: member.weight,
                 breaker: breaker.as_str(),
                 cooldown_until: (!wait.is_zero()).then(|| (wall + wait).to_rfc3339()),
+                limited: endpoint
+                    .limits(now)
+                    .into_iter()
+                    .map(|(model, left)| ModelLimit {
+                        model,
+                        until: (wall + left).to_rfc3339(),
+                    })
+                    .collect(),
                 inflight: endpoint.inflight(),
                 ewma_ms: endpoint.latency(now).map(|micros| (micros / 10.0).round() / 100.0),
                 health: match (self.health(), endpoint.is_up()) {
