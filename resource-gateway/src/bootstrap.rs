@@ -28,10 +28,11 @@ use crate::{
         http::{self, App, ResourceMetadata},
         journal::{Journal, JournalOptions},
         jwks::DiscoveredKeys,
+        payload_log::{PayloadOptions, PayloadQueue},
         revocation_feed::{FeedCredential, HttpRevocationFeed},
         sandbox::Sandbox,
         secrets::MachineSecrets,
-        sql::{MIGRATIONS, SqlConfig, SqlUsage},
+        sql::{MIGRATIONS, SqlConfig, SqlPayloads, SqlUsage},
         upstream::{HyperTransport, SystemResolver},
     },
     application::{
@@ -141,6 +142,10 @@ impl Foundation {
             store,
             operator: TenantId::new(config.admin.operator_tenant.as_str()),
         }
+    }
+
+    fn payload_store(&self) -> Arc<SqlPayloads> {
+        Arc::new(SqlPayloads::new(self.db.clone()))
     }
 
     fn store(&self) -> Arc<SqlConfig> {
@@ -277,6 +282,27 @@ fn provider_keys(config: &Config, client: reqwest::Client) -> DiscoveredKeys {
     DiscoveredKeys::new(config.auth.issuer.clone(), client, refresh)
 }
 
+fn journal(config: &Config, foundation: &Foundation) -> anyhow::Result<Journal> {
+    let options = JournalOptions {
+        dir: config.usage.journal_dir(&config.database),
+        cap_bytes: config.usage.journal_cap_bytes,
+        ..JournalOptions::default()
+    };
+    let Ambient { clock, entropy } = &foundation.ambient;
+    let store = Arc::new(SqlUsage::new(foundation.db.clone(), clock.clone()));
+    Journal::open(options, store, entropy.as_ref()).context("usage.journal_dir")
+}
+
+fn payload_queue(config: &Config, foundation: &Foundation) -> PayloadQueue {
+    let options = PayloadOptions {
+        max_bytes: config.payload_log.max_bytes,
+        queue_bytes: config.payload_log.queue_bytes,
+        retention: config.payload_log.retention(),
+    };
+    let clock = Arc::clone(&foundation.ambient.clock);
+    PayloadQueue::new(options, foundation.payload_store(), clock)
+}
+
 /// Whom tokens must come from and be meant for.
 fn expected(config: &Config) -> Expected {
     Expected {
@@ -316,6 +342,7 @@ pub struct Gateway {
     pub router: Router,
     pub snapshots: Arc<Snapshots>,
     pub journal: Arc<Journal>,
+    payloads: Arc<PayloadQueue>,
     pub foundation: Foundation,
     limits: Limits,
     keys: Arc<DiscoveredKeys>,
@@ -336,13 +363,8 @@ impl Gateway {
         let registry = Arc::new(registry(&foundation.ambient, config.outbound.extra_ca.as_deref())?);
         let snapshots = Arc::new(Snapshots::new(foundation.store(), registry.clone(), clock.clone()));
         snapshots.refresh().await;
-        let options = JournalOptions {
-            dir: config.usage.journal_dir(&config.database),
-            cap_bytes: config.usage.journal_cap_bytes,
-            ..JournalOptions::default()
-        };
-        let store = Arc::new(SqlUsage::new(foundation.db.clone(), clock.clone()));
-        let journal = Arc::new(Journal::open(options, store, entropy.as_ref()).context("usage.journal_dir")?);
+        let journal = Arc::new(journal(config, &foundation)?);
+        let payloads = Arc::new(payload_queue(config, &foundation));
         let provider = provider_client(config)?;
         let keys = Arc::new(provider_keys(config, provider.clone()));
         let revocations = Arc::new(Revocations::default());
@@ -365,6 +387,7 @@ impl Gateway {
                 registry: registry.clone(),
                 limits: limits.limiter.clone(),
                 usage: journal.clone(),
+                payloads: payloads.clone(),
                 meters: meters.clone(),
                 entropy: entropy.clone(),
             },
@@ -372,6 +395,7 @@ impl Gateway {
                 snapshots: snapshots.clone(),
             },
             administer: foundation.administer(config, registry.clone()),
+            payloads: foundation.payload_store(),
             snapshots: snapshots.clone(),
             meters,
             public_url: config.resource().trim_end_matches('/').to_owned(),
@@ -391,6 +415,7 @@ impl Gateway {
             router,
             snapshots,
             journal,
+            payloads,
             foundation,
             limits,
             keys,
@@ -413,6 +438,8 @@ impl Gateway {
         tasks.spawn(async move { snapshots.follow(stop).await });
         self.limits.start(tasks, records);
         tasks.spawn(self.pools.clone().run(tasks.clone()));
+        let (payloads, stop) = (self.payloads.clone(), records.stop_token());
+        records.spawn(async move { payloads.follow(stop).await });
         let (journal, stop) = (self.journal.clone(), records.stop_token());
         records.spawn(async move { journal.follow(stop).await });
     }

@@ -4,6 +4,7 @@ mod access_keys;
 mod auth;
 mod limits;
 mod mtls;
+mod payload_log;
 mod storage;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -21,6 +22,7 @@ pub use access_keys::AccessKeysConfig;
 pub use auth::AuthConfig;
 pub use limits::LimitsConfig;
 pub use mtls::MtlsConfig;
+pub use payload_log::PayloadLogConfig;
 pub use storage::{DatabaseConfig, EtcdConfig, KeysConfig, RedisConfig, UsageConfig};
 
 /// The gateway's configuration.
@@ -50,6 +52,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub access_keys: AccessKeysConfig,
     pub usage: UsageConfig,
+    pub payload_log: PayloadLogConfig,
     pub outbound: OutboundConfig,
     pub log: LogConfig,
 }
@@ -100,6 +103,7 @@ impl Default for Config {
             limits: LimitsConfig::default(),
             access_keys: AccessKeysConfig::default(),
             usage: UsageConfig::default(),
+            payload_log: PayloadLogConfig::default(),
             outbound: OutboundConfig::default(),
             log: LogConfig::default(),
         }
@@ -120,6 +124,7 @@ impl Settings for Config {
         self.limits.problems(&mut problems);
         self.access_keys.problems(&mut problems);
         self.usage.problems(&mut problems);
+        self.payload_log.problems(&mut problems);
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             problems.push(Problem::new("tls", "cert and key belong together"));
         }

@@ -265,11 +265,19 @@ impl Default for Timeouts {
 pub struct LogPolicy {
     /// Whether refused calls leave a usage row (`rejected`), too. Calls that reached a vendor always leave one.
     pub metadata: Switch,
+    /// Whether requests and answers are kept, cut to a number of bytes and without secrets.
+    pub payload: Switch,
+    /// Whether base64 data in them is kept, too, instead of its length and hash.
+    pub image_base64: Switch,
 }
 
 impl Default for LogPolicy {
     fn default() -> Self {
-        Self { metadata: Switch::On }
+        Self {
+            metadata: Switch::On,
+            payload: Switch::Off,
+            image_base64: Switch::Off,
+        }
     }
 }
 

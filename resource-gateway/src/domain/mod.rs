@@ -24,6 +24,7 @@ pub mod money;
 pub mod multipart;
 pub mod plan;
 pub mod price;
+pub mod redaction;
 pub mod redis_place;
 pub mod signature;
 pub mod snapshot;

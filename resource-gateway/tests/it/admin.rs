@@ -284,9 +284,10 @@ async fn every_operation_asks_for_its_permission_in_the_operators_tenant() {
         (Method::PUT, "/v1/interfaces/mine", Some(&interface), "interface:write"),
         (Method::DELETE, "/v1/interfaces/mine", None, "interface:write"),
         (Method::GET, "/v1/audit-events", None, "audit:read"),
+        (Method::GET, "/v1/payloads", None, "payload:read"),
     ] {
         let ask = async |token: &str| send(&running, method.clone(), path, token, &[], body).await;
-        let others: Vec<String> = ["vendor", "interface", "audit"]
+        let others: Vec<String> = ["vendor", "interface", "audit", "payload"]
             .iter()
             .flat_map(|kind| [format!("{kind}:read"), format!("{kind}:write")])
             .filter(|code| code != permission)
@@ -318,7 +319,7 @@ async fn every_operation_asks_for_its_permission_in_the_operators_tenant() {
         let foreign = ask(&token(&running, "acme", &["*"])).await;
         match (&method, path) {
             // Lists show what is within reach, which is nothing here.
-            (&Method::GET, "/v1/vendors" | "/v1/interfaces" | "/v1/audit-events") => {
+            (&Method::GET, "/v1/vendors" | "/v1/interfaces" | "/v1/audit-events" | "/v1/payloads") => {
                 assert_eq!(foreign.ok()["items"], json!([]));
             }
             (&Method::PUT, _) => {

@@ -273,11 +273,6 @@ async fn settings_that_this_version_would_ignore_are_refused() {
     for (path, extra) in [
         ("interface[0].min_confidence", in_interface("min_confidence = 0.5")),
         ("interface[0].cache_ttl_s", in_interface("cache_ttl_s = 3")),
-        ("interface[0].log.payload", in_interface("log = { payload = true }")),
-        (
-            "interface[0].log.image_base64",
-            in_interface("log = { image_base64 = true }"),
-        ),
         ("vendor[1].pool.discovery", in_vendor("discovery = \"etcd\"")),
     ] {
         let found = faults(&world, &format!("{sandbox}{extra}")).await;

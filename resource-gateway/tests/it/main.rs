@@ -16,6 +16,7 @@ mod faults;
 mod forward;
 mod journal;
 mod limits;
+mod payloads;
 mod possession;
 mod rate_stores;
 mod resilience;

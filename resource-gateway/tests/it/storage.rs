@@ -106,7 +106,11 @@ fn interface(name: &str) -> Interface {
             idle: Duration::from_millis(3),
             total: Duration::from_millis(4),
         },
-        log: LogPolicy { metadata: Switch::Off },
+        log: LogPolicy {
+            metadata: Switch::Off,
+            payload: Switch::On,
+            image_base64: Switch::On,
+        },
         policy: Policy {
             max_attempts: 7,
             limits: Limits {
@@ -145,6 +149,8 @@ macro_rules! on_both {
         }
     };
 }
+
+pub(crate) use on_both;
 
 on_both!(
     what_is_put_comes_back_and_counts_the_revision_up,

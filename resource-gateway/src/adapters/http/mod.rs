@@ -30,6 +30,7 @@ use crate::{
         snapshots::Snapshots, verify_token::VerifyToken,
     },
     domain::interface::Capability,
+    ports::payload_log::PayloadStore,
 };
 
 /// What handlers work with.
@@ -40,6 +41,7 @@ pub struct App {
     pub invoke: Invoke,
     pub list_models: ListModels,
     pub administer: Administer,
+    pub payloads: Arc<dyn PayloadStore>,
     pub snapshots: Arc<Snapshots>,
     pub meters: Arc<Meters>,
     pub metadata: ResourceMetadata,

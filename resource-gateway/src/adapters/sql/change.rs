@@ -14,7 +14,7 @@ use super::{
     statements,
 };
 use crate::{
-    application::documents::{interface_policy, pool_policy},
+    application::documents::{interface_policy, log_policy, pool_policy},
     domain::{
         audit::AuditEvent,
         config_row::{Row, RowId, RowKind},
@@ -92,6 +92,8 @@ impl SqlChange {
 
     async fn put_interface(&mut self, interface: &Interface) -> StoreResult<()> {
         let name = interface.name.as_str();
+        let mut policy = interface_policy(&interface.policy);
+        policy.insert("log".to_owned(), log_policy(interface.log));
         let args = args![
             interface.capability.as_str(),
             interface.enabled.is_on(),
@@ -100,7 +102,7 @@ impl SqlChange {
             millis(interface.timeouts.idle),
             millis(interface.timeouts.total),
             interface.log.metadata.is_on(),
-            policy_column(interface_policy(&interface.policy)),
+            policy_column(policy),
             name
         ];
         if self.tx.execute(statements::UPDATE_INTERFACE, args.clone()).await? == 0 {

@@ -8,7 +8,7 @@ use sqlx::FromRow;
 use token_keys::MasterKey;
 
 use crate::{
-    application::documents::{Faults, Table, read_interface_policy, read_pool_policy},
+    application::documents::{Faults, Table, read_interface_policy, read_log_policy, read_pool_policy},
     domain::{
         ids::{InterfaceName, ModelName, StrategyName, VendorName},
         interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Route, Timeouts},
@@ -187,6 +187,19 @@ fn interface(row: &InterfaceRow, routes: Vec<Route>, fields: Vec<FieldRule>) -> 
         Ok::<_, StoreError>(Duration::from_millis(millis))
     };
     let bad = corrupt("interface", "capability", &row.name);
+    let bad_policy = corrupt("interface", "policy", &row.name);
+    let (policy, log) = policy(&row.policy, |table, faults| {
+        // Rows of older versions have one switch, in a column of its own.
+        let older = LogPolicy {
+            metadata: row.log_metadata.into(),
+            ..LogPolicy::default()
+        };
+        let log = table
+            .table("log", faults)
+            .map_or(older, |log| read_log_policy(log, faults));
+        (read_interface_policy(table, faults), log)
+    })
+    .ok_or_else(bad_policy)?;
     Ok(Interface {
         name: InterfaceName::new(row.name.as_str()),
         capability: Capability::parse(&row.capability).ok_or_else(bad)?,
@@ -199,10 +212,8 @@ fn interface(row: &InterfaceRow, routes: Vec<Route>, fields: Vec<FieldRule>) -> 
             idle: ms(row.idle_ms, "idle_ms")?,
             total: ms(row.total_ms, "total_ms")?,
         },
-        log: LogPolicy {
-            metadata: row.log_metadata.into(),
-        },
-        policy: policy(&row.policy, read_interface_policy).ok_or_else(corrupt("interface", "policy", &row.name))?,
+        log,
+        policy,
     })
 }
 

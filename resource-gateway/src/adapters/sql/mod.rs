@@ -7,6 +7,7 @@ mod config;
 mod convert;
 mod ledger;
 mod ledger_statements;
+mod payload;
 mod statements;
 mod statements_access_keys;
 mod usage;
@@ -14,6 +15,7 @@ mod usage;
 pub use access_keys::SqlAccessKeys;
 pub use config::SqlConfig;
 pub use ledger::SqlLedger;
+pub use payload::SqlPayloads;
 pub use usage::SqlUsage;
 
 use sql_kit::{Migrations, SqlError};
@@ -27,6 +29,7 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
     [
         "0001_create_gateway",
         "0002_add_policy_and_audit",
+        "0003_create_call_payload",
         "0013_add_usage_costs",
         "0014_create_budget_ledger",
         "0016_create_access_key"

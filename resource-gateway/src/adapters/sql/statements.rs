@@ -120,3 +120,26 @@ pub(super) const INSERT_USAGE: Sql = sql!(
          access_key text) ORDER BY request_id ON CONFLICT (request_id) DO NOTHING"
     ),
 );
+
+macro_rules! payload_columns {
+    () => {
+        "request_id, time, tenant, client_id, sub, interface, state, request, request_bytes, request_cut, reply, \
+         reply_bytes, reply_cut"
+    };
+}
+
+pub(super) const INSERT_PAYLOAD: Sql = sql!(concat!(
+    "INSERT INTO call_payload (",
+    payload_columns!(),
+    ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING"
+));
+pub(super) const PAYLOADS_BEFORE: Sql = sql!(concat!(
+    "SELECT ",
+    payload_columns!(),
+    " FROM call_payload WHERE (time < ? OR (time = ? AND request_id < ?)) AND (? OR tenant = ?) AND (? OR request_id = ?) \
+     AND (? OR interface = ?) AND (? OR client_id = ?) ORDER BY time DESC, request_id DESC LIMIT ?"
+));
+pub(super) const FORGET_PAYLOADS: Sql = sql!(
+    "DELETE FROM call_payload WHERE request_id IN \
+     (SELECT request_id FROM call_payload WHERE time < ? ORDER BY time LIMIT ?)"
+);

@@ -29,7 +29,7 @@ pub(super) fn read(mut table: Table, substitute: &str, faults: &mut Faults) -> E
         .map_or_else(Timeouts::default, |table| timeouts(table, faults));
     let log = table
         .table("log", faults)
-        .map_or_else(LogPolicy::default, |table| log(table, faults));
+        .map_or_else(LogPolicy::default, |table| read_log_policy(table, faults));
     let policy = read_interface_policy(&mut table, faults);
     let path = table.path().to_owned();
     table.finish(
@@ -69,7 +69,7 @@ pub(super) fn render(interface: &Interface) -> Map<String, Value> {
         json!({"connect": millis(times.connect), "first_byte": millis(times.first_byte), "idle": millis(times.idle),
             "total": millis(times.total)}),
     );
-    set("log", json!({"metadata": interface.log.metadata.is_on()}));
+    set("log", log_policy(interface.log));
     members
 }
 
@@ -186,11 +186,20 @@ fn timeouts(mut table: Table, faults: &mut Faults) -> Timeouts {
     timeouts
 }
 
-fn log(mut table: Table, faults: &mut Faults) -> LogPolicy {
-    let metadata = table
-        .flag("metadata", LogPolicy::default().metadata.is_on(), faults)
-        .into();
-    table.refuse(&["payload", "image_base64"], faults);
-    table.finish("metadata", faults);
-    LogPolicy { metadata }
+/// An interface's `log` in its written form.
+pub fn log_policy(log: LogPolicy) -> Value {
+    json!({"metadata": log.metadata.is_on(), "payload": log.payload.is_on(), "image_base64": log.image_base64.is_on()})
+}
+
+/// Reads a `log` table.
+pub fn read_log_policy(mut table: Table, faults: &mut Faults) -> LogPolicy {
+    let default = LogPolicy::default();
+    let mut flag = |name: &str, default: Switch| table.flag(name, default.is_on(), faults).into();
+    let log = LogPolicy {
+        metadata: flag("metadata", default.metadata),
+        payload: flag("payload", default.payload),
+        image_base64: flag("image_base64", default.image_base64),
+    };
+    table.finish("metadata, payload, image_base64", faults);
+    log
 }

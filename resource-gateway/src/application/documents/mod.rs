@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 pub use self::{
+    interface::{log_policy, read_log_policy},
     limits::{limits, read_limits},
     policy::{interface_policy, pool_policy, read_interface_policy, read_pool_policy},
     table::{DocumentFault, Faults, Table},

@@ -6,6 +6,7 @@ mod attempts;
 mod caller_headers;
 mod course;
 mod paced;
+mod payload_tap;
 mod reply_stream;
 mod settlement;
 
@@ -18,7 +19,7 @@ use service_kit::{Entropy, Timestamp};
 pub use caller_headers::CallerHeaders;
 pub use reply_stream::ReplyStream;
 
-use self::{attempts::Journey, course::Course, settlement::Settlement};
+use self::{attempts::Journey, course::Course, payload_tap::PayloadTap, settlement::Settlement};
 use super::{
     limits::{Admission, Applicant, Limiter},
     meters::{Meters, Refusal},
@@ -37,7 +38,7 @@ use crate::{
         snapshot::Snapshot,
         usage::{UsageRecord, UsageState},
     },
-    ports::usage::UsageSink,
+    ports::{payload_log::PayloadLog, usage::UsageSink},
 };
 
 /// The fields that rules forced to something else than what the caller sent: their pointers, separated by commas.
@@ -55,6 +56,7 @@ pub struct Invoke {
     pub registry: Arc<Registry>,
     pub limits: Arc<Limiter>,
     pub usage: Arc<dyn UsageSink>,
+    pub payloads: Arc<dyn PayloadLog>,
     pub meters: Arc<Meters>,
     pub entropy: Arc<dyn Entropy>,
 }
@@ -122,7 +124,7 @@ impl Invoke {
         let admission = self.limit(&invocation, &snapshot, &interface, &call, headers).await?;
         let vendors = self.registry.bind(&snapshot);
         let record = new_record(&invocation, &interface, call.stream);
-        let settlement = Settlement::open(
+        let mut settlement = Settlement::open(
             record,
             call.estimated_input,
             invocation.began,
@@ -130,6 +132,9 @@ impl Invoke {
             Arc::clone(&self.usage),
             Arc::clone(&self.meters),
         );
+        if let Some(tap) = PayloadTap::of(&interface, &call, &self.payloads) {
+            settlement.keep(tap);
+        }
         let course = Course::new(&invocation, &interface, &vendors, Dice::new(self.chance()));
         let journey = Journey {
             invocation: &invocation,

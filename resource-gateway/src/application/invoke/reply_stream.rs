@@ -73,6 +73,7 @@ impl ReplyStream {
 
     /// Settles if this was the end; answers the bytes to release afterwards.
     fn take(&mut self, pushed: Pushed) -> Bytes {
+        self.settlement.sends(&pushed.out);
         match pushed.end {
             None => pushed.out,
             Some(StreamEnd::Complete) => {

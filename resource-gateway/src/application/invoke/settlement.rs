@@ -5,6 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
+use super::payload_tap::PayloadTap;
 use crate::{
     application::{limits::Admission, meters::Meters},
     domain::{
@@ -28,6 +31,8 @@ pub(super) struct Settlement {
     settled: bool,
     /// What the request holds of its limits.
     admission: Admission,
+    /// Request and answer, for interfaces that log them.
+    payload: Option<Box<PayloadTap>>,
     sink: Arc<dyn UsageSink>,
     meters: Arc<Meters>,
 }
@@ -49,8 +54,21 @@ impl Settlement {
             first_byte: None,
             settled: false,
             admission,
+            payload: None,
             sink,
             meters,
+        }
+    }
+
+    /// Request and answer are kept.
+    pub(super) fn keep(&mut self, tap: PayloadTap) {
+        self.payload = Some(Box::new(tap));
+    }
+
+    /// Bytes of the answer go to the caller.
+    pub(super) fn sends(&mut self, bytes: &Bytes) {
+        if let Some(tap) = &mut self.payload {
+            tap.sends(bytes);
         }
     }
 
@@ -116,6 +134,10 @@ impl Settlement {
         self.admission
             .settle(self.record.input_tokens.saturating_add(self.record.output_tokens));
         self.meters.call_ended(&self.record, duration, self.first_byte);
+        // The last bytes of a stream are let through after this; the tap is asked for them before.
+        if let Some(tap) = self.payload.take() {
+            tap.offer(&self.record);
+        }
         if let Err(error) = self.sink.record(&self.record) {
             // The sink keeps it in memory and tries again; nobody else can do more.
             tracing::error!(request.id = %self.record.request_id, %error, "a usage record is not safe yet");

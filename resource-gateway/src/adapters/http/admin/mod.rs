@@ -3,6 +3,7 @@
 mod audit;
 mod openapi;
 mod page;
+mod payloads;
 mod problem;
 mod rows;
 mod version;
@@ -30,6 +31,7 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 pub(super) fn router() -> Router<AppState> {
     Router::new()
         .route("/admin/v1/audit-events", get(audit::list))
+        .route("/admin/v1/payloads", get(payloads::list))
         .route("/admin/v1/{plural}", get(rows::list))
         .route(
             "/admin/v1/{plural}/{name}",
