@@ -409,6 +409,7 @@ impl Gateway {
             snapshots: snapshots.clone(),
             registry,
             resolver: Arc::new(SystemResolver),
+            look_up_every: KeepPools::LOOK_UP_EVERY,
         });
         let router = http::router(Arc::new(app), entropy);
         Ok(Self {

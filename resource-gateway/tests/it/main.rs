@@ -17,6 +17,7 @@ mod forward;
 mod journal;
 mod limits;
 mod payloads;
+mod pools;
 mod possession;
 mod rate_stores;
 mod resilience;

@@ -125,7 +125,7 @@ async fn one_call_at_a_time_finds_out_whether_an_address_is_back() {
         world.chat("i").await.ok();
     }
     tokio::time::sleep(Duration::from_millis(110)).await;
-    let slow = Act::well(false).after(Duration::from_millis(300));
+    let slow = Act::well(false).after(Duration::from_millis(1500));
     sick.always(slow);
     let answers = join_all((0..16).map(|_| world.chat("i"))).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
@@ -135,6 +135,7 @@ async fn one_call_at_a_time_finds_out_whether_an_address_is_back() {
         "the failure and one probe"
     );
     assert_eq!(world.endpoint("p", 0)["breaker"], "closed");
+    sick.well();
     for _ in 0..4 {
         world.chat("i").await.ok();
     }

@@ -64,6 +64,8 @@ impl Common {
 pub struct Endpoints {
     pub common: Arc<Common>,
     known: Mutex<Known>,
+    /// Counts the changes of records, so that a pool that was put together meanwhile is put together again.
+    generation: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +84,7 @@ impl Default for Endpoints {
         Self {
             common: Arc::new(common),
             known: Mutex::default(),
+            generation: AtomicU64::new(0),
         }
     }
 }
@@ -112,11 +115,11 @@ impl Endpoints {
         found.sort_unstable();
         found.dedup();
         found.truncate(MAX_RECORDS);
-        self.change(|known| {
-            let news = known.records.get(host) != Some(&found);
-            known.records.insert(host.into(), found);
-            news
-        })
+        let news = self.change(|known| known.records.insert(host.into(), found.clone()) != Some(found));
+        if news {
+            self.generation.fetch_add(1, Relaxed);
+        }
+        news
     }
 
     fn forget_records_except(&self, hosts: &[Box<str>]) {
@@ -135,6 +138,8 @@ pub struct BoundPool {
     sources: Vec<Source>,
     transport: Arc<dyn Transport>,
     members: ArcSwap<Vec<Arc<Member>>>,
+    /// The generation of records that the members were put together from.
+    generation: AtomicU64,
     /// Counts the calls, for those strategies that go by turns.
     turn: AtomicU64,
     common: Arc<Common>,
@@ -205,6 +210,7 @@ impl BoundPool {
             sources,
             transport,
             members: ArcSwap::default(),
+            generation: AtomicU64::new(0),
             turn: AtomicU64::new(0),
             common: Arc::clone(&endpoints.common),
         };
@@ -229,11 +235,22 @@ impl BoundPool {
     fn hosts(&self) -> impl Iterator<Item = &str> {
         let looked_up = self.settings.discovery == Discovery::Dns;
         let sources = self.sources.iter().filter(move |_| looked_up);
-        sources.filter_map(|source| source.address.url.as_url().host_str())
+        // An address is its own only record.
+        sources.filter_map(|source| source.address.url.as_url().domain())
+    }
+
+    /// Puts the members together again if names stand for other addresses since.
+    fn refresh(&self, endpoints: &Endpoints) {
+        let outdated = self.generation.load(Relaxed) != endpoints.generation.load(Relaxed);
+        if outdated && self.hosts().next().is_some() {
+            self.rebuild(endpoints);
+        }
     }
 
     /// Puts the members together from what is known of their hosts.
     fn rebuild(&self, endpoints: &Endpoints) {
+        // Read before the records: should they change meanwhile, the next look finds it outdated.
+        let generation = endpoints.generation.load(Relaxed);
         let mut members = Vec::with_capacity(self.sources.len());
         for source in &self.sources {
             let url = source.address.url.as_str();
@@ -270,6 +287,7 @@ impl BoundPool {
             }
         }
         self.members.store(Arc::new(members));
+        self.generation.store(generation, Relaxed);
     }
 
     /// The address for the next call; `None` when none is to be asked now.

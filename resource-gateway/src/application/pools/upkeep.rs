@@ -23,8 +23,6 @@ use crate::{
 
 /// How often it is looked what is due.
 const TICK: Duration = Duration::from_millis(200);
-/// How often names are looked up. What a record allows (its TTL) the system's resolver does not tell.
-const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
 /// A look-up that takes longer found nothing.
 const LOOK_UP_TIME: Duration = Duration::from_secs(5);
 /// Questions under way at a time.
@@ -38,6 +36,8 @@ pub struct KeepPools {
     pub snapshots: Arc<Snapshots>,
     pub registry: Arc<Registry>,
     pub resolver: Arc<dyn Resolver>,
+    /// How often names are looked up. What a record allows (its TTL) the system's resolver does not tell.
+    pub look_up_every: Duration,
 }
 
 /// Something that is done again and again.
@@ -56,6 +56,8 @@ enum Done {
 type Agenda = HashMap<Job, Option<Instant>>;
 
 impl KeepPools {
+    pub const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
+
     pub async fn run(self: Arc<Self>, tasks: Tasks) {
         let mut agenda = Agenda::new();
         let mut jobs: FuturesUnordered<BoxFuture<'static, (Job, Duration, Done)>> = FuturesUnordered::new();
@@ -66,6 +68,7 @@ impl KeepPools {
                 () = tasks.stopping() => return,
                 _ = ticks.tick() => {
                     let bound = self.registry.bind(&self.snapshots.current());
+                    self.refresh(&bound);
                     for job in self.due(&bound, &mut agenda, MAX_JOBS.saturating_sub(jobs.len())) {
                         jobs.push(job);
                     }
@@ -78,6 +81,12 @@ impl KeepPools {
                     self.take(done);
                 }
             }
+        }
+    }
+
+    fn refresh(&self, bound: &BoundVendors) {
+        for vendor in bound.iter() {
+            vendor.pool.refresh(self.registry.endpoints());
         }
     }
 
@@ -137,10 +146,10 @@ impl KeepPools {
 
     fn look_up(&self, job: Job, host: &str) -> BoxFuture<'static, (Job, Duration, Done)> {
         let resolver = Arc::clone(&self.resolver);
-        let host: Box<str> = host.into();
+        let (host, again): (Box<str>, _) = (host.into(), self.look_up_every);
         Box::pin(async move {
             let found = tokio::time::timeout(LOOK_UP_TIME, resolver.resolve(&host)).await;
-            (job, LOOK_UP_EVERY, Done::LookedUp(host, found.ok().flatten()))
+            (job, again, Done::LookedUp(host, found.ok().flatten()))
         })
     }
 
@@ -153,11 +162,7 @@ impl KeepPools {
                 let endpoints = self.registry.endpoints();
                 if endpoints.note_records(&host, found) {
                     tracing::info!(server.address = &*host, "a name stands for other addresses than before");
-                    for vendor in self.registry.bind(&self.snapshots.current()).iter() {
-                        if vendor.pool.hosts().any(|known| known == &*host) {
-                            vendor.pool.rebuild(endpoints);
-                        }
-                    }
+                    self.refresh(&self.registry.bind(&self.snapshots.current()));
                     endpoints.forget_unused();
                 }
             }
