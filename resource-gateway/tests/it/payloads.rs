@@ -135,7 +135,7 @@ async fn payloads_are_listed_newest_first_and_forgotten_in_steps(world: World) {
     let row = |at: u64, interface: &str| StoredPayload {
         request_id: format!("r{at}"),
         time: now - Duration::from_secs(at),
-        tenant: (at % 2 == 0).then(|| "acme".to_owned()),
+        tenant: at.is_multiple_of(2).then(|| "acme".to_owned()),
         client_id: "c".into(),
         sub: "s".into(),
         interface: interface.into(),
