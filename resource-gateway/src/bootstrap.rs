@@ -1,7 +1,7 @@
 //! The composition root: the only place that picks adapters.
 
 mod access_keys;
-mod limits;
+pub(crate) mod limits;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use service_kit::{reference, telemetry};
 
 use crate::{
-    bootstrap::{self, Ambient, Foundation},
+    bootstrap::{self, Ambient, Foundation, limits},
     config::Config,
 };
 
@@ -124,7 +124,11 @@ async fn doctor(config: &Config) -> anyhow::Result<()> {
             config.resource()
         )),
     )?;
-    match Foundation::lay(config, Ambient::default()).await {
+    let ambient = Ambient::default();
+    if let Some(redis) = limits::check_redis(config, &ambient).await.transpose() {
+        told("redis", redis)?;
+    }
+    match Foundation::lay(config, ambient).await {
         Err(error) => told("database and master key", Err(error))?,
         Ok(foundation) => {
             told("database and master key", foundation.check_database().await)?;

@@ -280,8 +280,11 @@ impl RedisCluster {
 }
 
 /// A free port outside the range that the kernel hands out to outgoing connections, so that none of those takes it.
+///
+/// # Panics
+/// When there is none.
 #[expect(clippy::panic, reason = "a machine without a free port runs no tests")]
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id() % 79 * 100;
     for _ in 0..2000 {

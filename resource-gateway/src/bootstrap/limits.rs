@@ -26,17 +26,7 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn build(config: &Config, ambient: &Ambient) -> anyhow::Result<Self> {
         let local = Arc::new(LocalRates::new(ambient.clock.clone()));
-        let options = config.redis.place().context("redis.url")?.map(|place| {
-            let pem = config.outbound.extra_ca.as_ref().map(std::fs::read).transpose();
-            pem.context("outbound.extra_ca").map(|extra_ca| RedisOptions {
-                place,
-                extra_ca,
-                prefix: config.redis.prefix.clone(),
-                patience: Duration::from_millis(config.redis.timeout_ms),
-                lease: RedisOptions::LEASE,
-            })
-        });
-        let options = options.transpose()?;
+        let options = redis_options(config)?;
         let redis = options.map(|options| Arc::new(RedisRates::new(options, ambient.entropy.as_ref())));
         let shared = redis.clone().map(|store| Shared {
             store,
@@ -58,4 +48,32 @@ impl Limits {
             records.spawn(async move { redis.run(stop).await });
         }
     }
+}
+
+fn redis_options(config: &Config) -> anyhow::Result<Option<RedisOptions>> {
+    let Some(place) = config.redis.place().context("redis.url")? else {
+        return Ok(None);
+    };
+    let pem = config.outbound.extra_ca.as_ref().map(std::fs::read).transpose();
+    Ok(Some(RedisOptions {
+        place,
+        extra_ca: pem.context("outbound.extra_ca")?,
+        prefix: config.redis.prefix.clone(),
+        patience: Duration::from_millis(config.redis.timeout_ms),
+        lease: RedisOptions::LEASE,
+    }))
+}
+
+/// For `doctor`: nothing when there is no Redis.
+///
+/// # Errors
+/// Limits cannot be counted there.
+pub(crate) async fn check_redis(config: &Config, ambient: &Ambient) -> anyhow::Result<Option<String>> {
+    let Some(options) = redis_options(config)? else {
+        return Ok(None);
+    };
+    let place = options.place.to_string();
+    let redis = RedisRates::new(options, ambient.entropy.as_ref());
+    redis.check().await.with_context(|| place.clone())?;
+    Ok(Some(format!("{place} counts limits")))
 }

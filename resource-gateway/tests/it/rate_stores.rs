@@ -12,7 +12,10 @@ use resource_gateway::{
     ports::rate_store::{Bucket, BucketKey, End, Mode, RateStore, Taken, Verdict, Wanted, Who},
 };
 use service_kit::{Entropy, SystemClock, SystemEntropy};
-use test_kit::redis::{RedisCluster, RedisSentinel, RedisServer};
+use test_kit::{
+    certificates::{Recipe, Usage},
+    redis::{RedisCluster, RedisSentinel, RedisServer},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Renewed every 100 ms.
@@ -26,9 +29,13 @@ struct Node {
 
 impl Node {
     fn new(url: &str, prefix: &str) -> Self {
+        Self::trusting(None, url, prefix)
+    }
+
+    fn trusting(extra_ca: Option<String>, url: &str, prefix: &str) -> Self {
         let options = RedisOptions {
             place: RedisPlace::parse(url).unwrap(),
-            extra_ca: None,
+            extra_ca: extra_ca.map(String::into_bytes),
             prefix: prefix.to_owned(),
             // Longer than in service: what is tested is not how quick this machine is.
             patience: Duration::from_millis(500),
@@ -480,4 +487,53 @@ async fn keys_go_when_nobody_uses_them() {
         server.ask("DBSIZE").as_deref() == Some(":0")
     })
     .await;
+}
+
+#[tokio::test]
+async fn redis_is_reached_by_tls_with_a_login_and_strangers_are_not_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Recipe {
+        name: "An authority of one's own",
+        authority: true,
+        ..Recipe::default()
+    }
+    .make();
+    let identity = Recipe {
+        name: "localhost",
+        issuer: Some(&authority),
+        usage: Some(Usage::Server),
+        ..Recipe::default()
+    }
+    .make();
+    let files = identity.files(dir.path());
+    let path = |path: &Option<std::path::PathBuf>| path.as_ref().unwrap().display().to_string();
+    let port = test_kit::redis::free_port().to_string();
+    let server = RedisServer::start_with(&[
+        "--tls-port",
+        &port,
+        "--tls-cert-file",
+        &path(&files.cert),
+        "--tls-key-file",
+        &path(&files.key),
+        "--tls-ca-cert-file",
+        &path(&files.cert),
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let user = server.ask("ACL SETUSER gateway on >pass%word ~hexgate-t:* +@all");
+    assert_eq!(user.as_deref(), Some("+OK"));
+    let url = format!("rediss://gateway:pass%25word@localhost:{port}/2");
+    let ten = wanted([bucket(Measure::RequestsPerMinute, 10, "x")]);
+    let stranger = Node::new(&url, "hexgate-t");
+    assert!(stranger.store.acquire(&ten).await.is_err());
+    let wrong = Node::trusting(Some(authority.pem()), &url.replace("word", "w"), "hexgate-t");
+    assert!(wrong.store.acquire(&ten).await.is_err());
+    let node = Node::trusting(Some(authority.pem()), &url, "hexgate-t");
+    node.until("it is reached", async |store| store.acquire(&ten).await.is_ok())
+        .await;
+    assert!(node.store.check().await.is_ok());
+    for refused in [stranger, wrong] {
+        let error = refused.store.check().await.unwrap_err().to_string();
+        assert!(!error.contains("pass%word"), "{error}");
+    }
 }

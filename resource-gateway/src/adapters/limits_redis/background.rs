@@ -109,7 +109,7 @@ impl RedisRates {
     }
 
     /// Takes from a bucket that nobody else has: whatever stands in the way of requests stands in the way of this.
-    async fn look_at(&self, part: &Arc<str>, round: u32) {
+    pub(super) async fn look_at(&self, part: &Arc<str>, round: u32) {
         let mut arguments = Arguments {
             keys: vec![self.names.probe(part)],
             ..Arguments::default()

@@ -2,21 +2,43 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use metrics::{Gauge, describe_gauge, gauge};
+
+const TOGETHER: &str = "gateway_limits_counted_together";
+
 /// Parts that do not answer, each with why. There are no more of them than interfaces.
-#[derive(Debug, Default)]
 pub(super) struct Lost {
     /// Nearly always 0, and then nothing else is looked at.
     count: AtomicUsize,
     parts: Mutex<BTreeMap<Arc<str>, String>>,
+    together: Gauge,
+}
+
+impl fmt::Debug for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lost").field(&self.lock()).finish()
+    }
 }
 
 impl Lost {
+    pub(super) fn nothing() -> Self {
+        describe_gauge!(TOGETHER, "1 while all limits are counted together with the other nodes");
+        let together = gauge!(TOGETHER);
+        together.set(1.0);
+        Self {
+            count: AtomicUsize::new(0),
+            parts: Mutex::default(),
+            together,
+        }
+    }
+
     /// Why a part does not answer, if it does not.
     pub(super) fn why(&self, part: &str) -> Option<String> {
         if self.count.load(Ordering::Acquire) == 0 {
@@ -28,18 +50,30 @@ impl Lost {
     pub(super) fn note(&self, part: &Arc<str>, reason: String) {
         let mut parts = self.lock();
         if !parts.contains_key(part) {
-            tracing::warn!(redis.part = &**part, reason, "Redis does not answer");
+            tracing::warn!(
+                redis.part = &**part,
+                reason,
+                "Redis does not answer, limits are counted by this node alone"
+            );
         }
         parts.insert(Arc::clone(part), reason);
         self.count.store(parts.len(), Ordering::Release);
+        self.together.set(0.0);
     }
 
     pub(super) fn found(&self, part: &str) {
         let mut parts = self.lock();
-        if parts.remove(part).is_some() {
-            tracing::info!(redis.part = part, "Redis answers again");
+        if parts.remove(part).is_none() {
+            return;
         }
+        tracing::info!(
+            redis.part = part,
+            "Redis answers again, limits are counted together with the other nodes"
+        );
         self.count.store(parts.len(), Ordering::Release);
+        if parts.is_empty() {
+            self.together.set(1.0);
+        }
     }
 
     pub(super) fn all(&self) -> Vec<Arc<str>> {

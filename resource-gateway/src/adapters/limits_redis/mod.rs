@@ -93,11 +93,24 @@ impl RedisRates {
             settle: StoredScript::new(include_str!("settle.lua")),
             renew: StoredScript::new(include_str!("renew.lua")),
             leases: Leases::new(entropy.id(), options.lease),
-            lost: Lost::default(),
+            lost: Lost::nothing(),
             patience: options.patience,
             errands,
             inbox: Mutex::new(Some(inbox)),
             lost_settlements: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether limits can be counted there: for `doctor`.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn check(&self) -> Result<(), RatesUnavailable> {
+        let home = self.names.home();
+        self.look_at(home, 0).await;
+        match self.lost.why(home) {
+            Some(reason) => Err(RatesUnavailable(reason)),
+            None => Ok(()),
         }
     }
 

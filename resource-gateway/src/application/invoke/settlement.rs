@@ -130,9 +130,13 @@ impl Settlement {
         self.count_tokens(state);
         self.record.duration_ms = millis(duration);
         self.record.first_byte_ms = self.first_byte.map(millis);
-        // What a failed call was counted for by a vendor was spent; what nobody counted was not.
-        self.admission
-            .settle(self.record.input_tokens.saturating_add(self.record.output_tokens));
+        match state {
+            UsageState::Rejected => self.admission.give_back(),
+            // What a vendor counted of a failed call was spent; what nobody counted was not.
+            _ => self
+                .admission
+                .settle(self.record.input_tokens.saturating_add(self.record.output_tokens)),
+        }
         self.meters.call_ended(&self.record, duration, self.first_byte);
         // The last bytes of a stream are let through after this; the tap is asked for them before.
         if let Some(tap) = self.payload.take() {

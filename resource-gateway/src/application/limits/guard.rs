@@ -29,6 +29,11 @@ impl Admission {
         self.end(End::Used { tokens });
     }
 
+    /// The request is refused after all, and has used nothing.
+    pub fn give_back(&mut self) {
+        self.end(End::Undone);
+    }
+
     fn end(&mut self, end: End) {
         if let Some(held) = self.0.take() {
             held.store.settle(held.taken, end);

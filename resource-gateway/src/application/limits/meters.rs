@@ -1,24 +1,19 @@
 //! What is counted about limits.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, counter, describe_counter};
 
 use crate::{
     domain::limits::Measure,
-    ports::rate_store::{Bucket, Mode, RatesUnavailable},
+    ports::rate_store::{Bucket, Mode},
 };
 
 const OVER: &str = "gateway_limits_exceeded_total";
 const ALONE: &str = "gateway_limits_counted_alone_total";
-const TOGETHER: &str = "gateway_limits_counted_together";
 
 #[derive(Debug)]
 pub(super) struct LimitMeters {
     over: Vec<(Measure, Mode, Counter)>,
     alone: Counter,
-    together: Gauge,
-    is_together: AtomicBool,
 }
 
 impl LimitMeters {
@@ -31,7 +26,6 @@ impl LimitMeters {
             ALONE,
             "Requests that were counted by this node alone because Redis was away"
         );
-        describe_gauge!(TOGETHER, "1 while limits are counted together with the other nodes");
         let of = |mode: Mode, label: &'static str| {
             Measure::ALL.map(move |measure| {
                 let counter = counter!(OVER, "measure" => measure.as_str(), "mode" => label);
@@ -44,8 +38,6 @@ impl LimitMeters {
                 .chain(of(Mode::Shadow, "shadow"))
                 .collect(),
             alone: counter!(ALONE),
-            together: gauge!(TOGETHER),
-            is_together: AtomicBool::new(false),
         }
     }
 
@@ -57,22 +49,8 @@ impl LimitMeters {
         }
     }
 
-    /// The store of all nodes answers, or there is one at all. Told and logged when that is news.
-    pub(super) fn counting_together(&self, is: bool) {
-        // Read first: every request passes here, and it hardly ever changes.
-        if self.is_together.load(Ordering::Relaxed) != is && self.is_together.swap(is, Ordering::Relaxed) != is {
-            self.together.set(if is { 1.0 } else { 0.0 });
-            if is {
-                tracing::info!("limits are counted together with the other nodes");
-            }
-        }
-    }
-
-    pub(super) fn counting_alone(&self, error: &RatesUnavailable) {
+    /// A request was decided by this node because the store of all nodes is away. Which says so itself, once.
+    pub(super) fn counting_alone(&self) {
         self.alone.increment(1);
-        if self.is_together.swap(false, Ordering::Relaxed) {
-            self.together.set(0.0);
-            tracing::warn!(%error, "limits are counted by this node alone");
-        }
     }
 }

@@ -62,13 +62,11 @@ pub struct Applicant<'a> {
 
 impl Limiter {
     pub fn new(local: Arc<dyn RateStore>, shared: Option<Shared>) -> Self {
-        let meters = LimitMeters::new();
-        meters.counting_together(shared.is_some());
         Self {
             local,
             shared,
             plan: ArcSwap::default(),
-            meters,
+            meters: LimitMeters::new(),
         }
     }
 
@@ -130,8 +128,9 @@ impl Limiter {
         if plan.snapshot.as_ref().is_some_and(|known| Arc::ptr_eq(known, snapshot)) {
             return plan;
         }
-        self.plan.store(Arc::new(Plan::of(snapshot)));
-        self.plan.load()
+        let fresh = Arc::new(Plan::of(snapshot));
+        self.plan.store(Arc::clone(&fresh));
+        arc_swap::Guard::from_inner(fresh)
     }
 
     /// Asks the store of all nodes, and this node's alone when that one is away.
@@ -139,16 +138,12 @@ impl Limiter {
         let Some(shared) = &self.shared else {
             return Self::acquire_of(&self.local, wanted).await;
         };
-        match shared.store.acquire(&wanted).await {
-            Ok(verdict) => {
-                self.meters.counting_together(true);
-                (Arc::clone(&shared.store), Taken { wanted, verdict })
-            }
-            Err(error) => {
-                self.meters.counting_alone(&error);
-                Self::acquire_of(&self.local, shared.share_of(wanted)).await
-            }
+        if let Ok(verdict) = shared.store.acquire(&wanted).await {
+            return (Arc::clone(&shared.store), Taken { wanted, verdict });
         }
+        // Why it cannot be asked, the store says itself.
+        self.meters.counting_alone();
+        Self::acquire_of(&self.local, shared.share_of(wanted)).await
     }
 
     async fn acquire_of(store: &Arc<dyn RateStore>, wanted: Wanted) -> (Arc<dyn RateStore>, Taken) {
