@@ -470,7 +470,7 @@ impl Gateway {
             "config": self.snapshots.status(),
             "usage": self.journal.status(),
             "limits": self.limits.limiter.status(),
-            "vendors": self.pools.registry.status(self.foundation.ambient.clock.now()),
+            "vendors": self.pools.status(self.foundation.ambient.clock.now()),
             "provider": {
                 "keys_loaded": self.keys.is_loaded(),
                 "revocations": self.revocations.len(),

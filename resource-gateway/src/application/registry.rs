@@ -38,8 +38,8 @@ pub struct Profile {
 /// All strategies of this version.
 pub struct Registry {
     profiles: HashMap<&'static str, Arc<Profile>>,
-    /// The vendors of the newest snapshot that was asked for, made ready once and not for every request.
-    bound: ArcSwap<BoundVendors>,
+    /// The vendors of the snapshots that were asked for last, made ready once and not for every request.
+    bound: ArcSwap<Bound>,
     /// What is known of their addresses, across snapshots.
     endpoints: Endpoints,
 }
@@ -47,6 +47,23 @@ pub struct Registry {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.profiles.keys()).finish()
+    }
+}
+
+/// The newest, and the one before: requests that began with that one still ask for it while others have the new one.
+#[derive(Debug, Default, Clone)]
+struct Bound {
+    newest: Arc<BoundVendors>,
+    before: Arc<BoundVendors>,
+}
+
+impl Bound {
+    fn find(&self, snapshot: &Arc<Snapshot>) -> Option<&Arc<BoundVendors>> {
+        let of = |bound: &&Arc<BoundVendors>| {
+            let known = bound.snapshot.as_ref();
+            known.is_some_and(|known| Arc::ptr_eq(known, snapshot))
+        };
+        [&self.newest, &self.before].into_iter().find(of)
     }
 }
 
@@ -111,9 +128,9 @@ impl Registry {
         &self.endpoints
     }
 
-    /// How it stands with the addresses of the newest snapshot, by vendor.
-    pub fn status(&self, now: Timestamp) -> Vec<PoolStatus> {
-        let bound = self.bound.load();
+    /// How it stands with the addresses of a snapshot, by vendor.
+    pub fn status(&self, snapshot: &Arc<Snapshot>, now: Timestamp) -> Vec<PoolStatus> {
+        let bound = self.bind(snapshot);
         let mut status: Vec<_> = bound.iter().map(|vendor| vendor.pool.status(now)).collect();
         status.sort_by(|a, b| a.vendor.cmp(&b.vendor));
         status
@@ -121,19 +138,20 @@ impl Registry {
 
     /// The snapshot's vendors, ready to be called.
     pub fn bind(&self, snapshot: &Arc<Snapshot>) -> Arc<BoundVendors> {
-        let bound = self.bound.load();
-        if bound
-            .snapshot
-            .as_ref()
-            .is_some_and(|known| Arc::ptr_eq(known, snapshot))
-        {
-            return Arc::clone(&bound);
+        if let Some(known) = self.bound.load().find(snapshot) {
+            return Arc::clone(known);
         }
         let fresh = Arc::new(self.bind_all(snapshot));
-        self.bound.store(Arc::clone(&fresh));
-        drop(bound);
+        // Another request may have been quicker with the same snapshot.
+        self.bound.rcu(|bound| match bound.find(snapshot) {
+            Some(_) => Arc::clone(bound),
+            None => Arc::new(Bound {
+                newest: Arc::clone(&fresh),
+                before: Arc::clone(&bound.newest),
+            }),
+        });
         self.endpoints.forget_unused();
-        fresh
+        self.bound.load().find(snapshot).map_or(fresh, Arc::clone)
     }
 
     fn bind_all(&self, snapshot: &Arc<Snapshot>) -> BoundVendors {

@@ -130,7 +130,7 @@ impl Pools {
     }
 
     fn endpoints(&self) -> Vec<Value> {
-        let status = serde_json::to_value(self.registry.status(SystemClock.now())).unwrap();
+        let status = serde_json::to_value(self.registry.status(&self.snapshots.current(), SystemClock.now())).unwrap();
         let pool = status.as_array().unwrap().iter().find(|pool| pool["vendor"] == "v");
         pool.map(|pool| pool["endpoints"].as_array().unwrap().clone())
             .unwrap_or_default()
@@ -196,6 +196,33 @@ async fn addresses_follow_the_name_and_those_that_stay_keep_what_is_known_of_the
     assert_eq!(addresses(), ["10.0.0.2", "10.0.0.3"]);
     drop(held);
     assert!(tasks.drain(Duration::from_secs(2)).await);
+}
+
+#[tokio::test]
+async fn a_change_makes_vendors_ready_once_although_older_requests_still_ask_for_theirs() {
+    let pools = Pools::start().await;
+    pools.apply("addresses = [{ url = \"http://a.test\" }]").await;
+    let before = pools.snapshots.current();
+    let old = pools.registry.bind(&before);
+    pools
+        .apply("addresses = [{ url = \"http://a.test\", weight = 2 }]")
+        .await;
+    let after = pools.snapshots.current();
+    let new = pools.registry.bind(&after);
+    for _ in 0..3 {
+        assert!(Arc::ptr_eq(&pools.registry.bind(&before), &old));
+        assert!(Arc::ptr_eq(&pools.registry.bind(&after), &new));
+    }
+    let permit = pools.pick(&mut Dice::new(1)).unwrap();
+    assert_eq!(pools.endpoints()[0]["weight"], 2);
+    let name = VendorName::new("v");
+    let of_old = old.find(&name).unwrap().pool.status(SystemClock.now());
+    assert_eq!(
+        (of_old.endpoints[0].weight, of_old.endpoints[0].inflight),
+        (1, 1),
+        "both see the same address"
+    );
+    drop(permit);
 }
 
 #[tokio::test]

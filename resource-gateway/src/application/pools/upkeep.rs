@@ -5,10 +5,10 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use http::{HeaderMap, Method, header};
-use service_kit::Tasks;
+use service_kit::{Tasks, Timestamp};
 use tokio::time::Instant;
 
-use super::{BoundPool, EndpointKey, Member};
+use super::{BoundPool, EndpointKey, Member, PoolStatus};
 use crate::{
     application::{
         registry::{BoundVendors, Registry},
@@ -82,6 +82,11 @@ impl KeepPools {
                 }
             }
         }
+    }
+
+    /// For `/status`: the addresses of every vendor.
+    pub fn status(&self, now: Timestamp) -> Vec<PoolStatus> {
+        self.registry.status(&self.snapshots.current(), now)
     }
 
     fn refresh(&self, bound: &BoundVendors) {
