@@ -2,6 +2,7 @@
 
 mod access_keys;
 pub(crate) mod limits;
+mod money;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -15,7 +16,7 @@ use service_kit::{
 use sql_kit::{Db, Options};
 use token_keys::{DpopNonces, MasterKey};
 
-use self::limits::Limits;
+use self::{limits::Limits, money::Money};
 use crate::{
     adapters::{
         auth_schemes::{Bearer, Unsigned},
@@ -58,7 +59,12 @@ use crate::{
         snapshot::{Need, StrategyFacts},
         vendor::BaseUrl,
     },
-    ports::{codec::Codec, provider::ProviderKeys, transport::Transport, usage::UsageSink},
+    ports::{
+        codec::Codec,
+        provider::ProviderKeys,
+        transport::Transport,
+        usage::{UsageSink, UsageStore as _},
+    },
 };
 
 /// What this version can do.
@@ -343,6 +349,7 @@ pub struct Gateway {
     pub snapshots: Arc<Snapshots>,
     pub journal: Arc<Journal>,
     payloads: Arc<PayloadQueue>,
+    money: Money,
     pub foundation: Foundation,
     limits: Limits,
     keys: Arc<DiscoveredKeys>,
@@ -365,6 +372,7 @@ impl Gateway {
         snapshots.refresh().await;
         let journal = Arc::new(journal(config, &foundation)?);
         let payloads = Arc::new(payload_queue(config, &foundation));
+        let money = Money::build(&foundation, &config.usage, journal.node().clone());
         let provider = provider_client(config)?;
         let keys = Arc::new(provider_keys(config, provider.clone()));
         let revocations = Arc::new(Revocations::default());
@@ -388,6 +396,7 @@ impl Gateway {
                 limits: limits.limiter.clone(),
                 usage: journal.clone(),
                 payloads: payloads.clone(),
+                budgets: money.budgets.clone(),
                 meters: meters.clone(),
                 entropy: entropy.clone(),
             },
@@ -396,6 +405,7 @@ impl Gateway {
             },
             administer: foundation.administer(config, registry.clone()),
             payloads: foundation.payload_store(),
+            report_usage: money.report(&foundation, foundation.administer(config, registry.clone())),
             snapshots: snapshots.clone(),
             meters,
             public_url: config.resource().trim_end_matches('/').to_owned(),
@@ -417,6 +427,7 @@ impl Gateway {
             snapshots,
             journal,
             payloads,
+            money,
             foundation,
             limits,
             keys,
@@ -441,6 +452,7 @@ impl Gateway {
         tasks.spawn(self.pools.clone().run(tasks.clone()));
         let (payloads, stop) = (self.payloads.clone(), records.stop_token());
         records.spawn(async move { payloads.follow(stop).await });
+        self.money.start(tasks, &self.snapshots);
         let (journal, stop) = (self.journal.clone(), records.stop_token());
         records.spawn(async move { journal.follow(stop).await });
     }
@@ -461,6 +473,17 @@ impl Gateway {
             Some(reason) => Err(reason),
             None => Ok(()),
         }
+    }
+
+    /// Hands over the last usage records and gives back what budgets lent; `false` when the database did not take them in time, and
+    /// then the next start does the rest. To be called after the last reply.
+    pub async fn finish(&self, deadline: Duration) -> bool {
+        if !self.journal.finish(deadline).await {
+            return false;
+        }
+        let ended = SqlUsage::new(self.foundation.db.clone(), self.foundation.ambient.clock.clone());
+        let ended = tokio::time::timeout(deadline, async { ended.end_node(self.journal.node()).await });
+        matches!(ended.await, Ok(Ok(())))
     }
 
     /// For `/status`.
@@ -524,7 +547,7 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
         tracing::warn!("some work was still under way when the grace period ended");
     }
     records.drain(LAST_RECORDS).await;
-    if !gateway.journal.finish(LAST_RECORDS).await {
+    if !gateway.finish(LAST_RECORDS).await {
         tracing::warn!("the database did not take all usage records; the next start hands them over");
     }
     gateway.foundation.db.close().await;

@@ -29,6 +29,7 @@ mod gateway_tokens;
 mod hardening;
 mod limits;
 mod logout;
+mod money_chaos;
 mod pages;
 mod proxies;
 mod races;

@@ -506,17 +506,18 @@ impl World {
 
     /// Every `request_id` in `usage_record`.
     pub(crate) async fn usage_request_ids(&self) -> Vec<String> {
-        self.usage_texts("SELECT request_id FROM usage_record").await
+        self.gateway_texts("SELECT request_id FROM usage_record").await
     }
 
     /// The states of an interface's usage rows.
     pub(crate) async fn usage_of_interface(&self, interface: &str) -> Vec<String> {
         assert!(interface.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
         let sql = format!("SELECT state FROM usage_record WHERE interface = '{interface}'");
-        self.usage_texts(&sql).await
+        self.gateway_texts(&sql).await
     }
 
-    async fn usage_texts(&self, sql: &str) -> Vec<String> {
+    /// The texts that a statement over the gateway's database answers.
+    pub(crate) async fn gateway_texts(&self, sql: &str) -> Vec<String> {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match self.engine {
             Engine::Sqlite => {

@@ -186,7 +186,7 @@ impl ChangeConfig {
             actor: actor.clone(),
             action,
             row: row.id(),
-            row_tenant: row.tenant().cloned(),
+            row_tenant: row.tenant(),
             before: before.map(render),
             after: after.map(render),
             secret_changed: secret_of(before) != secret_of(after),

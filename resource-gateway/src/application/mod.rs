@@ -3,6 +3,7 @@
 pub mod access_keys;
 pub mod administer;
 pub mod apply;
+pub mod budgets;
 pub mod change_config;
 pub mod check_possession;
 pub mod documents;
@@ -12,6 +13,8 @@ pub mod list_models;
 pub mod meters;
 pub mod pools;
 pub mod registry;
+pub mod report_usage;
+pub mod retain_usage;
 pub mod revocations;
 pub mod snapshots;
 pub mod verify_token;

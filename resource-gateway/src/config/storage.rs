@@ -1,6 +1,6 @@
 //! Where rows, keys and the usage journal live.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,8 @@ pub struct UsageConfig {
     pub journal_dir: Option<PathBuf>,
     /// Bytes that the database may owe before new calls are refused. A record has about 450 bytes.
     pub journal_cap_bytes: u64,
+    /// Days that usage rows are kept; 0 keeps them for ever. What budgets have spent stays known.
+    pub retention_days: u32,
 }
 
 impl Default for UsageConfig {
@@ -70,6 +72,7 @@ impl Default for UsageConfig {
         Self {
             journal_dir: None,
             journal_cap_bytes: 256 * 1024 * 1024,
+            retention_days: 0,
         }
     }
 }
@@ -79,6 +82,11 @@ impl UsageConfig {
         if self.journal_cap_bytes < 1024 * 1024 {
             problems.push(Problem::new("usage.journal_cap_bytes", "must be at least 1048576"));
         }
+    }
+
+    /// How long usage rows are kept; `None`: for ever.
+    pub fn retention(&self) -> Option<Duration> {
+        (self.retention_days > 0).then(|| Duration::from_secs(u64::from(self.retention_days) * 24 * 60 * 60))
     }
 
     /// Where the journal goes.

@@ -54,7 +54,7 @@ impl Administrator {
 
     /// Whether a row is within reach.
     pub fn reaches(&self, row: &Row) -> bool {
-        self.reaches_tenant(row.tenant())
+        self.reaches_tenant(row.tenant().as_ref())
     }
 
     /// Whether what belongs to a tenant is within reach; `None` is the installation's own.

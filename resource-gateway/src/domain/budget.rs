@@ -6,6 +6,7 @@ use service_kit::Timestamp;
 
 use super::{
     ids::{BudgetName, InterfaceName},
+    limits::Limits,
     money::{Currency, Nanos},
 };
 
@@ -21,6 +22,8 @@ pub struct Budget {
     /// Calls of this interface alone; `None`: of all.
     pub interface: Option<InterfaceName>,
     pub money: Option<Allowance>,
+    /// How many calls and tokens; empty when that is not limited.
+    pub limits: Limits,
 }
 
 /// Whose calls count. All members that are there must match; at least one is there, or the budget names an interface.
@@ -312,6 +315,7 @@ mod tests {
             selector,
             interface: None,
             money: None,
+            limits: Limits::default(),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use oauth_wire::{AiCall, AuthorizationDetail, AuthorizationDetails, Confirmation, Scope, TokenFacts, actors};
+use oauth_wire::{
+    AiCall, AuthorizationDetail, AuthorizationDetails, Confirmation, Cost, Scope, TokenFacts, actors, grant_of,
+};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
@@ -293,6 +295,23 @@ impl Caller {
         }
     }
 
+    /// What somebody agreed that calls of an interface may cost (RFC 9396); empty: nothing was said about that. Of several agreements
+    /// about one interface those without a limit decide.
+    pub fn cost_limits(&self, interface: &str, now: i64) -> impl Iterator<Item = &Cost> {
+        let named = || {
+            let calls = self.calls.iter().flatten();
+            calls.filter(move |call| call.interfaces.contains(interface) && !call.has_ended(now))
+        };
+        let limited = named().all(|call| call.max_cost.is_some());
+        named().filter_map(move |call| call.max_cost.as_ref().filter(|_| limited))
+    }
+
+    /// What the token's agreements are kept by: the grant, which outlives its tokens; for a token that a client got by itself,
+    /// which is renewed by no refresh, the token.
+    pub fn grant(&self) -> &str {
+        grant_of(&self.jti).unwrap_or(&self.jti)
+    }
+
     /// The caller's scopes for a capability: `ai:<capability>` (`None`) and `ai:<capability>:<interface>`.
     fn scopes_for(&self, capability: Capability) -> impl Iterator<Item = Option<&str>> {
         self.scope.iter().filter_map(move |scope| {
@@ -377,6 +396,43 @@ mod tests {
         let caller = read(&json!({"act": {"sub": "svc", "act": {"sub": "helper"}}})).unwrap();
         assert_eq!(caller.facts().actors, ["svc", "helper"]);
         assert!(read(&json!({})).unwrap().facts().actors.is_empty());
+    }
+
+    #[test]
+    fn what_calls_may_cost_is_what_was_agreed_about_their_interface() {
+        let call = |interface: &str, cost: Option<&str>| {
+            let mut call = json!({"type": "ai_call", "interfaces": [interface]});
+            if let Some(amount) = cost {
+                call["max_cost"] = json!({"amount": amount, "currency": "EUR"});
+            }
+            call
+        };
+        let ended = json!({"type": "ai_call", "interfaces": ["chat"], "expires_at": NOW,
+            "max_cost": {"amount": "99", "currency": "EUR"}});
+        for (details, wanted) in [
+            (json!([call("chat", Some("5"))]), vec!["5"]),
+            (
+                json!([
+                    call("chat", Some("5")),
+                    call("chat", Some("7")),
+                    call("draw", Some("9"))
+                ]),
+                vec!["5", "7"],
+            ),
+            (json!([call("chat", Some("5")), call("chat", None)]), vec![]),
+            (json!([ended, call("chat", Some("1"))]), vec!["1"]),
+            (json!([call("draw", Some("9"))]), vec![]),
+        ] {
+            let caller = read(&json!({"authorization_details": details})).unwrap();
+            let amounts: Vec<_> = caller
+                .cost_limits("chat", NOW)
+                .map(|cost| cost.amount.as_str())
+                .collect();
+            assert_eq!(amounts, wanted, "{details}");
+        }
+        assert_eq!(read(&json!({})).unwrap().cost_limits("chat", NOW).count(), 0);
+        assert_eq!(read(&json!({"jti": "grant.token"})).unwrap().grant(), "grant");
+        assert_eq!(read(&json!({"jti": "token"})).unwrap().grant(), "token");
     }
 
     #[test]

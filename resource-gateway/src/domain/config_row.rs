@@ -3,8 +3,10 @@
 use std::fmt;
 
 use super::{
+    budget::{Budget, Match},
     ids::TenantId,
     interface::Interface,
+    price::Price,
     vendor::{SecretKey, Vendor},
 };
 
@@ -13,17 +15,21 @@ use super::{
 pub enum RowKind {
     Vendor,
     Interface,
+    Price,
+    Budget,
 }
 
 impl RowKind {
     /// In an order in which rows can be written: those that others refer to come first.
-    pub const ALL: [Self; 2] = [Self::Vendor, Self::Interface];
+    pub const ALL: [Self; 4] = [Self::Vendor, Self::Interface, Self::Price, Self::Budget];
 
     /// The word in documents (`[[vendor]]`), permission codes (`vendor:write`) and audit rows.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Vendor => "vendor",
             Self::Interface => "interface",
+            Self::Price => "price",
+            Self::Budget => "budget",
         }
     }
 
@@ -32,6 +38,8 @@ impl RowKind {
         match self {
             Self::Vendor => &["vendor"],
             Self::Interface => &["interface"],
+            Self::Price => &["price"],
+            Self::Budget => &["budget", "quota"],
         }
     }
 
@@ -40,13 +48,16 @@ impl RowKind {
         match self {
             Self::Vendor => "vendors",
             Self::Interface => "interfaces",
+            Self::Price => "prices",
+            Self::Budget => "budgets",
         }
     }
 
     /// Whether rows of the kind belong to tenants. The others are the installation's, whom all tenants share.
     pub fn has_tenant(self) -> bool {
         match self {
-            Self::Vendor | Self::Interface => false,
+            Self::Vendor | Self::Interface | Self::Price => false,
+            Self::Budget => true,
         }
     }
 
@@ -90,6 +101,8 @@ impl fmt::Display for RowId {
 pub enum Row {
     Vendor(Vendor),
     Interface(Interface),
+    Price(Price),
+    Budget(Budget),
 }
 
 impl Row {
@@ -97,6 +110,8 @@ impl Row {
         match self {
             Self::Vendor(_) => RowKind::Vendor,
             Self::Interface(_) => RowKind::Interface,
+            Self::Price(_) => RowKind::Price,
+            Self::Budget(_) => RowKind::Budget,
         }
     }
 
@@ -104,6 +119,8 @@ impl Row {
         match self {
             Self::Vendor(vendor) => vendor.name.as_str(),
             Self::Interface(interface) => interface.name.as_str(),
+            Self::Price(price) => price.name.as_str(),
+            Self::Budget(budget) => budget.name.as_str(),
         }
     }
 
@@ -115,13 +132,19 @@ impl Row {
         match self {
             Self::Vendor(vendor) => vendor.name = name.to_owned().into(),
             Self::Interface(interface) => interface.name = name.to_owned().into(),
+            Self::Price(price) => price.name = name.to_owned().into(),
+            Self::Budget(budget) => budget.name = name.to_owned().into(),
         }
     }
 
     /// The tenant that the row belongs to; `None`: the installation, whose rows all tenants share.
-    pub fn tenant(&self) -> Option<&TenantId> {
+    pub fn tenant(&self) -> Option<TenantId> {
         match self {
-            Self::Vendor(_) | Self::Interface(_) => None,
+            Self::Budget(budget) => match &budget.selector.tenant {
+                Some(Match::Is(tenant)) => Some(TenantId::new(tenant.as_str())),
+                Some(Match::Each) | None => None,
+            },
+            Self::Vendor(_) | Self::Interface(_) | Self::Price(_) => None,
         }
     }
 
@@ -129,7 +152,7 @@ impl Row {
     pub fn secret_mut(&mut self) -> Option<&mut SecretKey> {
         match self {
             Self::Vendor(vendor) => Some(&mut vendor.credential.secret_key),
-            Self::Interface(_) => None,
+            Self::Interface(_) | Self::Price(_) | Self::Budget(_) => None,
         }
     }
 }

@@ -31,8 +31,10 @@ pub struct LeaseRow {
 /// What a node wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wish {
-    /// A call waits for this.
+    /// A call waits that will cost this at least.
     pub need: i64,
+    /// It may cost this; at the edge of a budget it goes on with less, one call at a time.
+    pub want: i64,
     /// This would last for a while.
     pub comfort: i64,
 }
@@ -60,7 +62,7 @@ impl PeriodRow {
         if left < need || left <= 0 {
             return Err(Exhausted { held: self.held });
         }
-        let granted = wish.comfort.min(left / SHARE).max(need);
+        let granted = wish.comfort.min(left / SHARE).max(wish.want.min(left)).max(need);
         self.held += granted;
         lease.held += granted;
         Ok(granted)
@@ -89,12 +91,26 @@ impl PeriodRow {
 /// the database.
 ///
 /// `available` is what the lease ever gave (`known`) less what calls have cost and what calls under way have reserved.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
     available: AtomicI64,
     known: AtomicI64,
     reserved: AtomicI64,
     aside: AtomicI64,
+    /// What the row had been charged with before this tally began; -1 until it is known.
+    base: AtomicI64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            available: AtomicI64::new(0),
+            known: AtomicI64::new(0),
+            reserved: AtomicI64::new(0),
+            aside: AtomicI64::new(0),
+            base: AtomicI64::new(-1),
+        }
+    }
 }
 
 impl Tally {
@@ -116,6 +132,19 @@ impl Tally {
         })
     }
 
+    /// Reserves as much as there is, up to `most`, if that is `least` at least; returns how much. Nothing at all is not enough.
+    pub fn reserve_some(&self, least: i64, most: i64) -> Option<i64> {
+        self.reserved.fetch_add(most, Ordering::AcqRel);
+        let taken = self
+            .available
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |available| {
+                (available > 0 && available >= least).then(|| available - available.min(most))
+            })
+            .map_or(0, |available| available.min(most));
+        self.reserved.fetch_sub(most - taken, Ordering::AcqRel);
+        (taken > 0).then_some(taken)
+    }
+
     /// Ends a call that had reserved and has cost something: less, as much or more.
     pub fn settle(&self, reserved: i64, cost: i64) {
         self.available
@@ -126,7 +155,11 @@ impl Tally {
     /// Takes over what the lease's row says: the answer to a grant or a return, be it a refusal. The sum of what is held and what
     /// was charged is what the lease ever gave; costs that the database does not have yet stand in `held` until they arrive.
     pub fn learn(&self, row: LeaseRow) {
-        let known = row.held.saturating_add(row.charged);
+        let first = self
+            .base
+            .compare_exchange(-1, row.charged, Ordering::AcqRel, Ordering::Acquire);
+        let base = first.map_or_else(|base| base, |_| row.charged);
+        let known = row.held.saturating_add(row.charged - base);
         let before = self.known.swap(known, Ordering::AcqRel);
         let aside = self.aside.swap(0, Ordering::AcqRel);
         self.available.fetch_add(known - before + aside, Ordering::AcqRel);
@@ -144,6 +177,16 @@ impl Tally {
         let taken = before.map_or(0, |available| available.min(most));
         self.aside.fetch_add(taken, Ordering::AcqRel);
         taken
+    }
+
+    /// What is put aside.
+    pub fn aside(&self) -> i64 {
+        self.aside.load(Ordering::Acquire)
+    }
+
+    /// Whether the lease's row was ever seen.
+    pub fn has_learnt(&self) -> bool {
+        self.base.load(Ordering::Acquire) >= 0
     }
 
     pub fn available(&self) -> i64 {

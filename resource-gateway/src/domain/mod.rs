@@ -21,6 +21,7 @@ pub mod json_object;
 pub mod lease;
 pub mod limits;
 pub mod money;
+mod money_rules;
 pub mod multipart;
 pub mod plan;
 pub mod price;

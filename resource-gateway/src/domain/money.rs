@@ -166,6 +166,13 @@ pub struct Currency([u8; 3]);
 #[error("is not a currency of ISO 4217, such as EUR")]
 pub struct InvalidCurrency;
 
+/// A place holder that no amount is ever in: ISO 4217's code for "no currency".
+impl Default for Currency {
+    fn default() -> Self {
+        Self(*b"XXX")
+    }
+}
+
 impl Currency {
     /// Reads three capital letters that ISO 4217 knows.
     ///

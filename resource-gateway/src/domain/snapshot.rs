@@ -3,10 +3,14 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
+    budget::{Budget, BudgetBook},
     call::Shape,
     config_row::{Row, RowId, RowKind},
     ids::{InterfaceName, StrategyName, VendorName},
     interface::{Capability, FieldRule, Interface},
+    money::Currency,
+    money_rules,
+    price::{Price, PriceBook},
     vendor::{Discovery, PoolStrategy, SecretKey, Vendor},
 };
 
@@ -28,6 +32,10 @@ pub struct ConfigRows {
     pub vendors: Vec<Vendor>,
     /// By name.
     pub interfaces: Vec<Interface>,
+    /// By name.
+    pub prices: Vec<Price>,
+    /// By name.
+    pub budgets: Vec<Budget>,
 }
 
 impl ConfigRows {
@@ -39,6 +47,8 @@ impl ConfigRows {
             RowKind::Interface => {
                 find(&self.interfaces, |interface| interface.name.as_str() == name).map(Row::Interface)
             }
+            RowKind::Price => find(&self.prices, |price| price.name.as_str() == name).map(Row::Price),
+            RowKind::Budget => find(&self.budgets, |budget| budget.name.as_str() == name).map(Row::Budget),
         }
     }
 
@@ -47,6 +57,8 @@ impl ConfigRows {
         match kind {
             RowKind::Vendor => self.vendors.iter().cloned().map(Row::Vendor).collect(),
             RowKind::Interface => self.interfaces.iter().cloned().map(Row::Interface).collect(),
+            RowKind::Price => self.prices.iter().cloned().map(Row::Price).collect(),
+            RowKind::Budget => self.budgets.iter().cloned().map(Row::Budget).collect(),
         }
     }
 
@@ -56,6 +68,8 @@ impl ConfigRows {
         match row {
             Row::Vendor(vendor) => self.vendors.push(vendor),
             Row::Interface(interface) => self.interfaces.push(interface),
+            Row::Price(price) => self.prices.push(price),
+            Row::Budget(budget) => self.budgets.push(budget),
         }
     }
 
@@ -64,6 +78,8 @@ impl ConfigRows {
         match id.kind {
             RowKind::Vendor => self.vendors.retain(|vendor| vendor.name.as_str() != name),
             RowKind::Interface => self.interfaces.retain(|interface| interface.name.as_str() != name),
+            RowKind::Price => self.prices.retain(|price| price.name.as_str() != name),
+            RowKind::Budget => self.budgets.retain(|budget| budget.name.as_str() != name),
         }
     }
 }
@@ -108,6 +124,8 @@ pub struct Snapshot {
     revision: Revision,
     interfaces: BTreeMap<InterfaceName, Arc<Interface>>,
     vendors: BTreeMap<VendorName, Arc<Vendor>>,
+    prices: PriceBook,
+    budgets: BudgetBook,
 }
 
 impl Snapshot {
@@ -117,6 +135,8 @@ impl Snapshot {
             revision: Revision(0),
             interfaces: BTreeMap::new(),
             vendors: BTreeMap::new(),
+            prices: PriceBook::default(),
+            budgets: BudgetBook::default(),
         }
     }
 
@@ -129,6 +149,8 @@ impl Snapshot {
             revision,
             vendors,
             interfaces,
+            prices,
+            budgets,
         } = rows;
         let vendors: BTreeMap<_, _> = vendors.into_iter().map(|v| (v.name.clone(), Arc::new(v))).collect();
         let interfaces: BTreeMap<_, _> = interfaces.into_iter().map(|i| (i.name.clone(), Arc::new(i))).collect();
@@ -139,6 +161,9 @@ impl Snapshot {
         for interface in interfaces.values() {
             check_interface(interface, &vendors, catalog, &mut faults);
         }
+        money_rules::check_prices(&prices, &vendors, &interfaces, &mut faults);
+        let prices = PriceBook::new(prices);
+        money_rules::check_budgets(&budgets, &prices, &interfaces, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -146,6 +171,8 @@ impl Snapshot {
             revision,
             interfaces,
             vendors,
+            prices,
+            budgets: BudgetBook::new(budgets),
         })
     }
 
@@ -161,6 +188,14 @@ impl Snapshot {
     /// The vendor of a route: there always is one.
     pub fn find_vendor(&self, name: &VendorName) -> Option<&Arc<Vendor>> {
         self.vendors.get(name)
+    }
+
+    pub fn prices(&self) -> &PriceBook {
+        &self.prices
+    }
+
+    pub fn budgets(&self) -> &BudgetBook {
+        &self.budgets
     }
 
     /// By name.
@@ -216,6 +251,25 @@ pub enum FaultReason {
     RepeatedField(String),
     #[error("{0}")]
     ReservedField(&'static str),
+    #[error("unknown interface {0:?}")]
+    UnknownInterface(String),
+    #[error("price {0:?} is for the same from the same time on")]
+    RepeatedPrice(String),
+    #[error(
+        "the budget cannot see what calls of interface {interface:?} over vendor {vendor:?}, model {model:?}, cost: write a price for \
+         them, of 0 if they are free"
+    )]
+    Unpriced {
+        interface: String,
+        vendor: String,
+        model: String,
+    },
+    #[error("calls of interface {interface:?} may be priced by {price:?}, which is in {currency}")]
+    OtherCurrency {
+        interface: String,
+        price: String,
+        currency: Currency,
+    },
 }
 
 impl fmt::Display for ConfigFault {

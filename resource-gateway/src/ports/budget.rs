@@ -38,6 +38,8 @@ pub struct Order<'a> {
 pub struct Taken {
     pub granted: Result<i64, Exhausted>,
     pub lease: LeaseRow,
+    /// Whether there was a lease before.
+    pub known: bool,
 }
 
 /// An account as it stands.
@@ -77,8 +79,8 @@ pub trait BudgetLedger: Send + Sync + fmt::Debug {
     /// Moves money from an account into the node's lease, as [`PeriodRow::grant`] says. When other nodes hold what is missing,
     /// they are asked to give back what they do not need: [`BudgetLedger::recalled`] tells them.
     async fn take(&self, order: Order<'_>) -> StoreResult<Taken>;
-    /// Moves money back; the lease as it stands then.
-    async fn give_back(&self, node: &NodeId, account: &Account, nanos: i64) -> StoreResult<LeaseRow>;
+    /// Moves money back; the lease as it stands then, `None` when there is none any more.
+    async fn give_back(&self, node: &NodeId, account: &Account, nanos: i64) -> StoreResult<Option<LeaseRow>>;
     /// Forgets a lease that holds nothing; `false` if it holds something.
     async fn close_lease(&self, node: &NodeId, account: &Account) -> StoreResult<bool>;
     /// The node's accounts that were recalled after `since`, and the time of the newest recall.
@@ -89,12 +91,22 @@ pub trait BudgetLedger: Send + Sync + fmt::Debug {
     async fn end_stale(&self, before: Timestamp) -> StoreResult<u64>;
     /// One account; `None` before anything happened to it.
     async fn find_account(&self, key: &str, period: Timestamp) -> StoreResult<Option<AccountStatus>>;
+    /// The accounts of a budget in a period by key, those behind `after`.
+    async fn accounts_of(
+        &self,
+        budget: &str,
+        period: Timestamp,
+        after: Option<&str>,
+        limit: u32,
+    ) -> StoreResult<Vec<AccountStatus>>;
     /// Accounts that changed at `since` or later, the oldest change first, at most `limit`.
     async fn changed_accounts(&self, since: Timestamp, limit: u32) -> StoreResult<Vec<AccountStatus>>;
     /// Keeps a notice; `false` if that share was told of before.
     async fn keep_notice(&self, notice: Notice<'_>) -> StoreResult<bool>;
     /// Compares an account with its charges and leases, and puts it right; `None` when it was right.
     async fn reconcile(&self, account: &Account, at: Timestamp) -> StoreResult<Option<Reconciled>>;
+    /// Forgets the allowances of grants that nothing was spent of since `before`, at most `limit`; how many.
+    async fn forget_grants(&self, before: Timestamp, limit: u32) -> StoreResult<u64>;
     /// Folds charges from before `before` into their accounts, at most `limit`; how many were there.
     async fn fold(&self, before: Timestamp, limit: u32) -> StoreResult<u64>;
 }

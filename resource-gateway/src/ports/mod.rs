@@ -10,3 +10,4 @@ pub mod rate_store;
 pub mod resolver;
 pub mod transport;
 pub mod usage;
+pub mod usage_reports;

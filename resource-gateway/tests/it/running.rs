@@ -22,10 +22,11 @@ pub(crate) struct Running {
     pub(crate) vendor: StubVendor,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) http: reqwest::Client,
-    database: String,
+    pub(crate) database: String,
+    config: Config,
     tasks: Tasks,
     records: Tasks,
-    _dir: TempDir,
+    _dir: Option<TempDir>,
 }
 
 /// Upstream models that fail, each an interface of its own.
@@ -129,11 +130,10 @@ impl Running {
     async fn start_in(ambient: Ambient, issuer: StubIssuer, more: &str, change: impl FnOnce(&mut Config)) -> Self {
         let vendor = StubVendor::start().await;
         let dir = TempDir::new().unwrap();
-        let database = format!("sqlite://{}", dir.path().join("gateway.db").display());
         let mut config = Config::default();
         config.auth.issuer.clone_from(&issuer.url);
         config.auth.audience = AUDIENCE.into();
-        config.database.url.clone_from(&database);
+        config.database.url = format!("sqlite://{}", dir.path().join("gateway.db").display());
         config.keys.dir = dir.path().join("keys");
         change(&mut config);
         let gateway = Gateway::build(&config, ambient).await.unwrap();
@@ -145,6 +145,27 @@ impl Running {
             .await
             .unwrap();
         gateway.snapshots.refresh().await;
+        Self::serve(gateway, (issuer, vendor), config, Some(dir)).await
+    }
+
+    /// Another node on the same database.
+    pub(crate) async fn another(&self) -> Self {
+        let gateway = Gateway::build(&self.config, Ambient::default()).await.unwrap();
+        let around = (self.issuer.clone(), self.vendor.clone());
+        let running = Self::serve(gateway, around, self.config.clone(), None).await;
+        running
+            .until("the other gateway is ready", async || running.gateway.ready().is_ok())
+            .await;
+        running
+    }
+
+    async fn serve(
+        gateway: Gateway,
+        (issuer, vendor): (StubIssuer, StubVendor),
+        config: Config,
+        dir: Option<TempDir>,
+    ) -> Self {
+        let database = config.database.url.clone();
         let gateway = Arc::new(gateway);
         let (tasks, records) = (Tasks::default(), Tasks::default());
         gateway.start(&tasks, &records);
@@ -162,6 +183,7 @@ impl Running {
             gateway,
             http,
             database,
+            config,
             tasks,
             records,
             _dir: dir,

@@ -27,7 +27,7 @@ pub use resource_metadata::ResourceMetadata;
 use crate::{
     application::{
         access_keys::VerifySignature, administer::Administer, invoke::Invoke, list_models::ListModels, meters::Meters,
-        snapshots::Snapshots, verify_token::VerifyToken,
+        report_usage::ReportUsage, snapshots::Snapshots, verify_token::VerifyToken,
     },
     domain::interface::Capability,
     ports::payload_log::PayloadStore,
@@ -42,6 +42,7 @@ pub struct App {
     pub list_models: ListModels,
     pub administer: Administer,
     pub payloads: Arc<dyn PayloadStore>,
+    pub report_usage: ReportUsage,
     pub snapshots: Arc<Snapshots>,
     pub meters: Arc<Meters>,
     pub metadata: ResourceMetadata,

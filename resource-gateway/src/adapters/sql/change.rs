@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use secrecy::ExposeSecret as _;
-use sql_kit::{Tx, args};
+use sql_kit::{Sql, Tx, args};
 use token_keys::MasterKey;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     statements,
 };
 use crate::{
-    application::documents::{interface_policy, log_policy, pool_policy},
+    application::documents::{interface_policy, log_policy, pool_policy, render},
     domain::{
         audit::AuditEvent,
         config_row::{Row, RowId, RowKind},
@@ -131,6 +131,15 @@ impl SqlChange {
         Ok(())
     }
 
+    /// Puts a row of a kind that is stored in its written form.
+    async fn put_form(&mut self, update: Sql, insert: Sql, row: &Row) -> StoreResult<()> {
+        let args = args![policy_column(render(row)), row.name()];
+        if self.tx.execute(update, args.clone()).await? == 0 {
+            self.tx.execute(insert, args).await?;
+        }
+        Ok(())
+    }
+
     /// Notes that this change made the row what it is.
     async fn set_version(&mut self, id: &RowId) -> StoreResult<RowVersion> {
         let (revision,): (i64,) = self.tx.one(statements::REVISION, args![]).await?;
@@ -162,6 +171,14 @@ impl ConfigChange for SqlChange {
         match row {
             Row::Vendor(vendor) => self.put_vendor(vendor).await?,
             Row::Interface(interface) => self.put_interface(interface).await?,
+            Row::Price(_) => {
+                self.put_form(statements::UPDATE_PRICE, statements::INSERT_PRICE, row)
+                    .await?;
+            }
+            Row::Budget(_) => {
+                self.put_form(statements::UPDATE_BUDGET, statements::INSERT_BUDGET, row)
+                    .await?;
+            }
         }
         self.set_version(&row.id()).await
     }
@@ -170,6 +187,8 @@ impl ConfigChange for SqlChange {
         let statement = match id.kind {
             RowKind::Vendor => statements::DELETE_VENDOR,
             RowKind::Interface => statements::DELETE_INTERFACE,
+            RowKind::Price => statements::DELETE_PRICE,
+            RowKind::Budget => statements::DELETE_BUDGET,
         };
         let gone = self.tx.execute(statement, args![id.name.as_str()]).await?;
         let version = args![id.kind.as_str(), id.name.as_str()];

@@ -10,6 +10,7 @@ use super::{
     audit::AuditRow,
     change::SqlChange,
     convert::{AddressRow, FieldRow, InterfaceRow, RouteRow, VendorRow, interfaces, vendors},
+    forms::{FormRow, budgets, prices},
     statements,
 };
 use crate::{
@@ -107,6 +108,8 @@ pub(super) async fn find_version(reader: &mut Reader<'_>, id: &RowId) -> StoreRe
     let exists = match id.kind {
         RowKind::Vendor => statements::VENDOR_EXISTS,
         RowKind::Interface => statements::INTERFACE_EXISTS,
+        RowKind::Price => statements::PRICE_EXISTS,
+        RowKind::Budget => statements::BUDGET_EXISTS,
     };
     let rows: Vec<(i64,)> = reader.find(exists, args![id.name.as_str()]).await?;
     if rows.first().is_none_or(|(count,)| *count == 0) {
@@ -126,10 +129,14 @@ pub(super) async fn load(reader: &mut Reader<'_>, keys: &MasterKey) -> StoreResu
     let interface_rows: Vec<InterfaceRow> = reader.all(statements::INTERFACES).await?;
     let routes: Vec<RouteRow> = reader.all(statements::ROUTES).await?;
     let fields: Vec<FieldRow> = reader.all(statements::FIELDS).await?;
+    let price_forms: Vec<FormRow> = reader.all(statements::PRICES).await?;
+    let budget_forms: Vec<FormRow> = reader.all(statements::BUDGETS).await?;
     let (revision,) = revision.first().ok_or(SqlError::NoRow("config_revision"))?;
     Ok(ConfigRows {
         revision: Revision(*revision),
         vendors: vendors(vendor_rows, addresses, keys)?,
         interfaces: interfaces(interface_rows, routes, fields)?,
+        prices: prices(price_forms)?,
+        budgets: budgets(budget_forms)?,
     })
 }

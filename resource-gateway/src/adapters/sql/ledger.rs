@@ -135,7 +135,8 @@ impl BudgetLedger for SqlLedger {
             .await?;
         let locked = lock(&mut tx, key, period).await?;
         let mut row = locked.ok_or(SqlError::NoRow("budget_period"))?.row;
-        let mut mine = lease(&mut tx, node, key, period).await?.unwrap_or_default();
+        let before = lease(&mut tx, node, key, period).await?;
+        let mut mine = before.unwrap_or_default();
         let granted = row.grant(&mut mine, order.amount.0, order.wish);
         match granted {
             Ok(_) => {
@@ -150,22 +151,26 @@ impl BudgetLedger for SqlLedger {
             Err(_) => {}
         }
         tx.commit().await?;
-        Ok(Taken { granted, lease: mine })
+        Ok(Taken {
+            granted,
+            lease: mine,
+            known: before.is_some(),
+        })
     }
 
-    async fn give_back(&self, node: &NodeId, account: &Account, nanos: i64) -> StoreResult<LeaseRow> {
+    async fn give_back(&self, node: &NodeId, account: &Account, nanos: i64) -> StoreResult<Option<LeaseRow>> {
         let (key, period) = (account.key.as_str(), account.period.as_micros());
         let mut tx = self.0.begin().await?;
         let locked = lock(&mut tx, key, period).await?;
         let (Some(mut locked), Some(mut mine)) = (locked, lease(&mut tx, node, key, period).await?) else {
-            return Ok(LeaseRow::default());
+            return Ok(None);
         };
         locked.row.give_back(&mut mine, nanos);
         set_held(&mut tx, key, period, locked.row.held).await?;
         tx.execute(statements::SET_LEASE, args![mine.held, node.as_str(), key, period])
             .await?;
         tx.commit().await?;
-        Ok(mine)
+        Ok(Some(mine))
     }
 
     async fn close_lease(&self, node: &NodeId, account: &Account) -> StoreResult<bool> {
@@ -217,6 +222,23 @@ impl BudgetLedger for SqlLedger {
             .optional(statements::ACCOUNT, args![key, period.as_micros()])
             .await?;
         Ok(row.map(Into::into))
+    }
+
+    async fn accounts_of(
+        &self,
+        budget: &str,
+        period: Timestamp,
+        after: Option<&str>,
+        limit: u32,
+    ) -> StoreResult<Vec<AccountStatus>> {
+        let args = args![budget, period.as_micros(), after.unwrap_or_default(), limit];
+        let rows: Vec<AccountRow> = self.0.all(statements::ACCOUNTS_OF, args).await?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+
+    async fn forget_grants(&self, before: Timestamp, limit: u32) -> StoreResult<u64> {
+        let args = args![before.as_micros(), limit];
+        Ok(self.0.execute(statements::FORGET_GRANTS, args).await?)
     }
 
     async fn changed_accounts(&self, since: Timestamp, limit: u32) -> StoreResult<Vec<AccountStatus>> {

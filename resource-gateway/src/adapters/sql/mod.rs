@@ -5,9 +5,11 @@ mod audit;
 mod change;
 mod config;
 mod convert;
+mod forms;
 mod ledger;
 mod ledger_statements;
 mod payload;
+mod reports;
 mod statements;
 mod statements_access_keys;
 mod usage;
@@ -16,6 +18,7 @@ pub use access_keys::SqlAccessKeys;
 pub use config::SqlConfig;
 pub use ledger::SqlLedger;
 pub use payload::SqlPayloads;
+pub use reports::SqlReports;
 pub use usage::SqlUsage;
 
 use sql_kit::{Migrations, SqlError};
@@ -32,6 +35,7 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0003_create_call_payload",
         "0013_add_usage_costs",
         "0014_create_budget_ledger",
+        "0015_create_prices_and_budgets",
         "0016_create_access_key"
     ]
 );

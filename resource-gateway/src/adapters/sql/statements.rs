@@ -87,6 +87,17 @@ pub(super) const AUDIT_BEFORE: Sql = sql!(concat!(
      ORDER BY revision DESC, position DESC LIMIT ?"
 ));
 
+pub(super) const PRICES: Sql = sql!("SELECT name, form FROM price ORDER BY name");
+pub(super) const PRICE_EXISTS: Sql = sql!("SELECT COUNT(*) FROM price WHERE name = ?");
+pub(super) const INSERT_PRICE: Sql = sql!("INSERT INTO price (form, name) VALUES (?, ?)");
+pub(super) const UPDATE_PRICE: Sql = sql!("UPDATE price SET form = ? WHERE name = ?");
+pub(super) const DELETE_PRICE: Sql = sql!("DELETE FROM price WHERE name = ?");
+pub(super) const BUDGETS: Sql = sql!("SELECT name, form FROM budget ORDER BY name");
+pub(super) const BUDGET_EXISTS: Sql = sql!("SELECT COUNT(*) FROM budget WHERE name = ?");
+pub(super) const INSERT_BUDGET: Sql = sql!("INSERT INTO budget (form, name) VALUES (?, ?)");
+pub(super) const UPDATE_BUDGET: Sql = sql!("UPDATE budget SET form = ? WHERE name = ?");
+pub(super) const DELETE_BUDGET: Sql = sql!("DELETE FROM budget WHERE name = ?");
+
 macro_rules! usage_columns {
     () => {
         "request_id, time, tenant, client_id, sub, interface, capability, vendor, model, state, stream, input_tokens, \

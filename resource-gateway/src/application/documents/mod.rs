@@ -2,9 +2,11 @@
 //! one renderer for each kind of row, so that what is written anywhere is read back the same everywhere.
 
 mod balance;
+mod budget;
 mod interface;
 mod limits;
 mod policy;
+mod price;
 mod table;
 mod toml;
 mod vendor;
@@ -16,6 +18,7 @@ pub use self::{
     interface::{log_policy, read_log_policy},
     limits::{limits, read_limits},
     policy::{interface_policy, pool_policy, read_interface_policy, read_pool_policy},
+    price::read_time,
     table::{DocumentFault, Faults, Table},
     toml::read_document,
 };
@@ -98,6 +101,8 @@ pub fn read_row(kind: RowKind, table: Table, substitute: &str, secrets: SecretPl
     match kind {
         RowKind::Vendor => vendor::read(table, substitute, secrets, faults),
         RowKind::Interface => interface::read(table, substitute, faults),
+        RowKind::Price => price::read(table, substitute, faults),
+        RowKind::Budget => budget::read(table, substitute, faults),
     }
 }
 
@@ -106,6 +111,8 @@ pub fn render(row: &Row) -> Map<String, Value> {
     match row {
         Row::Vendor(vendor) => vendor::render(vendor),
         Row::Interface(interface) => interface::render(interface),
+        Row::Price(price) => price::render(price),
+        Row::Budget(budget) => budget::render(budget),
     }
 }
 

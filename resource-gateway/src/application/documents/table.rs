@@ -97,6 +97,10 @@ impl Table {
         &self.path
     }
 
+    pub fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.members.remove(name)
     }

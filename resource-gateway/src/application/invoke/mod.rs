@@ -7,6 +7,7 @@ mod caller_headers;
 mod course;
 mod paced;
 mod payload_tap;
+mod purse;
 mod reply_stream;
 mod settlement;
 
@@ -19,8 +20,14 @@ use service_kit::{Entropy, Timestamp};
 pub use caller_headers::CallerHeaders;
 pub use reply_stream::ReplyStream;
 
-use self::{attempts::Journey, course::Course, payload_tap::PayloadTap, settlement::Settlement};
+use self::{
+    attempts::Journey,
+    course::Course,
+    payload_tap::PayloadTap,
+    settlement::{Books, Settlement},
+};
 use super::{
+    budgets::Budgets,
     limits::{Admission, Applicant, Limiter},
     meters::{Meters, Refusal},
     registry::Registry,
@@ -57,6 +64,7 @@ pub struct Invoke {
     pub limits: Arc<Limiter>,
     pub usage: Arc<dyn UsageSink>,
     pub payloads: Arc<dyn PayloadLog>,
+    pub budgets: Arc<Budgets>,
     pub meters: Arc<Meters>,
     pub entropy: Arc<dyn Entropy>,
 }
@@ -129,12 +137,12 @@ impl Invoke {
             call.estimated_input,
             invocation.began,
             admission,
-            Arc::clone(&self.usage),
-            Arc::clone(&self.meters),
+            self.books(&snapshot),
         );
         if let Some(tap) = PayloadTap::of(&interface, &call, &self.payloads) {
             settlement.keep(tap);
         }
+        self.reserve(&invocation, &interface, &call, &mut settlement).await?;
         let course = Course::new(&invocation, &interface, &vendors, Dice::new(self.chance()));
         let journey = Journey {
             invocation: &invocation,
@@ -148,7 +156,7 @@ impl Invoke {
     fn admit(
         &self,
         invocation: &Invocation,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         headers: &mut HeaderMap,
     ) -> Result<(Arc<Interface>, Call), InvokeError> {
         let capability = invocation.capability;
@@ -162,12 +170,12 @@ impl Invoke {
             .check_interface(interface, invocation.arrived.as_seconds())
         {
             self.meters.refused(refusal_of(&denied));
-            self.reject(invocation, interface, call.stream);
+            self.reject(invocation, snapshot, interface, call.stream);
             return Err(InvokeError::Denied(denied));
         }
         let asked_to_stream = call.stream;
         let call = call.shaped_by(interface.field_rules()).inspect_err(|_| {
-            self.reject(invocation, interface, asked_to_stream);
+            self.reject(invocation, snapshot, interface, asked_to_stream);
         })?;
         if let Some(forced) = call
             .forced_fields()
@@ -201,20 +209,57 @@ impl Invoke {
         let admitted = self.limits.admit(snapshot, applicant, headers).await;
         admitted.map_err(|error| {
             self.meters.refused(Refusal::RateLimit);
-            self.reject(invocation, interface, call.stream);
+            self.reject(invocation, snapshot, interface, call.stream);
             InvokeError::Error(error)
         })
     }
 
+    /// Has every budget that the call counts against hold back what it may cost.
+    async fn reserve(
+        &self,
+        invocation: &Invocation,
+        interface: &Interface,
+        call: &Call,
+        settlement: &mut Settlement,
+    ) -> Result<(), InvokeError> {
+        let (caller, at) = (&invocation.caller, invocation.arrived);
+        let refused = match purse::demands(settlement.snapshot(), caller, interface, call, at) {
+            Ok(demands) if demands.is_empty() => return Ok(()),
+            Ok(demands) => match self.budgets.reserve(demands).await {
+                Ok(reservation) => {
+                    settlement.back(reservation);
+                    return Ok(());
+                }
+                Err(error) => purse::refusal(error).into(),
+            },
+            Err(error) => error,
+        };
+        if let InvokeError::Denied(denied) = &refused {
+            self.meters.refused(refusal_of(denied));
+        }
+        match interface.log.metadata.is_on() {
+            true => settlement.settle(UsageState::Rejected),
+            false => settlement.forget(),
+        }
+        Err(refused)
+    }
+
     /// Leaves a record of a refused call, if the interface wants those.
-    fn reject(&self, invocation: &Invocation, interface: &Interface, stream: bool) {
+    fn reject(&self, invocation: &Invocation, snapshot: &Arc<Snapshot>, interface: &Interface, stream: bool) {
         if !interface.log.metadata.is_on() {
             return;
         }
         let record = new_record(invocation, interface, stream);
-        let (sink, meters) = (Arc::clone(&self.usage), Arc::clone(&self.meters));
         let nothing = Admission::unlimited();
-        Settlement::open(record, 0, invocation.began, nothing, sink, meters).settle(UsageState::Rejected);
+        Settlement::open(record, 0, invocation.began, nothing, self.books(snapshot)).settle(UsageState::Rejected);
+    }
+
+    fn books(&self, snapshot: &Arc<Snapshot>) -> Books {
+        Books {
+            snapshot: Arc::clone(snapshot),
+            sink: Arc::clone(&self.usage),
+            meters: Arc::clone(&self.meters),
+        }
     }
 
     fn chance(&self) -> u64 {

@@ -9,10 +9,12 @@ use bytes::Bytes;
 
 use super::payload_tap::PayloadTap;
 use crate::{
-    application::{limits::Admission, meters::Meters},
+    application::{budgets::Reservation, limits::Admission, meters::Meters},
     domain::{
         fault::Fault,
         ids::{ModelName, VendorName},
+        money::Nanos,
+        snapshot::Snapshot,
         usage::{UsageRecord, UsageState},
     },
     ports::{codec::Progress, usage::UsageSink},
@@ -33,8 +35,18 @@ pub(super) struct Settlement {
     admission: Admission,
     /// Request and answer, for interfaces that log them.
     payload: Option<Box<PayloadTap>>,
-    sink: Arc<dyn UsageSink>,
-    meters: Arc<Meters>,
+    /// The money that the budgets hold back for the call.
+    reservation: Option<Reservation>,
+    books: Books,
+}
+
+/// Where a request is accounted for.
+#[derive(Debug)]
+pub(super) struct Books {
+    /// Whose prices hold.
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) sink: Arc<dyn UsageSink>,
+    pub(super) meters: Arc<Meters>,
 }
 
 impl Settlement {
@@ -43,8 +55,7 @@ impl Settlement {
         estimated_input: u64,
         began: Instant,
         admission: Admission,
-        sink: Arc<dyn UsageSink>,
-        meters: Arc<Meters>,
+        books: Books,
     ) -> Self {
         Self {
             record,
@@ -55,8 +66,8 @@ impl Settlement {
             settled: false,
             admission,
             payload: None,
-            sink,
-            meters,
+            reservation: None,
+            books,
         }
     }
 
@@ -70,6 +81,24 @@ impl Settlement {
         if let Some(tap) = &mut self.payload {
             tap.sends(bytes);
         }
+    }
+
+    /// Budgets hold money back for the call.
+    pub(super) fn back(&mut self, reservation: Reservation) {
+        let (node, charges) = reservation.charges();
+        self.record.node = Some(node);
+        self.record.charges = charges;
+        self.reservation = Some(reservation);
+    }
+
+    /// The call was refused and the interface wants no record of that.
+    pub(super) fn forget(&mut self) {
+        self.settled = true;
+    }
+
+    /// The configuration that the request began with.
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.books.snapshot
     }
 
     /// Another call is sent to a vendor.
@@ -98,7 +127,7 @@ impl Settlement {
 
     /// An attempt failed: counted, and told to operators. Callers get less, see `Fault::to_public`.
     pub(super) fn fault(&self, fault: &Fault) {
-        self.meters.vendor_failed(fault.class);
+        self.books.meters.vendor_failed(fault.class);
         let record = &self.record;
         tracing::warn!(
             request.id = %record.request_id,
@@ -128,6 +157,7 @@ impl Settlement {
         let duration = self.began.elapsed();
         self.record.state = state;
         self.count_tokens(state);
+        self.reckon();
         self.record.duration_ms = millis(duration);
         self.record.first_byte_ms = self.first_byte.map(millis);
         match state {
@@ -137,15 +167,33 @@ impl Settlement {
                 .admission
                 .settle(self.record.input_tokens.saturating_add(self.record.output_tokens)),
         }
-        self.meters.call_ended(&self.record, duration, self.first_byte);
+        self.books.meters.call_ended(&self.record, duration, self.first_byte);
         // The last bytes of a stream are let through after this; the tap is asked for them before.
         if let Some(tap) = self.payload.take() {
             tap.offer(&self.record);
         }
-        if let Err(error) = self.sink.record(&self.record) {
+        if let Err(error) = self.books.sink.record(&self.record) {
             // The sink keeps it in memory and tries again; nobody else can do more.
             tracing::error!(request.id = %self.record.request_id, %error, "a usage record is not safe yet");
         }
+        // After the record, so that what was spent is never seen as free.
+        if let Some(reservation) = self.reservation.take() {
+            reservation.settle(Nanos(self.record.cost.unwrap_or(0)));
+        }
+    }
+
+    /// What the call costs, by the price that held when it arrived.
+    fn reckon(&mut self) {
+        let (Some(vendor), Some(model)) = (&self.record.vendor, &self.record.model) else {
+            return;
+        };
+        let (interface, at) = (self.record.interface.as_str(), self.record.time);
+        let price = self
+            .books
+            .snapshot
+            .prices()
+            .find(interface, vendor.as_str(), model.as_str(), at);
+        self.record.reckon(price.map(Arc::as_ref));
     }
 
     fn count_tokens(&mut self, state: UsageState) {
@@ -155,6 +203,9 @@ impl Settlement {
             self.record.output_tokens = usage.output;
             self.record.cached_input_tokens = usage.cached_input;
             self.record.reasoning_tokens = usage.reasoning;
+            self.record.images = usage.images;
+            self.record.audio_ms = usage.audio_ms;
+            self.record.characters = usage.characters;
             return;
         }
         let (input, output) = match state {

@@ -35,6 +35,7 @@ enum Step {
     Call {
         node: usize,
         need: i64,
+        want: i64,
         comfort: i64,
     },
     End {
@@ -76,7 +77,12 @@ impl World {
 
     fn run(&mut self, step: &Step) {
         match *step {
-            Step::Call { node, need, comfort } => self.call(node, need, comfort),
+            Step::Call {
+                node,
+                need,
+                want,
+                comfort,
+            } => self.call(node, need, want, comfort),
             Step::End { node, call, cost } => {
                 let node = &mut self.nodes[node];
                 if node.calls.is_empty() {
@@ -108,7 +114,11 @@ impl World {
                 }
             }
             Step::LostGrant { node, need } => {
-                let wish = Wish { need, comfort: need };
+                let wish = Wish {
+                    need,
+                    want: need,
+                    comfort: need,
+                };
                 let node = &mut self.nodes[node];
                 let _ = self.period.grant(&mut node.lease, AMOUNT, wish);
             }
@@ -128,18 +138,25 @@ impl World {
         }
     }
 
-    fn call(&mut self, node: usize, need: i64, comfort: i64) {
+    fn call(&mut self, node: usize, need: i64, want: i64, comfort: i64) {
         let node = &mut self.nodes[node];
-        if let Err(missing) = node.tally.reserve(need) {
-            let wish = Wish { need: missing, comfort };
+        let most = need + want;
+        if let Err(missing) = node.tally.reserve(most) {
+            let wish = Wish {
+                need: missing - want,
+                want: missing,
+                comfort,
+            };
             let _ = self.period.grant(&mut node.lease, AMOUNT, wish);
             // A refusal tells, too: an answer before it may have been lost.
             node.tally.learn(node.lease);
-            if node.tally.reserve(need).is_err() {
+            let Some(reserved) = node.tally.reserve_some(need, most) else {
                 return;
-            }
+            };
+            node.calls.push(reserved);
+            return;
         }
-        node.calls.push(need);
+        node.calls.push(most);
     }
 
     fn check(&self) {
@@ -180,7 +197,8 @@ fn step() -> impl Strategy<Value = Step> {
     let node = 0..NODES;
     let need = 1_i64..120;
     prop_oneof![
-        8 => (node.clone(), need.clone(), 0_i64..400).prop_map(|(node, need, comfort)| Step::Call { node, need, comfort }),
+        8 => (node.clone(), need.clone(), 0_i64..60, 0_i64..400)
+            .prop_map(|(node, need, want, comfort)| Step::Call { node, need, want, comfort }),
         8 => (node.clone(), 0_usize..64, 0_i64..160).prop_map(|(node, call, cost)| Step::End { node, call, cost }),
         4 => node.clone().prop_map(|node| Step::Drain { node }),
         2 => (node.clone(), 0_i64..300).prop_map(|(node, most)| Step::Return { node, most }),
@@ -215,12 +233,12 @@ proptest! {
         let mut passed = 0;
         for node in order {
             let before = world.nodes[node].calls.len();
-            world.run(&Step::Call { node, need: price, comfort: price * 16 });
+            world.run(&Step::Call { node, need: price, want: 0, comfort: price * 16 });
             if world.nodes[node].calls.len() == before {
                 for other in 0..NODES {
                     world.run(&Step::Return { node: other, most: i64::MAX });
                 }
-                world.run(&Step::Call { node, need: price, comfort: 0 });
+                world.run(&Step::Call { node, need: price, want: 0, comfort: 0 });
             }
             passed += i64::try_from(world.nodes[node].calls.len() - before).unwrap();
             world.run(&Step::End { node, call: 0, cost: price });

@@ -1,11 +1,13 @@
 //! The admin API: configuration rows, and what became of them.
 
 mod audit;
+mod csv;
 mod openapi;
 mod page;
 mod payloads;
 mod problem;
 mod rows;
+mod usage;
 mod version;
 
 use axum::{
@@ -32,6 +34,9 @@ pub(super) fn router() -> Router<AppState> {
     Router::new()
         .route("/admin/v1/audit-events", get(audit::list))
         .route("/admin/v1/payloads", get(payloads::list))
+        .route("/admin/v1/usage", get(usage::list))
+        .route("/admin/v1/usage/summary", get(usage::summary))
+        .route("/admin/v1/budgets/{name}/status", get(usage::budget))
         .route("/admin/v1/{plural}", get(rows::list))
         .route(
             "/admin/v1/{plural}/{name}",

@@ -81,9 +81,14 @@ fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(40).collect()
 }
 
+/// A place as a token.
+pub(super) fn token(place: &str) -> String {
+    URL_SAFE_NO_PAD.encode(place)
+}
+
 /// `{"items": […], "next_page_token": …}`; the last page has no token.
 pub(super) fn respond(items: Vec<Value>, next: Option<&str>) -> Response {
-    let next = next.map(|next| URL_SAFE_NO_PAD.encode(next));
+    let next = next.map(token);
     let mut response = Json(json!({"items": items, "next_page_token": next})).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,0 +1,162 @@
+//! Usage and budgets under the eyes of administrators.
+
+use std::sync::Arc;
+
+use service_kit::{Clock, Timestamp};
+
+use super::{
+    administer::{Administer, AdministerError, By, Page},
+    change_config::ChangeError,
+};
+use crate::{
+    domain::{
+        budget::{Allowance, Budget},
+        config_row::{Row, RowId, RowKind},
+        money::Nanos,
+    },
+    ports::{
+        budget::{AccountStatus, BudgetLedger},
+        usage_reports::{Grouping, UsageFilter, UsagePlace, UsageReports, UsageRow, UsageSum},
+    },
+};
+
+/// The permission to read usage.
+const READ_USAGE: &str = "usage:read";
+
+/// The use cases.
+#[derive(Debug, Clone)]
+pub struct ReportUsage {
+    pub administer: Administer,
+    pub reports: Arc<dyn UsageReports>,
+    pub ledger: Arc<dyn BudgetLedger>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What an administrator may see of what it asked for.
+#[derive(Debug, Clone)]
+pub struct Permitted(Option<UsageFilter>);
+
+/// How it stands with a budget.
+#[derive(Debug, Clone)]
+pub struct BudgetStatus {
+    pub budget: Budget,
+    pub money: Allowance,
+    pub period_start: Timestamp,
+    /// None for a period without an end.
+    pub period_end: Option<Timestamp>,
+    /// One for each of those whom the budget is for, as far as they have spent anything in the period.
+    pub accounts: Page<AccountStatus, String>,
+}
+
+impl BudgetStatus {
+    /// What nobody has spent or holds of an account.
+    pub fn remaining(&self, account: &AccountStatus) -> Nanos {
+        Nanos(account.row.left(self.money.amount.0).max(0))
+    }
+}
+
+impl ReportUsage {
+    /// Narrows a filter to the rows that the caller may see: those of its tenant, or all.
+    ///
+    /// # Errors
+    /// [`AdministerError`].
+    pub fn permit(&self, by: By<'_>, mut filter: UsageFilter) -> Result<Permitted, AdministerError> {
+        let administrator = self.administer.admit(by, READ_USAGE)?;
+        if let Some(own) = administrator.only_tenant() {
+            if filter.tenant.as_ref().is_some_and(|asked| asked != own.as_str()) {
+                // Nothing of another tenant is there for it.
+                return Ok(Permitted(None));
+            }
+            filter.tenant = Some(own.as_str().to_owned());
+        }
+        Ok(Permitted(Some(filter)))
+    }
+
+    /// Rows, the newest first.
+    ///
+    /// # Errors
+    /// [`AdministerError`].
+    pub async fn list(
+        &self,
+        permitted: &Permitted,
+        after: Option<&UsagePlace>,
+        limit: u32,
+    ) -> Result<Page<UsageRow, UsagePlace>, AdministerError> {
+        let mut items = match &permitted.0 {
+            Some(filter) => self.reports.list_usage(filter, after, limit.saturating_add(1)).await?,
+            None => Vec::new(),
+        };
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().filter(|_| more).map(|row| UsagePlace {
+            time: row.time,
+            request_id: row.request_id.clone(),
+        });
+        Ok(Page { items, next })
+    }
+
+    /// Sums.
+    ///
+    /// # Errors
+    /// [`AdministerError`].
+    pub async fn sum(
+        &self,
+        permitted: &Permitted,
+        by: &[Grouping],
+        skip: u32,
+        limit: u32,
+    ) -> Result<Page<UsageSum, u32>, AdministerError> {
+        let mut items = match &permitted.0 {
+            Some(filter) => {
+                self.reports
+                    .sum_usage(filter, by, skip, limit.saturating_add(1))
+                    .await?
+            }
+            None => Vec::new(),
+        };
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        Ok(Page {
+            items,
+            next: more.then(|| skip.saturating_add(limit)),
+        })
+    }
+
+    /// How it stands with a budget in the period that holds now.
+    ///
+    /// # Errors
+    /// [`AdministerError`]; a budget out of reach is missing, and so is the money of one that has none.
+    pub async fn budget(
+        &self,
+        by: By<'_>,
+        name: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<BudgetStatus, AdministerError> {
+        let administrator = self.administer.admit(by, "budget:read")?;
+        let id = RowId::new(RowKind::Budget, name);
+        let row = self.administer.store.load_rows().await?.find(&id);
+        let missing = || AdministerError::from(ChangeError::Missing(id.clone()));
+        let row = row.filter(|row| administrator.reaches(row));
+        let Some(Row::Budget(budget)) = row else {
+            return Err(missing());
+        };
+        let money = budget.money.clone().ok_or_else(missing)?;
+        let now = self.clock.now();
+        let period_start = money.period.start(now);
+        let mut items = self
+            .ledger
+            .accounts_of(name, period_start, after, limit.saturating_add(1))
+            .await?;
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().filter(|_| more).map(|status| status.account.key.clone());
+        Ok(BudgetStatus {
+            period_end: money.period.end(now),
+            period_start,
+            money,
+            budget,
+            accounts: Page { items, next },
+        })
+    }
+}

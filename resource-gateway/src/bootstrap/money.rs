@@ -1,0 +1,70 @@
+//! Prices, budgets and reports of usage.
+
+use std::{sync::Arc, time::Duration};
+
+use service_kit::Tasks;
+
+use super::Foundation;
+use crate::{
+    adapters::sql::{SqlLedger, SqlReports},
+    application::{
+        administer::Administer,
+        budgets::{Budgets, Upkeep},
+        report_usage::ReportUsage,
+        retain_usage::RetainUsage,
+        snapshots::Snapshots,
+    },
+    config::UsageConfig,
+    domain::ids::NodeId,
+};
+
+/// What a node holds of budgets is given back when it was not heard of for this long: long enough for its machine to come back
+/// and its journal to be read.
+const DEAD_AFTER: Duration = Duration::from_hours(1);
+
+#[derive(Debug)]
+pub(super) struct Money {
+    pub(super) budgets: Arc<Budgets>,
+    ledger: Arc<SqlLedger>,
+    reports: Arc<SqlReports>,
+    retain: RetainUsage,
+}
+
+impl Money {
+    /// `node` is whom the usage journal names as the writer of its records.
+    pub(super) fn build(foundation: &Foundation, config: &UsageConfig, node: NodeId) -> Self {
+        let clock = &foundation.ambient.clock;
+        let ledger = Arc::new(SqlLedger::new(foundation.db.clone()));
+        let reports = Arc::new(SqlReports::new(foundation.db.clone()));
+        Self {
+            budgets: Arc::new(Budgets::new(ledger.clone(), node, clock.clone())),
+            retain: RetainUsage {
+                reports: reports.clone(),
+                ledger: ledger.clone(),
+                clock: clock.clone(),
+                keep: config.retention(),
+            },
+            ledger,
+            reports,
+        }
+    }
+
+    pub(super) fn report(&self, foundation: &Foundation, administer: Administer) -> ReportUsage {
+        ReportUsage {
+            administer,
+            reports: self.reports.clone(),
+            ledger: self.ledger.clone(),
+            clock: foundation.ambient.clock.clone(),
+        }
+    }
+
+    pub(super) fn start(&self, tasks: &Tasks, snapshots: &Arc<Snapshots>) {
+        let upkeep = Upkeep {
+            budgets: self.budgets.clone(),
+            snapshots: snapshots.clone(),
+            dead_after: DEAD_AFTER,
+        };
+        tasks.spawn(upkeep.run(tasks.stop_token()));
+        tasks.spawn(self.retain.clone().run(tasks.stop_token()));
+    }
+}

@@ -1,0 +1,110 @@
+//! What prices and budgets must be to make sense beside vendors and interfaces. A budget that could not see what calls cost would be
+//! no budget, so such a configuration is never published.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use service_kit::Timestamp;
+
+use super::{
+    budget::{Allowance, Budget},
+    config_row::{RowId, RowKind},
+    ids::{InterfaceName, VendorName},
+    interface::Interface,
+    price::{Price, PriceBook, PriceTarget},
+    snapshot::{ConfigFault, FaultReason},
+    vendor::Vendor,
+};
+
+/// Prices are for things that exist, and at each time one holds for each.
+pub(super) fn check_prices(
+    prices: &[Price],
+    vendors: &BTreeMap<VendorName, Arc<Vendor>>,
+    interfaces: &BTreeMap<InterfaceName, Arc<Interface>>,
+    faults: &mut Vec<ConfigFault>,
+) {
+    let mut seen: HashMap<(&PriceTarget, Timestamp), &Price> = HashMap::new();
+    for price in prices {
+        let mut fault = |path: &str, reason: FaultReason| {
+            faults.push(ConfigFault {
+                subject: RowId::new(RowKind::Price, price.name.as_str()),
+                path: path.to_owned(),
+                reason,
+            });
+        };
+        match &price.target {
+            PriceTarget::Interface(name) if !interfaces.contains_key(name) => {
+                fault("interface", FaultReason::UnknownInterface(name.to_string()));
+            }
+            PriceTarget::Vendor(name) | PriceTarget::Model(name, _) if !vendors.contains_key(name) => {
+                fault("vendor", FaultReason::UnknownVendor(name.to_string()));
+            }
+            PriceTarget::Interface(_) | PriceTarget::Vendor(_) | PriceTarget::Model(..) => {}
+        }
+        if let Some(other) = seen.insert((&price.target, price.valid_from), price) {
+            fault("valid_from", FaultReason::RepeatedPrice(other.name.to_string()));
+        }
+    }
+}
+
+/// Every call that a budget counts has a price in the budget's currency, at whatever time it comes. Disabled interfaces have none.
+pub(super) fn check_budgets(
+    budgets: &[Budget],
+    prices: &PriceBook,
+    interfaces: &BTreeMap<InterfaceName, Arc<Interface>>,
+    faults: &mut Vec<ConfigFault>,
+) {
+    for budget in budgets {
+        let mut fault = |path: &str, reason: FaultReason| {
+            faults.push(ConfigFault {
+                subject: RowId::new(RowKind::Budget, budget.name.as_str()),
+                path: path.to_owned(),
+                reason,
+            });
+        };
+        if let Some(only) = &budget.interface
+            && !interfaces.contains_key(only)
+        {
+            fault("interface", FaultReason::UnknownInterface(only.to_string()));
+        }
+        let Some(money) = &budget.money else { continue };
+        for interface in interfaces.values().filter(|interface| interface.enabled.is_on()) {
+            let counts = budget.interface.as_ref().is_none_or(|only| *only == interface.name);
+            if counts && let Some(reason) = unseen(interface, money, prices) {
+                fault("currency", reason);
+            }
+        }
+    }
+}
+
+/// Why a budget cannot see what calls of an interface cost.
+fn unseen(interface: &Interface, money: &Allowance, prices: &PriceBook) -> Option<FaultReason> {
+    for route in &interface.routes {
+        let candidates = prices.candidates(interface.name.as_str(), route.vendor.as_str(), route.model.as_str());
+        let mut always = false;
+        for price in candidates {
+            if price.currency != money.currency {
+                return Some(FaultReason::OtherCurrency {
+                    interface: interface.name.to_string(),
+                    price: price.name.to_string(),
+                    currency: price.currency,
+                });
+            }
+            // What comes behind a price that holds at all times is never reached.
+            always = price.valid_from <= Timestamp::from_seconds(0);
+            if always {
+                break;
+            }
+        }
+        if !always {
+            return Some(FaultReason::Unpriced {
+                interface: interface.name.to_string(),
+                vendor: route.vendor.to_string(),
+                model: route.model.to_string(),
+            });
+        }
+    }
+    None
+}
