@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     balance::HashKey,
+    confidence::Confidence,
     ids::{InterfaceName, ModelName, VendorName},
     limits::Limits,
     vendor::Switch,
@@ -115,6 +116,8 @@ pub struct Policy {
     pub sticky: Option<HashKey>,
     /// A plain call that has no answer by then is sent once more, to another address; the first answer counts.
     pub hedge_after: Option<Duration>,
+    /// Parts of an answer that are less sure are dropped.
+    pub min_confidence: Option<Confidence>,
 }
 
 impl Policy {
@@ -129,6 +132,7 @@ impl Default for Policy {
             limits: Limits::default(),
             sticky: None,
             hedge_after: None,
+            min_confidence: None,
         }
     }
 }

@@ -270,6 +270,8 @@ pub enum FaultReason {
         price: String,
         currency: Currency,
     },
+    #[error("answers of {0:?} have no parts with scores")]
+    NoScores(&'static str),
 }
 
 impl fmt::Display for ConfigFault {
@@ -372,6 +374,11 @@ fn check_interface(
             };
             fault(path, reason);
         }
+    }
+    let scored = Shape::of(interface.capability).is_none_or(|shape| shape.scored);
+    if interface.policy.min_confidence.is_some() && !scored {
+        let reason = FaultReason::NoScores(interface.capability.as_str());
+        fault("min_confidence".to_owned(), reason);
     }
     check_fields(interface, &mut fault);
 }

@@ -271,7 +271,6 @@ async fn settings_that_this_version_would_ignore_are_refused() {
     let world = World::sqlite().await;
     let sandbox = "[[vendor]]\nname = \"s\"\nstrategy = \"sandbox\"\n";
     for (path, extra) in [
-        ("interface[0].min_confidence", in_interface("min_confidence = 0.5")),
         ("interface[0].cache_ttl_s", in_interface("cache_ttl_s = 3")),
         ("vendor[1].pool.discovery", in_vendor("discovery = \"etcd\"")),
     ] {

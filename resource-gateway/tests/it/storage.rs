@@ -5,6 +5,7 @@ use resource_gateway::{
     domain::{
         balance::HashKey,
         breaker::BreakerPolicy,
+        confidence::Confidence,
         config_row::Row,
         ids::{InterfaceName, ModelName, StrategyName, VendorName},
         interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Policy, Route, Timeouts},
@@ -121,6 +122,7 @@ fn interface(name: &str) -> Interface {
             },
             sticky: Some(HashKey::Session),
             hedge_after: Some(Duration::from_millis(750)),
+            min_confidence: Some(Confidence::new(0.1).unwrap()),
         },
     }
 }

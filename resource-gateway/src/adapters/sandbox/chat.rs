@@ -277,7 +277,7 @@ mod tests {
             .unwrap()
         {
             Answer::Whole(value) => value,
-            Answer::Events(_) => panic!("a stream"),
+            Answer::Events(_) | Answer::Bytes { .. } => panic!("a stream"),
         }
     }
 

@@ -127,7 +127,7 @@ mod tests {
     fn run(body: &Value) -> Result<Value, &'static str> {
         match answer(body.to_string().as_bytes(), &Tokenizer::default()) {
             Ok(Answer::Whole(value)) => Ok(value),
-            Ok(Answer::Events(_)) => Err("events"),
+            Ok(_) => Err("events"),
             Err(refusal) => Err(refusal.param),
         }
     }

@@ -1,11 +1,17 @@
-//! The vendor that needs no account: a simulator that answers OpenAI's calls by itself, always the same, with real token
-//! counts. Every answer says `"sandbox": true`.
+//! The vendor that needs no account: a simulator that answers calls of every capability by itself, always the same, with real
+//! token counts. Every answer says `"sandbox": true`, in the header `x-sandbox` when it is no JSON.
 //!
 //! It stands behind the transport port, so its calls take the same way as any vendor's: codec, deadlines, stream, usage.
 
 mod chat;
+mod drawing;
 mod embeddings;
+mod moderation;
+mod rerank;
+mod score;
+mod sound;
 mod tokens;
+mod vision;
 
 use std::{
     collections::VecDeque,
@@ -17,7 +23,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Body, Frame};
 use serde_json::{Value, json};
 use service_kit::Clock;
@@ -48,10 +54,14 @@ impl Refusal {
     }
 }
 
+/// Marks answers that are no JSON.
+const MARK: HeaderName = HeaderName::from_static("x-sandbox");
+
 /// What goes back.
 enum Answer {
     Whole(Value),
     Events(Vec<Value>),
+    Bytes { content_type: &'static str, body: Bytes },
 }
 
 impl Sandbox {
@@ -62,20 +72,30 @@ impl Sandbox {
         }
     }
 
-    async fn answer(&self, path: &str, body: Vec<u8>) -> Result<Answer, Refusal> {
+    async fn answer(&self, path: &str, content_type: Option<&HeaderValue>, body: Bytes) -> Result<Answer, Refusal> {
         let created = self.clock.now().as_seconds();
         let tokenizer = self.tokenizer.clone();
-        let embeddings = path.ends_with("/embeddings");
+        let path = path.to_owned();
+        let content_type = content_type
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
         // Loading the vocabulary and counting tokens are work for a thread that may take its time.
-        let work = tokio::task::spawn_blocking(move || {
-            if embeddings {
-                embeddings::answer(&body, &tokenizer)
-            } else {
-                chat::answer(&body, &tokenizer, created)
-            }
+        let work = tokio::task::spawn_blocking(move || match path.as_str() {
+            "/chat/completions" => chat::answer(&body, &tokenizer, created),
+            "/embeddings" => embeddings::answer(&body, &tokenizer),
+            "/audio/transcriptions" => sound::write_down(&content_type, &body),
+            "/audio/speech" => sound::speak(&body),
+            "/images/generations" => drawing::answer(&body, &tokenizer, created),
+            "/moderations" => moderation::answer(&body, &tokenizer),
+            "/ocr" => vision::ocr(&body, &tokenizer),
+            "/images/labels" => vision::labels(&body),
+            "/faces/detect" => vision::faces(&body),
+            "/rerank" => rerank::answer(&body, &tokenizer),
+            _ => Err(Refusal::new("model", "The simulator cannot do this.")),
         });
         work.await
-            .unwrap_or_else(|_| Err(Refusal::new("messages", "The simulator could not take this request.")))
+            .unwrap_or_else(|_| Err(Refusal::new("model", "The simulator could not take this request.")))
     }
 }
 
@@ -84,7 +104,11 @@ impl Transport for Sandbox {
     async fn send(&self, request: UpstreamRequest) -> Result<UpstreamReply, TransportError> {
         let answer = tokio::time::timeout(
             request.deadlines.head,
-            self.answer(request.uri.path(), request.body.concat()),
+            self.answer(
+                request.uri.path(),
+                request.headers.get(header::CONTENT_TYPE),
+                request.body.concat().into(),
+            ),
         );
         let answer = answer.await.map_err(|_| TransportError::HeadTimeout)?;
         let (status, content_type, pieces) = match answer {
@@ -101,6 +125,7 @@ impl Transport for Sandbox {
                 pieces.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
                 (StatusCode::OK, "text/event-stream", pieces)
             }
+            Ok(Answer::Bytes { content_type, body }) => (StatusCode::OK, content_type, VecDeque::from([body])),
             Err(refusal) => {
                 let error = json!({"error": {"message": refusal.message, "type": "invalid_request_error",
                     "param": refusal.param, "code": "invalid_value"}});
@@ -111,7 +136,10 @@ impl Transport for Sandbox {
                 )
             }
         };
-        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+        let headers = HeaderMap::from_iter([
+            (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+            (MARK, HeaderValue::from_static("true")),
+        ]);
         Ok(UpstreamReply {
             status,
             headers,

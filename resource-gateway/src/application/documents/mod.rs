@@ -3,6 +3,7 @@
 
 mod balance;
 mod budget;
+mod confidence;
 mod interface;
 mod limits;
 mod policy;

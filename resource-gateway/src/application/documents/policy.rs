@@ -2,23 +2,24 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Faults, Table, balance, limits, read_limits};
+use super::{Faults, Table, balance, confidence, limits, read_limits};
 use crate::domain::{interface::Policy, vendor::Pool};
 
 /// The members of an interface that are read here, for error texts.
-pub(super) const INTERFACE_MEMBERS: &[&str] = &["max_attempts, limits", balance::INTERFACE_MEMBERS];
+pub(super) const INTERFACE_MEMBERS: &[&str] = &["max_attempts, limits", balance::INTERFACE_MEMBERS, confidence::MEMBER];
 /// The same of a vendor's pool.
 pub(super) const POOL_MEMBERS: &str = balance::POOL_MEMBERS;
 
 /// Takes an interface's policy out of its table.
 pub fn read_interface_policy(table: &mut Table, faults: &mut Faults) -> Policy {
     let default = Policy::default();
-    table.refuse(&["min_confidence", "cache_ttl_s"], faults);
+    table.refuse(&["cache_ttl_s"], faults);
     let mut policy = Policy {
         max_attempts: table
             .number("max_attempts", 1..=Policy::MOST_ATTEMPTS, faults)
             .unwrap_or(default.max_attempts),
         limits: read_limits(table, faults),
+        min_confidence: confidence::read(table, faults),
         ..default
     };
     balance::read_interface(&mut policy, table, faults);
@@ -29,6 +30,7 @@ pub fn read_interface_policy(table: &mut Table, faults: &mut Faults) -> Policy {
 pub fn interface_policy(policy: &Policy) -> Map<String, Value> {
     let mut members = Map::from_iter([("max_attempts".to_owned(), json!(policy.max_attempts))]);
     members.extend(limits(&policy.limits));
+    members.extend(confidence::render(policy.min_confidence));
     balance::render_interface(policy, &mut members);
     members
 }

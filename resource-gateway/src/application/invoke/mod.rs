@@ -183,6 +183,7 @@ impl Invoke {
         {
             headers.insert(FORCED_FIELDS, forced);
         }
+        let call = call.held_to(interface.policy.min_confidence);
         self.usage.admit().map_err(|error| {
             tracing::error!(request.id = %invocation.request_id, %error, "calls are refused: usage cannot be recorded");
             let message = "The gateway cannot account for calls now.";
