@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use crate::domain::{
-    ids::{ClientId, Subject, TenantId},
+    ids::{AccessKeyId, ClientId, Subject, TenantId},
     limits::{Measure, Rate, SLOT_WAIT},
 };
 
@@ -99,7 +99,7 @@ pub struct Who {
     pub tenant: Option<TenantId>,
     pub client_id: Option<ClientId>,
     pub sub: Option<Subject>,
-    pub access_key: Option<Arc<str>>,
+    pub access_key: Option<AccessKeyId>,
 }
 
 /// Whether all was taken, and how the buckets stand: afterwards if so, as they were if not.

@@ -24,6 +24,7 @@ mod limits;
 mod payloads;
 mod pools;
 mod possession;
+mod quotas;
 mod rate_stores;
 mod recorder;
 mod resilience;

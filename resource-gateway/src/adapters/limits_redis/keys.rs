@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    domain::ids::{ClientId, Subject, TenantId},
+    domain::ids::{AccessKeyId, ClientId, Subject, TenantId},
     ports::rate_store::BucketKey,
 };
 
@@ -55,7 +55,7 @@ impl Names {
             ("tenant", who.tenant.as_ref().map(TenantId::as_str)),
             ("client_id", who.client_id.as_ref().map(ClientId::as_str)),
             ("sub", who.sub.as_ref().map(Subject::as_str)),
-            ("access_key", who.access_key.as_deref()),
+            ("access_key", who.access_key.as_ref().map(AccessKeyId::as_str)),
         ] {
             if let Some(value) = value {
                 name.push(':');

@@ -129,7 +129,11 @@ impl Limiter {
             return plan;
         }
         let fresh = Arc::new(Plan::of(snapshot));
-        self.plan.store(Arc::clone(&fresh));
+        // Whoever began with an older snapshot leaves the newer one's plan where it is.
+        let newest = plan.snapshot.as_ref().map(|known| known.revision());
+        if newest.is_none_or(|newest| newest <= snapshot.revision()) {
+            self.plan.store(Arc::clone(&fresh));
+        }
         arc_swap::Guard::from_inner(fresh)
     }
 
