@@ -11,7 +11,7 @@ use super::{
     money::Currency,
     money_rules,
     price::{Price, PriceBook},
-    vendor::{Discovery, PoolStrategy, SecretKey, Vendor},
+    vendor::{Discovery, Pool, PoolStrategy, SecretKey, Vendor},
 };
 
 /// Counts the changes of the configuration. 0 is an installation to which nothing was ever applied.
@@ -227,6 +227,10 @@ pub enum FaultReason {
     UnknownPoolStrategy { name: &'static str, known: String },
     #[error("says nothing: only the strategy consistent_hash has a key")]
     UnusedHashKey,
+    #[error("repeats an earlier address; give that one a greater weight")]
+    RepeatedAddress,
+    #[error("a pool has at most {0} addresses")]
+    TooManyAddresses(usize),
     #[error("strategy {0:?} needs it")]
     Needed(String),
     #[error("strategy {0:?} has no use for it")]
@@ -305,6 +309,17 @@ fn check_vendor(vendor: &Vendor, catalog: &dyn StrategyCatalog, faults: &mut Vec
     let addresses = &vendor.pool.addresses;
     if !addresses.is_empty() && addresses.iter().all(|address| address.weight == 0) {
         fault("pool.addresses", FaultReason::NoWeight);
+    }
+    if addresses.len() > Pool::MOST_ADDRESSES {
+        fault("pool.addresses", FaultReason::TooManyAddresses(Pool::MOST_ADDRESSES));
+    } else {
+        // Compared as they are called: one may have the base URL's path, and another spell it out.
+        let resolved = vendor.endpoints();
+        for (at, address) in resolved.iter().enumerate() {
+            if resolved.iter().take(at).any(|earlier| earlier.url == address.url) {
+                fault(&format!("pool.addresses[{at}]"), FaultReason::RepeatedAddress);
+            }
+        }
     }
     let strategy = vendor.strategy.as_str().to_owned();
     let Some(facts) = catalog.find_strategy(&vendor.strategy) else {

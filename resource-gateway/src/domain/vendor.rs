@@ -115,6 +115,11 @@ pub struct Pool {
     pub health: Option<Box<HealthCheck>>,
 }
 
+impl Pool {
+    /// Every address is looked at for every call.
+    pub const MOST_ADDRESSES: usize = 256;
+}
+
 /// Where the addresses behind the URLs come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Discovery {

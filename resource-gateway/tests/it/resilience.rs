@@ -624,6 +624,152 @@ async fn a_second_address_is_asked_when_the_first_takes_long() {
     assert_eq!((answer.status, world.attempts(&answer).await), (200, 2));
 }
 
+/// What a caller does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Manner {
+    Plain,
+    Stream,
+    Leave,
+}
+
+impl Running {
+    /// Sends a call and answers its request id, unless the caller left before it had one.
+    async fn behave(&self, manner: Manner, patience: Duration) -> Option<String> {
+        let mut body = chat("i");
+        body["stream"] = (manner != Manner::Plain).into();
+        let mut request = self.request("/v1/chat/completions", &self.token(), &body);
+        if manner == Manner::Leave {
+            request = request.timeout(patience);
+        }
+        let response = request.send().await.ok()?;
+        let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        // Whatever comes of it.
+        let _ = response.bytes().await;
+        Some(id)
+    }
+}
+
+#[tokio::test]
+async fn whatever_vendors_and_callers_do_each_request_ends_once_within_its_budget() {
+    let world = Running::start().await;
+    let all = servers::<3>().await;
+    let (two, one) = all.split_at(2);
+    let urls: Vec<_> = two.iter().map(|server| server.url.as_str()).collect();
+    let pool = "breaker = { consecutive_failures = 3, open_ms = 20, max_open_ms = 50 },";
+    let times = "timeouts_ms = { connect = 1000, first_byte = 150, idle = 150, total = 2000 }";
+    world
+        .apply(&(vendor("p", pool, &urls) + &vendor("q", pool, &[&one[0].url]) + &interface("i", &["p", "q"], times)))
+        .await;
+    let mut dice = resource_gateway::domain::balance::Dice::new(4);
+    let mut acts = |number: usize| -> Vec<Act> {
+        let act = |roll: u64| match roll {
+            0 => Act::status(500),
+            1 => Act::status(429),
+            2 => Act::status(429).with("retry-after-ms", "30"),
+            3 => Act::status(503).with("retry-after-ms", "30"),
+            4 => Act::status(400),
+            5 => Act::events(&[CHUNK]).ending(End::Cut),
+            6 => Act::events(&[]).ending(End::Stall),
+            7 => Act::well(false).after(Duration::from_millis(400)),
+            8 | 9 => Act::well(true),
+            _ => Act::well(false),
+        };
+        (0..number).map(|_| act(dice.below(12))).collect()
+    };
+    let total = || all.iter().map(Scripted::calls).sum::<usize>();
+    for manners in [
+        &[Manner::Plain, Manner::Stream][..],
+        &[Manner::Plain, Manner::Stream, Manner::Leave],
+    ] {
+        for server in &all {
+            server.next(acts(150));
+        }
+        let before = (total(), world.all_attempts().await);
+        let mut answered = Vec::new();
+        for _ in 0..6 {
+            let calls = (0..30_u64).map(|at| {
+                let manner = manners[usize::try_from(at).unwrap() % manners.len()];
+                world.behave(manner, Duration::from_millis(10 + at * 10))
+            });
+            answered.extend(join_all(calls).await.into_iter().flatten());
+        }
+        for id in &answered {
+            world.usage(id).await;
+        }
+        for (vendor, at) in [("p", 0), ("p", 1), ("q", 0)] {
+            world
+                .until("nothing is left under way", async || {
+                    world.endpoint(vendor, at)["inflight"] == 0
+                })
+                .await;
+        }
+        let attempts = world.all_attempts().await - before.1;
+        let calls = total() - before.0;
+        // No call without an attempt. An attempt that is given up at once may not have reached the vendor.
+        assert!(
+            calls <= attempts && calls * 4 > attempts * 3,
+            "{calls} calls, {attempts} attempts"
+        );
+        assert!(answered.len() == 180 || manners.contains(&Manner::Leave));
+    }
+    for server in &all {
+        server.forget();
+    }
+    world
+        .until("all is well again", async || world.chat("i").await.status == 200)
+        .await;
+}
+
+impl Running {
+    async fn all_attempts(&self) -> usize {
+        self.gateway.journal.finish(Duration::from_secs(5)).await;
+        let rows = self.usage_rows("").await;
+        assert!(rows.iter().all(|row| (1..=3).contains(&row.attempts)), "{rows:?}");
+        rows.iter().map(|row| usize::try_from(row.attempts).unwrap()).sum()
+    }
+}
+
+#[tokio::test]
+async fn what_happens_to_addresses_is_counted() {
+    let metrics = service_kit::telemetry::start_metrics().unwrap();
+    let world = Running::start().await;
+    let [sick, sound] = servers().await;
+    let pool = "strategy = \"round_robin\", breaker = { consecutive_failures = 1, open_ms = 50, max_open_ms = 50 },";
+    world
+        .apply(
+            &(vendor("p", pool, &[&sick.url, &sound.url])
+                + &vendor("q", pool, &[&sick.url])
+                + &interface("i", &["p"], "")
+                + &interface("alone", &["q"], "")),
+        )
+        .await;
+    sick.always(Act::status(500));
+    while world.endpoint("p", 0)["breaker"] != "open" {
+        world.chat("i").await.ok();
+    }
+    world.chat("alone").await.error(502);
+    world.chat("alone").await.error(502);
+    sick.well();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    while world.endpoint("p", 0)["breaker"] != "closed" {
+        world.chat("i").await.ok();
+    }
+    let text = metrics.render();
+    for line in [
+        "gateway_breaker_transitions_total{to=\"open\"}",
+        "gateway_breaker_transitions_total{to=\"half_open\"}",
+        "gateway_breaker_transitions_total{to=\"closed\"}",
+        "gateway_retries_total{at=\"address\"}",
+        "gateway_last_resort_picks_total",
+    ] {
+        let counted = text
+            .lines()
+            .find_map(|found| found.strip_prefix(line)?.trim().parse::<u64>().ok());
+        assert!(counted.is_some_and(|count| count > 0), "{line} in {text}");
+    }
+    assert!(!text.contains("127.0.0.1"), "addresses are no labels");
+}
+
 #[tokio::test]
 async fn settings_of_pools_and_attempts_are_checked_all_at_once() {
     let world = Running::start().await;
@@ -641,7 +787,8 @@ async fn settings_of_pools_and_attempts_are_checked_all_at_once() {
         [[vendor]]
         name = "w"
         strategy = "openai"
-        pool = { hash_key = "header:Cookie", discovery = "dns" }
+        base_url = "http://a.test/v1"
+        pool = { hash_key = "header:Cookie", discovery = "dns", addresses = [{ url = "http://b.test" }, { url = "http://b.test/v1/" }] }
         [[vendor]]
         name = "x"
         strategy = "sandbox"
@@ -672,6 +819,7 @@ async fn settings_of_pools_and_attempts_are_checked_all_at_once() {
         "vendor[0].pool.health.timeout_ms",
         "vendor[0].pool.health.expect_status",
         "vendor[1].pool.hash_key",
+        "vendor[1].pool.addresses[1]",
         "vendor[2].pool.discovery",
         "vendor[2].pool.health",
         "interface[0].max_attempts",

@@ -176,6 +176,11 @@ impl Scripted {
         self.inner.queue.lock().unwrap().extend(acts);
     }
 
+    /// Nothing is queued any more.
+    pub(crate) fn forget(&self) {
+        self.inner.queue.lock().unwrap().clear();
+    }
+
     pub(crate) fn calls(&self) -> usize {
         self.inner.seen.lock().unwrap().len()
     }

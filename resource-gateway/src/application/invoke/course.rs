@@ -88,14 +88,16 @@ impl<'a> Course<'a> {
     /// When every address of the routes from `from` on is to be left alone: the one that may be asked soonest. A call that will
     /// probably fail is better than one that certainly does.
     fn last_resort(&mut self, from: usize) -> Option<Stop<'a>> {
-        let ways = self.ways.iter().copied().enumerate().skip(from);
-        let waits = ways.filter_map(|(at, way)| {
-            way.vendor
-                .pool
-                .soonest(&way.route.model)
-                .map(|(wait, member)| (wait, at, way, member))
-        });
-        let (_, at, way, member) = waits.min_by_key(|(wait, ..)| *wait)?;
+        let mut best: Option<(Duration, usize, Way<'a>, Arc<Member>)> = None;
+        for (at, way) in self.ways.iter().copied().enumerate().skip(from) {
+            let soonest = way.vendor.pool.soonest(&way.route.model, &mut self.dice);
+            if let Some((wait, member)) = soonest
+                && best.as_ref().is_none_or(|(least, ..)| wait < *least)
+            {
+                best = Some((wait, at, way, member));
+            }
+        }
+        let (_, at, way, member) = best?;
         self.at = at;
         Some(stop(way, way.vendor.pool.last_resort(member)))
     }
@@ -142,12 +144,14 @@ impl<'a> Course<'a> {
     }
 
     /// How long to wait before the same address may be asked once more, when it is all there is.
-    pub(super) fn wait(&self, asked: Duration) -> Option<Duration> {
-        let [way] = self.ways.as_slice() else { return None };
+    pub(super) fn wait(&mut self, asked: Duration) -> Option<Duration> {
+        let [way] = *self.ways.as_slice() else {
+            return None;
+        };
         if !way.vendor.pool.is_single() {
             return None;
         }
-        let (wait, _) = way.vendor.pool.soonest(&way.route.model)?;
+        let (wait, _) = way.vendor.pool.soonest(&way.route.model, &mut self.dice)?;
         Some(wait.max(asked))
     }
 

@@ -9,6 +9,7 @@ mod status;
 mod upkeep;
 
 use std::{
+    cmp::Ordering as CmpOrdering,
     collections::HashMap,
     net::IpAddr,
     sync::{
@@ -328,15 +329,28 @@ impl BoundPool {
         }
     }
 
-    /// When every address is to be left alone: how soon the first may be asked again, and which that is.
-    pub fn soonest(&self, model: &ModelName) -> Option<(Duration, Arc<Member>)> {
+    /// When every address is to be left alone: how soon the first may be asked again, and which that is; one of them by chance when
+    /// nobody knows.
+    pub fn soonest(&self, model: &ModelName, dice: &mut Dice) -> Option<(Duration, Arc<Member>)> {
         let now = self.common.now();
         let members = self.members.load();
-        let open = members.iter().filter(|member| member.weight > 0);
-        let waits = open.map(|member| (member.endpoint.wait(now, model), member));
-        waits
-            .min_by_key(|(wait, _)| *wait)
-            .map(|(wait, member)| (wait, Arc::clone(member)))
+        let mut best: Option<(Duration, &Arc<Member>)> = None;
+        let mut equals = 0;
+        for member in members.iter().filter(|member| member.weight > 0) {
+            let wait = member.endpoint.wait(now, model);
+            match best.map_or(CmpOrdering::Less, |(least, _)| wait.cmp(&least)) {
+                CmpOrdering::Less => equals = 1,
+                CmpOrdering::Equal => {
+                    equals += 1;
+                    if dice.below(equals) > 0 {
+                        continue;
+                    }
+                }
+                CmpOrdering::Greater => continue,
+            }
+            best = Some((wait, member));
+        }
+        best.map(|(wait, member)| (wait, Arc::clone(member)))
     }
 
     /// Permission for an address that is to be left alone, because there is no other.
