@@ -15,8 +15,9 @@ const FIRST: Duration = Duration::from_secs(30);
 const AT_ONCE: u32 = 1000;
 /// Between two statements others get their turn.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Grants live for months, and what was spent of them must be known as long as they can come back.
-const GRANTS_KEPT: Duration = Duration::from_hours(400 * 24);
+/// Grants live for months, and what was spent of them must be known as long as they can come back. Sums of last year's periods
+/// are of use, too.
+const ACCOUNTS_KEPT: Duration = Duration::from_hours(400 * 24);
 
 /// The background work. Any number of nodes may do it at once: each statement deletes what is there.
 #[derive(Debug, Clone)]
@@ -70,7 +71,7 @@ impl RetainUsage {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        while self.ledger.forget_grants(now - GRANTS_KEPT, AT_ONCE).await? > 0 {
+        while self.ledger.forget_accounts(now - ACCOUNTS_KEPT, AT_ONCE).await? > 0 {
             tokio::time::sleep(PAUSE).await;
         }
         Ok(rows)

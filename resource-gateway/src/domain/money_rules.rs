@@ -13,6 +13,7 @@ use super::{
     config_row::{RowId, RowKind},
     ids::{InterfaceName, VendorName},
     interface::Interface,
+    money::Currency,
     price::{Price, PriceBook, PriceTarget},
     snapshot::{ConfigFault, FaultReason},
     vendor::Vendor,
@@ -85,7 +86,9 @@ fn unseen(interface: &Interface, money: &Allowance, prices: &PriceBook) -> Optio
         let candidates = prices.candidates(interface.name.as_str(), route.vendor.as_str(), route.model.as_str());
         let mut always = false;
         for price in candidates {
-            if price.currency != money.currency {
+            // A place holder stands for a currency that could not be read, which is a fault already.
+            let placed = [price.currency, money.currency].contains(&Currency::default());
+            if price.currency != money.currency && !placed {
                 return Some(FaultReason::OtherCurrency {
                     interface: interface.name.to_string(),
                     price: price.name.to_string(),

@@ -105,8 +105,9 @@ pub trait BudgetLedger: Send + Sync + fmt::Debug {
     async fn keep_notice(&self, notice: Notice<'_>) -> StoreResult<bool>;
     /// Compares an account with its charges and leases, and puts it right; `None` when it was right.
     async fn reconcile(&self, account: &Account, at: Timestamp) -> StoreResult<Option<Reconciled>>;
-    /// Forgets the allowances of grants that nothing was spent of since `before`, at most `limit`; how many.
-    async fn forget_grants(&self, before: Timestamp, limit: u32) -> StoreResult<u64>;
+    /// Forgets accounts of grants and of periods that are over, in which nothing has happened since `before` and of whose charges
+    /// none is kept, with their notices; at most `limit`; how many.
+    async fn forget_accounts(&self, before: Timestamp, limit: u32) -> StoreResult<u64>;
     /// Folds charges from before `before` into their accounts, at most `limit`; how many were there.
     async fn fold(&self, before: Timestamp, limit: u32) -> StoreResult<u64>;
 }

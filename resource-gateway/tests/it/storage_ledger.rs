@@ -47,6 +47,7 @@ on_both!(
     sums_that_do_not_fit_are_put_right,
     old_charges_are_folded_and_the_sum_stays,
     a_share_is_told_of_once,
+    accounts_are_forgotten_when_nothing_can_come_of_them,
 );
 
 fn at(seconds: i64) -> Timestamp {
@@ -298,6 +299,50 @@ async fn old_charges_are_folded_and_the_sum_stays(world: World) {
     assert_eq!(count(&world, CHARGES).await, 3);
     assert_eq!(ledger.reconcile(&budget, at(1)).await.unwrap(), None);
     assert_eq!(row(&ledger, &budget).await.spent, 90);
+}
+
+async fn accounts_are_forgotten_when_nothing_can_come_of_them(world: World) {
+    let ledger = SqlLedger::new(world.db.clone());
+    let n = node("n");
+    let total = Account {
+        period: at(0),
+        ..account("total")
+    };
+    let grant = Account {
+        key: "grant:g:EUR".to_owned(),
+        budget: None,
+        period: at(0),
+    };
+    let charged_day = account("charged");
+    insert(&world, &[charged("r", &n, 1, &[&charged_day])]).await;
+    for account in [&total, &grant, &account("day")] {
+        take(&ledger, &n, account, 100, 10).await.granted.unwrap();
+    }
+    let later = at(4_000_000_000);
+    assert_eq!(
+        ledger.forget_accounts(later, 10).await.unwrap(),
+        0,
+        "all hold or remember something"
+    );
+    SqlUsage::new(world.db.clone(), Arc::new(SystemClock))
+        .end_node(&n)
+        .await
+        .unwrap();
+    assert_eq!(
+        ledger.forget_accounts(at(100_000), 10).await.unwrap(),
+        0,
+        "not old enough"
+    );
+    assert_eq!(ledger.forget_accounts(later, 10).await.unwrap(), 2);
+    for (account, kept) in [
+        (&total, true),
+        (&grant, false),
+        (&account("day"), false),
+        (&charged_day, true),
+    ] {
+        let found = ledger.find_account(&account.key, account.period).await.unwrap();
+        assert_eq!(found.is_some(), kept, "{account:?}");
+    }
 }
 
 async fn a_share_is_told_of_once(world: World) {

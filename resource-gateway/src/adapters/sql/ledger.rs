@@ -236,9 +236,10 @@ impl BudgetLedger for SqlLedger {
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
-    async fn forget_grants(&self, before: Timestamp, limit: u32) -> StoreResult<u64> {
+    async fn forget_accounts(&self, before: Timestamp, limit: u32) -> StoreResult<u64> {
         let args = args![before.as_micros(), limit];
-        Ok(self.0.execute(statements::FORGET_GRANTS, args).await?)
+        self.0.execute(statements::FORGET_NOTICES, args.clone()).await?;
+        Ok(self.0.execute(statements::FORGET_ACCOUNTS, args).await?)
     }
 
     async fn changed_accounts(&self, since: Timestamp, limit: u32) -> StoreResult<Vec<AccountStatus>> {

@@ -71,12 +71,16 @@ pub(super) const ACCOUNTS_OF: Sql = sql!(concat!(
     account_columns!(),
     " FROM budget_period WHERE budget = ? AND period_start = ? AND budget_key > ? ORDER BY budget_key LIMIT ?"
 ));
-/// Those without charges: of the others something is still remembered elsewhere.
-pub(super) const FORGET_GRANTS: Sql = sql!(
+/// A budget's sum for all times begins at 0 and is never forgotten. Those with charges stay, too.
+pub(super) const FORGET_ACCOUNTS: Sql = sql!(
     "DELETE FROM budget_period WHERE (budget_key, period_start) IN \
-     (SELECT budget_key, period_start FROM budget_period WHERE budget IS NULL AND held = 0 AND updated_at < ? \
+     (SELECT budget_key, period_start FROM budget_period WHERE (budget IS NULL OR period_start > 0) AND held = 0 AND updated_at < ? \
      AND NOT EXISTS (SELECT 1 FROM budget_charge WHERE budget_charge.budget_key = budget_period.budget_key \
      AND budget_charge.period_start = budget_period.period_start) ORDER BY updated_at LIMIT ?)"
+);
+pub(super) const FORGET_NOTICES: Sql = sql!(
+    "DELETE FROM budget_notice WHERE (budget_key, period_start, share) IN \
+     (SELECT budget_key, period_start, share FROM budget_notice WHERE period_start > 0 AND time < ? ORDER BY time LIMIT ?)"
 );
 pub(super) const KEEP_NOTICE: Sql = sql!(
     "INSERT INTO budget_notice (budget_key, period_start, share, budget, spent, amount, currency, time) \

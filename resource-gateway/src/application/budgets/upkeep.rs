@@ -34,8 +34,9 @@ const IDLE: Duration = Duration::from_secs(20);
 const SWEPT_AT_ONCE: usize = 200;
 /// Accounts that are looked at in one go.
 const ACCOUNTS_AT_ONCE: u32 = 500;
-/// Changes of clocks between nodes, and transactions that take a while, must not hide an account.
-const OVERLAP: Duration = Duration::from_secs(30);
+/// Clocks that differ, and transactions that take a while, must not hide an account.
+const OVERLAP: Duration = Duration::from_secs(15);
+const NOTICES_OF: Duration = Duration::from_hours(24);
 
 /// The background work of [`Budgets`].
 #[derive(Debug)]
@@ -70,8 +71,8 @@ impl Upkeep {
         let (now, at) = (Instant::now(), self.budgets.clock.now());
         let mut diary = Diary {
             recalls: at - OVERLAP,
-            // What was reached while no gateway ran is told at the start.
-            notices: Timestamp::from_seconds(0),
+            // What was reached when the last gateway died is told at the start.
+            notices: at - NOTICES_OF,
             notice_at: now,
             sweep_at: now + SWEEP_EVERY,
             keep_alive_at: now + KEEP_ALIVE_EVERY,
@@ -255,6 +256,8 @@ impl Upkeep {
         loop {
             let changed = ledger.changed_accounts(since, ACCOUNTS_AT_ONCE).await?;
             for status in &changed {
+                // By now whatever hid it is over.
+                self.notice(status).await?;
                 let Some(repaired) = ledger.reconcile(&status.account, now).await? else {
                     continue;
                 };

@@ -99,7 +99,8 @@ fn target(table: &mut Table, substitute: &str, faults: &mut Faults) -> PriceTarg
 
 fn unit(table: &mut Table, rates: &Rates, faults: &mut Faults) -> Unit {
     let Some(word) = table.text("unit", faults) else {
-        if rates.main_unit().is_none() && !faults.mentions(&table.at("unit")) {
+        let misread = Rates::NAMES.iter().any(|rate| faults.mentions(&table.at(rate)));
+        if rates.main_unit().is_none() && !misread && !faults.mentions(&table.at("unit")) {
             let known = Rates::NAMES.join(", ");
             faults.add(
                 table.at("unit"),

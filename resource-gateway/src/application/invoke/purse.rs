@@ -25,6 +25,7 @@ use super::InvokeError;
 /// Tokens that an answer may have when the caller sets no bound. Held back until the call has ended; at the edge of a budget a
 /// call goes on with less.
 const UNBOUNDED_OUTPUT: u64 = 4096;
+const MINUTE_MS: u64 = 60_000;
 /// Longer keys do not fit an index; what is longer is kept by its digest.
 const LONGEST_KEY: usize = 256;
 
@@ -147,14 +148,31 @@ fn bounds(price: &Price, capability: Capability, call: &Call) -> (Nanos, Nanos) 
         calls: 1,
         ..Consumed::default()
     };
-    let possible = Consumed {
-        output: match call.asked_output {
-            0 if capability == Capability::Chat => UNBOUNDED_OUTPUT,
-            asked => asked,
-        },
-        ..sure
+    let output = match call.asked_output {
+        0 if capability == Capability::Chat => UNBOUNDED_OUTPUT,
+        asked => asked,
     };
-    let (mut least, most) = (price.rates.cost(&sure), price.rates.cost(&possible));
+    // What shows only in the answer is taken to be as much as vendors do in one call.
+    let possible = match capability {
+        Capability::Image => Consumed { images: 10, ..sure },
+        Capability::Ocr | Capability::Labels | Capability::Faces => Consumed { images: 1, ..sure },
+        Capability::Speech => Consumed {
+            characters: 4096,
+            audio_ms: 5 * MINUTE_MS,
+            ..sure
+        },
+        Capability::Transcription => Consumed {
+            audio_ms: 30 * MINUTE_MS,
+            ..sure
+        },
+        Capability::Chat | Capability::Embeddings | Capability::Moderation | Capability::Rerank | Capability::Raw => {
+            sure
+        }
+    };
+    let (mut least, most) = (
+        price.rates.cost(&sure),
+        price.rates.cost(&Consumed { output, ..possible }),
+    );
     // A call whose cost shows only later still needs something to be left.
     if least.is_zero() && price.rates.all().iter().flatten().any(|rate| !rate.is_zero()) {
         least = Nanos(1);
