@@ -1,4 +1,5 @@
 """The official OpenAI SDK, unmodified, with the gateway as its base URL and an access token as its key."""
+import base64
 import json
 import os
 
@@ -60,6 +61,22 @@ assert all(abs(a - b) < 1e-6 for a, b in zip(plain.data[0].embedding, vectors.da
 names = [model.id for model in client.models.list()]
 assert chat in names and embeddings in names, names
 assert client.models.retrieve(chat).id == chat
+
+# The simulator's other capabilities, under the names of the demo document.
+other = sdk(token("ai:transcription ai:speech ai:image ai:moderation"))
+sound = other.audio.speech.create(model="speech", voice="alloy", input="hello", response_format="wav").read()
+assert sound.startswith(b"RIFF"), sound[:20]
+raises(openai.BadRequestError, 400, lambda: other.audio.speech.create(model="speech", voice="alloy", input="hello"))
+heard = other.audio.transcriptions.create(model="transcription", file=("a.wav", sound), response_format="verbose_json", timestamp_granularities=["word", "segment"])
+assert abs(heard.duration - 0.25) < 0.01 and heard.segments and heard.words and heard.text, heard
+surer = other.audio.transcriptions.create(model="transcription", file=("a.wav", sound), extra_body={"min_confidence": 0.5})
+assert surer.filtered == 2 and len(surer.text) < len(heard.text), surer
+subtitles = other.audio.transcriptions.create(model="transcription", file=("a.wav", sound), response_format="srt")
+assert subtitles.startswith("1\n00:00:00,000 --> "), subtitles
+picture = other.images.generate(model="image", prompt="a cat", size="64x64", n=2)
+assert len(picture.data) == 2 and base64.b64decode(picture.data[0].b64_json).startswith(b"\x89PNG")
+flags = other.moderations.create(model="moderation", input=["I will kill it", "all is well"])
+assert [result.flagged for result in flags.results] == [True, False] and flags.results[0].categories.violence
 
 raises(openai.AuthenticationError, 401, lambda: sdk("garbage").chat.completions.create(model=chat, messages=hello))
 raises(openai.PermissionDeniedError, 403, lambda: sdk(token("ai:embeddings")).chat.completions.create(model=chat, messages=hello))

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::{
+    payloads::logged,
     recorder::{VERBOSE, interface, world},
     running::{Answer, Running},
 };
@@ -87,6 +88,29 @@ async fn a_recording_goes_on_with_the_vendors_model_and_comes_back_as_text() {
     assert_eq!(answer.ok()["text"], "Clear. Mumble.");
     let usage = world.usage(answer.request_id()).await;
     assert_eq!((usage.input, usage.output, usage.estimated), (20, 4, false));
+}
+
+#[tokio::test]
+async fn of_recordings_and_of_speech_a_log_keeps_what_they_are() {
+    let log = "log = { payload = true }";
+    let document = [
+        interface("stt", "transcription", "recorder", log),
+        interface("tts", "speech", "recorder", log),
+    ]
+    .concat();
+    let (world, _) = world(&document).await;
+    let body = form(&[("model", "stt"), ("language", "en"), ("file", "RIFF")]);
+    let heard = send(&world, PATH, body).await;
+    let payload = logged(&world, heard.request_id()).await;
+    assert_eq!(
+        payload["request"],
+        "model: stt\nlanguage: en\nfile: [a.wav audio/wav 4 bytes]\n"
+    );
+    assert_eq!(payload["reply"], heard.body);
+    let body = json!({"model": "tts", "input": "hello", "voice": "v"});
+    let spoken = world.post("/v1/audio/speech", &world.token(), &body).await;
+    let payload = logged(&world, spoken.request_id()).await;
+    assert_eq!(payload["reply"], "[audio/mpeg 9 bytes]");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ async fn logging(running: &Running, log: &Value) {
     assert_eq!(answer.status / 100, 2, "{}", answer.body);
 }
 
-async fn logged(running: &Running, request_id: &str) -> Value {
+pub(crate) async fn logged(running: &Running, request_id: &str) -> Value {
     let path = format!("/v1/payloads?request_id={request_id}");
     let mut found = None;
     running

@@ -40,7 +40,7 @@ impl StrategyCatalog for Catalog {
             })
         };
         match name.as_str() {
-            "sandbox" => facts(&[Capability::Chat, Capability::Embeddings], [Unused; 5]),
+            "sandbox" => facts(&Capability::ALL, [Unused; 5]),
             "openai" => facts(
                 &[Capability::Chat, Capability::Embeddings],
                 [Required, Optional, Unused, Unused, Optional],

@@ -24,7 +24,7 @@ impl PayloadTap {
     /// A tap for calls whose interface wants one.
     pub(super) fn of(interface: &Interface, call: &Call, log: &Arc<dyn PayloadLog>) -> Option<Self> {
         interface.log.payload.is_on().then(|| Self {
-            request: call.body(),
+            request: call.outline(),
             reply: Vec::new(),
             room: log.reply_bytes(),
             reply_bytes: 0,

@@ -194,6 +194,14 @@ impl Call {
         }
     }
 
+    /// The same for people: of a form a line for each field, and of the recording what it is.
+    pub fn outline(&self) -> Bytes {
+        match &self.content {
+            Content::Json(body) => body.shaped(),
+            Content::Form(form) => form.outline().into(),
+        }
+    }
+
     /// The fields that rules forced to something else than what the caller sent, as the value of a header.
     pub fn forced_fields(&self) -> Option<String> {
         self.forced.to_header()

@@ -393,8 +393,12 @@ fn rules_hold_for_forms_as_well() {
     ];
     let shaped = call.shaped_by(rules.iter()).unwrap();
     assert_eq!(shaped.forced_fields().unwrap(), "/temperature");
-    let body = String::from_utf8(shaped.body().to_vec()).unwrap();
-    assert!(body.contains("name=\"temperature\"\r\n\r\n0\r\n") && body.contains("name=\"language\"\r\n\r\nen\r\n"));
+    assert_eq!(
+        shaped.outline(),
+        "model: m\nfile: [a.wav application/octet-stream 1 bytes]\ntemperature: 0\nlanguage: en\n"
+    );
+    let sent = String::from_utf8(shaped.for_vendor("up").concat()).unwrap();
+    assert!(sent.contains("name=\"temperature\"\r\n\r\n0\r\n") && sent.contains("name=\"language\"\r\n\r\nen\r\n"));
     let prompted = transcription(&[("model", "m"), ("file", "x"), ("prompt", "p")]).unwrap();
     assert_eq!(
         prompted.shaped_by(rules.iter()).unwrap_err().param.as_deref(),

@@ -243,6 +243,19 @@ impl Form {
         pieces
     }
 
+    /// The form for people: a line for each field, and for a file what it is.
+    pub fn outline(&self) -> String {
+        let mut lines = String::new();
+        for part in &self.parts {
+            let value = match &part.file {
+                None => part.text().to_owned(),
+                Some(file) => format!("[{} {} {} bytes]", file.name, file.content_type, part.value.len()),
+            };
+            lines.extend([&*part.name, ": ", &value, "\n"]);
+        }
+        lines
+    }
+
     /// The same name twice: two readers may take different values. Only `x[]` is a list.
     fn check_names(&self) -> Result<(), FormError> {
         for (at, part) in self.parts.iter().enumerate() {
