@@ -11,6 +11,8 @@ mod admin;
 mod apply;
 mod architecture;
 mod budgets;
+
+mod bypass;
 mod callers;
 mod calls;
 mod capabilities;

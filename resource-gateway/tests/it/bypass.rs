@@ -1,0 +1,483 @@
+//! No policy can be got around: every door to every capability, with every credential, against every policy. A new door belongs
+//! into [`doors`], a new credential into [`Credential`], and all policies hold for it at once.
+
+use std::{collections::BTreeMap, path::Path};
+
+use reqwest::Method;
+use resource_gateway::domain::{access_key::KeySettings, interface::Capability};
+use serde_json::{Value, json};
+
+use crate::{
+    running::{Answer, Running},
+    signed_calls::{Draft, Holder, settings},
+    signer::{Key, Request, Stamp, sign},
+};
+
+/// A way in.
+#[derive(Debug, Clone)]
+struct Door {
+    capability: Capability,
+    path: String,
+}
+
+/// Every way in to every capability that has a form of its own.
+fn doors() -> Vec<Door> {
+    let named = [
+        (Capability::Chat, "/v1/chat/completions"),
+        (Capability::Embeddings, "/v1/embeddings"),
+        (Capability::Transcription, "/v1/audio/transcriptions"),
+        (Capability::Speech, "/v1/audio/speech"),
+        (Capability::Image, "/v1/images/generations"),
+        (Capability::Ocr, "/v1/ocr"),
+        (Capability::Labels, "/v1/images/labels"),
+        (Capability::Faces, "/v1/faces/detect"),
+        (Capability::Moderation, "/v1/moderations"),
+        (Capability::Rerank, "/v1/rerank"),
+    ];
+    let door = |capability, path: String| Door { capability, path };
+    let aliases = named.map(|(capability, _)| door(capability, format!("/ai/invoke/{}", capability.invoke_name())));
+    named
+        .map(|(capability, path)| door(capability, path.to_owned()))
+        .into_iter()
+        .chain(aliases)
+        .collect()
+}
+
+/// A request that a door takes.
+#[derive(Debug, Clone)]
+struct Call {
+    content_type: String,
+    body: Vec<u8>,
+}
+
+const BOUNDARY: &str = "a-boundary-of-the-test";
+
+/// A whole request for a capability, with more members than it needs.
+fn call(capability: Capability, model: &str, more: &[(&str, &str)]) -> Call {
+    if capability == Capability::Transcription {
+        let mut body = Vec::new();
+        let mut part = |disposition: &str, content: &[u8]| {
+            body.extend(format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n").bytes());
+            body.extend(content);
+            body.extend(b"\r\n");
+        };
+        part("name=\"file\"; filename=\"a.wav\"", &silence());
+        part("name=\"model\"", model.as_bytes());
+        for (name, value) in more {
+            part(&format!("name=\"{name}\""), value.as_bytes());
+        }
+        body.extend(format!("--{BOUNDARY}--\r\n").bytes());
+        return Call {
+            content_type: format!("multipart/form-data; boundary={BOUNDARY}"),
+            body,
+        };
+    }
+    // A picture of one point.
+    let picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+    let mut body = match capability {
+        Capability::Chat => json!({"messages": [{"role": "user", "content": "Hello"}]}),
+        Capability::Embeddings | Capability::Moderation => json!({"input": "Hello"}),
+        Capability::Speech => json!({"input": "Hello", "voice": "alloy", "response_format": "wav"}),
+        Capability::Image => json!({"prompt": "a gate", "response_format": "b64_json"}),
+        Capability::Rerank => json!({"query": "gate", "documents": ["a gate", "a wall", "a door"]}),
+        _ => json!({"image": {"base64": picture}}),
+    };
+    body["model"] = model.into();
+    let mut text = body.to_string();
+    for (name, value) in more {
+        // By hand, so that a name may come twice or be spelled with escapes.
+        text.truncate(text.len() - 1);
+        text.push_str(&format!(",\"{name}\":\"{value}\"}}"));
+    }
+    Call {
+        content_type: "application/json".to_owned(),
+        body: text.into_bytes(),
+    }
+}
+
+/// A tenth of a second of nothing (8 kHz, 8 bit).
+fn silence() -> Vec<u8> {
+    let samples = [0x80; 800];
+    let mut wav = Vec::new();
+    wav.extend(b"RIFF");
+    wav.extend((36u32 + 800).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    wav.extend(8000u32.to_le_bytes());
+    wav.extend(8000u32.to_le_bytes());
+    wav.extend(b"\x01\0\x08\0data");
+    wav.extend(800u32.to_le_bytes());
+    wav.extend(samples);
+    wav
+}
+
+/// What callers prove themselves with.
+#[derive(Debug, Clone)]
+enum Credential {
+    Token(String),
+    Key(Holder),
+}
+
+/// What a caller may do.
+#[derive(Debug, Clone)]
+struct Rights<'a> {
+    scope: &'a str,
+    interfaces: Option<&'a str>,
+}
+
+/// The same rights by every kind of credential.
+async fn credentials(running: &Running, rights: &Rights<'_>) -> [Credential; 2] {
+    let mut claims = json!({"scope": rights.scope, "tenant": "t1", "client_id": "machine", "sub": "machine"});
+    if let Some(name) = rights.interfaces {
+        claims["ai_interfaces"] = json!([name]);
+    }
+    let key = KeySettings {
+        scopes: rights.scope.split(' ').map(str::to_owned).collect(),
+        interfaces: rights.interfaces.map(|name| [name.to_owned()].into()),
+        ..settings()
+    };
+    [
+        Credential::Token(running.issuer.token(&claims)),
+        Credential::Key(running.issue(key).await),
+    ]
+}
+
+async fn send(running: &Running, credential: &Credential, path: &str, call: &Call, more: &[(&str, &str)]) -> Answer {
+    let url = format!("{}{path}", running.url);
+    let mut headers: BTreeMap<String, String> = match credential {
+        Credential::Token(token) => BTreeMap::from([
+            ("authorization".to_owned(), format!("Bearer {token}")),
+            ("content-type".to_owned(), call.content_type.clone()),
+        ]),
+        Credential::Key(holder) => {
+            // For its nonce and its date.
+            let draft = Draft::new("POST", url.clone(), Vec::new());
+            let key = Key {
+                id: &holder.id,
+                secret: &holder.secret,
+            };
+            let stamp = Stamp {
+                date: &service_kit::Timestamp::from_seconds(draft.date).to_rfc3339(),
+                nonce: &draft.nonce,
+                expires: draft.expires,
+            };
+            let request = Request {
+                method: "POST",
+                url: &url,
+                body: &call.body,
+                headers: &[("content-type", &call.content_type)],
+            };
+            sign(&key, &request, &stamp).unwrap().headers
+        }
+    };
+    headers.insert("content-type".to_owned(), call.content_type.clone());
+    headers.extend(
+        more.iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    );
+    let mut request = running.http.post(&url).body(call.body.clone());
+    for (name, value) in &headers {
+        request = request.header(name, value);
+    }
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    // Speech is no text.
+    let body = String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned();
+    Answer { status, headers, body }
+}
+
+/// An interface of the sandbox for each capability, named after it and the policy.
+async fn lay(running: &Running, policy: &str, settings: &str) {
+    let mut text = String::new();
+    for capability in doors().iter().map(|door| door.capability).take(10) {
+        let word = capability.as_str();
+        text.push_str(&format!(
+            "[[interface]]\nname = \"{policy}-{word}\"\ncapability = \"{word}\"\nroutes = [{{ vendor = \"sandbox\", model = \"s\" }}]\n{settings}\n"
+        ));
+    }
+    apply(running, &text).await;
+}
+
+async fn apply(running: &Running, text: &str) {
+    let apply = running.gateway.foundation.apply().unwrap();
+    apply.apply(text, Path::new(".")).await.unwrap();
+    running.gateway.snapshots.refresh().await;
+}
+
+fn model(policy: &str, door: &Door) -> String {
+    format!("{policy}-{}", door.capability.as_str())
+}
+
+const ALL: Rights<'_> = Rights {
+    scope: "ai:chat ai:embeddings ai:transcription ai:speech ai:image ai:ocr ai:labels ai:faces ai:moderation ai:rerank",
+    interfaces: None,
+};
+
+/// Nothing was sent to a vendor, whatever was tried.
+async fn nothing_was_spent(running: &Running) {
+    running.gateway.journal.finish(std::time::Duration::from_secs(5)).await;
+    for row in running.usage_rows("").await {
+        assert_eq!((row.state.as_str(), row.attempts), ("rejected", 0), "{row:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_door_opens_for_whoever_may_come_in() {
+    let running = Running::start().await;
+    lay(&running, "open", "").await;
+    let credentials = credentials(&running, &ALL).await;
+    for door in doors() {
+        for credential in &credentials {
+            let call = call(door.capability, &model("open", &door), &[]);
+            let answer = send(&running, credential, &door.path, &call, &[]).await;
+            assert_eq!(answer.status, 200, "{door:?} {credential:?}: {}", answer.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn neither_scope_nor_grant_can_be_got_around() {
+    let running = Running::start().await;
+    lay(&running, "open", "").await;
+    lay(&running, "off", "enabled = false").await;
+    let granted = credentials(
+        &running,
+        &Rights {
+            interfaces: Some("another"),
+            ..ALL
+        },
+    )
+    .await;
+    let all = credentials(&running, &ALL).await;
+    for door in doors() {
+        let others: Vec<&str> = ALL
+            .scope
+            .split(' ')
+            .filter(|scope| *scope != format!("ai:{}", door.capability.as_str()))
+            .collect();
+        let narrow = format!("{} ai:{}:another", others.join(" "), door.capability.as_str());
+        let open = call(door.capability, &model("open", &door), &[]);
+        let lacking = Rights {
+            scope: &others.join(" "),
+            interfaces: None,
+        };
+        for credential in credentials(&running, &lacking).await {
+            let answer = send(&running, &credential, &door.path, &open, &[]).await;
+            assert_eq!(answer.error(403)["code"], "insufficient_scope", "{door:?}");
+        }
+        let elsewhere = Rights {
+            scope: &narrow,
+            interfaces: None,
+        };
+        for credential in credentials(&running, &elsewhere).await {
+            let answer = send(&running, &credential, &door.path, &open, &[]).await;
+            assert_eq!(answer.error(403)["code"], "insufficient_scope", "{door:?}");
+        }
+        for credential in &granted {
+            let answer = send(&running, credential, &door.path, &open, &[]).await;
+            assert_eq!(answer.error(403)["code"], "interface_not_granted", "{door:?}");
+        }
+        let off = call(door.capability, &model("off", &door), &[]);
+        let foreign = doors()
+            .into_iter()
+            .find(|other| other.capability != door.capability)
+            .unwrap();
+        let foreign = call(door.capability, &model("open", &foreign), &[]);
+        for credential in &all {
+            for hidden in [&off, &foreign] {
+                let answer = send(&running, credential, &door.path, hidden, &[]).await;
+                assert_eq!(answer.error(404)["code"], "model_not_found", "{door:?}");
+            }
+        }
+    }
+    nothing_was_spent(&running).await;
+}
+
+#[tokio::test]
+async fn forbidden_fields_stay_out_however_they_are_written() {
+    let running = Running::start().await;
+    lay(&running, "strict", "fields = [{ name = \"/user\", forbid = true }]").await;
+    let credentials = credentials(&running, &ALL).await;
+    for door in doors() {
+        let spellings: &[&str] = match door.capability {
+            // Parts have no escapes.
+            Capability::Transcription => &["user", "User", "USER"],
+            _ => &["user", "\\u0075ser", "User", "u\\u0073er", "USER"],
+        };
+        for spelling in spellings {
+            let call = call(door.capability, &model("strict", &door), &[(spelling, "x")]);
+            for credential in &credentials {
+                let answer = send(&running, credential, &door.path, &call, &[]).await;
+                assert_eq!(answer.status, 400, "{door:?} {spelling}: {}", answer.body);
+            }
+        }
+        // Two models in one body: whoever reads the last would be judged by the first.
+        let twice = call(door.capability, "strict-none", &[("model", &model("strict", &door))]);
+        let answer = send(&running, &credentials[0], &door.path, &twice, &[]).await;
+        assert_eq!(answer.status, 400, "{door:?}: {}", answer.body);
+    }
+    nothing_was_spent(&running).await;
+}
+
+#[tokio::test]
+async fn forced_fields_are_forced_at_every_door() {
+    let running = Running::start().await;
+    lay(&running, "forced", "fields = [{ name = \"/user\", value = \"ours\" }]").await;
+    let credentials = credentials(&running, &ALL).await;
+    for door in doors() {
+        for sent in [&[][..], &[("user", "theirs")][..]] {
+            let call = call(door.capability, &model("forced", &door), sent);
+            for credential in &credentials {
+                let answer = send(&running, credential, &door.path, &call, &[]).await;
+                assert_eq!(answer.status, 200, "{door:?}: {}", answer.body);
+                assert_eq!(answer.header("x-hexgate-forced-fields"), "/user", "{door:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_limit_holds_behind_all_doors_for_all_credentials() {
+    let running = Running::start().await;
+    lay(&running, "limited", "limits = { requests_per_minute = 1 }").await;
+    let credentials = credentials(&running, &ALL).await;
+    let mut through = BTreeMap::new();
+    for door in doors() {
+        for credential in &credentials {
+            let call = call(door.capability, &model("limited", &door), &[]);
+            let answer = send(&running, credential, &door.path, &call, &[]).await;
+            match answer.status {
+                200 => *through.entry(door.capability).or_insert(0) += 1,
+                _ => assert_eq!(answer.error(429)["code"], "rate_limit_exceeded", "{door:?}"),
+            }
+        }
+    }
+    assert!(
+        through.len() == 10 && through.values().all(|count| *count == 1),
+        "{through:?}"
+    );
+}
+
+#[tokio::test]
+async fn no_caller_talks_a_threshold_down() {
+    let running = Running::start().await;
+    let scored = [
+        Capability::Ocr,
+        Capability::Labels,
+        Capability::Faces,
+        Capability::Rerank,
+    ];
+    for capability in scored {
+        let word = capability.as_str();
+        let text = format!(
+            "[[interface]]\nname = \"sure-{word}\"\ncapability = \"{word}\"\nroutes = [{{ vendor = \"sandbox\", model = \"s\" }}]\nmin_confidence = 0.9\n"
+        );
+        apply(&running, &text).await;
+    }
+    let credentials = credentials(&running, &ALL).await;
+    for door in doors().into_iter().filter(|door| scored.contains(&door.capability)) {
+        let mut call = call(door.capability, &model("sure", &door), &[]);
+        let mut body: Value = serde_json::from_slice(&call.body).unwrap();
+        body["min_confidence"] = json!(0.0);
+        call.body = body.to_string().into_bytes();
+        for credential in &credentials {
+            let answer = send(&running, credential, &door.path, &call, &[]).await.ok();
+            let items = ["lines", "labels", "faces", "results"]
+                .iter()
+                .find_map(|name| answer[*name].as_array())
+                .unwrap();
+            let score = |item: &Value| {
+                item["confidence"]
+                    .as_f64()
+                    .or(item["relevance_score"].as_f64())
+                    .unwrap()
+            };
+            assert!(items.iter().all(|item| score(item) >= 0.9), "{door:?}: {answer}");
+            assert!(answer["filtered"].as_u64().unwrap() > 0, "{door:?}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_methods_and_other_spellings_of_a_path_lead_nowhere() {
+    let running = Running::start().await;
+    lay(&running, "open", "").await;
+    let credentials = credentials(&running, &ALL).await;
+    for door in doors() {
+        let open = call(door.capability, &model("open", &door), &[]);
+        for method in [
+            Method::GET,
+            Method::HEAD,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::TRACE,
+        ] {
+            let Credential::Token(token) = &credentials[0] else {
+                unreachable!()
+            };
+            let request = running
+                .http
+                .request(method.clone(), format!("{}{}", running.url, door.path));
+            let request = request
+                .bearer_auth(token)
+                .header("content-type", &open.content_type)
+                .body(open.body.clone());
+            assert_eq!(request.send().await.unwrap().status(), 405, "{method} {door:?}");
+        }
+        let upper = door.path.to_uppercase();
+        let (head, tail) = door.path.rsplit_once('/').unwrap();
+        for path in [
+            format!("{}/", door.path),
+            format!("/{}", door.path),
+            format!("{head}//{tail}"),
+            format!("{};x", door.path),
+            format!("{}%2f", door.path),
+            format!("{}%00", door.path),
+            format!("{head}%2f{tail}"),
+            format!("{}\\", door.path),
+            upper,
+        ] {
+            let answer = send(&running, &credentials[0], &path, &open, &[]).await;
+            assert!(
+                (400..500).contains(&answer.status),
+                "{path}: {} {}",
+                answer.status,
+                answer.body
+            );
+        }
+    }
+    nothing_was_spent(&running).await;
+}
+
+#[tokio::test]
+async fn no_header_and_no_query_changes_what_a_call_is() {
+    let running = Running::start().await;
+    lay(&running, "open", "").await;
+    lay(&running, "strict", "fields = [{ name = \"/user\", forbid = true }]").await;
+    let credentials = credentials(&running, &ALL).await;
+    for door in doors() {
+        let (open, strict) = (model("open", &door), model("strict", &door));
+        let call = call(door.capability, &strict, &[("user", "x")]);
+        for (name, value) in [
+            ("x-http-method-override", "GET"),
+            ("x-original-url", "/v1/models"),
+            ("x-rewrite-url", "/v1/models"),
+            ("x-forwarded-prefix", "/admin"),
+            ("x-model", open.as_str()),
+            ("x-hexgate-interface", open.as_str()),
+            ("x-hexgate-sub", "root"),
+            ("content-encoding", "identity"),
+        ] {
+            for credential in &credentials {
+                let answer = send(&running, credential, &door.path, &call, &[(name, value)]).await;
+                assert_eq!(answer.status, 400, "{door:?} {name}: {}", answer.body);
+            }
+        }
+        let path = format!("{}?model={open}", door.path);
+        for credential in &credentials {
+            let answer = send(&running, credential, &path, &call, &[]).await;
+            assert_eq!(answer.status, 400, "{path}: {}", answer.body);
+        }
+    }
+    nothing_was_spent(&running).await;
+}
