@@ -1,7 +1,7 @@
 //! No policy can be got around: every door to every capability, with every credential, against every policy. A new door belongs
 //! into [`doors`], a new credential into [`Credential`], and all policies hold for it at once.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use reqwest::Method;
 use resource_gateway::domain::{access_key::KeySettings, interface::Capability};
@@ -87,7 +87,7 @@ fn call(capability: Capability, model: &str, more: &[(&str, &str)]) -> Call {
     for (name, value) in more {
         // By hand, so that a name may come twice or be spelled with escapes.
         text.truncate(text.len() - 1);
-        text.push_str(&format!(",\"{name}\":\"{value}\"}}"));
+        write!(text, ",\"{name}\":\"{value}\"}}").unwrap();
     }
     Call {
         content_type: "application/json".to_owned(),
@@ -190,9 +190,11 @@ async fn lay(running: &Running, policy: &str, settings: &str) {
     let mut text = String::new();
     for capability in doors().iter().map(|door| door.capability).take(10) {
         let word = capability.as_str();
-        text.push_str(&format!(
-            "[[interface]]\nname = \"{policy}-{word}\"\ncapability = \"{word}\"\nroutes = [{{ vendor = \"sandbox\", model = \"s\" }}]\n{settings}\n"
-        ));
+        writeln!(
+            text,
+            "[[interface]]\nname = \"{policy}-{word}\"\ncapability = \"{word}\"\nroutes = [{{ vendor = \"sandbox\", model = \"s\" }}]\n{settings}"
+        )
+        .unwrap();
     }
     apply(running, &text).await;
 }
@@ -348,6 +350,38 @@ async fn one_limit_holds_behind_all_doors_for_all_credentials() {
             match answer.status {
                 200 => *through.entry(door.capability).or_insert(0) += 1,
                 _ => assert_eq!(answer.error(429)["code"], "rate_limit_exceeded", "{door:?}"),
+            }
+        }
+    }
+    assert!(
+        through.len() == 10 && through.values().all(|count| *count == 1),
+        "{through:?}"
+    );
+}
+
+#[tokio::test]
+async fn one_budget_holds_behind_all_doors_for_all_credentials() {
+    let running = Running::start().await;
+    let mut text = String::new();
+    for word in doors().iter().take(10).map(|door| door.capability.as_str()) {
+        write!(
+            text,
+            "[[interface]]\nname = \"paid-{word}\"\ncapability = \"{word}\"\nroutes = [{{ vendor = \"sandbox\", model = \"s\" }}]\n\
+             [[price]]\nname = \"{word}\"\ninterface = \"paid-{word}\"\nper_call = \"1\"\ncurrency = \"USD\"\n\
+             [[quota]]\nname = \"{word}\"\nclient_id = \"machine\"\ninterface = \"paid-{word}\"\namount = \"1\"\ncurrency = \"USD\"\nperiod = \"total\"\n"
+        )
+        .unwrap();
+    }
+    apply(&running, &text).await;
+    let credentials = credentials(&running, &ALL).await;
+    let mut through = BTreeMap::new();
+    for door in doors() {
+        for credential in &credentials {
+            let call = call(door.capability, &model("paid", &door), &[]);
+            let answer = send(&running, credential, &door.path, &call, &[]).await;
+            match answer.status {
+                200 => *through.entry(door.capability).or_insert(0) += 1,
+                _ => assert_eq!(answer.error(429)["code"], "insufficient_quota", "{door:?}"),
             }
         }
     }

@@ -11,7 +11,6 @@ mod admin;
 mod apply;
 mod architecture;
 mod budgets;
-
 mod bypass;
 mod callers;
 mod calls;

@@ -135,6 +135,7 @@ impl Running {
         config.auth.audience = AUDIENCE.into();
         config.database.url = format!("sqlite://{}", dir.path().join("gateway.db").display());
         config.keys.dir = dir.path().join("keys");
+        config.usage.journal_dir = Some(dir.path().join("usage"));
         change(&mut config);
         let gateway = Gateway::build(&config, ambient).await.unwrap();
         gateway
