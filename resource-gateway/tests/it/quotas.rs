@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use service_kit::{Clock as _, SystemClock};
 use test_kit::FixedClock;
 
-use crate::running::{Running, chat};
+use crate::{
+    running::{Running, chat},
+    signed_calls::settings,
+};
 
 /// A world with a document's entries beside the usual ones, whose clock stands still.
 async fn world(entries: &str) -> (Arc<FixedClock>, Running) {
@@ -161,4 +164,30 @@ async fn the_tightest_of_all_limits_is_told_and_the_longest_wait() {
     assert!(third.header("retry-after-ms").parse::<u64>().unwrap() > 500);
     assert_eq!(third.header("x-ratelimit-remaining-requests"), "0");
     assert_eq!(third.header("x-ratelimit-remaining-tokens"), "4");
+}
+
+#[tokio::test]
+async fn access_keys_have_quotas_each_for_itself_or_by_name() {
+    let (_clock, world) = world(&quota("keys", "access_key = \"*\"", "requests_per_minute = 3")).await;
+    let holders = [world.issue(settings()).await, world.issue(settings()).await];
+    let named = quota(
+        "slow-key",
+        &format!("access_key = \"{}\"", holders[0].id),
+        "requests_per_minute = 2",
+    );
+    let apply = world.gateway.foundation.apply().unwrap();
+    apply.apply(&named, std::path::Path::new(".")).await.unwrap();
+    world.gateway.snapshots.refresh().await;
+    for (holder, limit) in holders.iter().zip([2, 3]) {
+        let mut passed = 0;
+        for _ in 0..5 {
+            let answer = world.signed_chat(holder, "echo").await;
+            assert!(matches!(answer.status, 200 | 429), "{}", answer.body);
+            passed += usize::from(answer.status == 200);
+        }
+        assert_eq!(passed, limit);
+    }
+    // The same client and tenant without a key.
+    let token = json!({"client_id": "machine", "sub": "machine"});
+    assert_eq!(passing(&world, "echo", token, 9).await, 9);
 }

@@ -244,6 +244,9 @@ impl RedisRates {
 #[async_trait]
 impl RateStore for RedisRates {
     async fn acquire(&self, wanted: &Wanted) -> Result<Verdict, RatesUnavailable> {
+        if let Some(reason) = self.lost.why(self.lane(&wanted.part)) {
+            return Err(RatesUnavailable(reason));
+        }
         let lease = self.leases.next();
         let arguments = self.taking(wanted, lease);
         let mut unclaimed = Unclaimed {
