@@ -1,6 +1,7 @@
 //! The composition root: the only place that picks adapters.
 
 mod access_keys;
+mod jobs;
 pub(crate) mod limits;
 mod money;
 
@@ -357,6 +358,7 @@ pub struct Gateway {
     pools: Arc<KeepPools>,
     follow: FollowRevocations,
     signatures: Arc<VerifySignature>,
+    jobs: jobs::JobTasks,
 }
 
 impl Gateway {
@@ -380,7 +382,9 @@ impl Gateway {
         let signatures = foundation.signatures(&config.access_keys, &snapshots, &revocations)?;
         let meters = Arc::new(Meters::new(&CAPABILITIES));
         let limits = Limits::build(config, &foundation.ambient)?;
+        let jobs = jobs::build(config, &foundation)?;
         let app = App {
+            jobs: jobs.clone(),
             verify_token: VerifyToken::new(
                 keys.clone(),
                 revocations.clone(),
@@ -421,6 +425,7 @@ impl Gateway {
             resolver: Arc::new(SystemResolver),
             look_up_every: KeepPools::LOOK_UP_EVERY,
         });
+        let jobs = foundation.job_tasks(config, jobs, app.invoke.clone(), &revocations);
         let router = http::router(Arc::new(app), entropy);
         Ok(Self {
             router,
@@ -435,6 +440,7 @@ impl Gateway {
             pools,
             follow,
             signatures,
+            jobs,
         })
     }
 
@@ -449,6 +455,7 @@ impl Gateway {
         let (snapshots, stop) = (self.snapshots.clone(), tasks.stop_token());
         tasks.spawn(async move { snapshots.follow(stop).await });
         self.limits.start(tasks, records);
+        self.jobs.start(tasks);
         tasks.spawn(self.pools.clone().run(tasks.clone()));
         let (payloads, stop) = (self.payloads.clone(), records.stop_token());
         records.spawn(async move { payloads.follow(stop).await });

@@ -3,13 +3,10 @@
 //! Clients name URLs that the provider then asks: key sets, request objects, logout endpoints. Each of them could point into the
 //! network behind the provider. These rules say what may be asked; the adapter holds them against the address that it really connects to.
 
-mod address;
-
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
+pub use service_kit::is_public;
 use url::{Host, Url};
-
-pub use address::is_public;
 
 /// Longest URL that is asked, in bytes.
 pub const MAX_URL_BYTES: usize = 2048;

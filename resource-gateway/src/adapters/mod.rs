@@ -13,3 +13,4 @@ pub mod sandbox;
 pub mod secrets;
 pub mod sql;
 pub mod upstream;
+pub mod webhooks;

@@ -8,6 +8,7 @@ pub mod change_config;
 pub mod check_possession;
 pub mod documents;
 pub mod invoke;
+pub mod jobs;
 pub mod limits;
 pub mod list_models;
 pub mod meters;

@@ -2,6 +2,7 @@
 
 mod access_keys;
 mod auth;
+mod jobs;
 mod limits;
 mod mtls;
 mod payload_log;
@@ -20,6 +21,7 @@ use url::Url;
 
 pub use access_keys::AccessKeysConfig;
 pub use auth::AuthConfig;
+pub use jobs::JobsConfig;
 pub use limits::LimitsConfig;
 pub use mtls::MtlsConfig;
 pub use payload_log::PayloadLogConfig;
@@ -53,6 +55,7 @@ pub struct Config {
     pub access_keys: AccessKeysConfig,
     pub usage: UsageConfig,
     pub payload_log: PayloadLogConfig,
+    pub jobs: JobsConfig,
     pub outbound: OutboundConfig,
     pub log: LogConfig,
 }
@@ -104,6 +107,7 @@ impl Default for Config {
             access_keys: AccessKeysConfig::default(),
             usage: UsageConfig::default(),
             payload_log: PayloadLogConfig::default(),
+            jobs: JobsConfig::default(),
             outbound: OutboundConfig::default(),
             log: LogConfig::default(),
         }
@@ -112,7 +116,13 @@ impl Default for Config {
 
 impl Settings for Config {
     const ENV_PREFIX: &'static str = "GATEWAY";
-    const LISTS: &'static [&'static str] = &["etcd.endpoints", "mtls.trusted_proxies", "proxy.trusted"];
+    const LISTS: &'static [&'static str] = &[
+        "etcd.endpoints",
+        "jobs.webhook_hosts",
+        "jobs.webhook_networks",
+        "mtls.trusted_proxies",
+        "proxy.trusted",
+    ];
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -125,6 +135,7 @@ impl Settings for Config {
         self.access_keys.problems(&mut problems);
         self.usage.problems(&mut problems);
         self.payload_log.problems(&mut problems);
+        self.jobs.problems(&mut problems);
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             problems.push(Problem::new("tls", "cert and key belong together"));
         }
@@ -201,6 +212,8 @@ mod tests {
         config.limits.max_body_bytes = 0;
         config.access_keys.cache_entries = 0;
         config.access_keys.nonce_entries = 10;
+        config.jobs.workers = 10_000;
+        config.jobs.webhook_hosts = vec!["hooks.example/path".into()];
         config.tls.cert = Some("cert.pem".into());
         config.mtls.proxy_header = Some("client cert".into());
         config.connections.per_address = 0;
@@ -215,6 +228,8 @@ mod tests {
             "limits.max_body_bytes",
             "access_keys.cache_entries",
             "access_keys.nonce_entries",
+            "jobs.workers",
+            "jobs.webhook_hosts",
             "tls",
             "mtls.proxy_header",
             "connections.per_address",

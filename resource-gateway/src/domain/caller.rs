@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use oauth_wire::{
     AiCall, AuthorizationDetail, AuthorizationDetails, Confirmation, Cost, Scope, TokenFacts, actors, grant_of,
 };
-use serde::Deserialize as _;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
@@ -31,7 +31,7 @@ pub struct Expected {
 }
 
 /// A caller, known by its access token (RFC 9068).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Caller {
     pub client_id: ClientId,
     pub sub: Subject,

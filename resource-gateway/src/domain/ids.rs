@@ -68,6 +68,8 @@ text_id! {
     BudgetName,
     /// One life of a gateway process.
     NodeId,
+    /// A call that is run later (`job_…`).
+    JobId,
     /// The public half of an access key (`hgk_…`), by which a caller signs its requests.
     AccessKeyId,
     /// The id of one request, as in the reply's `x-request-id`. Usage rows are unique by it, so it MUST be minted by the

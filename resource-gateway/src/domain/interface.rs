@@ -9,6 +9,7 @@ use super::{
     balance::HashKey,
     confidence::Confidence,
     ids::{InterfaceName, ModelName, VendorName},
+    job::JobPolicy,
     limits::Limits,
     vendor::Switch,
 };
@@ -118,6 +119,8 @@ pub struct Policy {
     pub hedge_after: Option<Duration>,
     /// Parts of an answer that are less sure are dropped.
     pub min_confidence: Option<Confidence>,
+    /// Whether callers may have their calls run later.
+    pub jobs: JobPolicy,
 }
 
 impl Policy {
@@ -133,6 +136,7 @@ impl Default for Policy {
             sticky: None,
             hedge_after: None,
             min_confidence: None,
+            jobs: JobPolicy::default(),
         }
     }
 }

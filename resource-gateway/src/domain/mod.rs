@@ -16,6 +16,7 @@ pub mod fault;
 pub mod field_rules;
 pub mod ids;
 pub mod interface;
+pub mod job;
 pub mod json_draft;
 pub mod json_object;
 pub mod lease;

@@ -4,6 +4,7 @@ pub mod access_keys;
 pub mod budget;
 pub mod codec;
 pub mod config_source;
+pub mod jobs;
 pub mod payload_log;
 pub mod provider;
 pub mod rate_store;

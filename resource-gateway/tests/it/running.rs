@@ -23,7 +23,7 @@ pub(crate) struct Running {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) http: reqwest::Client,
     pub(crate) database: String,
-    config: Config,
+    pub(crate) config: Config,
     tasks: Tasks,
     records: Tasks,
     _dir: Option<TempDir>,

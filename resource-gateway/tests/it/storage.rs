@@ -9,6 +9,7 @@ use resource_gateway::{
         config_row::Row,
         ids::{InterfaceName, ModelName, StrategyName, VendorName},
         interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Policy, Route, Timeouts},
+        job::JobPolicy,
         limits::Limits,
         snapshot::Revision,
         usage::UsageRecord,
@@ -123,6 +124,11 @@ fn interface(name: &str) -> Interface {
             sticky: Some(HashKey::Session),
             hedge_after: Some(Duration::from_millis(750)),
             min_confidence: Some(Confidence::new(0.1).unwrap()),
+            jobs: JobPolicy {
+                enabled: Switch::On,
+                retention_hours: 7,
+                max_waiting_per_client: 8,
+            },
         },
     }
 }

@@ -14,7 +14,7 @@ use service_kit::RequestContext;
 use super::{
     AppState, caller,
     error::{self, GatewayError},
-    request_body,
+    jobs, request_body,
 };
 use crate::{
     application::invoke::{CallerHeaders, Invocation, InvokeError, Reply},
@@ -92,12 +92,20 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
         arrived,
         began,
         error_event: error::event,
+        comes_again: false,
     };
     let mut headers = HeaderMap::new();
+    if jobs::is_asked_for(&invocation.headers.0)
+        && let Some(answer) = jobs::submit(app, &invocation, &mut headers).await
+    {
+        return answer.map(|reply| with(headers, reply)).map_err(Box::new);
+    }
     match app.invoke.run(invocation, &mut headers).await {
         Ok(reply) => Ok(with(headers, respond(reply))),
         Err(InvokeError::Denied(denied)) => Err(Box::new(caller::deny(app, &denied).into_response())),
-        Err(InvokeError::Error(error)) => Err(Box::new(with(headers, GatewayError(error).into_response()))),
+        Err(InvokeError::Error(error) | InvokeError::PutOff(error)) => {
+            Err(Box::new(with(headers, GatewayError(error).into_response())))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod caller;
 mod credential;
 mod error;
 mod forward;
+mod jobs;
 mod models;
 mod panics;
 mod request_body;
@@ -26,8 +27,8 @@ pub use resource_metadata::ResourceMetadata;
 
 use crate::{
     application::{
-        access_keys::VerifySignature, administer::Administer, invoke::Invoke, list_models::ListModels, meters::Meters,
-        report_usage::ReportUsage, snapshots::Snapshots, verify_token::VerifyToken,
+        access_keys::VerifySignature, administer::Administer, invoke::Invoke, jobs::Jobs, list_models::ListModels,
+        meters::Meters, report_usage::ReportUsage, snapshots::Snapshots, verify_token::VerifyToken,
     },
     domain::interface::Capability,
     ports::payload_log::PayloadStore,
@@ -39,6 +40,7 @@ pub struct App {
     pub verify_token: VerifyToken,
     pub verify_signature: Arc<VerifySignature>,
     pub invoke: Invoke,
+    pub jobs: Arc<Jobs>,
     pub list_models: ListModels,
     pub administer: Administer,
     pub payloads: Arc<dyn PayloadStore>,
@@ -77,6 +79,7 @@ pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
         .route("/ai/invoke/{capability}", post(ai::by_capability))
         .route("/auth/forward", any(forward::check))
         .route(resource_metadata::WELL_KNOWN, get(resource_metadata::get))
+        .merge(jobs::router())
         .merge(admin::router());
     if app.metadata.path != resource_metadata::WELL_KNOWN {
         router = router.route(&app.metadata.path, get(resource_metadata::get));

@@ -6,16 +6,19 @@ mod change;
 mod config;
 mod convert;
 mod forms;
+mod jobs;
 mod ledger;
 mod ledger_statements;
 mod payload;
 mod reports;
 mod statements;
 mod statements_access_keys;
+mod statements_jobs;
 mod usage;
 
 pub use access_keys::SqlAccessKeys;
 pub use config::SqlConfig;
+pub use jobs::SqlJobs;
 pub use ledger::SqlLedger;
 pub use payload::SqlPayloads;
 pub use reports::SqlReports;
@@ -33,6 +36,7 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0001_create_gateway",
         "0002_add_policy_and_audit",
         "0003_create_call_payload",
+        "0006_create_job",
         "0013_add_usage_costs",
         "0014_create_budget_ledger",
         "0015_create_prices_and_budgets",

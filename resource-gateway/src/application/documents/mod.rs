@@ -5,6 +5,7 @@ mod balance;
 mod budget;
 mod confidence;
 mod interface;
+mod jobs;
 mod limits;
 mod policy;
 mod price;

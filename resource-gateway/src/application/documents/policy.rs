@@ -2,11 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Faults, Table, balance, confidence, limits, read_limits};
+use super::{Faults, Table, balance, confidence, jobs, limits, read_limits};
 use crate::domain::{interface::Policy, vendor::Pool};
 
 /// The members of an interface that are read here, for error texts.
-pub(super) const INTERFACE_MEMBERS: &[&str] = &["max_attempts, limits", balance::INTERFACE_MEMBERS, confidence::MEMBER];
+pub(super) const INTERFACE_MEMBERS: &[&str] = &[
+    "max_attempts, limits",
+    balance::INTERFACE_MEMBERS,
+    confidence::MEMBER,
+    "jobs",
+];
 /// The same of a vendor's pool.
 pub(super) const POOL_MEMBERS: &str = balance::POOL_MEMBERS;
 
@@ -20,6 +25,7 @@ pub fn read_interface_policy(table: &mut Table, faults: &mut Faults) -> Policy {
             .unwrap_or(default.max_attempts),
         limits: read_limits(table, faults),
         min_confidence: confidence::read(table, faults),
+        jobs: jobs::read(table, faults),
         ..default
     };
     balance::read_interface(&mut policy, table, faults);
@@ -31,6 +37,7 @@ pub fn interface_policy(policy: &Policy) -> Map<String, Value> {
     let mut members = Map::from_iter([("max_attempts".to_owned(), json!(policy.max_attempts))]);
     members.extend(limits(&policy.limits));
     members.extend(confidence::render(policy.min_confidence));
+    members.extend(jobs::render(&policy.jobs));
     balance::render_interface(policy, &mut members);
     members
 }

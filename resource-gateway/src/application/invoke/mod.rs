@@ -5,6 +5,7 @@ mod attempt;
 mod attempts;
 mod caller_headers;
 mod course;
+mod deferred;
 mod paced;
 mod payload_tap;
 mod purse;
@@ -27,7 +28,7 @@ use self::{
     settlement::{Books, Settlement},
 };
 use super::{
-    budgets::Budgets,
+    budgets::{BudgetError, Budgets},
     limits::{Admission, Applicant, Limiter},
     meters::{Meters, Refusal},
     registry::Registry,
@@ -57,7 +58,7 @@ pub const FILTERED: HeaderName = HeaderName::from_static("x-hexgate-filtered");
 pub type ErrorEvent = fn(&PublicError) -> Bytes;
 
 /// Runs AI calls.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Invoke {
     pub snapshots: Arc<Snapshots>,
     pub registry: Arc<Registry>,
@@ -85,6 +86,8 @@ pub struct Invocation {
     pub arrived: Timestamp,
     pub began: Instant,
     pub error_event: ErrorEvent,
+    /// A limit that is used up only puts the call off: it is not refused, and comes again.
+    pub comes_again: bool,
 }
 
 /// An answer for the caller.
@@ -121,6 +124,8 @@ pub enum InvokeError {
     /// The caller may not use the interface.
     Denied(Denied),
     Error(PublicError),
+    /// A limit is used up, or budgets cannot be looked into, for a call that comes again. It leaves no record.
+    PutOff(PublicError),
 }
 
 impl From<PublicError> for InvokeError {
@@ -220,6 +225,9 @@ impl Invoke {
         };
         let admitted = self.limits.admit(snapshot, applicant, headers).await;
         admitted.map_err(|error| {
+            if invocation.comes_again {
+                return InvokeError::PutOff(error);
+            }
             self.meters.refused(Refusal::RateLimit);
             self.reject(invocation, snapshot, interface, call.stream);
             InvokeError::Error(error)
@@ -241,6 +249,10 @@ impl Invoke {
                 Ok(reservation) => {
                     settlement.back(reservation);
                     return Ok(());
+                }
+                Err(BudgetError::Unavailable) if invocation.comes_again => {
+                    settlement.forget();
+                    return Err(InvokeError::PutOff(purse::refusal(BudgetError::Unavailable)));
                 }
                 Err(error) => purse::refusal(error).into(),
             },

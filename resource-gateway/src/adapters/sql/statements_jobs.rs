@@ -1,0 +1,117 @@
+//! Every statement about jobs.
+
+use sql_kit::{Sql, sql};
+
+macro_rules! facts {
+    () => {
+        "id, interface, capability, request_id, status, created_at, started_at, finished_at, expires_at, due_at, runs, error, \
+         result_type, result_bytes, webhook_state, webhook_attempts"
+    };
+}
+
+/// Holds the row until the transaction ends.
+pub(super) const PASS_GATE: Sql = sql!(
+    "INSERT INTO job_gate (gate, turns) VALUES (?, 1) ON CONFLICT (gate) DO UPDATE SET turns = job_gate.turns + 1"
+);
+pub(super) const UNFINISHED: Sql = sql!(
+    "SELECT COUNT(*) FROM job WHERE client_id = ? AND interface = ? AND tenant = ? AND status IN ('queued', 'running')"
+);
+pub(super) const INSERT: Sql = sql!(
+    "INSERT INTO job (id, tenant, client_id, sub, interface, capability, request_id, status, created_at, expires_at, retention, \
+     due_at, runs, lost, caller, request, webhook, webhook_state, webhook_attempts) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, 0)"
+);
+/// What has ended is due when it is removed, and not shown from then on.
+pub(super) const FIND: Sql = sql!(concat!(
+    "SELECT ",
+    facts!(),
+    " FROM job WHERE id = ? AND client_id = ? AND sub = ? AND tenant = ? \
+     AND (status IN ('queued', 'running') OR due_at > ?)"
+));
+pub(super) const LIST: Sql = sql!(concat!(
+    "SELECT ",
+    facts!(),
+    " FROM job WHERE client_id = ? AND sub = ? AND tenant = ? AND (? OR id < ?) \
+     AND (status IN ('queued', 'running') OR due_at > ?) ORDER BY id DESC LIMIT ?"
+));
+pub(super) const RESULT: Sql = sql!(
+    "SELECT result, result_type FROM job WHERE id = ? AND client_id = ? AND sub = ? AND tenant = ? AND status = 'succeeded' \
+     AND due_at > ?"
+);
+/// The end of a job that nobody runs, or whose run is to be dropped.
+pub(super) const CANCEL: Sql = sql!(
+    "UPDATE job SET status = 'cancelled', finished_at = ?, due_at = ? + retention, node = NULL, request = NULL, caller = NULL, \
+     webhook_state = CASE WHEN webhook_state = 'waiting' THEN 'pending' ELSE webhook_state END, webhook_due = ? \
+     WHERE id = ? AND client_id = ? AND sub = ? AND tenant = ? AND status IN ('queued', 'running')"
+);
+macro_rules! claim {
+    ($lock:literal) => {
+        concat!(
+            "UPDATE job SET lost = CASE WHEN status = 'running' THEN lost + 1 ELSE lost END, status = 'running', node = ?, \
+             due_at = ?, runs = runs + 1, started_at = COALESCE(started_at, ?) WHERE id = (SELECT id FROM job \
+             WHERE status IN ('queued', 'running') AND due_at <= ? AND expires_at > ? AND (status = 'queued' OR lost < ?) \
+             ORDER BY due_at, id LIMIT 1",
+            $lock,
+            ") AND status IN ('queued', 'running') AND due_at <= ? \
+             RETURNING id, interface, capability, request_id, runs, caller, request"
+        )
+    };
+}
+/// One of many nodes gets the row: the condition is looked at once more when the row is written.
+pub(super) const CLAIM: Sql = sql!(
+    sqlite: claim!(""),
+    postgres: claim!(" FOR UPDATE SKIP LOCKED"),
+);
+pub(super) const RENEW: Sql = sql!("UPDATE job SET due_at = ? WHERE node = ? AND status = 'running'");
+pub(super) const RUNS_OF_NODE: Sql = sql!("SELECT id, runs FROM job WHERE node = ? AND status = 'running'");
+pub(super) const RELEASE: Sql = sql!(
+    "UPDATE job SET status = 'queued', node = NULL, due_at = ?, runs = runs - ? \
+     WHERE id = ? AND node = ? AND runs = ? AND status = 'running'"
+);
+pub(super) const FINISH: Sql = sql!(
+    "UPDATE job SET status = ?, finished_at = ?, due_at = ? + retention, node = NULL, request = NULL, caller = NULL, error = ?, \
+     result = ?, result_type = ?, result_bytes = ?, \
+     webhook_state = CASE WHEN webhook_state = 'waiting' THEN 'pending' ELSE webhook_state END, webhook_due = ? \
+     WHERE id = ? AND node = ? AND runs = ? AND status = 'running'"
+);
+pub(super) const WAITING_CALLERS: Sql =
+    sql!("SELECT id, caller FROM job WHERE status = 'queued' AND id > ? ORDER BY id LIMIT ?");
+pub(super) const FAIL_WAITING: Sql = sql!(
+    "UPDATE job SET status = 'failed', finished_at = ?, due_at = ? + retention, request = NULL, caller = NULL, error = ?, \
+     webhook_state = CASE WHEN webhook_state = 'waiting' THEN 'pending' ELSE webhook_state END, webhook_due = ? \
+     WHERE id = ? AND status = 'queued'"
+);
+pub(super) const EXPIRE: Sql = sql!(
+    "UPDATE job SET status = 'expired', finished_at = ?, due_at = ? + retention, node = NULL, request = NULL, caller = NULL, \
+     webhook_state = CASE WHEN webhook_state = 'waiting' THEN 'pending' ELSE webhook_state END, webhook_due = ? \
+     WHERE id IN (SELECT id FROM job WHERE status IN ('queued', 'running') AND due_at <= ? AND expires_at <= ? LIMIT ?) \
+     AND status IN ('queued', 'running') AND due_at <= ?"
+);
+pub(super) const FAIL_LOST: Sql = sql!(
+    "UPDATE job SET status = 'failed', finished_at = ?, due_at = ? + retention, node = NULL, request = NULL, caller = NULL, \
+     error = ?, webhook_state = CASE WHEN webhook_state = 'waiting' THEN 'pending' ELSE webhook_state END, webhook_due = ? \
+     WHERE id IN (SELECT id FROM job WHERE status = 'running' AND due_at <= ? AND lost >= ? LIMIT ?) \
+     AND status = 'running' AND due_at <= ?"
+);
+pub(super) const REMOVE: Sql = sql!(
+    "DELETE FROM job WHERE id IN (SELECT id FROM job WHERE status IN ('succeeded', 'failed', 'cancelled', 'expired') \
+     AND due_at <= ? ORDER BY due_at LIMIT ?)"
+);
+macro_rules! claim_delivery {
+    ($lock:literal) => {
+        concat!(
+            "UPDATE job SET webhook_due = ?, webhook_attempts = webhook_attempts + 1 WHERE id = (SELECT id FROM job \
+             WHERE webhook_state = 'pending' AND webhook_due <= ? ORDER BY webhook_due, id LIMIT 1",
+            $lock,
+            ") AND webhook_state = 'pending' AND webhook_due <= ? \
+             RETURNING id, tenant, client_id, sub, status, finished_at, webhook, webhook_attempts"
+        )
+    };
+}
+pub(super) const CLAIM_DELIVERY: Sql = sql!(
+    sqlite: claim_delivery!(""),
+    postgres: claim_delivery!(" FOR UPDATE SKIP LOCKED"),
+);
+pub(super) const NOTE_DELIVERY: Sql = sql!(
+    "UPDATE job SET webhook_state = ?, webhook_due = ? WHERE id = ? AND webhook_attempts = ? AND webhook_state = 'pending'"
+);

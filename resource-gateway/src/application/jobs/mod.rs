@@ -1,0 +1,287 @@
+//! Jobs: calls that are accepted now and run later, by whichever node comes to it first.
+
+mod deliver;
+mod secrets;
+mod work;
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use http::{HeaderMap, HeaderName, header};
+use service_kit::{Clock, Entropy, Timestamp};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub use self::{deliver::TellEnds, secrets::WebhookSecrets, work::WorkJobs};
+use super::invoke::Invocation;
+use crate::{
+    domain::{
+        caller::Caller,
+        fault::{ErrorKind, PublicError},
+        ids::JobId,
+        interface::Interface,
+        job::{Job, JobStatus, Owner},
+    },
+    ports::{
+        config_source::StoreError,
+        jobs::{JobRequest, JobResult, JobStore, NewJob, Run, WebhookSender},
+    },
+};
+
+/// What is not kept of a request: credentials, what is about the connection, and what was about the submission.
+const NOT_KEPT: [HeaderName; 13] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("dpop"),
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::EXPECT,
+    HeaderName::from_static("prefer"),
+    HeaderName::from_static("x-hexgate-webhook"),
+    HeaderName::from_static("x-hexgate-nonce"),
+    HeaderName::from_static("x-hexgate-content-sha256"),
+];
+
+/// Takes jobs and answers for them.
+#[derive(Debug)]
+pub struct Jobs {
+    pub store: Arc<dyn JobStore>,
+    pub webhooks: Arc<dyn WebhookSender>,
+    pub secrets: WebhookSecrets,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub max_request_bytes: usize,
+    pub wakes: Wakes,
+}
+
+/// What of a job happens on this node: it is known here sooner than by looking at rows.
+#[derive(Debug, Default)]
+pub struct Wakes {
+    submitted: Notify,
+    ended: Notify,
+    running: Mutex<HashMap<JobId, (i64, CancellationToken)>>,
+}
+
+impl Wakes {
+    fn running(&self) -> MutexGuard<'_, HashMap<JobId, (i64, CancellationToken)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, run: &Run) -> CancellationToken {
+        let token = CancellationToken::new();
+        self.running().insert(run.id.clone(), (run.number, token.clone()));
+        token
+    }
+
+    fn end(&self, run: &Run) {
+        let mut running = self.running();
+        if running.get(&run.id).is_some_and(|(number, _)| *number == run.number) {
+            running.remove(&run.id);
+        }
+    }
+
+    /// Drops every run that is not one of `kept`.
+    fn keep(&self, kept: &[Run], begun: &[JobId]) {
+        for (id, (number, token)) in self.running().iter() {
+            let is_kept = kept.iter().any(|run| run.id == *id && run.number == *number);
+            // What began after the rows were looked at cannot be among them.
+            if !is_kept && begun.contains(id) {
+                token.cancel();
+            }
+        }
+    }
+
+    fn ids(&self) -> Vec<JobId> {
+        self.running().keys().cloned().collect()
+    }
+}
+
+impl Jobs {
+    /// Accepts a call that may be run later.
+    ///
+    /// # Errors
+    /// What to tell the caller.
+    pub async fn submit(
+        &self,
+        invocation: &Invocation,
+        interface: &Interface,
+        webhook: Option<&str>,
+    ) -> Result<Job, PublicError> {
+        if invocation.body.len() > self.max_request_bytes {
+            let message = format!(
+                "The body of a request that is answered later has {} bytes at most.",
+                self.max_request_bytes
+            );
+            return Err(PublicError::new(
+                413,
+                ErrorKind::InvalidRequest,
+                "request_too_large",
+                message,
+            ));
+        }
+        if let Some(url) = webhook {
+            self.webhooks.check(url).map_err(|why| {
+                let message = format!("The header x-hexgate-webhook {why}.");
+                PublicError::invalid(Some("x-hexgate-webhook"), "invalid_webhook", message)
+            })?;
+        }
+        let (now, policy) = (self.clock.now(), interface.policy.jobs);
+        let traceparent = invocation.traceparent.as_ref();
+        let request = JobRequest {
+            body: invocation.body.clone(),
+            headers: kept(&invocation.headers.0),
+            traceparent: traceparent.and_then(|value| value.to_str().ok()).map(str::to_owned),
+        };
+        let owner = Owner::of(&invocation.caller);
+        let job = NewJob {
+            id: self.new_id(now),
+            owner: owner.clone(),
+            interface: interface.name.clone(),
+            capability: interface.capability,
+            request_id: invocation.request_id.clone(),
+            created_at: now,
+            retention: policy.retention(),
+            most_waiting: policy.max_waiting_per_client,
+            caller: &invocation.caller,
+            request: &request,
+            webhook,
+        };
+        if !self.store.insert_job(&job).await.map_err(unavailable)? {
+            return Err(too_many(policy.max_waiting_per_client));
+        }
+        self.wakes.submitted.notify_one();
+        let saved = self.store.find_job(&owner, &job.id, now).await.map_err(unavailable)?;
+        saved.ok_or_else(not_found)
+    }
+
+    /// A job of the caller's.
+    ///
+    /// # Errors
+    /// What to tell the caller: nobody learns of other people's jobs.
+    pub async fn load(&self, caller: &Caller, id: &str) -> Result<Job, PublicError> {
+        let found = self
+            .store
+            .find_job(&Owner::of(caller), &JobId::new(id), self.clock.now())
+            .await
+            .map_err(unavailable)?;
+        found.filter(|job| may_see(caller, job)).ok_or_else(not_found)
+    }
+
+    /// The answer that a job came to.
+    ///
+    /// # Errors
+    /// What to tell the caller. The error of a job that failed is in the job.
+    pub async fn result(&self, caller: &Caller, id: &str) -> Result<(Job, Option<JobResult>), PublicError> {
+        let job = self.load(caller, id).await?;
+        match job.status {
+            JobStatus::Succeeded => {}
+            JobStatus::Failed => return Ok((job, None)),
+            status => return Err(no_result(status)),
+        }
+        let found = self
+            .store
+            .find_result(&Owner::of(caller), &job.id, self.clock.now())
+            .await
+            .map_err(unavailable)?;
+        let result = found.ok_or_else(not_found)?;
+        Ok((job, Some(result)))
+    }
+
+    /// The caller's jobs, newest first.
+    ///
+    /// # Errors
+    /// What to tell the caller.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<Job>, Option<JobId>), PublicError> {
+        let before = before.map(JobId::new);
+        let page = self
+            .store
+            .list_jobs(&Owner::of(caller), before.as_ref(), limit, self.clock.now())
+            .await
+            .map_err(unavailable)?;
+        let full = page.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = page.last().filter(|_| full).map(|job| job.id.clone());
+        let seen = page.into_iter().filter(|job| may_see(caller, job)).collect();
+        Ok((seen, next))
+    }
+
+    /// Cancels a job; one that has ended stays as it is. A call that is under way is dropped.
+    ///
+    /// # Errors
+    /// What to tell the caller.
+    pub async fn cancel(&self, caller: &Caller, id: &str) -> Result<Job, PublicError> {
+        let job = self.load(caller, id).await?;
+        let cancelled = self
+            .store
+            .cancel_job(&Owner::of(caller), &job.id, self.clock.now())
+            .await
+            .map_err(unavailable)?;
+        if cancelled {
+            if let Some((_, token)) = self.wakes.running().get(&job.id) {
+                token.cancel();
+            }
+            self.wakes.ended.notify_one();
+        }
+        self.load(caller, id).await
+    }
+
+    /// By time, so that the order of ids is the order of jobs; not to be guessed.
+    fn new_id(&self, now: Timestamp) -> JobId {
+        let mut chance = [0; 16];
+        self.entropy.fill(&mut chance);
+        let mut id = format!("job_{:016x}", now.as_micros());
+        for byte in chance {
+            // Writing to a string does not fail.
+            let _ = write!(id, "{byte:02x}");
+        }
+        JobId::new(id)
+    }
+}
+
+fn kept(headers: &HeaderMap) -> HeaderMap {
+    let kept = headers.iter().filter(|(name, _)| !NOT_KEPT.contains(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// A token with fewer scopes than the one that asked for the job does not get at what it could not have asked for.
+fn may_see(caller: &Caller, job: &Job) -> bool {
+    caller.has_scope(&format!("ai:{}:{}", job.capability.as_str(), job.interface))
+}
+
+fn unavailable(error: StoreError) -> PublicError {
+    tracing::error!(%error, source = ?std::error::Error::source(&error).map(ToString::to_string), "jobs cannot be read or written");
+    let message = "Jobs cannot be taken or looked up now.";
+    let mut error = PublicError::new(503, ErrorKind::Server, "jobs_unavailable", message);
+    error.hints.retry_after = Some("1".into());
+    error
+}
+
+fn too_many(most: u32) -> PublicError {
+    let message = format!("Your client has {most} unfinished jobs of this model, which is as many as it may have.");
+    let mut error = PublicError::new(429, ErrorKind::RateLimit, "too_many_jobs", message);
+    error.hints.retry_after = Some("5".into());
+    error
+}
+
+fn not_found() -> PublicError {
+    PublicError::new(404, ErrorKind::InvalidRequest, "job_not_found", "There is no such job.")
+}
+
+fn no_result(status: JobStatus) -> PublicError {
+    let (code, message) = match status {
+        JobStatus::Cancelled => ("job_cancelled", "The job was cancelled and has no result."),
+        JobStatus::Expired => ("job_expired", "The job could not be run in time and has no result."),
+        _ => ("job_not_finished", "The job has no result yet."),
+    };
+    PublicError::new(409, ErrorKind::InvalidRequest, code, message)
+}

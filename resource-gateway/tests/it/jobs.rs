@@ -1,0 +1,595 @@
+//! Jobs, as callers meet them.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode, routing::post};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use oauth_wire::Revoked;
+use openssl::{hash::MessageDigest, pkey::PKey, sign::Signer};
+use resource_gateway::{
+    bootstrap::{Ambient, Gateway},
+    config::Config,
+};
+use serde_json::{Value, json};
+use service_kit::{Clock as _, SystemClock, Tasks};
+use test_kit::FixedClock;
+use tokio::net::TcpListener;
+
+use crate::running::{Answer, Running, chat};
+
+const CALLS: &str = "/v1/chat/completions";
+
+/// `quick` answers, `held` when it is released, `broken` never; `rare` once a minute.
+fn interfaces() -> String {
+    let entry = |name: &str, model: &str, more: &str| {
+        format!(
+            "[[interface]]\nname = \"{name}\"\ncapability = \"chat\"\nroutes = [{{ vendor = \"stub\", model = \"{model}\" }}]\n{more}\n"
+        )
+    };
+    let jobs = "jobs = { retention_hours = 1, max_waiting_per_client = 3 }";
+    [
+        entry("quick", "echo", jobs),
+        entry("many", "echo", "jobs = {}"),
+        entry("held", "held", jobs),
+        entry("broken", "status-422", jobs),
+        entry(
+            "rare",
+            "echo",
+            &format!("{jobs}\nlimits = {{ requests_per_minute = 1 }}"),
+        ),
+        entry("closed-again", "echo", "jobs = { enabled = false }"),
+    ]
+    .concat()
+}
+
+async fn world(change: impl FnOnce(&mut Config)) -> Running {
+    Running::start_at(Arc::new(SystemClock), &interfaces(), change).await
+}
+
+async fn still_world(change: impl FnOnce(&mut Config)) -> (Arc<FixedClock>, Running) {
+    let clock = Arc::new(FixedClock::at(SystemClock.now()));
+    let world = Running::start_at(clock.clone(), &interfaces(), change).await;
+    (clock, world)
+}
+
+fn marked(model: &str, marker: &str) -> Value {
+    let mut body = chat(model);
+    body["user"] = marker.into();
+    body
+}
+
+/// Another gateway over the same database.
+async fn another(config: &Config, ambient: Ambient) -> (Arc<Gateway>, Tasks) {
+    let gateway = Arc::new(Gateway::build(config, ambient).await.unwrap());
+    let tasks = Tasks::default();
+    gateway.start(&tasks, &tasks);
+    (gateway, tasks)
+}
+
+impl Running {
+    async fn ask(&self, token: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.request(CALLS, token, body).header("prefer", "respond-async");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    /// The id of a job that is accepted.
+    async fn submit(&self, token: &str, body: &Value) -> String {
+        let answer = self.ask(token, body, &[]).await;
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn job(&self, id: &str) -> Value {
+        self.get(&format!("/v1/jobs/{id}"), &self.token()).await.ok()
+    }
+
+    async fn until_job(&self, id: &str, status: &str) -> Value {
+        let what = format!("{id} is {status}");
+        self.until(&what, async || self.job(id).await["status"] == status).await;
+        self.job(id).await
+    }
+
+    async fn delete(&self, path: &str, token: &str) -> Answer {
+        let request = self.http.delete(format!("{}{path}", self.url)).bearer_auth(token);
+        Answer::read(request.send().await.unwrap()).await
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_answered_later_just_as_it_would_have_been_at_once() {
+    let world = world(|_| {}).await;
+    let token = world.token();
+    let accepted = world.ask(&token, &chat("quick"), &[("x-request-id", "chosen")]).await;
+    assert_eq!(accepted.status, 202, "{}", accepted.body);
+    let job = accepted.json();
+    let id = job["id"].as_str().unwrap();
+    assert!(id.starts_with("job_"));
+    assert_eq!((&job["object"], &job["status"]), (&json!("job"), &json!("queued")));
+    assert_eq!((&job["model"], &job["capability"]), (&json!("quick"), &json!("chat")));
+    assert_eq!(accepted.header("location"), format!("/v1/jobs/{id}"));
+    assert_eq!(accepted.header("preference-applied"), "respond-async");
+    assert_eq!(
+        (accepted.header("retry-after"), accepted.header("vary")),
+        ("1", "prefer")
+    );
+    assert_eq!(job["request_id"], accepted.request_id());
+    let done = world.until_job(id, "succeeded").await;
+    assert_eq!((&done["runs"], &done["error"]), (&json!(1), &Value::Null));
+    assert_eq!(
+        done["expires_at"].as_i64(),
+        done["finished_at"].as_i64().map(|at| at + 3600)
+    );
+    assert_eq!(done["result"]["content_type"], "application/json");
+    let at_once = world.chat("quick").await;
+    let url = done["result"]["url"].as_str().unwrap();
+    for _ in 0..2 {
+        let later = world.get(url, &token).await;
+        assert_eq!(later.ok(), at_once.ok());
+        assert_eq!(later.header("content-type"), at_once.header("content-type"));
+        assert_eq!(done["result"]["bytes"], later.body.len());
+    }
+    let usage = world.usage(accepted.request_id()).await;
+    assert_eq!((usage.state.as_str(), usage.input, usage.output), ("completed", 11, 22));
+    assert_eq!(world.usage_rows("").await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_preference_is_ignored_where_nothing_is_answered_later_and_refused_where_it_cannot_be_obeyed() {
+    let world = world(|_| {}).await;
+    let token = world.token();
+    for model in ["echo", "closed-again"] {
+        let answer = world.ask(&token, &chat(model), &[]).await;
+        answer.ok();
+        assert_eq!(answer.header("preference-applied"), "");
+    }
+    world.ask(&token, &chat("nobody"), &[]).await.error(404);
+    let mut stream = chat("quick");
+    stream["stream"] = true.into();
+    let refused = world.ask(&token, &stream, &[]).await;
+    assert_eq!(refused.error(400)["code"], "stream_not_deferrable");
+    assert_eq!(world.usage(refused.request_id()).await.state, "rejected");
+    let refused = world.ask(&token, &chat("quick"), &[("idempotency-key", "k")]).await;
+    assert_eq!(refused.error(400)["code"], "idempotency_not_deferrable");
+    let webhook = ("x-hexgate-webhook", "https://127.0.0.1/");
+    let refused = world.ask(&token, &chat("quick"), &[webhook]).await;
+    assert_eq!(refused.error(400)["code"], "invalid_webhook");
+    // What a call is refused for at once, it is refused for here.
+    let other = world.issuer.token(&json!({"ai_interfaces": ["held"]}));
+    world.ask(&other, &chat("quick"), &[]).await.error(403);
+    let list = world.get("/v1/jobs", &token).await.ok();
+    assert_eq!((&list["data"], &list["has_more"]), (&json!([]), &json!(false)));
+}
+
+#[tokio::test]
+async fn a_job_that_fails_has_the_error_of_the_call() {
+    let world = world(|_| {}).await;
+    let id = world.submit(&world.token(), &chat("broken")).await;
+    let job = world.until_job(&id, "failed").await;
+    let at_once = world.chat("broken").await.error(422);
+    let later = world
+        .get(&format!("/v1/jobs/{id}/result"), &world.token())
+        .await
+        .error(422);
+    assert_eq!((&later, &job["error"]), (&at_once, &at_once));
+    assert_eq!(job["result"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_job_is_cancelled_before_it_runs_and_while_it_does() {
+    let world = world(|config| config.jobs.workers = 1).await;
+    let token = world.token();
+    let first = world.ask(&token, &marked("held", "first"), &[]).await;
+    let running = first.json()["id"].as_str().unwrap().to_owned();
+    world.until_job(&running, "running").await;
+    let waiting = world.submit(&token, &marked("held", "second")).await;
+    let early = world.get(&format!("/v1/jobs/{waiting}/result"), &token).await;
+    assert_eq!(early.error(409)["code"], "job_not_finished");
+    let cancelled = world.delete(&format!("/v1/jobs/{waiting}"), &token).await.ok();
+    assert_eq!(cancelled["status"], "cancelled");
+    world
+        .until("the vendor is called", async || {
+            world.vendor.find_call("first").is_some()
+        })
+        .await;
+    let cancelled = world
+        .post(&format!("/v1/jobs/{running}/cancel"), &token, &json!({}))
+        .await
+        .ok();
+    assert_eq!(cancelled["status"], "cancelled");
+    let dropped = async || world.vendor.find_call("first").unwrap().cancelled;
+    world.until("the vendor is left alone", dropped).await;
+    let none = world.get(&format!("/v1/jobs/{running}/result"), &token).await;
+    assert_eq!(none.error(409)["code"], "job_cancelled");
+    assert_eq!(world.only_usage().await.state, "client_gone_before_first_byte");
+    assert_eq!(world.usage(first.request_id()).await.attempts, 1);
+    // The worker goes on, and never asked for the one that was cancelled.
+    let next = world.submit(&token, &chat("quick")).await;
+    world.until_job(&next, "succeeded").await;
+    assert!(world.vendor.find_call("second").is_none());
+    // What has ended stays as it is.
+    let ended = world.delete(&format!("/v1/jobs/{next}"), &token).await.ok();
+    assert_eq!(ended["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn nobody_else_sees_a_job() {
+    let world = world(|_| {}).await;
+    let id = world.submit(&world.token(), &chat("quick")).await;
+    world.until_job(&id, "succeeded").await;
+    for change in [
+        json!({"sub": "bob"}),
+        json!({"client_id": "other"}),
+        json!({"tenant": "t2"}),
+        json!({"tenant": null}),
+        // The same person, by a token that could not have asked for it.
+        json!({"scope": "ai:chat:held ai:embeddings"}),
+    ] {
+        let stranger = world.issuer.token(&change);
+        for path in [format!("/v1/jobs/{id}"), format!("/v1/jobs/{id}/result")] {
+            assert_eq!(
+                world.get(&path, &stranger).await.error(404)["code"],
+                "job_not_found",
+                "{change}"
+            );
+        }
+        world.delete(&format!("/v1/jobs/{id}"), &stranger).await.error(404);
+        assert_eq!(
+            world.get("/v1/jobs", &stranger).await.ok()["data"],
+            json!([]),
+            "{change}"
+        );
+    }
+    world.get("/v1/jobs/job_0", &world.token()).await.error(404);
+    world.get(&format!("/v1/jobs/{id}"), "nonsense").await.error(401);
+    let narrow = world.issuer.token(&json!({"scope": "ai:chat:quick"}));
+    world.get(&format!("/v1/jobs/{id}"), &narrow).await.ok();
+}
+
+#[tokio::test]
+async fn a_list_has_pages() {
+    let world = world(|config| config.jobs.workers = 0).await;
+    let token = world.token();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.insert(0, world.submit(&token, &chat("quick")).await);
+    }
+    let page = world.get("/v1/jobs?limit=2", &token).await.ok();
+    let seen = |page: &Value| -> Vec<String> {
+        let jobs = page["data"].as_array().unwrap().iter();
+        jobs.map(|job| job["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((seen(&page), &page["has_more"]), (ids[..2].to_vec(), &json!(true)));
+    let after = page["next_after"].as_str().unwrap();
+    let rest = world.get(&format!("/v1/jobs?limit=2&after={after}"), &token).await.ok();
+    assert_eq!((seen(&rest), &rest["has_more"]), (ids[2..].to_vec(), &json!(false)));
+    for query in ["limit=0", "limit=101", "limit=x", "limit=1&limit=2", "status=queued"] {
+        let refused = world.get(&format!("/v1/jobs?{query}"), &token).await;
+        assert_eq!(refused.error(400)["code"], "invalid_query", "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_may_have_so_many_unfinished_jobs_and_no_more() {
+    let world = world(|config| config.jobs.workers = 0).await;
+    let token = world.token();
+    let first = world.submit(&token, &chat("quick")).await;
+    for sub in ["alice", "bob"] {
+        world
+            .submit(&world.issuer.token(&json!({"sub": sub})), &chat("quick"))
+            .await;
+    }
+    let refused = world.ask(&token, &chat("quick"), &[]).await;
+    assert_eq!(refused.error(429)["code"], "too_many_jobs");
+    assert_eq!(refused.header("retry-after"), "5");
+    // Another client's are its own, and so are those of another interface.
+    world
+        .submit(&world.issuer.token(&json!({"client_id": "other"})), &chat("quick"))
+        .await;
+    world.submit(&token, &chat("held")).await;
+    world.delete(&format!("/v1/jobs/{first}"), &token).await.ok();
+    world.submit(&token, &chat("quick")).await;
+    world.ask(&token, &chat("quick"), &[]).await.error(429);
+    // A call that is answered at once does not wait.
+    world.chat("quick").await.ok();
+}
+
+#[tokio::test]
+async fn bodies_and_results_have_a_limit() {
+    let world = world(|config| {
+        config.jobs.max_request_bytes = 1024;
+        config.jobs.max_result_bytes = 1024;
+    })
+    .await;
+    let long = "x".repeat(1024);
+    let refused = world.ask(&world.token(), &marked("quick", &long), &[]).await;
+    assert_eq!(refused.error(413)["code"], "request_too_large");
+    world.post(CALLS, &world.token(), &marked("quick", &long)).await.ok();
+}
+
+#[tokio::test]
+async fn a_limit_puts_a_job_off_and_leaves_no_record_of_it() {
+    let (clock, world) = still_world(|_| {}).await;
+    let token = world.token();
+    let first = world.submit(&token, &chat("rare")).await;
+    world.until_job(&first, "succeeded").await;
+    let second = world.submit(&token, &chat("rare")).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let waiting = world.job(&second).await;
+    assert_eq!((&waiting["status"], &waiting["runs"]), (&json!("queued"), &json!(0)));
+    world.gateway.journal.finish(Duration::from_secs(5)).await;
+    assert_eq!(world.usage_rows("").await.len(), 1);
+    clock.advance(Duration::from_secs(61));
+    let done = world.until_job(&second, "succeeded").await;
+    assert_eq!(done["runs"], 1);
+    assert_eq!(
+        world.usage(done["request_id"].as_str().unwrap()).await.state,
+        "completed"
+    );
+}
+
+#[tokio::test]
+async fn results_go_when_their_time_is_over() {
+    let (clock, world) = still_world(|_| {}).await;
+    let token = world
+        .issuer
+        .token(&json!({"exp": SystemClock.now().as_seconds() + 9000}));
+    let id = world.submit(&token, &chat("quick")).await;
+    world.until_job(&id, "succeeded").await;
+    clock.advance(Duration::from_secs(3599));
+    world.get(&format!("/v1/jobs/{id}/result"), &token).await.ok();
+    clock.advance(Duration::from_secs(1));
+    for path in [format!("/v1/jobs/{id}"), format!("/v1/jobs/{id}/result")] {
+        world.get(&path, &token).await.error(404);
+    }
+}
+
+#[tokio::test]
+async fn a_job_fails_when_its_clients_access_has_ended_before_it_ran() {
+    let world = world(|config| config.jobs.workers = 1).await;
+    let blocker = world.submit(&world.token(), &chat("held")).await;
+    world.until_job(&blocker, "running").await;
+    let token = world.issuer.token(&json!({"client_id": "leaving"}));
+    let id = world.submit(&token, &marked("quick", "late")).await;
+    let client_id = "leaving".to_owned();
+    let before = SystemClock.now().as_seconds() + 1;
+    world.issuer.revoke(Revoked::Client { client_id, before });
+    let revoked = async || world.chat_as(&token, "quick").await.status == 401;
+    world.until("the client is revoked", revoked).await;
+    world.vendor.release();
+    world.until_job(&blocker, "succeeded").await;
+    // By a token from after the revocation.
+    let fresh = world
+        .issuer
+        .token(&json!({"client_id": "leaving", "iat": before + 1, "jti": "fresh"}));
+    let failed = async || world.get(&format!("/v1/jobs/{id}"), &fresh).await.json()["status"] == "failed";
+    world.until("the job has failed", failed).await;
+    let job = world.get(&format!("/v1/jobs/{id}"), &fresh).await.ok();
+    assert_eq!(job["error"]["code"], "access_revoked");
+    assert!(world.vendor.find_call("late").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_workers_run_each_job_once() {
+    let world = world(|_| {}).await;
+    let (second, first_tasks) = another(&world.config, Ambient::default()).await;
+    let (third, second_tasks) = another(&world.config, Ambient::default()).await;
+    let mut ids = BTreeSet::new();
+    for number in 0..24 {
+        ids.insert(world.submit(&world.token(), &marked("many", &number.to_string())).await);
+    }
+    for id in &ids {
+        assert_eq!(world.until_job(id, "succeeded").await["runs"], 1);
+    }
+    assert_eq!(world.vendor.calls_seen(), 24);
+    for gateway in [&world.gateway, &second, &third] {
+        gateway.journal.finish(Duration::from_secs(5)).await;
+    }
+    assert_eq!(world.usage_rows("").await.len(), 24);
+    first_tasks.drain(Duration::from_secs(3)).await;
+    second_tasks.drain(Duration::from_secs(3)).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_hands_jobs_back() {
+    let world = world(|config| config.jobs.workers = 0).await;
+    let mut config = world.config.clone();
+    config.jobs.workers = 1;
+    let (_first, tasks) = another(&config, Ambient::default()).await;
+    let id = world.submit(&world.token(), &marked("held", "a")).await;
+    world
+        .until("the vendor is called", async || world.vendor.find_call("a").is_some())
+        .await;
+    assert!(tasks.drain(Duration::from_secs(5)).await);
+    assert_eq!(world.job(&id).await["status"], "queued");
+    world.vendor.release();
+    let (_second, tasks) = another(&config, Ambient::default()).await;
+    assert_eq!(world.until_job(&id, "succeeded").await["runs"], 2);
+    tasks.drain(Duration::from_secs(5)).await;
+}
+
+/// A process that is killed: its runtime is gone from one moment to the next, nothing is drained.
+#[test]
+fn jobs_survive_the_death_of_the_process_that_ran_them() {
+    let outside = tokio::runtime::Runtime::new().unwrap();
+    let world = outside.block_on(world(|config| config.jobs.workers = 0));
+    let mut config = world.config.clone();
+    config.jobs.workers = 1;
+    let doomed = tokio::runtime::Runtime::new().unwrap();
+    let alive = doomed.block_on(another(&config, Ambient::default()));
+    let (running, waiting) = outside.block_on(async {
+        let running = world.submit(&world.token(), &marked("held", "a")).await;
+        world
+            .until("the vendor is called", async || world.vendor.find_call("a").is_some())
+            .await;
+        (running, world.submit(&world.token(), &chat("quick")).await)
+    });
+    doomed.shutdown_background();
+    drop(alive);
+    outside.block_on(async {
+        let left = async || world.vendor.find_call("a").unwrap().cancelled;
+        world.until("the connection to the vendor is gone", left).await;
+        assert_eq!(world.job(&running).await["status"], "running");
+        world.vendor.release();
+        // Half a minute later nobody has renewed the lease.
+        let clock = Arc::new(FixedClock::at(SystemClock.now() + Duration::from_secs(31)));
+        let ambient = Ambient {
+            clock,
+            ..Ambient::default()
+        };
+        let (_gateway, tasks) = another(&config, ambient).await;
+        assert_eq!(world.until_job(&running, "succeeded").await["runs"], 2);
+        assert_eq!(world.until_job(&waiting, "succeeded").await["runs"], 1);
+        tasks.drain(Duration::from_secs(5)).await;
+    });
+}
+
+/// A caller's server: answers what it was told to, one after the other, then 204.
+#[derive(Clone, Default)]
+struct Hooks {
+    seen: Arc<Mutex<Vec<(HeaderMap, String)>>>,
+    answers: Arc<Mutex<Vec<u16>>>,
+}
+
+impl Hooks {
+    async fn start(answers: &[u16]) -> (Self, String) {
+        let hooks = Self::default();
+        hooks.answers.lock().unwrap().extend(answers);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook?a=b", listener.local_addr().unwrap());
+        let router = Router::new().route("/hook", post(hook)).with_state(hooks.clone());
+        #[expect(clippy::disallowed_methods, reason = "the stub ends with its test's runtime")]
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        (hooks, url)
+    }
+
+    fn seen(&self) -> Vec<(HeaderMap, String)> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+async fn hook(
+    State(hooks): State<Hooks>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, [(&'static str, &'static str); 1]) {
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    hooks.seen.lock().unwrap().push((headers, body));
+    let mut answers = hooks.answers.lock().unwrap();
+    let status = if answers.is_empty() { 204 } else { answers.remove(0) };
+    (StatusCode::from_u16(status).unwrap(), [("location", "/hook")])
+}
+
+fn tell_loopback(config: &mut Config) {
+    config.jobs.webhook_hosts = vec!["127.0.0.1".into()];
+    config.jobs.webhook_networks = vec!["127.0.0.0/8".parse().unwrap()];
+}
+
+/// As the specification says it, by another implementation of HMAC than the gateway's.
+fn signature(secret: &str, id: &str, timestamp: &str, body: &str) -> String {
+    let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
+    let key = PKey::hmac(&key).unwrap();
+    let mut signer = Signer::new(MessageDigest::sha256(), &key).unwrap();
+    let signed = format!("{id}.{timestamp}.{body}");
+    format!(
+        "v1,{}",
+        STANDARD.encode(signer.sign_oneshot_to_vec(signed.as_bytes()).unwrap())
+    )
+}
+
+#[tokio::test]
+async fn the_end_of_a_job_is_told_and_signed_until_it_is_taken() {
+    let (clock, world) = still_world(tell_loopback).await;
+    let token = world.token();
+    // A redirect is no answer, and is not followed.
+    let (hooks, url) = Hooks::start(&[500, 307]).await;
+    let accepted = world.ask(&token, &chat("quick"), &[("x-hexgate-webhook", &url)]).await;
+    assert_eq!(accepted.status, 202, "{}", accepted.body);
+    assert_eq!(accepted.json()["webhook"], json!({"state": "waiting", "attempts": 0}));
+    let id = accepted.json()["id"].as_str().unwrap().to_owned();
+    world
+        .until("the first attempt is made", async || hooks.seen().len() == 1)
+        .await;
+    world.until_job(&id, "succeeded").await;
+    let after = async |attempts: usize| {
+        let state = json!({"state": if attempts < 3 { "pending" } else { "delivered" }, "attempts": attempts});
+        world
+            .until("the attempt is noted", async || {
+                world.job(&id).await["webhook"] == state
+            })
+            .await;
+    };
+    after(1).await;
+    clock.advance(Duration::from_secs(4));
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(hooks.seen().len(), 1);
+    clock.advance(Duration::from_secs(1));
+    world
+        .until("the second attempt is made", async || hooks.seen().len() == 2)
+        .await;
+    after(2).await;
+    clock.advance(Duration::from_secs(30));
+    world
+        .until("the third attempt is made", async || hooks.seen().len() == 3)
+        .await;
+    after(3).await;
+    let secret = world.get("/v1/jobs/webhook-secret", &token).await.ok();
+    let secret = secret["secret"].as_str().unwrap();
+    for (headers, body) in hooks.seen() {
+        let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+        assert_eq!(header("webhook-id"), id);
+        assert_eq!(header("content-type"), "application/json");
+        let wanted = signature(secret, &id, &header("webhook-timestamp"), &body);
+        assert_eq!(header("webhook-signature"), wanted);
+        let told: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((&told["id"], &told["status"]), (&json!(id), &json!("succeeded")));
+        assert!(told["finished_at"].is_i64());
+        assert_eq!(
+            told["result_url"],
+            format!("{}/v1/jobs/{id}/result", crate::stub_issuer::AUDIENCE)
+        );
+    }
+    // Each owner has a secret of its own.
+    let bob = world.issuer.token(&json!({"sub": "bob"}));
+    assert_ne!(world.get("/v1/jobs/webhook-secret", &bob).await.ok()["secret"], secret);
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_for_good_is_not_asked_again_and_the_job_says_so() {
+    let world = world(tell_loopback).await;
+    let (hooks, url) = Hooks::start(&[410]).await;
+    let accepted = world
+        .ask(&world.token(), &chat("broken"), &[("x-hexgate-webhook", &url)])
+        .await;
+    let id = accepted.json()["id"].as_str().unwrap().to_owned();
+    let dead = json!({"state": "dead", "attempts": 1});
+    world
+        .until("the news are dead", async || world.job(&id).await["webhook"] == dead)
+        .await;
+    let told: Value = serde_json::from_str(&hooks.seen()[0].1).unwrap();
+    assert_eq!((&told["status"], &told["result_url"]), (&json!("failed"), &Value::Null));
+}
+
+#[tokio::test]
+async fn only_hosts_and_addresses_that_the_operator_allows_are_told() {
+    let world = world(tell_loopback).await;
+    for url in [
+        "http://127.0.0.2/",
+        "https://example.com/",
+        "http://localhost/",
+        "http://127.0.0.1:1/#fragment",
+        "http://me@127.0.0.1/",
+        "nonsense",
+    ] {
+        let refused = world
+            .ask(&world.token(), &chat("quick"), &[("x-hexgate-webhook", url)])
+            .await;
+        assert_eq!(refused.error(400)["code"], "invalid_webhook", "{url}");
+    }
+}
