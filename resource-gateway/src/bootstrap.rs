@@ -407,6 +407,7 @@ impl Gateway {
             list_models: ListModels {
                 snapshots: snapshots.clone(),
             },
+            access_keys: foundation.administer_keys(config, &registry)?,
             administer: foundation.administer(config, registry.clone()),
             payloads: foundation.payload_store(),
             report_usage: money.report(&foundation, foundation.administer(config, registry.clone())),

@@ -156,7 +156,10 @@ impl ChangeConfig {
         }
         Ok(Changed {
             revision,
-            changed: events.into_iter().map(|event| (event.row, event.action)).collect(),
+            changed: events
+                .into_iter()
+                .filter_map(|event| Some((event.row.into_row()?, event.action)))
+                .collect(),
             unchanged,
         })
     }
@@ -185,7 +188,7 @@ impl ChangeConfig {
             time: self.clock.now(),
             actor: actor.clone(),
             action,
-            row: row.id(),
+            row: row.id().into(),
             row_tenant: row.tenant(),
             before: before.map(render),
             after: after.map(render),

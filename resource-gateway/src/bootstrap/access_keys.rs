@@ -6,11 +6,12 @@ use super::Foundation;
 use crate::{
     adapters::{local_nonces::LocalNonces, sql::SqlAccessKeys},
     application::{
-        access_keys::{KeyIds, KnownKeys, ManageAccessKeys, VerifySignature},
+        access_keys::{AdministerKeys, KeyIds, KnownKeys, ManageAccessKeys, VerifySignature},
+        registry::Registry,
         revocations::Revocations,
         snapshots::Snapshots,
     },
-    config::AccessKeysConfig,
+    config::{AccessKeysConfig, Config},
 };
 
 impl Foundation {
@@ -24,6 +25,13 @@ impl Foundation {
             ids: self.key_ids()?,
             clock: Arc::clone(&self.ambient.clock),
             entropy: Arc::clone(&self.ambient.entropy),
+        })
+    }
+
+    pub(super) fn administer_keys(&self, config: &Config, registry: &Arc<Registry>) -> anyhow::Result<AdministerKeys> {
+        Ok(AdministerKeys {
+            keys: self.access_keys()?,
+            administer: self.administer(config, Arc::clone(registry)),
         })
     }
 

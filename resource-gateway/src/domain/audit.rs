@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use service_kit::Timestamp;
 
 use super::{
-    config_row::RowId,
+    config_row::{RowId, RowKind},
     ids::{ClientId, RequestId, Subject, TenantId},
     snapshot::Revision,
 };
@@ -55,6 +55,55 @@ impl AuditAction {
     }
 }
 
+/// What an event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audited {
+    pub kind: AuditKind,
+    pub name: String,
+}
+
+impl Audited {
+    /// The configuration row that it is, if it is one.
+    pub fn into_row(self) -> Option<RowId> {
+        match self.kind {
+            AuditKind::Row(kind) => Some(RowId::new(kind, self.name)),
+            AuditKind::AccessKey => None,
+        }
+    }
+}
+
+impl From<RowId> for Audited {
+    fn from(id: RowId) -> Self {
+        Self {
+            kind: AuditKind::Row(id.kind),
+            name: id.name,
+        }
+    }
+}
+
+/// Configuration rows, and what else administrators change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditKind {
+    Row(RowKind),
+    AccessKey,
+}
+
+impl AuditKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Row(kind) => kind.as_str(),
+            Self::AccessKey => "access_key",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "access_key" => Some(Self::AccessKey),
+            word => RowKind::parse(word).map(Self::Row),
+        }
+    }
+}
+
 /// Where an event stands in the order of all: the revision that the change made, and its place within the change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AuditPlace {
@@ -69,7 +118,7 @@ pub struct AuditEvent {
     pub time: Timestamp,
     pub actor: Actor,
     pub action: AuditAction,
-    pub row: RowId,
+    pub row: Audited,
     /// The tenant of the row; none for the installation's.
     pub row_tenant: Option<TenantId>,
     pub before: Option<Map<String, Value>>,

@@ -8,11 +8,12 @@ use service_kit::Timestamp;
 use super::config_source::StoreResult;
 use crate::domain::{
     access_key::{AccessKey, Ended, Secrets},
+    audit::AuditEvent,
     ids::{AccessKeyId, ClientId, TenantId},
 };
 
 /// Access keys at rest; their secrets are sealed. Every change but [`AccessKeys::note_uses`] counts up the revision that all
-/// gateways watch, in its own transaction.
+/// gateways watch, and leaves its audit row at that revision, in one transaction.
 #[async_trait]
 pub trait AccessKeys: Send + Sync + fmt::Debug {
     /// A key with what it signs with. `Corrupt` when its secrets do not open.
@@ -24,14 +25,20 @@ pub trait AccessKeys: Send + Sync + fmt::Debug {
     async fn list(&self, page: &KeyPage) -> StoreResult<Vec<AccessKey>>;
 
     /// Saves a new key.
-    async fn insert(&self, key: &AccessKey, secrets: &Secrets) -> StoreResult<()>;
+    async fn insert(&self, key: &AccessKey, secrets: &Secrets, audit: AuditEvent) -> StoreResult<()>;
 
     /// Replaces a key's settings and stamps if it is still at `version`; its secrets only when there are new ones. MUST let one
     /// of several callers win.
-    async fn replace(&self, key: &AccessKey, secrets: Option<&Secrets>, version: i64) -> StoreResult<Written>;
+    async fn replace(
+        &self,
+        key: &AccessKey,
+        secrets: Option<&Secrets>,
+        version: i64,
+        audit: AuditEvent,
+    ) -> StoreResult<Written>;
 
     /// Removes a key if it is still at `version`.
-    async fn delete(&self, id: &AccessKeyId, version: i64) -> StoreResult<Written>;
+    async fn delete(&self, id: &AccessKeyId, version: i64, audit: AuditEvent) -> StoreResult<Written>;
 
     /// Remembers when keys were used last. An earlier moment changes nothing.
     async fn note_uses(&self, uses: &[(AccessKeyId, Timestamp)]) -> StoreResult<()>;

@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     running::{Answer, Running, chat},
-    signed_calls::{CHAT, Draft, Holder, is_refused, settings},
+    signed_calls::{CHAT, Draft, Holder, is_refused, operator, settings},
     signer::{self, Key, Request, Stamp, sign, unhex, vectors},
     stub_issuer::{StubIssuer, now},
 };
@@ -579,27 +579,30 @@ async fn what_operators_do_to_a_key_holds_within_a_second() {
         enabled: Switch::Off,
         ..settings()
     };
-    keys.replace(&id, off, 1).await.unwrap();
+    keys.replace(&id, off, 1, &operator()).await.unwrap();
     within_a_second("disabled", 401, "access_key_disabled", &holder).await;
-    keys.replace(&id, settings(), 2).await.unwrap();
+    keys.replace(&id, settings(), 2, &operator()).await.unwrap();
     within_a_second("enabled", 200, "", &holder).await;
     // Two secrets are good during a rotation …
-    let issued = keys.rotate(&id, Duration::from_secs(3600), 3).await.unwrap();
+    let issued = keys
+        .rotate(&id, Duration::from_secs(3600), 3, &operator())
+        .await
+        .unwrap();
     let fresh = Holder::from(&issued);
     within_a_second("rotated", 200, "", &fresh).await;
     world.signed_chat(&holder, "echo").await.ok();
     // … and never three.
-    let latest = Holder::from(&keys.rotate(&id, Duration::from_secs(1), 4).await.unwrap());
+    let latest = Holder::from(&keys.rotate(&id, Duration::from_secs(1), 4, &operator()).await.unwrap());
     within_a_second("rotated twice", 200, "", &latest).await;
     is_refused(&world.signed_chat(&holder, "echo").await, 401, "invalid_signature");
     // The overlap ends by itself, without another change.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     is_refused(&world.signed_chat(&fresh, "echo").await, 401, "invalid_signature");
     world.signed_chat(&latest, "echo").await.ok();
-    let last = Holder::from(&keys.rotate(&id, Duration::ZERO, 5).await.unwrap());
+    let last = Holder::from(&keys.rotate(&id, Duration::ZERO, 5, &operator()).await.unwrap());
     within_a_second("rotated at once", 401, "invalid_signature", &latest).await;
     world.signed_chat(&last, "echo").await.ok();
-    keys.delete(&id, 6).await.unwrap();
+    keys.delete(&keys.load(&id).await.unwrap(), &operator()).await.unwrap();
     within_a_second("deleted", 401, "invalid_signature", &last).await;
 }
 
@@ -614,7 +617,7 @@ async fn a_refused_configuration_does_not_keep_a_key_alive() {
         .await;
     let keys = world.gateway.foundation.access_keys().unwrap();
     let id = AccessKeyId::new(holder.id.as_str());
-    keys.delete(&id, 1).await.unwrap();
+    keys.delete(&keys.load(&id).await.unwrap(), &operator()).await.unwrap();
     world
         .until("the key is gone", async || {
             world.signed_chat(&holder, "echo").await.status == 401
@@ -659,7 +662,7 @@ async fn keys_end_with_their_client_for_good() {
     // An operator may stand by it again.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let version = keys.load(&id).await.unwrap().version;
-    keys.replace(&id, settings(), version).await.unwrap();
+    keys.replace(&id, settings(), version, &operator()).await.unwrap();
     world
         .until("it is good again", async || {
             world.signed_chat(&holder, "echo").await.status == 200

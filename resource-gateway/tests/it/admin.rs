@@ -12,7 +12,7 @@ pub(crate) fn admin_token(running: &Running) -> String {
     token(running, "default", &["*"])
 }
 
-fn token(running: &Running, tenant: &str, permissions: &[&str]) -> String {
+pub(crate) fn token(running: &Running, tenant: &str, permissions: &[&str]) -> String {
     running.issuer.token(
         &json!({"scope": "openid admin", "sub": "root", "client_id": "console", "tenant": tenant,
             "permissions": permissions}),
@@ -40,6 +40,10 @@ pub(crate) async fn send(
 
 pub(crate) async fn put(running: &Running, path: &str, body: &Value) -> Answer {
     send(running, Method::PUT, path, &admin_token(running), &[], Some(body)).await
+}
+
+pub(crate) async fn post(running: &Running, path: &str, body: &Value) -> Answer {
+    send(running, Method::POST, path, &admin_token(running), &[], Some(body)).await
 }
 
 pub(crate) async fn get(running: &Running, path: &str) -> Answer {
@@ -512,11 +516,22 @@ async fn the_description_is_complete() {
             assert_eq!(answer.status(), 401, "{method} {path}");
         }
     }
+    let key = json!({"client_id": "c", "sub": "s", "tenant": "t", "scopes": ["ai:chat"], "interfaces": ["echo"],
+        "ip_allow": ["10.0.0.0/8"]});
+    let issued = post(&running, "/v1/access-keys", &key).await.json();
+    post(
+        &running,
+        &format!("/v1/access-keys/{}/rotate", issued["id"].as_str().unwrap()),
+        &json!({}),
+    )
+    .await
+    .ok();
     // Every member that is shown is described.
     for (path, schema) in [
         ("/v1/vendors", "Vendor"),
         ("/v1/interfaces", "Interface"),
         ("/v1/audit-events", "AuditEvent"),
+        ("/v1/access-keys", "AccessKey"),
     ] {
         let page = get(&running, path).await.ok();
         for item in page["items"].as_array().unwrap() {

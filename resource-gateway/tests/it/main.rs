@@ -7,6 +7,7 @@
 )]
 
 mod access_keys;
+mod access_keys_admin;
 mod admin;
 mod apply;
 mod architecture;

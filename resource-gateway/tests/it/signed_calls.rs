@@ -9,6 +9,7 @@ use resource_gateway::{
     application::access_keys::Issued,
     domain::{
         access_key::KeySettings,
+        audit::Actor,
         ids::{ClientId, TenantId},
         vendor::Switch,
     },
@@ -35,6 +36,10 @@ pub(crate) fn settings() -> KeySettings {
         ip_allow: Vec::new(),
         enabled: Switch::On,
     }
+}
+
+pub(crate) fn operator() -> Actor {
+    Actor::command_line()
 }
 
 /// A key as its holder has it.
@@ -101,7 +106,7 @@ impl Draft {
 impl Running {
     pub(crate) async fn issue(&self, settings: KeySettings) -> Holder {
         let keys = self.gateway.foundation.access_keys().unwrap();
-        Holder::from(&keys.issue(settings).await.unwrap())
+        Holder::from(&keys.issue(settings, &operator()).await.unwrap())
     }
 
     pub(crate) fn draft(&self, model: &str) -> Draft {

@@ -6,12 +6,14 @@ use resource_gateway::{
     adapters::sql::SqlAccessKeys,
     domain::{
         access_key::{AccessKey, Ended, KeySettings, Secrets},
+        audit::{Actor, AuditAction, AuditEvent, AuditKind, AuditPlace, Audited},
         ids::{AccessKeyId, ClientId, Subject, TenantId},
+        snapshot::Revision,
         vendor::Switch,
     },
     ports::{
         access_keys::{AccessKeys as _, KeyPage, Written},
-        config_source::{ConfigSource as _, StoreError},
+        config_source::{AuditQuery, ConfigSource as _, ConfigStore as _, StoreError},
     },
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -87,6 +89,26 @@ fn texts(secrets: &Secrets) -> (&str, Option<&str>) {
     )
 }
 
+fn note() -> AuditEvent {
+    AuditEvent {
+        place: AuditPlace {
+            revision: Revision(0),
+            position: 0,
+        },
+        time: Timestamp::from_micros(7),
+        actor: Actor::command_line(),
+        action: AuditAction::Replaced,
+        row: Audited {
+            kind: AuditKind::AccessKey,
+            name: "hgk_1".to_owned(),
+        },
+        row_tenant: Some(TenantId::new("t1")),
+        before: None,
+        after: None,
+        secret_changed: true,
+    }
+}
+
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => {
         mod sqlite {
@@ -111,10 +133,13 @@ on_both!(
 async fn a_key_comes_back_as_it_went_in_and_its_secrets_are_sealed(world: World) {
     let store = store(&world);
     store
-        .insert(&key("hgk_1"), &secrets("one", Some("zero")))
+        .insert(&key("hgk_1"), &secrets("one", Some("zero")), note())
         .await
         .unwrap();
-    store.insert(&bare("hgk_2"), &secrets("two", None)).await.unwrap();
+    store
+        .insert(&bare("hgk_2"), &secrets("two", None), note())
+        .await
+        .unwrap();
     let (full, had) = store
         .find_with_secrets(&AccessKeyId::new("hgk_1"))
         .await
@@ -134,7 +159,12 @@ async fn a_key_comes_back_as_it_went_in_and_its_secrets_are_sealed(world: World)
             .unwrap()
             .is_none()
     );
-    assert!(store.insert(&key("hgk_1"), &secrets("again", None)).await.is_err());
+    assert!(
+        store
+            .insert(&key("hgk_1"), &secrets("again", None), note())
+            .await
+            .is_err()
+    );
     let (sealed, previous): (Vec<u8>, Option<Vec<u8>>) = world.db.one(SEALED, args!["hgk_1"]).await.unwrap();
     assert!(!sealed.windows(3).any(|part| part == b"one"));
     assert!(!previous.unwrap().windows(4).any(|part| part == b"zero"));
@@ -147,7 +177,10 @@ async fn a_key_comes_back_as_it_went_in_and_its_secrets_are_sealed(world: World)
 
 async fn of_several_changes_at_one_version_one_wins(world: World) {
     let store = store(&world);
-    store.insert(&key("hgk_1"), &secrets("one", None)).await.unwrap();
+    store
+        .insert(&key("hgk_1"), &secrets("one", None), note())
+        .await
+        .unwrap();
     let changed = AccessKey {
         version: 2,
         ..bare("hgk_1")
@@ -157,7 +190,7 @@ async fn of_several_changes_at_one_version_one_wins(world: World) {
         done.count()
     };
     let fresh = secrets("fresh", Some("one"));
-    let racers = (0..8).map(|_| store.replace(&changed, Some(&fresh), 1));
+    let racers = (0..8).map(|_| store.replace(&changed, Some(&fresh), 1, note()));
     assert_eq!(won(futures_util::future::join_all(racers).await), 1);
     let id = AccessKeyId::new("hgk_1");
     let (now, had) = store.find_with_secrets(&id).await.unwrap().unwrap();
@@ -167,16 +200,16 @@ async fn of_several_changes_at_one_version_one_wins(world: World) {
         version: 3,
         ..key("hgk_1")
     };
-    assert_eq!(store.replace(&again, None, 2).await.unwrap(), Written::Done);
+    assert_eq!(store.replace(&again, None, 2, note()).await.unwrap(), Written::Done);
     assert_eq!(
         texts(&store.find_with_secrets(&id).await.unwrap().unwrap().1),
         ("fresh", Some("one"))
     );
-    assert_eq!(store.delete(&id, 2).await.unwrap(), Written::Conflict);
-    let racers = (0..8).map(|_| store.delete(&id, 3));
+    assert_eq!(store.delete(&id, 2, note()).await.unwrap(), Written::Conflict);
+    let racers = (0..8).map(|_| store.delete(&id, 3, note()));
     assert_eq!(won(futures_util::future::join_all(racers).await), 1);
     assert!(store.find(&id).await.unwrap().is_none());
-    assert_eq!(store.replace(&again, None, 3).await.unwrap(), Written::Conflict);
+    assert_eq!(store.replace(&again, None, 3, note()).await.unwrap(), Written::Conflict);
 }
 
 async fn every_change_counts_the_revision_and_a_use_does_not(world: World) {
@@ -184,16 +217,19 @@ async fn every_change_counts_the_revision_and_a_use_does_not(world: World) {
     let id = AccessKeyId::new("hgk_1");
     let revision = async || world.config.current_revision().await.unwrap().0;
     let start = revision().await;
-    store.insert(&key("hgk_1"), &secrets("one", None)).await.unwrap();
+    store
+        .insert(&key("hgk_1"), &secrets("one", None), note())
+        .await
+        .unwrap();
     assert_eq!(revision().await, start + 1);
     let second = AccessKey {
         version: 2,
         ..key("hgk_1")
     };
-    store.replace(&second, None, 1).await.unwrap();
+    store.replace(&second, None, 1, note()).await.unwrap();
     assert_eq!(revision().await, start + 2);
-    store.replace(&second, None, 1).await.unwrap();
-    store.delete(&id, 1).await.unwrap();
+    store.replace(&second, None, 1, note()).await.unwrap();
+    store.delete(&id, 1, note()).await.unwrap();
     store
         .end(&Ended::Client(ClientId::new("nobody")), i64::MAX / 2_000_000)
         .await
@@ -208,8 +244,18 @@ async fn every_change_counts_the_revision_and_a_use_does_not(world: World) {
     assert_eq!((used.last_used_at, used.version), (Some(Timestamp::from_micros(7)), 2));
     // What changed nothing has not been counted.
     assert_eq!(revision().await, start + 2);
-    store.delete(&id, 2).await.unwrap();
+    store.delete(&id, 2, note()).await.unwrap();
     assert_eq!(revision().await, start + 3);
+    // Each has left an audit row at its revision.
+    let query = AuditQuery {
+        before: None,
+        row_tenant: Some(TenantId::new("t1")),
+        limit: 9,
+    };
+    let events = world.config.list_audit(&query).await.unwrap();
+    let places: Vec<i64> = events.iter().map(|event| event.place.revision.0).collect();
+    assert_eq!(places, [start + 3, start + 2, start + 1]);
+    assert!(events.iter().all(|event| event.row == note().row));
 }
 
 async fn keys_are_listed_by_page_tenant_and_client(world: World) {
@@ -217,7 +263,7 @@ async fn keys_are_listed_by_page_tenant_and_client(world: World) {
     for at in 0..5 {
         let id = format!("hgk_{at}");
         let key = if at % 2 == 0 { key(&id) } else { bare(&id) };
-        store.insert(&key, &secrets("s", None)).await.unwrap();
+        store.insert(&key, &secrets("s", None), note()).await.unwrap();
     }
     let list = async |tenant: Option<&str>, client: Option<&str>, after: Option<&str>, limit| {
         let page = KeyPage {
@@ -259,7 +305,7 @@ async fn revocations_end_the_keys_that_nobody_has_stood_by_since(world: World) {
         changed("hgk_5", "alice", None, 100),
         changed("hgk_6", "other", None, 100),
     ] {
-        store.insert(&key, &secrets("s", None)).await.unwrap();
+        store.insert(&key, &secrets("s", None), note()).await.unwrap();
     }
     let ended = async || {
         let page = KeyPage {

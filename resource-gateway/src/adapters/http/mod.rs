@@ -27,8 +27,15 @@ pub use resource_metadata::ResourceMetadata;
 
 use crate::{
     application::{
-        access_keys::VerifySignature, administer::Administer, invoke::Invoke, jobs::Jobs, list_models::ListModels,
-        meters::Meters, report_usage::ReportUsage, snapshots::Snapshots, verify_token::VerifyToken,
+        access_keys::{AdministerKeys, VerifySignature},
+        administer::Administer,
+        invoke::Invoke,
+        jobs::Jobs,
+        list_models::ListModels,
+        meters::Meters,
+        report_usage::ReportUsage,
+        snapshots::Snapshots,
+        verify_token::VerifyToken,
     },
     domain::interface::Capability,
     ports::payload_log::PayloadStore,
@@ -45,6 +52,7 @@ pub struct App {
     pub administer: Administer,
     pub payloads: Arc<dyn PayloadStore>,
     pub report_usage: ReportUsage,
+    pub access_keys: AdministerKeys,
     pub snapshots: Arc<Snapshots>,
     pub meters: Arc<Meters>,
     pub metadata: ResourceMetadata,

@@ -5,15 +5,17 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use secrecy::{ExposeSecret as _, SecretString};
 use service_kit::{Network, Timestamp};
-use sql_kit::{Arg, Db, args};
+use sql_kit::{Arg, Db, Tx, args};
 use sqlx::FromRow;
 use token_keys::MasterKey;
 
-use super::{statements, statements_access_keys as sql};
+use super::{audit, statements, statements_access_keys as sql};
 use crate::{
     domain::{
         access_key::{AccessKey, Ended, KeySettings, Secrets},
+        audit::AuditEvent,
         ids::{AccessKeyId, ClientId, Subject, TenantId},
+        snapshot::Revision,
     },
     ports::{
         access_keys::{AccessKeys, KeyPage, Written},
@@ -138,6 +140,14 @@ fn micros(moment: Option<Timestamp>) -> Option<i64> {
     moment.map(Timestamp::as_micros)
 }
 
+/// The audit row of a change that has counted the revision up.
+async fn note(tx: &mut Tx, mut event: AuditEvent) -> StoreResult<()> {
+    let (revision,): (i64,) = tx.one(statements::REVISION, args![]).await?;
+    event.place.revision = Revision(revision);
+    tx.execute(statements::INSERT_AUDIT, audit::columns(&event)).await?;
+    Ok(())
+}
+
 #[async_trait]
 impl AccessKeys for SqlAccessKeys {
     async fn find_with_secrets(&self, id: &AccessKeyId) -> StoreResult<Option<(AccessKey, Secrets)>> {
@@ -179,7 +189,7 @@ impl AccessKeys for SqlAccessKeys {
         rows.into_iter().map(KeyRow::into_key).collect()
     }
 
-    async fn insert(&self, key: &AccessKey, secrets: &Secrets) -> StoreResult<()> {
+    async fn insert(&self, key: &AccessKey, secrets: &Secrets, audit: AuditEvent) -> StoreResult<()> {
         let (secret, previous) = self.sealed(&key.id, secrets)?;
         let rest = args![
             secret,
@@ -195,10 +205,17 @@ impl AccessKeys for SqlAccessKeys {
         let mut tx = self.db.begin().await?;
         tx.execute(statements::BUMP_REVISION, args![]).await?;
         tx.execute(sql::INSERT, args).await?;
+        note(&mut tx, audit).await?;
         Ok(tx.commit().await?)
     }
 
-    async fn replace(&self, key: &AccessKey, secrets: Option<&Secrets>, version: i64) -> StoreResult<Written> {
+    async fn replace(
+        &self,
+        key: &AccessKey,
+        secrets: Option<&Secrets>,
+        version: i64,
+        audit: AuditEvent,
+    ) -> StoreResult<Written> {
         let sealed = secrets.map(|secrets| self.sealed(&key.id, secrets)).transpose()?;
         let rest = args![
             micros(key.previous_until),
@@ -218,16 +235,18 @@ impl AccessKeys for SqlAccessKeys {
             tx.execute(sql::REPLACE_SECRETS, args![secret, previous, key.id.as_str()])
                 .await?;
         }
+        note(&mut tx, audit).await?;
         tx.commit().await?;
         Ok(Written::Done)
     }
 
-    async fn delete(&self, id: &AccessKeyId, version: i64) -> StoreResult<Written> {
+    async fn delete(&self, id: &AccessKeyId, version: i64, audit: AuditEvent) -> StoreResult<Written> {
         let mut tx = self.db.begin().await?;
         tx.execute(statements::BUMP_REVISION, args![]).await?;
         if tx.execute(sql::DELETE, args![id.as_str(), version]).await? != 1 {
             return Ok(Written::Conflict);
         }
+        note(&mut tx, audit).await?;
         tx.commit().await?;
         Ok(Written::Done)
     }

@@ -7,8 +7,7 @@ use sqlx::FromRow;
 
 use crate::{
     domain::{
-        audit::{Actor, AuditAction, AuditEvent, AuditPlace},
-        config_row::{RowId, RowKind},
+        audit::{Actor, AuditAction, AuditEvent, AuditKind, AuditPlace, Audited},
         ids::{ClientId, RequestId, Subject, TenantId},
         snapshot::Revision,
     },
@@ -76,8 +75,8 @@ impl TryFrom<AuditRow> for AuditEvent {
             before: form(&row.before_form, "before_form")?,
             after: form(&row.after_form, "after_form")?,
             action: AuditAction::parse(&row.action).ok_or_else(|| corrupt("action"))?,
-            row: RowId {
-                kind: RowKind::parse(&row.kind).ok_or_else(|| corrupt("kind"))?,
+            row: Audited {
+                kind: AuditKind::parse(&row.kind).ok_or_else(|| corrupt("kind"))?,
                 name: row.name.clone(),
             },
             row_tenant: row.row_tenant.map(TenantId::new),

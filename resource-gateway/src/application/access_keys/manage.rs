@@ -1,15 +1,19 @@
-//! What operators do with access keys. Who may is the admin API's to decide, which calls these.
+//! What operators do with access keys. Who may is decided by whoever calls these.
 
 use std::{sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 use service_kit::{Clock, Entropy};
 
-use super::KeyIds;
+use super::{KeyIds, form, render_settings};
 use crate::{
+    application::documents::{DocumentFault, Faults},
     domain::{
-        access_key::{AccessKey, KeySettings, SECRET_PREFIX, Secrets, SettingFault},
+        access_key::{AccessKey, KeySettings, SECRET_PREFIX, Secrets},
+        audit::{Actor, AuditAction, AuditEvent, AuditKind, AuditPlace, Audited},
+        caller::Denied,
         ids::{AccessKeyId, ClientId, TenantId},
+        snapshot::Revision,
     },
     ports::{
         access_keys::{AccessKeys, KeyPage, Written},
@@ -47,14 +51,14 @@ pub struct Keys {
 /// Why an operator's wish was not granted.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
+    #[error("not permitted")]
+    Denied(Denied),
     #[error("there is no such access key")]
     Unknown,
     #[error("the access key was changed meanwhile")]
     Conflict,
     #[error("the settings make no sense")]
-    Invalid(Vec<SettingFault>),
-    #[error("the client and tenant of an access key cannot be changed")]
-    Moved,
+    Invalid(Vec<DocumentFault>),
     #[error("cryptography failed")]
     Crypto,
     #[error(transparent)]
@@ -71,8 +75,8 @@ impl ManageAccessKeys {
     ///
     /// # Errors
     /// [`KeyError`].
-    pub async fn issue(&self, settings: KeySettings) -> Result<Issued, KeyError> {
-        check(&settings)?;
+    pub async fn issue(&self, settings: KeySettings, actor: &Actor) -> Result<Issued, KeyError> {
+        form::check(&settings, Faults::default())?;
         let now = self.clock.now();
         let secret = self.new_secret();
         let key = AccessKey {
@@ -89,7 +93,8 @@ impl ManageAccessKeys {
             current: secret.clone(),
             previous: None,
         };
-        self.store.insert(&key, &secrets).await?;
+        let audit = self.audit(None, Some(&key), actor, Rotated::Yes);
+        self.store.insert(&key, &secrets, audit).await?;
         Ok(Issued { key, secret })
     }
 
@@ -131,19 +136,32 @@ impl ManageAccessKeys {
     ///
     /// # Errors
     /// [`KeyError`].
-    pub async fn replace(&self, id: &AccessKeyId, settings: KeySettings, version: i64) -> Result<AccessKey, KeyError> {
-        check(&settings)?;
+    pub async fn replace(
+        &self,
+        id: &AccessKeyId,
+        settings: KeySettings,
+        version: i64,
+        actor: &Actor,
+    ) -> Result<AccessKey, KeyError> {
+        let mut faults = Faults::default();
         let before = self.load(id).await?;
-        if settings.client_id != before.settings.client_id || settings.tenant != before.settings.tenant {
-            return Err(KeyError::Moved);
+        for (path, same) in [
+            ("client_id", settings.client_id == before.settings.client_id),
+            ("tenant", settings.tenant == before.settings.tenant),
+        ] {
+            if !same {
+                faults.add(path.to_owned(), "cannot be changed; issue another key");
+            }
         }
+        form::check(&settings, faults)?;
         let key = AccessKey {
             settings,
             changed_at: self.clock.now(),
             version: version + 1,
-            ..before
+            ..before.clone()
         };
-        self.write(&key, None, version).await?;
+        let audit = self.audit(Some(&before), Some(&key), actor, Rotated::No);
+        self.write(&key, None, version, audit).await?;
         Ok(key)
     }
 
@@ -152,7 +170,13 @@ impl ManageAccessKeys {
     ///
     /// # Errors
     /// [`KeyError`].
-    pub async fn rotate(&self, id: &AccessKeyId, overlap: Duration, version: i64) -> Result<Issued, KeyError> {
+    pub async fn rotate(
+        &self,
+        id: &AccessKeyId,
+        overlap: Duration,
+        version: i64,
+        actor: &Actor,
+    ) -> Result<Issued, KeyError> {
         let (before, had) = self.store.find_with_secrets(id).await?.ok_or(KeyError::Unknown)?;
         let now = self.clock.now();
         let secret = self.new_secret();
@@ -166,25 +190,33 @@ impl ManageAccessKeys {
             changed_at: now,
             previous_until: secrets.previous.as_ref().map(|_| now + overlap),
             version: version + 1,
-            ..before
+            ..before.clone()
         };
-        self.write(&key, Some(&secrets), version).await?;
+        let audit = self.audit(Some(&before), Some(&key), actor, Rotated::Yes);
+        self.write(&key, Some(&secrets), version, audit).await?;
         Ok(Issued { key, secret })
     }
 
-    /// Removes the key at `version`.
+    /// Removes the key, if it is still as it is given.
     ///
     /// # Errors
     /// [`KeyError`].
-    pub async fn delete(&self, id: &AccessKeyId, version: i64) -> Result<(), KeyError> {
-        match self.store.delete(id, version).await? {
+    pub async fn delete(&self, key: &AccessKey, actor: &Actor) -> Result<(), KeyError> {
+        let audit = self.audit(Some(key), None, actor, Rotated::Yes);
+        match self.store.delete(&key.id, key.version, audit).await? {
             Written::Done => Ok(()),
-            Written::Conflict => Err(self.why_not(id).await?),
+            Written::Conflict => Err(self.why_not(&key.id).await?),
         }
     }
 
-    async fn write(&self, key: &AccessKey, secrets: Option<&Secrets>, version: i64) -> Result<(), KeyError> {
-        match self.store.replace(key, secrets, version).await? {
+    async fn write(
+        &self,
+        key: &AccessKey,
+        secrets: Option<&Secrets>,
+        version: i64,
+        audit: AuditEvent,
+    ) -> Result<(), KeyError> {
+        match self.store.replace(key, secrets, version, audit).await? {
             Written::Done => Ok(()),
             Written::Conflict => Err(self.why_not(&key.id).await?),
         }
@@ -195,15 +227,47 @@ impl ManageAccessKeys {
         Ok(if there { KeyError::Conflict } else { KeyError::Unknown })
     }
 
+    fn audit(
+        &self,
+        before: Option<&AccessKey>,
+        after: Option<&AccessKey>,
+        actor: &Actor,
+        secret: Rotated,
+    ) -> AuditEvent {
+        let (action, key) = match (before, after) {
+            (None, key) => (AuditAction::Created, key),
+            (Some(_), Some(key)) => (AuditAction::Replaced, Some(key)),
+            (Some(key), None) => (AuditAction::Deleted, Some(key)),
+        };
+        let form = |key: &AccessKey| render_settings(&key.settings);
+        AuditEvent {
+            // Which revision it will be is known to the store.
+            place: AuditPlace {
+                revision: Revision(0),
+                position: 0,
+            },
+            time: self.clock.now(),
+            actor: actor.clone(),
+            action,
+            row: Audited {
+                kind: AuditKind::AccessKey,
+                name: key.map(|key| key.id.to_string()).unwrap_or_default(),
+            },
+            row_tenant: key.and_then(|key| key.settings.tenant.clone()),
+            before: before.map(form),
+            after: after.map(form),
+            secret_changed: secret == Rotated::Yes,
+        }
+    }
+
     fn new_secret(&self) -> SecretString {
         SecretString::from(format!("{SECRET_PREFIX}{}", self.entropy.secret()))
     }
 }
 
-fn check(settings: &KeySettings) -> Result<(), KeyError> {
-    let faults = settings.faults();
-    match faults.is_empty() {
-        true => Ok(()),
-        false => Err(KeyError::Invalid(faults)),
-    }
+/// Whether a change concerned the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rotated {
+    Yes,
+    No,
 }

@@ -1,5 +1,6 @@
 //! The admin API: configuration rows, and what became of them.
 
+mod access_keys;
 mod audit;
 mod csv;
 mod openapi;
@@ -15,7 +16,7 @@ use axum::{
     extract::Request,
     http::request::Parts,
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{get, post},
 };
 use service_kit::RequestContext;
 
@@ -37,6 +38,12 @@ pub(super) fn router() -> Router<AppState> {
         .route("/admin/v1/usage", get(usage::list))
         .route("/admin/v1/usage/summary", get(usage::summary))
         .route("/admin/v1/budgets/{name}/status", get(usage::budget))
+        .route("/admin/v1/access-keys", get(access_keys::list).post(access_keys::issue))
+        .route(
+            "/admin/v1/access-keys/{id}",
+            get(access_keys::load).put(access_keys::put).delete(access_keys::delete),
+        )
+        .route("/admin/v1/access-keys/{id}/rotate", post(access_keys::rotate))
         .route("/admin/v1/{plural}", get(rows::list))
         .route(
             "/admin/v1/{plural}/{name}",

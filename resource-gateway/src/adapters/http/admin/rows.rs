@@ -119,7 +119,7 @@ fn row_id((plural, name): (String, String)) -> Result<RowId, Box<Response>> {
 }
 
 /// The body as a JSON object, in which no member stands twice: of two the writer meant one, and nobody knows which.
-async fn form(asked: &mut Asked) -> Result<Map<String, Value>, Box<Response>> {
+pub(super) async fn form(asked: &mut Asked) -> Result<Map<String, Value>, Box<Response>> {
     request_body::check_json(&asked.head.headers).map_err(|_| {
         let detail = "The body must be JSON; say Content-Type: application/json.";
         refuse(Problem::new(

@@ -1,0 +1,216 @@
+//! Access keys under the hands of administrators: the use cases behind `/admin/v1/access-keys`.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{
+    Issued, KeyError, Keys, ManageAccessKeys,
+    form::{read_settings, refuse_changes},
+};
+use crate::{
+    application::{
+        administer::{Administer, AdministerError, By},
+        change_config::Precondition,
+        documents::{Faults, Table},
+    },
+    domain::{
+        access_key::AccessKey,
+        administrator::Administrator,
+        caller::Denied,
+        ids::{AccessKeyId, ClientId, TenantId},
+    },
+    ports::config_source::RowVersion,
+};
+
+const READ: &str = "access_key:read";
+const WRITE: &str = "access_key:write";
+/// How often a write without a precondition begins anew because somebody was faster.
+const ATTEMPTS: usize = 8;
+
+/// Looks after access keys for people. A tenant's people reach the keys of their tenant; the others are missing to them.
+#[derive(Debug)]
+pub struct AdministerKeys {
+    pub keys: ManageAccessKeys,
+    pub administer: Administer,
+}
+
+impl AdministerKeys {
+    /// Issues a key. Nobody can read its secret again.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn issue(&self, by: By<'_>, form: Map<String, Value>) -> Result<Issued, KeyError> {
+        let administrator = self.admit(by, WRITE)?;
+        let mut faults = Faults::default();
+        let mut table = Table::root(form);
+        let settings = read_settings(&mut table, administrator.only_tenant(), &mut faults);
+        table.finish(super::form::KNOWN, &mut faults);
+        check_reach(&administrator, settings.tenant.as_ref(), &mut faults);
+        super::form::check(&settings, faults)?;
+        self.keys.issue(settings, &administrator.actor).await
+    }
+
+    /// Keys by id.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn list(
+        &self,
+        by: By<'_>,
+        tenant: Option<TenantId>,
+        client_id: Option<ClientId>,
+        after: Option<AccessKeyId>,
+        limit: u32,
+    ) -> Result<Keys, KeyError> {
+        let administrator = self.admit(by, READ)?;
+        let tenant = match (tenant, administrator.only_tenant()) {
+            (Some(asked), Some(own)) if asked != *own => {
+                return Ok(Keys {
+                    items: Vec::new(),
+                    next: None,
+                });
+            }
+            (_, Some(own)) => Some(own.clone()),
+            (asked, None) => asked,
+        };
+        Ok(self.keys.list(tenant, client_id, after, limit).await?)
+    }
+
+    /// One key.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn load(&self, by: By<'_>, id: &AccessKeyId) -> Result<AccessKey, KeyError> {
+        let administrator = self.admit(by, READ)?;
+        self.reach(&administrator, id).await
+    }
+
+    /// Replaces a key's settings.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn replace(
+        &self,
+        by: By<'_>,
+        id: &AccessKeyId,
+        form: &Map<String, Value>,
+        precondition: Option<&Precondition>,
+    ) -> Result<AccessKey, KeyError> {
+        let administrator = self.admit(by, WRITE)?;
+        let mut left = ATTEMPTS;
+        loop {
+            let key = self.seen(&administrator, id, precondition).await?;
+            let mut faults = Faults::default();
+            let mut table = Table::root(form.clone());
+            refuse_changes(&mut table, &key, &mut faults);
+            let settings = read_settings(&mut table, key.settings.tenant.as_ref(), &mut faults);
+            table.finish(super::form::KNOWN, &mut faults);
+            super::form::check(&settings, faults)?;
+            let actor = &administrator.actor;
+            let replaced = self.keys.replace(id, settings, key.version, actor).await;
+            if !is_to_repeat(&replaced, &mut left) {
+                return replaced;
+            }
+        }
+    }
+
+    /// Gives a key a new secret; the one before is good for another `overlap`.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn rotate(
+        &self,
+        by: By<'_>,
+        id: &AccessKeyId,
+        form: Map<String, Value>,
+        precondition: Option<&Precondition>,
+    ) -> Result<Issued, KeyError> {
+        let administrator = self.admit(by, WRITE)?;
+        let mut faults = Faults::default();
+        let mut table = Table::root(form);
+        let longest = u32::try_from(ManageAccessKeys::LONGEST_OVERLAP.as_secs()).unwrap_or(u32::MAX);
+        let overlap = table.number("overlap_s", 0..=longest, &mut faults);
+        let overlap = overlap.map_or(ManageAccessKeys::OVERLAP, |seconds| {
+            Duration::from_secs(u64::from(seconds))
+        });
+        table.finish("overlap_s", &mut faults);
+        if !faults.is_empty() {
+            return Err(KeyError::Invalid(faults.into_vec()));
+        }
+        let mut left = ATTEMPTS;
+        loop {
+            let key = self.seen(&administrator, id, precondition).await?;
+            let rotated = self.keys.rotate(id, overlap, key.version, &administrator.actor).await;
+            if !is_to_repeat(&rotated, &mut left) {
+                return rotated;
+            }
+        }
+    }
+
+    /// Removes a key.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn delete(
+        &self,
+        by: By<'_>,
+        id: &AccessKeyId,
+        precondition: Option<&Precondition>,
+    ) -> Result<(), KeyError> {
+        let administrator = self.admit(by, WRITE)?;
+        let mut left = ATTEMPTS;
+        loop {
+            let key = self.seen(&administrator, id, precondition).await?;
+            let deleted = self.keys.delete(&key, &administrator.actor).await;
+            if !is_to_repeat(&deleted, &mut left) {
+                return deleted;
+            }
+        }
+    }
+
+    fn admit(&self, by: By<'_>, permission: &str) -> Result<Administrator, KeyError> {
+        self.administer.admit(by, permission).map_err(|error| match error {
+            AdministerError::Denied(denied) => KeyError::Denied(denied),
+            AdministerError::Change(_) => KeyError::Denied(Denied::Permission(permission.to_owned())),
+        })
+    }
+
+    async fn reach(&self, administrator: &Administrator, id: &AccessKeyId) -> Result<AccessKey, KeyError> {
+        let key = self.keys.load(id).await?;
+        match administrator.reaches_tenant(key.settings.tenant.as_ref()) {
+            true => Ok(key),
+            false => Err(KeyError::Unknown),
+        }
+    }
+
+    /// The key, if it is one that the writer means to change.
+    async fn seen(
+        &self,
+        administrator: &Administrator,
+        id: &AccessKeyId,
+        precondition: Option<&Precondition>,
+    ) -> Result<AccessKey, KeyError> {
+        let key = self.reach(administrator, id).await?;
+        let met = match precondition {
+            None | Some(Precondition::Exists) => true,
+            Some(Precondition::Absent) => false,
+            Some(Precondition::OneOf(versions)) => versions.contains(&RowVersion(key.version)),
+        };
+        met.then_some(key).ok_or(KeyError::Conflict)
+    }
+}
+
+/// Somebody was faster: whoever named a version finds out on the next look whether it is still that one.
+fn is_to_repeat<T>(done: &Result<T, KeyError>, left: &mut usize) -> bool {
+    *left = left.saturating_sub(1);
+    matches!(done, Err(KeyError::Conflict)) && *left > 0
+}
+
+fn check_reach(administrator: &Administrator, tenant: Option<&TenantId>, faults: &mut Faults) {
+    if let Some(own) = administrator.only_tenant()
+        && tenant != Some(own)
+    {
+        faults.add("tenant".to_owned(), format!("must be your own, {:?}", own.as_str()));
+    }
+}
