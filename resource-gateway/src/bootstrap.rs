@@ -4,6 +4,7 @@ mod access_keys;
 mod jobs;
 pub(crate) mod limits;
 mod money;
+mod replay;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -398,6 +399,7 @@ impl Gateway {
                 snapshots: snapshots.clone(),
                 registry: registry.clone(),
                 limits: limits.limiter.clone(),
+                replay: replay::replay(config),
                 usage: journal.clone(),
                 payloads: payloads.clone(),
                 budgets: money.budgets.clone(),

@@ -7,6 +7,7 @@ pub mod jwks;
 pub mod limits_local;
 pub mod limits_redis;
 pub mod local_nonces;
+pub mod local_replies;
 pub mod payload_log;
 pub mod revocation_feed;
 pub mod sandbox;

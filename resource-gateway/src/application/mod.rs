@@ -14,6 +14,7 @@ pub mod list_models;
 pub mod meters;
 pub mod pools;
 pub mod registry;
+pub mod replay;
 pub mod report_usage;
 pub mod retain_usage;
 pub mod revocations;

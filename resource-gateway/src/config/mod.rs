@@ -6,6 +6,7 @@ mod jobs;
 mod limits;
 mod mtls;
 mod payload_log;
+mod replay;
 mod storage;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -25,6 +26,7 @@ pub use jobs::JobsConfig;
 pub use limits::LimitsConfig;
 pub use mtls::MtlsConfig;
 pub use payload_log::PayloadLogConfig;
+pub use replay::{CacheConfig, IdempotencyConfig};
 pub use storage::{DatabaseConfig, EtcdConfig, KeysConfig, RedisConfig, UsageConfig};
 
 /// The gateway's configuration.
@@ -53,6 +55,8 @@ pub struct Config {
     pub keys: KeysConfig,
     pub limits: LimitsConfig,
     pub access_keys: AccessKeysConfig,
+    pub cache: CacheConfig,
+    pub idempotency: IdempotencyConfig,
     pub usage: UsageConfig,
     pub payload_log: PayloadLogConfig,
     pub jobs: JobsConfig,
@@ -105,6 +109,8 @@ impl Default for Config {
             keys: KeysConfig::default(),
             limits: LimitsConfig::default(),
             access_keys: AccessKeysConfig::default(),
+            cache: CacheConfig::default(),
+            idempotency: IdempotencyConfig::default(),
             usage: UsageConfig::default(),
             payload_log: PayloadLogConfig::default(),
             jobs: JobsConfig::default(),
@@ -133,6 +139,8 @@ impl Settings for Config {
         self.etcd.problems(&mut problems);
         self.limits.problems(&mut problems);
         self.access_keys.problems(&mut problems);
+        self.cache.problems(&mut problems);
+        self.idempotency.problems(&mut problems);
         self.usage.problems(&mut problems);
         self.payload_log.problems(&mut problems);
         self.jobs.problems(&mut problems);
@@ -211,6 +219,9 @@ mod tests {
         config.etcd.endpoints = vec!["http://127.0.0.1:2379".into()];
         config.limits.max_body_bytes = 0;
         config.access_keys.cache_entries = 0;
+        config.cache.max_bytes = 1;
+        config.idempotency.max_bytes = 1;
+        config.idempotency.ttl_s = 0;
         config.access_keys.nonce_entries = 10;
         config.jobs.workers = 10_000;
         config.jobs.webhook_hosts = vec!["hooks.example/path".into()];
@@ -227,6 +238,9 @@ mod tests {
             "etcd.endpoints",
             "limits.max_body_bytes",
             "access_keys.cache_entries",
+            "cache.max_bytes",
+            "idempotency.max_bytes",
+            "idempotency.ttl_s",
             "access_keys.nonce_entries",
             "jobs.workers",
             "jobs.webhook_hosts",

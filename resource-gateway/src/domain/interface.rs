@@ -121,11 +121,15 @@ pub struct Policy {
     pub min_confidence: Option<Confidence>,
     /// Whether callers may have their calls run later.
     pub jobs: JobPolicy,
+    /// For so long an answer is given again to whoever asks the same.
+    pub cache_ttl: Option<Duration>,
 }
 
 impl Policy {
     /// More attempts multiply the load of an outage and mend nothing.
     pub const MOST_ATTEMPTS: u32 = 10;
+    /// A week, in seconds.
+    pub const LONGEST_CACHE: u32 = 7 * 24 * 60 * 60;
 }
 
 impl Default for Policy {
@@ -137,6 +141,7 @@ impl Default for Policy {
             hedge_after: None,
             min_confidence: None,
             jobs: JobPolicy::default(),
+            cache_ttl: None,
         }
     }
 }

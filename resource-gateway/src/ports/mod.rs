@@ -8,6 +8,7 @@ pub mod jobs;
 pub mod payload_log;
 pub mod provider;
 pub mod rate_store;
+pub mod replies;
 pub mod resolver;
 pub mod transport;
 pub mod usage;

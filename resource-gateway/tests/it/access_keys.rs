@@ -714,6 +714,7 @@ async fn before_the_provider_was_asked_for_revocations_nobody_gets_in() {
 async fn while_the_database_is_away_keys_that_are_in_use_stay_good_and_it_is_nobodys_fault() {
     let world = Running::start().await;
     let (used, unused) = (world.issue(settings()).await, world.issue(settings()).await);
+    world.gateway.snapshots.refresh().await;
     world.signed_chat(&used, "echo").await.ok();
     world
         .execute(sql_kit::sql!("ALTER TABLE access_key RENAME TO elsewhere"))

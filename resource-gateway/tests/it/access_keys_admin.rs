@@ -187,7 +187,9 @@ async fn of_two_writers_of_one_version_one_wins() {
     // Without a precondition all of many get through, one after the other.
     let writers = (0..4).map(|_| put(&world, &path, &key));
     let answers = futures_util::future::join_all(writers).await;
-    assert!(answers.iter().all(|answer| answer.status == 200));
+    for answer in answers {
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
 }
 
 #[tokio::test]

@@ -270,19 +270,11 @@ async fn all_faults_are_told_at_once_each_with_its_path() {
 async fn settings_that_this_version_would_ignore_are_refused() {
     let world = World::sqlite().await;
     let sandbox = "[[vendor]]\nname = \"s\"\nstrategy = \"sandbox\"\n";
-    for (path, extra) in [
-        ("interface[0].cache_ttl_s", in_interface("cache_ttl_s = 3")),
-        ("vendor[1].pool.discovery", in_vendor("discovery = \"etcd\"")),
-    ] {
-        let found = faults(&world, &format!("{sandbox}{extra}")).await;
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with(&format!("{path}: ")), "{found:?}");
-        assert!(found[0].ends_with("is not supported by this version"), "{found:?}");
-    }
-}
-
-fn in_interface(setting: &str) -> String {
-    format!("[[interface]]\nname = \"chat\"\ncapability = \"chat\"\nroutes = [{{ vendor = \"s\" }}]\n{setting}\n")
+    let extra = in_vendor("discovery = \"etcd\"");
+    let found = faults(&world, &format!("{sandbox}{extra}")).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("vendor[1].pool.discovery: "), "{found:?}");
+    assert!(found[0].ends_with("is not supported by this version"), "{found:?}");
 }
 
 fn in_vendor(setting: &str) -> String {

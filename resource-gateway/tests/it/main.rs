@@ -30,6 +30,7 @@ mod possession;
 mod quotas;
 mod rate_stores;
 mod recorder;
+mod replay;
 mod resilience;
 mod running;
 mod scripted;

@@ -129,6 +129,7 @@ fn interface(name: &str) -> Interface {
                 retention_hours: 7,
                 max_waiting_per_client: 8,
             },
+            cache_ttl: Some(Duration::from_secs(90)),
         },
     }
 }

@@ -17,7 +17,10 @@ use super::{
     jobs, request_body,
 };
 use crate::{
-    application::invoke::{CallerHeaders, Invocation, InvokeError, Reply},
+    application::{
+        invoke::{CallerHeaders, Invocation, InvokeError, Reply},
+        replay::RecordedStream,
+    },
     domain::{
         call::Shape,
         fault::{ErrorKind, PublicError},
@@ -120,6 +123,10 @@ fn with(headers: HeaderMap, mut response: Response) -> Response {
 fn respond(reply: Reply) -> Response {
     let (body, content_type, more) = match reply {
         Reply::Whole(whole) => (Body::from(whole.body), whole.content_type, whole.headers),
+        Reply::Recorded(answer) => {
+            let (content_type, more) = (answer.content_type.clone(), answer.headers.clone());
+            (Body::new(RecordedStream::new(answer)), content_type, more)
+        }
         Reply::Stream(stream) => {
             let content_type = HeaderValue::from_static("text/event-stream; charset=utf-8");
             (Body::new(*stream), content_type, HeaderMap::new())

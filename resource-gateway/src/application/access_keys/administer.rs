@@ -25,8 +25,10 @@ use crate::{
 
 const READ: &str = "access_key:read";
 const WRITE: &str = "access_key:write";
-/// How often a write without a precondition begins anew because somebody was faster.
-const ATTEMPTS: usize = 8;
+/// A write without a precondition begins anew when somebody was faster, after pauses from here …
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+/// … to here.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Looks after access keys for people. A tenant's people reach the keys of their tenant; the others are missing to them.
 #[derive(Debug)]
@@ -98,7 +100,7 @@ impl AdministerKeys {
         precondition: Option<&Precondition>,
     ) -> Result<AccessKey, KeyError> {
         let administrator = self.admit(by, WRITE)?;
-        let mut left = ATTEMPTS;
+        let mut pause = FIRST_PAUSE;
         loop {
             let key = self.seen(&administrator, id, precondition).await?;
             let mut faults = Faults::default();
@@ -109,7 +111,7 @@ impl AdministerKeys {
             super::form::check(&settings, faults)?;
             let actor = &administrator.actor;
             let replaced = self.keys.replace(id, settings, key.version, actor).await;
-            if !is_to_repeat(&replaced, &mut left) {
+            if !is_to_repeat(&replaced, &mut pause).await {
                 return replaced;
             }
         }
@@ -138,11 +140,11 @@ impl AdministerKeys {
         if !faults.is_empty() {
             return Err(KeyError::Invalid(faults.into_vec()));
         }
-        let mut left = ATTEMPTS;
+        let mut pause = FIRST_PAUSE;
         loop {
             let key = self.seen(&administrator, id, precondition).await?;
             let rotated = self.keys.rotate(id, overlap, key.version, &administrator.actor).await;
-            if !is_to_repeat(&rotated, &mut left) {
+            if !is_to_repeat(&rotated, &mut pause).await {
                 return rotated;
             }
         }
@@ -159,11 +161,11 @@ impl AdministerKeys {
         precondition: Option<&Precondition>,
     ) -> Result<(), KeyError> {
         let administrator = self.admit(by, WRITE)?;
-        let mut left = ATTEMPTS;
+        let mut pause = FIRST_PAUSE;
         loop {
             let key = self.seen(&administrator, id, precondition).await?;
             let deleted = self.keys.delete(&key, &administrator.actor).await;
-            if !is_to_repeat(&deleted, &mut left) {
+            if !is_to_repeat(&deleted, &mut pause).await {
                 return deleted;
             }
         }
@@ -201,10 +203,15 @@ impl AdministerKeys {
     }
 }
 
-/// Somebody was faster: whoever named a version finds out on the next look whether it is still that one.
-fn is_to_repeat<T>(done: &Result<T, KeyError>, left: &mut usize) -> bool {
-    *left = left.saturating_sub(1);
-    matches!(done, Err(KeyError::Conflict)) && *left > 0
+/// Somebody was faster: whoever named a version finds out on the next look whether it is still that one. What the faster one wrote
+/// may not be visible yet, so there is a pause before that.
+async fn is_to_repeat<T>(done: &Result<T, KeyError>, pause: &mut Duration) -> bool {
+    if !matches!(done, Err(KeyError::Conflict)) || *pause > LONGEST_PAUSE {
+        return false;
+    }
+    tokio::time::sleep(*pause).await;
+    *pause *= 2;
+    true
 }
 
 fn check_reach(administrator: &Administrator, tenant: Option<&TenantId>, faults: &mut Faults) {

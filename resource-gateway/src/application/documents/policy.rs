@@ -1,5 +1,7 @@
 //! What stands in the `policy` columns: settings that came after the first schema, so that a new one needs no migration.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::{Faults, Table, balance, confidence, jobs, limits, read_limits};
@@ -7,7 +9,7 @@ use crate::domain::{interface::Policy, vendor::Pool};
 
 /// The members of an interface that are read here, for error texts.
 pub(super) const INTERFACE_MEMBERS: &[&str] = &[
-    "max_attempts, limits",
+    "max_attempts, limits, cache_ttl_s",
     balance::INTERFACE_MEMBERS,
     confidence::MEMBER,
     "jobs",
@@ -18,7 +20,6 @@ pub(super) const POOL_MEMBERS: &str = balance::POOL_MEMBERS;
 /// Takes an interface's policy out of its table.
 pub fn read_interface_policy(table: &mut Table, faults: &mut Faults) -> Policy {
     let default = Policy::default();
-    table.refuse(&["cache_ttl_s"], faults);
     let mut policy = Policy {
         max_attempts: table
             .number("max_attempts", 1..=Policy::MOST_ATTEMPTS, faults)
@@ -26,6 +27,10 @@ pub fn read_interface_policy(table: &mut Table, faults: &mut Faults) -> Policy {
         limits: read_limits(table, faults),
         min_confidence: confidence::read(table, faults),
         jobs: jobs::read(table, faults),
+        cache_ttl: table
+            .number("cache_ttl_s", 0..=Policy::LONGEST_CACHE, faults)
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| Duration::from_secs(u64::from(seconds))),
         ..default
     };
     balance::read_interface(&mut policy, table, faults);
@@ -38,6 +43,9 @@ pub fn interface_policy(policy: &Policy) -> Map<String, Value> {
     members.extend(limits(&policy.limits));
     members.extend(confidence::render(policy.min_confidence));
     members.extend(jobs::render(&policy.jobs));
+    if let Some(ttl) = policy.cache_ttl {
+        members.insert("cache_ttl_s".to_owned(), json!(ttl.as_secs()));
+    }
     balance::render_interface(policy, &mut members);
     members
 }

@@ -164,7 +164,7 @@ fn reply(invocation: &Invocation, stop: Stop<'_>, answer: Answer, mut settlement
         Answer::Whole { reply, progress } => {
             settlement.note(progress);
             settlement.first_byte();
-            settlement.sends(&reply.outline());
+            settlement.sends_whole(&reply);
             settlement.settle(UsageState::Completed);
             Reply::Whole(reply)
         }

@@ -32,6 +32,7 @@ use super::{
     limits::{Admission, Applicant, Limiter},
     meters::{Meters, Refusal},
     registry::Registry,
+    replay::{Before, Replay},
     snapshots::Snapshots,
 };
 use crate::{
@@ -43,6 +44,7 @@ use crate::{
         ids::RequestId,
         interface::{Capability, Interface},
         multipart::Boundary,
+        recorded::Recorded,
         snapshot::Snapshot,
         usage::{UsageRecord, UsageState},
     },
@@ -63,6 +65,7 @@ pub struct Invoke {
     pub snapshots: Arc<Snapshots>,
     pub registry: Arc<Registry>,
     pub limits: Arc<Limiter>,
+    pub replay: Replay,
     pub usage: Arc<dyn UsageSink>,
     pub payloads: Arc<dyn PayloadLog>,
     pub budgets: Arc<Budgets>,
@@ -96,6 +99,8 @@ pub enum Reply {
     /// Whole, and accounted for.
     Whole(WholeReply),
     Stream(Box<ReplyStream>),
+    /// One that was given before.
+    Recorded(Arc<Recorded>),
 }
 
 /// A whole answer in the caller's format.
@@ -145,7 +150,17 @@ impl Invoke {
     pub async fn run(&self, invocation: Invocation, headers: &mut HeaderMap) -> Result<Reply, InvokeError> {
         let snapshot = self.snapshots.current();
         let (interface, call) = self.admit(&invocation, &snapshot, headers)?;
+        let before = self.replay.before(&invocation, &snapshot, (&interface, &call), headers);
+        let mut wanted = match before.await {
+            Ok(Before::Go(wanted)) => wanted,
+            Ok(Before::Again(answer)) => return Ok(Reply::Recorded(answer)),
+            Err(error) => {
+                self.reject(&invocation, &snapshot, &interface, call.stream);
+                return Err(error.into());
+            }
+        };
         let admission = self.limit(&invocation, &snapshot, &interface, &call, headers).await?;
+        let found = wanted.take_found(&invocation, headers);
         let vendors = self.registry.bind(&snapshot);
         let record = new_record(&invocation, &interface, call.stream);
         let mut settlement = Settlement::open(
@@ -158,6 +173,11 @@ impl Invoke {
         if let Some(tap) = PayloadTap::of(&interface, &call, &self.payloads) {
             settlement.keep(tap);
         }
+        if let Some(answer) = found {
+            settlement.replay(&answer);
+            return Ok(Reply::Recorded(answer));
+        }
+        settlement.keep_answer(self.replay.keeper(wanted, &invocation));
         self.reserve(&invocation, &interface, &call, &mut settlement).await?;
         let course = Course::new(&invocation, &interface, &vendors, Dice::new(self.chance()));
         let journey = Journey {

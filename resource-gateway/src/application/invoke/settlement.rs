@@ -6,18 +6,23 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 
-use super::payload_tap::PayloadTap;
+use super::{WholeReply, payload_tap::PayloadTap};
 use crate::{
-    application::{budgets::Reservation, limits::Admission, meters::Meters},
+    application::{budgets::Reservation, limits::Admission, meters::Meters, replay::Keeper},
     domain::{
         fault::Fault,
         ids::{ModelName, VendorName},
         money::Nanos,
+        recorded::Recorded,
         snapshot::Snapshot,
         usage::{UsageRecord, UsageState},
     },
-    ports::{codec::Progress, usage::UsageSink},
+    ports::{
+        codec::{Progress, TokenUsage},
+        usage::UsageSink,
+    },
 };
 
 /// Sees to it that a request leaves exactly one usage record, however it ends. It travels from the use case into the body of the
@@ -35,6 +40,8 @@ pub(super) struct Settlement {
     admission: Admission,
     /// Request and answer, for interfaces that log them.
     payload: Option<Box<PayloadTap>>,
+    /// Writes the answer down, if it is to be given again.
+    keeper: Option<Box<Keeper>>,
     /// The money that the budgets hold back for the call.
     reservation: Option<Reservation>,
     books: Books,
@@ -66,6 +73,7 @@ impl Settlement {
             settled: false,
             admission,
             payload: None,
+            keeper: None,
             reservation: None,
             books,
         }
@@ -76,10 +84,46 @@ impl Settlement {
         self.payload = Some(Box::new(tap));
     }
 
+    pub(super) fn keep_answer(&mut self, keeper: Option<Box<Keeper>>) {
+        self.keeper = keeper;
+    }
+
+    /// A whole answer goes to the caller.
+    pub(super) fn sends_whole(&mut self, reply: &WholeReply) {
+        if let Some(tap) = &mut self.payload {
+            tap.sends(&reply.outline());
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.whole(&reply.content_type, &reply.headers);
+            keeper.piece(&reply.body);
+        }
+    }
+
+    /// The answer is one that was given before: it cost nothing, and no vendor heard of it.
+    pub(super) fn replay(&mut self, answer: &Recorded) {
+        match answer.pieces.as_slice() {
+            [body] if !answer.stream => self.sends_whole(&WholeReply {
+                body: body.clone(),
+                content_type: answer.content_type.clone(),
+                headers: HeaderMap::new(),
+            }),
+            pieces => pieces.iter().for_each(|piece| self.sends(piece)),
+        }
+        self.note(Progress {
+            usage: Some(TokenUsage::default()),
+            ..Progress::default()
+        });
+        self.first_byte();
+        self.settle(UsageState::Completed);
+    }
+
     /// Bytes of the answer go to the caller.
     pub(super) fn sends(&mut self, bytes: &Bytes) {
         if let Some(tap) = &mut self.payload {
             tap.sends(bytes);
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.piece(bytes);
         }
     }
 
@@ -171,6 +215,9 @@ impl Settlement {
         // The last bytes of a stream are let through after this; the tap is asked for them before.
         if let Some(tap) = self.payload.take() {
             tap.offer(&self.record);
+        }
+        if let Some(keeper) = self.keeper.take() {
+            keeper.end(state, self.began + duration);
         }
         if let Err(error) = self.books.sink.record(&self.record) {
             // The sink keeps it in memory and tries again; nobody else can do more.

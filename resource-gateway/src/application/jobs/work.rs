@@ -211,6 +211,15 @@ impl WorkJobs {
             Ok(Reply::Whole(reply)) => self.keep(reply, headers),
             // The interface has changed since, and now makes streams of all calls.
             Ok(Reply::Stream(_)) => failed(not_whole()),
+            Ok(Reply::Recorded(answer)) if answer.stream => failed(not_whole()),
+            Ok(Reply::Recorded(answer)) => {
+                let whole = WholeReply {
+                    body: answer.pieces.first().cloned().unwrap_or_default(),
+                    content_type: answer.content_type.clone(),
+                    headers: answer.headers.clone(),
+                };
+                self.keep(whole, headers)
+            }
             Err(InvokeError::Denied(denied)) => failed(denied_now(&denied)),
             Err(InvokeError::PutOff(error)) => Outcome::PutOff(self.delay(&error)),
             Err(InvokeError::Error(error)) if error.code.as_deref() == Some("usage_unavailable") => {

@@ -1,0 +1,96 @@
+//! Writes an answer down while it passes.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+
+use super::{ResponseCache, cache::CacheKey, repeat::Claim};
+use crate::domain::{ids::RequestId, recorded::Recorded, usage::UsageState};
+
+/// Travels with a request's settlement. An answer that is complete is kept, for whoever asked for that; any other is forgotten.
+#[derive(Debug)]
+pub(in crate::application) struct Keeper {
+    pieces: Vec<Bytes>,
+    bytes: usize,
+    largest: usize,
+    stream: bool,
+    content_type: HeaderValue,
+    headers: HeaderMap,
+    request_id: RequestId,
+    cache: Option<(Arc<ResponseCache>, CacheKey)>,
+    claim: Option<Claim>,
+}
+
+impl Keeper {
+    /// `None` when nobody wants the answer.
+    pub(super) fn new(
+        cache: Option<(Arc<ResponseCache>, CacheKey)>,
+        claim: Option<(Claim, usize)>,
+        request_id: &RequestId,
+    ) -> Option<Box<Self>> {
+        let largest_cached = cache.as_ref().map(|(cache, _)| cache.largest());
+        let largest_claimed = claim.as_ref().map(|(_, largest)| *largest);
+        let largest = largest_cached.max(largest_claimed)?;
+        Some(Box::new(Self {
+            pieces: Vec::new(),
+            bytes: 0,
+            largest,
+            stream: true,
+            content_type: HeaderValue::from_static("text/event-stream; charset=utf-8"),
+            headers: HeaderMap::new(),
+            request_id: request_id.clone(),
+            cache,
+            claim: claim.map(|(claim, _)| claim),
+        }))
+    }
+
+    /// The answer is one body of this kind.
+    pub(in crate::application) fn whole(&mut self, content_type: &HeaderValue, headers: &HeaderMap) {
+        self.stream = false;
+        self.content_type = content_type.clone();
+        self.headers = headers.clone();
+    }
+
+    /// A part of the answer goes to the caller.
+    pub(in crate::application) fn piece(&mut self, piece: &Bytes) {
+        if piece.is_empty() || self.bytes > self.largest {
+            return;
+        }
+        self.bytes += piece.len();
+        if self.bytes > self.largest {
+            self.pieces = Vec::new();
+            return;
+        }
+        // A copy: the piece may be a small part of a large buffer, which would stay in memory uncounted.
+        self.pieces.push(Bytes::copy_from_slice(piece));
+    }
+
+    /// The answer has ended in this state.
+    pub(in crate::application) fn end(self, state: UsageState, now: Instant) {
+        if state != UsageState::Completed || self.bytes > self.largest {
+            // Dropping the claim gives the key back.
+            return;
+        }
+        let answer = Arc::new(Recorded {
+            pieces: self.pieces,
+            stream: self.stream,
+            content_type: self.content_type,
+            headers: self.headers,
+            request_id: self.request_id,
+        });
+        keep(answer, self.cache, self.claim, now);
+    }
+}
+
+/// Keeps a complete answer where it is wanted and not too long.
+fn keep(answer: Arc<Recorded>, cache: Option<(Arc<ResponseCache>, CacheKey)>, claim: Option<Claim>, now: Instant) {
+    if let Some((cache, key)) = cache
+        && answer.weight() <= cache.largest()
+    {
+        cache.keep(key, Arc::clone(&answer), now);
+    }
+    if let Some(claim) = claim {
+        claim.finish(answer);
+    }
+}

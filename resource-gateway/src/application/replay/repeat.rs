@@ -1,0 +1,148 @@
+//! Requests that their callers repeat under a key of their own.
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    domain::{
+        caller::Caller,
+        fault::{ErrorKind, PublicError},
+        idempotency::{BadIdempotencyKey, IdempotencyKey},
+        interface::Capability,
+        recorded::Recorded,
+    },
+    ports::replies::{Beginning, Fingerprint, Replies, ReplyPlace},
+};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const FIRST_REQUEST: HeaderName = HeaderName::from_static("idempotent-request-id");
+
+/// Answers repeated requests once.
+#[derive(Debug)]
+pub struct Repeats {
+    pub replies: Arc<dyn Replies>,
+    /// Longer answers are not kept.
+    pub largest: usize,
+}
+
+/// A request's own key while it is under way. Dropped without an answer it is given back.
+pub(super) struct Claim {
+    replies: Arc<dyn Replies>,
+    place: ReplyPlace,
+    request: Fingerprint,
+    open: bool,
+}
+
+/// What a caller's key says about its request.
+pub(super) enum Repeat {
+    /// The caller named none.
+    Unnamed,
+    First(Claim),
+    /// The answer of the first.
+    Again(Arc<Recorded>),
+}
+
+impl Repeats {
+    /// Looks at the caller's key, if it sends one.
+    ///
+    /// # Errors
+    /// The key is none, is another request's, or its request is under way.
+    pub(super) async fn begin(
+        &self,
+        sent: &HeaderMap,
+        caller: &Caller,
+        capability: Capability,
+        body: &[u8],
+    ) -> Result<Repeat, PublicError> {
+        let mut values = sent.get_all(IDEMPOTENCY_KEY).iter();
+        let Some(value) = values.next() else {
+            return Ok(Repeat::Unnamed);
+        };
+        let text = value.to_str().ok().filter(|_| values.next().is_none());
+        let key = text.ok_or(BadIdempotencyKey).and_then(IdempotencyKey::read);
+        let key = key.map_err(|error| PublicError::invalid(None, "invalid_idempotency_key", format!("{error}.")))?;
+        let place = place(caller, &key);
+        let request = fingerprint(capability, body);
+        match self.replies.begin(place, request).await {
+            Beginning::Begun => Ok(Repeat::First(Claim {
+                replies: Arc::clone(&self.replies),
+                place,
+                request,
+                open: true,
+            })),
+            Beginning::Finished(answer) => Ok(Repeat::Again(answer)),
+            Beginning::UnderWay => Err(under_way()),
+            Beginning::Another => Err(another()),
+        }
+    }
+}
+
+/// What the caller of a repeated request is told.
+pub(super) fn tell(answer: &Recorded, headers: &mut HeaderMap) {
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    if let Ok(id) = HeaderValue::try_from(answer.request_id.as_str()) {
+        headers.insert(FIRST_REQUEST, id);
+    }
+}
+
+impl Claim {
+    pub(super) fn finish(mut self, answer: Arc<Recorded>) {
+        self.open = false;
+        self.replies.finish(self.place, self.request, answer);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.open {
+            self.replies.abandon(self.place);
+        }
+    }
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim").finish_non_exhaustive()
+    }
+}
+
+/// Draft §2.6.
+fn under_way() -> PublicError {
+    let message = "The request with this Idempotency-Key is under way; ask again when it is done.";
+    let mut error = PublicError::new(409, ErrorKind::InvalidRequest, "idempotency_key_in_use", message);
+    error.hints.retry_after = Some("1".into());
+    error
+}
+
+fn another() -> PublicError {
+    let message = "This Idempotency-Key was another request's.";
+    PublicError::new(422, ErrorKind::InvalidRequest, "idempotency_key_reused", message)
+}
+
+/// Keys are a caller's own: of client, person and tenant together.
+fn place(caller: &Caller, key: &IdempotencyKey) -> ReplyPlace {
+    let tenant = caller.tenant.as_ref().map_or("", |tenant| tenant.as_str());
+    // A tenant's name is never empty, so none is told from all.
+    digest(&[
+        tenant.as_bytes(),
+        caller.client_id.as_str().as_bytes(),
+        caller.sub.as_str().as_bytes(),
+        key.as_str().as_bytes(),
+    ])
+}
+
+fn fingerprint(capability: Capability, body: &[u8]) -> Fingerprint {
+    digest(&[capability.as_str().as_bytes(), body])
+}
+
+fn digest(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}

@@ -1,0 +1,39 @@
+//! Answers that are given again when a caller repeats a request under its idempotency key.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::domain::recorded::Recorded;
+
+/// Whose key of what name, as a digest.
+pub type ReplyPlace = [u8; 32];
+/// What the request was, as a digest.
+pub type Fingerprint = [u8; 32];
+
+/// Finished answers by idempotency key, and the keys of requests that are under way.
+#[async_trait]
+pub trait Replies: Send + Sync + fmt::Debug {
+    /// Takes the key for a request. MUST let one of several callers at once begin. Whoever was told `Begun` MUST call
+    /// [`Replies::finish`] or [`Replies::abandon`].
+    async fn begin(&self, place: ReplyPlace, request: Fingerprint) -> Beginning;
+
+    /// Keeps the answer of a request that began.
+    fn finish(&self, place: ReplyPlace, request: Fingerprint, answer: Arc<Recorded>);
+
+    /// Gives the key back: the request has no answer that could be kept.
+    fn abandon(&self, place: ReplyPlace);
+}
+
+/// What became of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Beginning {
+    /// It is the request's own now.
+    Begun,
+    /// The answer to the same request before.
+    Finished(Arc<Recorded>),
+    /// The same request is under way.
+    UnderWay,
+    /// The key was another request's.
+    Another,
+}
