@@ -24,7 +24,7 @@ use super::invoke::Invocation;
 use crate::domain::{call::Call, fault::PublicError, interface::Interface, recorded::Recorded, snapshot::Snapshot};
 
 /// Gives answers again, and keeps those that may be wanted again.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Replay {
     pub cache: Arc<ResponseCache>,
     pub repeats: Repeats,

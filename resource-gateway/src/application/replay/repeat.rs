@@ -21,7 +21,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const FIRST_REQUEST: HeaderName = HeaderName::from_static("idempotent-request-id");
 
 /// Answers repeated requests once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Repeats {
     pub replies: Arc<dyn Replies>,
     /// Longer answers are not kept.
