@@ -35,7 +35,7 @@ use crate::{
         revocation_feed::{FeedCredential, HttpRevocationFeed},
         sandbox::Sandbox,
         secrets::MachineSecrets,
-        sql::{MIGRATIONS, SqlConfig, SqlPayloads, SqlUsage},
+        sql::{MIGRATIONS, SqlConfig, SqlConversations, SqlPayloads, SqlUsage},
         upstream::{HyperTransport, SystemResolver},
     },
     application::{
@@ -44,6 +44,7 @@ use crate::{
         apply::ApplyDocument,
         change_config::ChangeConfig,
         check_possession::CheckPossession,
+        conversations::Conversations,
         invoke::Invoke,
         list_models::ListModels,
         meters::Meters,
@@ -154,6 +155,16 @@ impl Foundation {
 
     fn payload_store(&self) -> Arc<SqlPayloads> {
         Arc::new(SqlPayloads::new(self.db.clone()))
+    }
+
+    fn conversations(&self, config: &Config) -> Arc<Conversations> {
+        let store = Arc::new(SqlConversations::new(self.db.clone()));
+        let Ambient { clock, entropy } = self.ambient.clone();
+        Arc::new(Conversations::new(
+            store,
+            (clock, entropy),
+            config.limits.max_body_bytes,
+        ))
     }
 
     fn store(&self) -> Arc<SqlConfig> {
@@ -352,6 +363,7 @@ pub struct Gateway {
     pub journal: Arc<Journal>,
     payloads: Arc<PayloadQueue>,
     money: Money,
+    pub conversations: Arc<Conversations>,
     pub foundation: Foundation,
     limits: Limits,
     keys: Arc<DiscoveredKeys>,
@@ -376,6 +388,7 @@ impl Gateway {
         let journal = Arc::new(journal(config, &foundation)?);
         let payloads = Arc::new(payload_queue(config, &foundation));
         let money = Money::build(&foundation, &config.usage, journal.node().clone());
+        let conversations = foundation.conversations(config);
         let provider = provider_client(config)?;
         let keys = Arc::new(provider_keys(config, provider.clone()));
         let revocations = Arc::new(Revocations::default());
@@ -403,6 +416,7 @@ impl Gateway {
                 usage: journal.clone(),
                 payloads: payloads.clone(),
                 budgets: money.budgets.clone(),
+                conversations: conversations.clone(),
                 meters: meters.clone(),
                 entropy: entropy.clone(),
             },
@@ -410,6 +424,7 @@ impl Gateway {
                 snapshots: snapshots.clone(),
             },
             access_keys: foundation.administer_keys(config, &registry)?,
+            conversations: conversations.clone(),
             administer: foundation.administer(config, registry.clone()),
             payloads: foundation.payload_store(),
             report_usage: money.report(&foundation, foundation.administer(config, registry.clone())),
@@ -436,6 +451,7 @@ impl Gateway {
             journal,
             payloads,
             money,
+            conversations,
             foundation,
             limits,
             keys,
@@ -463,6 +479,8 @@ impl Gateway {
         let (payloads, stop) = (self.payloads.clone(), records.stop_token());
         records.spawn(async move { payloads.follow(stop).await });
         self.money.start(tasks, &self.snapshots);
+        let (conversations, stop) = (self.conversations.clone(), records.stop_token());
+        records.spawn(async move { conversations.follow(stop).await });
         let (journal, stop) = (self.journal.clone(), records.stop_token());
         records.spawn(async move { journal.follow(stop).await });
     }

@@ -6,6 +6,7 @@ pub mod apply;
 pub mod budgets;
 pub mod change_config;
 pub mod check_possession;
+pub mod conversations;
 pub mod documents;
 pub mod invoke;
 pub mod jobs;

@@ -66,6 +66,8 @@ text_id! {
     PriceName,
     /// A budget.
     BudgetName,
+    /// A stored conversation (`conv_…`).
+    ConversationId,
     /// One life of a gateway process.
     NodeId,
     /// A call that is run later (`job_…`).

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     balance::HashKey,
     confidence::Confidence,
+    conversation::ConversationPolicy,
     ids::{InterfaceName, ModelName, VendorName},
     job::JobPolicy,
     limits::Limits,
@@ -123,6 +124,8 @@ pub struct Policy {
     pub jobs: JobPolicy,
     /// For so long an answer is given again to whoever asks the same.
     pub cache_ttl: Option<Duration>,
+    /// Whether conversations are stored, and how.
+    pub conversation: ConversationPolicy,
 }
 
 impl Policy {
@@ -142,6 +145,7 @@ impl Default for Policy {
             min_confidence: None,
             jobs: JobPolicy::default(),
             cache_ttl: None,
+            conversation: ConversationPolicy::default(),
         }
     }
 }

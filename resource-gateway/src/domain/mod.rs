@@ -12,6 +12,7 @@ pub mod call;
 pub mod caller;
 pub mod confidence;
 pub mod config_row;
+pub mod conversation;
 pub mod estimate;
 pub mod fault;
 pub mod field_rules;

@@ -276,6 +276,8 @@ pub enum FaultReason {
     },
     #[error("answers of {0:?} have no parts with scores")]
     NoScores(&'static str),
+    #[error("is only for the capability {0:?}")]
+    OtherCapability(&'static str),
 }
 
 impl fmt::Display for ConfigFault {
@@ -394,6 +396,10 @@ fn check_interface(
     if interface.policy.min_confidence.is_some() && !scored {
         let reason = FaultReason::NoScores(interface.capability.as_str());
         fault("min_confidence".to_owned(), reason);
+    }
+    if interface.policy.conversation.enabled.is_on() && interface.capability != Capability::Chat {
+        let reason = FaultReason::OtherCapability(Capability::Chat.as_str());
+        fault("conversation".to_owned(), reason);
     }
     check_fields(interface, &mut fault);
 }

@@ -4,6 +4,7 @@ pub mod access_keys;
 pub mod budget;
 pub mod codec;
 pub mod config_source;
+pub mod conversations;
 pub mod jobs;
 pub mod payload_log;
 pub mod provider;

@@ -7,6 +7,7 @@ use resource_gateway::{
         breaker::BreakerPolicy,
         confidence::Confidence,
         config_row::Row,
+        conversation::ConversationPolicy,
         ids::{InterfaceName, ModelName, StrategyName, VendorName},
         interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Policy, Route, Timeouts},
         job::JobPolicy,
@@ -130,6 +131,12 @@ fn interface(name: &str) -> Interface {
                 max_waiting_per_client: 8,
             },
             cache_ttl: Some(Duration::from_secs(90)),
+            conversation: ConversationPolicy {
+                enabled: Switch::On,
+                max_messages: 3,
+                max_context_tokens: 4000,
+                retention_days: 5,
+            },
         },
     }
 }

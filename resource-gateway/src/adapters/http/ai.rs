@@ -131,6 +131,10 @@ fn respond(reply: Reply) -> Response {
             let content_type = HeaderValue::from_static("text/event-stream; charset=utf-8");
             (Body::new(*stream), content_type, HeaderMap::new())
         }
+        Reply::Kept(stream) => {
+            let content_type = HeaderValue::from_static("text/event-stream; charset=utf-8");
+            (Body::new(*stream), content_type, HeaderMap::new())
+        }
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();

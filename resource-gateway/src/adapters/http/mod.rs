@@ -3,6 +3,7 @@
 mod admin;
 mod ai;
 mod caller;
+mod conversations;
 mod credential;
 mod error;
 mod forward;
@@ -29,6 +30,7 @@ use crate::{
     application::{
         access_keys::{AdministerKeys, VerifySignature},
         administer::Administer,
+        conversations::Conversations,
         invoke::Invoke,
         jobs::Jobs,
         list_models::ListModels,
@@ -49,6 +51,7 @@ pub struct App {
     pub invoke: Invoke,
     pub jobs: Arc<Jobs>,
     pub list_models: ListModels,
+    pub conversations: Arc<Conversations>,
     pub administer: Administer,
     pub payloads: Arc<dyn PayloadStore>,
     pub report_usage: ReportUsage,
@@ -85,6 +88,11 @@ pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
         // Everything behind the slash, so that a name with slashes is unknown and not the path.
         .route("/v1/models/{*name}", get(models::one))
         .route("/ai/invoke/{capability}", post(ai::by_capability))
+        .route("/v1/conversations", get(conversations::list))
+        .route(
+            "/v1/conversations/{id}",
+            get(conversations::one).delete(conversations::delete),
+        )
         .route("/auth/forward", any(forward::check))
         .route(resource_metadata::WELL_KNOWN, get(resource_metadata::get))
         .merge(jobs::router())

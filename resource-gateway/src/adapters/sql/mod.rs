@@ -4,6 +4,7 @@ mod access_keys;
 mod audit;
 mod change;
 mod config;
+mod conversations;
 mod convert;
 mod forms;
 mod jobs;
@@ -13,11 +14,13 @@ mod payload;
 mod reports;
 mod statements;
 mod statements_access_keys;
+mod statements_conversations;
 mod statements_jobs;
 mod usage;
 
 pub use access_keys::SqlAccessKeys;
 pub use config::SqlConfig;
+pub use conversations::SqlConversations;
 pub use jobs::SqlJobs;
 pub use ledger::SqlLedger;
 pub use payload::SqlPayloads;
@@ -36,6 +39,7 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0001_create_gateway",
         "0002_add_policy_and_audit",
         "0003_create_call_payload",
+        "0004_create_conversation",
         "0006_create_job",
         "0013_add_usage_costs",
         "0014_create_budget_ledger",

@@ -4,6 +4,7 @@
 mod balance;
 mod budget;
 mod confidence;
+mod conversation;
 mod interface;
 mod jobs;
 mod limits;

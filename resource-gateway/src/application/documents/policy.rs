@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Faults, Table, balance, confidence, jobs, limits, read_limits};
+use super::{Faults, Table, balance, confidence, conversation, jobs, limits, read_limits};
 use crate::domain::{interface::Policy, vendor::Pool};
 
 /// The members of an interface that are read here, for error texts.
@@ -13,6 +13,7 @@ pub(super) const INTERFACE_MEMBERS: &[&str] = &[
     balance::INTERFACE_MEMBERS,
     confidence::MEMBER,
     "jobs",
+    conversation::INTERFACE_MEMBERS,
 ];
 /// The same of a vendor's pool.
 pub(super) const POOL_MEMBERS: &str = balance::POOL_MEMBERS;
@@ -34,6 +35,7 @@ pub fn read_interface_policy(table: &mut Table, faults: &mut Faults) -> Policy {
         ..default
     };
     balance::read_interface(&mut policy, table, faults);
+    conversation::read_interface(&mut policy, table, faults);
     policy
 }
 
@@ -47,6 +49,7 @@ pub fn interface_policy(policy: &Policy) -> Map<String, Value> {
         members.insert("cache_ttl_s".to_owned(), json!(ttl.as_secs()));
     }
     balance::render_interface(policy, &mut members);
+    conversation::render_interface(policy, &mut members);
     members
 }
 

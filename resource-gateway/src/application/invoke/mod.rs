@@ -11,6 +11,7 @@ mod payload_tap;
 mod purse;
 mod reply_stream;
 mod settlement;
+mod talk;
 
 use std::{sync::Arc, time::Instant};
 
@@ -20,6 +21,7 @@ use service_kit::{Entropy, Timestamp};
 
 pub use caller_headers::CallerHeaders;
 pub use reply_stream::ReplyStream;
+pub use talk::{CONVERSATION, KeptStream};
 
 use self::{
     attempts::Journey,
@@ -29,10 +31,11 @@ use self::{
 };
 use super::{
     budgets::{BudgetError, Budgets},
+    conversations::{Continuation, Conversations, Turn},
     limits::{Admission, Applicant, Limiter},
     meters::{Meters, Refusal},
     registry::Registry,
-    replay::{Before, Replay},
+    replay::{Before, Replay, Wanted},
     snapshots::Snapshots,
 };
 use crate::{
@@ -69,6 +72,7 @@ pub struct Invoke {
     pub usage: Arc<dyn UsageSink>,
     pub payloads: Arc<dyn PayloadLog>,
     pub budgets: Arc<Budgets>,
+    pub conversations: Arc<Conversations>,
     pub meters: Arc<Meters>,
     pub entropy: Arc<dyn Entropy>,
 }
@@ -101,6 +105,8 @@ pub enum Reply {
     Stream(Box<ReplyStream>),
     /// One that was given before.
     Recorded(Arc<Recorded>),
+    /// A stream that is stored before it ends.
+    Kept(Box<KeptStream>),
 }
 
 /// A whole answer in the caller's format.
@@ -149,9 +155,19 @@ impl Invoke {
     /// [`InvokeError`]; usage is settled.
     pub async fn run(&self, invocation: Invocation, headers: &mut HeaderMap) -> Result<Reply, InvokeError> {
         let snapshot = self.snapshots.current();
-        let (interface, call) = self.admit(&invocation, &snapshot, headers)?;
-        let before = self.replay.before(&invocation, &snapshot, (&interface, &call), headers);
-        let mut wanted = match before.await {
+        let (interface, call) = self.resolve(&invocation, &snapshot)?;
+        // Before the field rules: they hold for what was said earlier, too, and so do limits.
+        let (call, turn) = self.converse(&invocation, &snapshot, &interface, call).await?;
+        let call = self.admit(&invocation, &snapshot, (&interface, call), headers)?;
+        // What is said in a conversation is answered anew, because an answer out of memory would be missing in it.
+        let before = match &turn {
+            Some(_) => Ok(Before::Go(Wanted::default())),
+            None => {
+                let before = self.replay.before(&invocation, &snapshot, (&interface, &call), headers);
+                before.await
+            }
+        };
+        let mut wanted = match before {
             Ok(Before::Go(wanted)) => wanted,
             Ok(Before::Again(answer)) => return Ok(Reply::Recorded(answer)),
             Err(error) => {
@@ -185,15 +201,18 @@ impl Invoke {
             interface: &interface,
             call: &call,
         };
-        self.travel(journey, course, settlement).await
+        let reply = self.travel(journey, course, settlement).await?;
+        match turn {
+            None => Ok(reply),
+            Some(turn) => talk::keep(turn, reply, headers, invocation.error_event).await,
+        }
     }
 
-    /// Everything that may turn a call away before a vendor hears of it.
-    fn admit(
+    /// What the call is, and whether the caller may make it.
+    fn resolve(
         &self,
         invocation: &Invocation,
         snapshot: &Arc<Snapshot>,
-        headers: &mut HeaderMap,
     ) -> Result<(Arc<Interface>, Call), InvokeError> {
         let capability = invocation.capability;
         let call = Call::read(capability, invocation.body.clone(), invocation.boundary.as_ref())?;
@@ -209,6 +228,48 @@ impl Invoke {
             self.reject(invocation, snapshot, interface, call.stream);
             return Err(InvokeError::Denied(denied));
         }
+        Ok((Arc::clone(interface), call))
+    }
+
+    /// Puts what was said before in front of a call that continues a conversation.
+    async fn converse(
+        &self,
+        invocation: &Invocation,
+        snapshot: &Arc<Snapshot>,
+        interface: &Interface,
+        call: Call,
+    ) -> Result<(Call, Option<Turn>), InvokeError> {
+        let Some(asked) = call.conversation.clone() else {
+            return Ok((call, None));
+        };
+        let request = Continuation {
+            caller: &invocation.caller,
+            interface,
+            request_id: &invocation.request_id,
+        };
+        let stream = call.stream;
+        let joined = async {
+            if invocation.headers.0.contains_key("idempotency-key") {
+                let message =
+                    "A call in a conversation has no Idempotency-Key: what was answered stands in the conversation.";
+                return Err(PublicError::invalid(None, "conversation_not_repeatable", message));
+            }
+            let (turn, earlier) = self.conversations.join(&asked, request, call.messages()?).await?;
+            Ok::<_, PublicError>((call.continued(&earlier)?, Some(turn)))
+        };
+        // Rare enough to be put on the heap, where it does not make every other call's future larger.
+        let joined = Box::pin(joined).await;
+        Ok(joined.inspect_err(|_| self.reject(invocation, snapshot, interface, stream))?)
+    }
+
+    /// Everything else that may turn a call away before a vendor hears of it.
+    fn admit(
+        &self,
+        invocation: &Invocation,
+        snapshot: &Arc<Snapshot>,
+        (interface, call): (&Interface, Call),
+        headers: &mut HeaderMap,
+    ) -> Result<Call, InvokeError> {
         let asked_to_stream = call.stream;
         let call = call.shaped_by(interface.field_rules()).inspect_err(|_| {
             self.reject(invocation, snapshot, interface, asked_to_stream);
@@ -225,7 +286,7 @@ impl Invoke {
             let message = "The gateway cannot account for calls now.";
             PublicError::new(503, ErrorKind::Server, "usage_unavailable", message)
         })?;
-        Ok((Arc::clone(interface), call))
+        Ok(call)
     }
 
     /// Takes what the call needs of its limits.

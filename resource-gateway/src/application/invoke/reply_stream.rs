@@ -28,6 +28,7 @@ pub struct ReplyStream {
     /// What was read before the reply began.
     first: Bytes,
     phase: Phase,
+    complete: bool,
     /// How the stream ends says something about the address, too; dropped before the end it says nothing.
     permit: Permit,
     settlement: Settlement,
@@ -63,12 +64,18 @@ impl ReplyStream {
             decoder,
             first: Bytes::new(),
             phase: Phase::Answering,
+            complete: false,
             permit,
             settlement,
             error_event,
         };
         stream.first = stream.take(first);
         stream
+    }
+
+    /// Whether the answer has come to its end without a fault.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// Settles if this was the end; answers the bytes to release afterwards.
@@ -82,6 +89,7 @@ impl ReplyStream {
                 self.settlement.first_byte();
                 self.settlement.settle(UsageState::Completed);
                 self.phase = Phase::Lingering;
+                self.complete = true;
                 if let Some(upstream) = &mut self.upstream {
                     upstream.hurry(LINGER);
                 }

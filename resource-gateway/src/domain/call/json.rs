@@ -4,16 +4,25 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{BodyForm, Facts, Shape, json_error, missing, read_confidence, read_format, shape::MIN_CONFIDENCE, wrong};
+use super::{
+    BodyForm, Facts, Shape, json_error, missing, read_confidence, read_format,
+    shape::{CONVERSATION_ID, MIN_CONFIDENCE},
+    wrong,
+};
 use crate::domain::{
+    conversation::{Asked, NEW},
     fault::PublicError,
     field_rules::{Forced, obey},
+    ids::ConversationId,
     interface::FieldRule,
     json_draft::Draft,
-    json_object::{Edit, JsonObject, quoted},
+    json_object::{Edit, JsonObject, apply, elements, quoted},
 };
 
 const STREAM_OPTIONS: &str = "stream_options";
+pub(super) const MESSAGES: &str = "messages";
+/// Names of conversations are shorter.
+const MAX_NAME_BYTES: usize = 64;
 
 /// A JSON object as it came.
 #[derive(Debug, Clone)]
@@ -74,6 +83,10 @@ impl JsonBody {
             _ => None,
         };
         let ruled = splices(&draft);
+        let conversation = match shape.converses {
+            true => take_conversation(&mut draft)?,
+            false => None,
+        };
         // Without a stream there is no usage chunk to ask for.
         let include_usage = !stream || !ask_for_usage(&mut draft)?;
         if shape.scored {
@@ -87,6 +100,7 @@ impl JsonBody {
             asked_output: asked_output(&draft)?,
             min_confidence,
             format: format_of(shape, &draft)?,
+            conversation,
         };
         let vendor = splices(&draft);
         Ok((
@@ -97,6 +111,35 @@ impl JsonBody {
                 vendor,
             },
         ))
+    }
+
+    /// The caller's own messages.
+    pub(super) fn messages(&self) -> Result<Vec<Box<str>>, PublicError> {
+        let object = JsonObject::parse(&self.bytes).map_err(json_error)?;
+        let messages = object.get(MESSAGES).map_err(json_error)?;
+        let messages = messages.ok_or_else(|| missing(MESSAGES))?;
+        let messages = elements(messages.value).map_err(json_error)?;
+        Ok(messages.into_iter().map(Box::from).collect())
+    }
+
+    /// Earlier messages before its own, and no name of a conversation.
+    pub(super) fn continued(&self, shape: &Shape, earlier: &[Box<str>]) -> Result<(Facts, Self), PublicError> {
+        let mut draft = Draft::parse(&self.bytes).map_err(json_error)?;
+        draft.remove(CONVERSATION_ID).map_err(json_error)?;
+        if !earlier.is_empty() {
+            let own = draft.get(MESSAGES).map_err(json_error)?;
+            let own = own.ok_or_else(|| missing(MESSAGES))?;
+            let has_own = !elements(&own).map_err(json_error)?.is_empty();
+            let comma = if has_own { "," } else { "" };
+            // Behind the bracket by which the array begins.
+            let edit = Edit {
+                range: 1..1,
+                with: earlier.join(",") + comma,
+            };
+            draft.edit(MESSAGES, vec![edit]).map_err(json_error)?;
+        }
+        let text = apply(draft.object().text(), draft.edits());
+        Self::read(shape, text.into())
     }
 
     pub(super) fn for_vendor(&self, model: &str) -> Vec<Bytes> {
@@ -147,6 +190,22 @@ impl Changes {
             vendor: self.vendor,
         }
     }
+}
+
+/// Takes the name of a conversation out: it is between the caller and us.
+fn take_conversation(draft: &mut Draft<'_>) -> Result<Option<Asked>, PublicError> {
+    let Some(value) = draft.get(CONVERSATION_ID).map_err(json_error)? else {
+        return Ok(None);
+    };
+    let name: Option<String> = serde_json::from_str(&value).map_err(|_| wrong(CONVERSATION_ID, "must be a string"))?;
+    let asked = match name {
+        None => None,
+        Some(name) if name == NEW => Some(Asked::New),
+        Some(name) if name.len() <= MAX_NAME_BYTES => Some(Asked::Earlier(ConversationId::new(name))),
+        Some(_) => return Err(wrong(CONVERSATION_ID, "is too long")),
+    };
+    draft.remove(CONVERSATION_ID).map_err(json_error)?;
+    Ok(asked)
 }
 
 /// The most output that the answer may have, all its choices together. What is no number is left to the vendor to refuse.

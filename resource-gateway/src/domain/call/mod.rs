@@ -11,10 +11,11 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use self::json::JsonBody;
-pub use self::shape::{BodyForm, Shape};
+pub use self::shape::{BodyForm, Shape, weigh_message};
 use super::{
     answer::TranscriptFormat,
     confidence::Confidence,
+    conversation::Asked,
     fault::PublicError,
     field_rules::{Forced, obey_in_form},
     interface::{Capability, FieldRule},
@@ -38,6 +39,8 @@ pub struct Call {
     pub min_confidence: Option<Confidence>,
     /// `response_format` where it is a word that decides what an answer looks like.
     pub format: Option<&'static str>,
+    /// The stored conversation that it names.
+    pub conversation: Option<Asked>,
     shape: &'static Shape,
     content: Content,
     forced: Forced,
@@ -58,6 +61,7 @@ struct Facts {
     asked_output: u64,
     min_confidence: Option<Confidence>,
     format: Option<&'static str>,
+    conversation: Option<Asked>,
 }
 
 impl Call {
@@ -96,6 +100,7 @@ impl Call {
             asked_output: facts.asked_output,
             min_confidence: facts.min_confidence,
             format: facts.format,
+            conversation: facts.conversation,
             shape,
             content,
             forced: Forced::default(),
@@ -143,6 +148,31 @@ impl Call {
         Self {
             min_confidence: Confidence::stricter(self.min_confidence, least),
             ..self
+        }
+    }
+
+    /// The messages of a request that has some, as they are written.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn messages(&self) -> Result<Vec<Box<str>>, PublicError> {
+        match &self.content {
+            Content::Json(body) => body.messages(),
+            Content::Form(_) => Err(missing(json::MESSAGES)),
+        }
+    }
+
+    /// The same request with earlier messages before its own, and without the name of their conversation.
+    ///
+    /// # Errors
+    /// What to tell the caller.
+    pub fn continued(self, earlier: &[Box<str>]) -> Result<Self, PublicError> {
+        match &self.content {
+            Content::Json(body) => {
+                let (facts, body) = body.continued(self.shape, earlier)?;
+                Ok(Self::new(self.shape, facts, Content::Json(body)))
+            }
+            Content::Form(_) => Ok(self),
         }
     }
 
@@ -246,6 +276,7 @@ fn read_form(
         include_usage: false,
         asked_output: 0,
         min_confidence,
+        conversation: None,
     })
 }
 

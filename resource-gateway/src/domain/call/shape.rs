@@ -19,6 +19,8 @@ const MAX_IMAGES: u64 = 10;
 
 /// The word of a threshold in a call.
 pub(super) const MIN_CONFIDENCE: &str = "min_confidence";
+/// What names a stored conversation in a call.
+pub(super) const CONVERSATION_ID: &str = "conversation_id";
 
 /// The form of a capability's requests.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Shape {
     pub streams: bool,
     /// Whether answers have parts with scores, so that a threshold means something.
     pub scored: bool,
+    /// Whether requests continue conversations.
+    pub(super) converses: bool,
     /// A body over this is too large whatever the operator allows: nothing that is asked for here needs more.
     pub max_body_bytes: usize,
     /// The words for `response_format`, the default first. Empty where it is the vendor's business.
@@ -49,6 +53,7 @@ const PLAIN: Shape = Shape {
     body: BodyForm::Json(|_| Ok(0)),
     streams: false,
     scored: false,
+    converses: false,
     max_body_bytes: usize::MAX,
     formats: &[],
     synonyms: &[],
@@ -65,6 +70,7 @@ static SHAPES: [Shape; 10] = [
         capability: Capability::Chat,
         body: BodyForm::Json(check_chat),
         streams: true,
+        converses: true,
         synonyms: &[
             &["max_tokens", "max_completion_tokens", "max_output_tokens"],
             &["tools", "functions"],
@@ -153,6 +159,7 @@ impl Shape {
             ("stream", Some(_)) => {
                 return Some("the caller decides whether it gets a stream; a rule may only forbid it");
             }
+            (CONVERSATION_ID, _) if self.converses => return Some("the interface's conversation decides about it"),
             (MIN_CONFIDENCE, Some(_)) if self.scored => return Some("set the interface's min_confidence instead"),
             _ => {}
         }
@@ -200,7 +207,8 @@ fn check_chat(draft: &Draft<'_>) -> Result<u64, PublicError> {
     Ok(messages.iter().map(|message| weigh_message(message)).sum())
 }
 
-fn weigh_message(message: &str) -> u64 {
+/// Tokens of one message, roughly.
+pub fn weigh_message(message: &str) -> u64 {
     if message.len() <= CLOSE_LOOK_BYTES {
         return tokens_of(message);
     }
