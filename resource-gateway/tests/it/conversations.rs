@@ -1,6 +1,6 @@
 //! Conversations: what was said before goes along, within bounds, for its owner alone, and nothing is lost in silence.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -214,24 +214,19 @@ async fn an_interface_without_conversations_says_so() {
 
 #[tokio::test]
 async fn one_request_at_a_time_speaks_and_a_failure_gives_the_turn_back() {
-    let running = Arc::new(Running::start().await);
+    let running = Running::start().await;
     talking(&running, "talk", "held", "").await;
-    let busy = tokio::spawn({
-        let running = running.clone();
-        async move { say(&running, "talk", "new", "one", "b1").await }
+    let (first, ()) = tokio::join!(say(&running, "talk", "new", "one", "b1"), async {
+        running
+            .until("the call is under way", async || {
+                running.vendor.find_call("b1").is_some()
+            })
+            .await;
+        let nothing = read(&running, "/v1/conversations").await.ok();
+        assert_eq!(nothing["items"], json!([]), "nothing was said yet");
+        running.vendor.release();
     });
-    running
-        .until("the call is under way", async || {
-            running.vendor.find_call("b1").is_some()
-        })
-        .await;
-    assert_eq!(
-        read(&running, "/v1/conversations").await.ok()["items"],
-        json!([]),
-        "nothing was said yet"
-    );
-    running.vendor.release();
-    let id = busy.await.unwrap().header(ID).to_owned();
+    let id = first.header(ID).to_owned();
     // A caller who leaves gives the turn back as well.
     talking(&running, "talk", "hang", "").await;
     let left = tokio::time::timeout(Duration::from_millis(300), say(&running, "talk", &id, "two", "b2"));
@@ -329,7 +324,7 @@ const SHOW: Sql = sql!("ALTER TABLE elsewhere RENAME TO message");
 
 #[tokio::test]
 async fn a_database_that_is_away_is_said_and_never_a_loss_of_memory() {
-    let running = Arc::new(Running::start().await);
+    let running = Running::start().await;
     talking(&running, "talk", "echo", "").await;
     let id = say(&running, "talk", "new", "one", "d1").await.header(ID).to_owned();
     running.execute(HIDE).await;
@@ -368,22 +363,20 @@ async fn a_database_that_is_away_is_said_and_never_a_loss_of_memory() {
 
 #[tokio::test]
 async fn a_conversation_deleted_meanwhile_takes_no_answer() {
-    let running = Arc::new(Running::start().await);
+    let running = Running::start().await;
     talking(&running, "talk", "echo", "").await;
     let id = say(&running, "talk", "new", "one", "g1").await.header(ID).to_owned();
     talking(&running, "talk", "held", "").await;
-    let answer = tokio::spawn({
-        let (running, id) = (running.clone(), id.clone());
-        async move { say(&running, "talk", &id, "two", "g2").await }
+    let (answer, ()) = tokio::join!(say(&running, "talk", &id, "two", "g2"), async {
+        running
+            .until("the call is under way", async || {
+                running.vendor.find_call("g2").is_some()
+            })
+            .await;
+        assert_eq!(delete(&running, &running.token(), &id).await.status, 204);
+        running.vendor.release();
     });
-    running
-        .until("the call is under way", async || {
-            running.vendor.find_call("g2").is_some()
-        })
-        .await;
-    assert_eq!(delete(&running, &running.token(), &id).await.status, 204);
-    running.vendor.release();
-    assert_eq!(answer.await.unwrap().error(409)["code"], "conversation_gone");
+    assert_eq!(answer.error(409)["code"], "conversation_gone");
 }
 
 #[tokio::test]
