@@ -26,7 +26,14 @@ impl Invoke {
         if !named.is_some_and(|interface| interface.policy.jobs.enabled.is_on()) {
             return Ok(None);
         }
-        let (interface, call) = self.admit(invocation, &snapshot, headers)?;
+        let (interface, call) = self.resolve(invocation, &snapshot)?;
+        if call.conversation.is_some() {
+            // Its turn would be held for as long as the call waits, and what goes along would be what was said until now.
+            self.reject(invocation, &snapshot, &interface, call.stream);
+            let message = "A call in a conversation cannot be answered later: send no conversation_id, or no Prefer: respond-async.";
+            return Err(PublicError::invalid(Some("conversation_id"), "conversation_not_deferrable", message).into());
+        }
+        let call = self.admit(invocation, &snapshot, (&interface, call), headers)?;
         if call.stream {
             self.reject(invocation, &snapshot, &interface, true);
             let message = "A stream cannot be answered later: send no \"stream\": true, or no Prefer: respond-async.";

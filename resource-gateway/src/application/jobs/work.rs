@@ -210,7 +210,7 @@ impl WorkJobs {
         match self.invoke.run(invocation, &mut headers).await {
             Ok(Reply::Whole(reply)) => self.keep(reply, headers),
             // The interface has changed since, and now makes streams of all calls.
-            Ok(Reply::Stream(_)) => failed(not_whole()),
+            Ok(Reply::Stream(_) | Reply::Kept(_)) => failed(not_whole()),
             Ok(Reply::Recorded(answer)) if answer.stream => failed(not_whole()),
             Ok(Reply::Recorded(answer)) => {
                 let whole = WholeReply {
