@@ -279,6 +279,11 @@ fn normalised_codecs() -> Vec<(Capability, Arc<dyn Codec>)> {
     ]
 }
 
+fn list_models(snapshots: &Arc<Snapshots>) -> ListModels {
+    let snapshots = snapshots.clone();
+    ListModels { snapshots }
+}
+
 fn provider_client(config: &Config) -> anyhow::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .no_proxy()
@@ -420,9 +425,7 @@ impl Gateway {
                 meters: meters.clone(),
                 entropy: entropy.clone(),
             },
-            list_models: ListModels {
-                snapshots: snapshots.clone(),
-            },
+            list_models: list_models(&snapshots),
             access_keys: foundation.administer_keys(config, &registry)?,
             conversations: conversations.clone(),
             administer: foundation.administer(config, registry.clone()),

@@ -380,6 +380,16 @@ async fn a_conversation_deleted_meanwhile_takes_no_answer() {
 }
 
 #[tokio::test]
+async fn what_is_said_in_a_conversation_is_not_answered_later() {
+    let running = Running::start().await;
+    talking(&running, "talk", "echo", "jobs = { enabled = true }").await;
+    let request = running.request(CHAT, &running.token(), &ask("talk", "new", "one", "j1"));
+    let later = Answer::read(request.header("prefer", "respond-async").send().await.unwrap()).await;
+    assert_eq!(later.error(400)["code"], "conversation_not_deferrable");
+    assert!(running.vendor.find_call("j1").is_none());
+}
+
+#[tokio::test]
 async fn the_settings_are_read_back_and_held_to_their_bounds() {
     let running = Running::start().await;
     let mut body = json!({"capability": "chat", "routes": [{"vendor": "stub", "model": "echo"}],
