@@ -279,6 +279,15 @@ fn normalised_codecs() -> Vec<(Capability, Arc<dyn Codec>)> {
     ]
 }
 
+fn keep_pools(snapshots: &Arc<Snapshots>, registry: Arc<Registry>) -> KeepPools {
+    KeepPools {
+        snapshots: snapshots.clone(),
+        registry,
+        resolver: Arc::new(SystemResolver),
+        look_up_every: KeepPools::LOOK_UP_EVERY,
+    }
+}
+
 fn list_models(snapshots: &Arc<Snapshots>) -> ListModels {
     let snapshots = snapshots.clone();
     ListModels { snapshots }
@@ -440,12 +449,7 @@ impl Gateway {
             started: clock.now().as_seconds(),
             clock,
         };
-        let pools = Arc::new(KeepPools {
-            snapshots: snapshots.clone(),
-            registry,
-            resolver: Arc::new(SystemResolver),
-            look_up_every: KeepPools::LOOK_UP_EVERY,
-        });
+        let pools = Arc::new(keep_pools(&snapshots, registry));
         let jobs = foundation.job_tasks(config, jobs, app.invoke.clone(), &revocations);
         let router = http::router(Arc::new(app), entropy);
         Ok(Self {

@@ -163,8 +163,9 @@ impl Invoke {
         let before = match &turn {
             Some(_) => Ok(Before::Go(Wanted::default())),
             None => {
-                let before = self.replay.before(&invocation, &snapshot, (&interface, &call), headers);
-                before.await
+                self.replay
+                    .before(&invocation, &snapshot, (&interface, &call), headers)
+                    .await
             }
         };
         let mut wanted = match before {
