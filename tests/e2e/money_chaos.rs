@@ -127,6 +127,14 @@ async fn number(world: &World, sql: &str) -> i64 {
     numbers(world, sql).await.first().copied().unwrap_or_default()
 }
 
+async fn sum(world: &World, what: &str, of: &str) -> i64 {
+    number(
+        world,
+        &format!("SELECT CAST(COALESCE(SUM({what}), 0) AS TEXT) FROM {of}"),
+    )
+    .await
+}
+
 async fn the_books_are_right(engine: Engine) {
     let world = World::start(engine).await;
     let document = world.write("money.toml", MONEY);
@@ -170,28 +178,14 @@ async fn the_books_are_right(engine: Engine) {
 
     // The ledger's sums are those of the rows, and nothing is held any more.
     for (budget, interface) in [("echo", "t-echo"), ("each-slow", "t-slow"), ("failing", "t-status-500")] {
-        let sum = |what: &str| format!("SELECT CAST(COALESCE(SUM({what}), 0) AS TEXT) FROM");
-        let spent = number(
-            &world,
-            &format!("{} budget_period WHERE budget = '{budget}'", sum("spent")),
-        )
-        .await;
-        let held = number(
-            &world,
-            &format!("{} budget_period WHERE budget = '{budget}'", sum("held")),
-        )
-        .await;
-        let cost = number(
-            &world,
-            &format!("{} usage_record WHERE interface = '{interface}'", sum("cost")),
-        )
-        .await;
-        let charged = format!(
-            "{} budget_charge WHERE budget_key IN (SELECT budget_key FROM budget_period WHERE budget = '{budget}')",
-            sum("amount")
+        let period = format!("budget_period WHERE budget = '{budget}'");
+        let (spent, held) = (sum(&world, "spent", &period).await, sum(&world, "held", &period).await);
+        let cost = sum(&world, "cost", &format!("usage_record WHERE interface = '{interface}'")).await;
+        let charges = format!(
+            "budget_charge WHERE budget_key IN (SELECT budget_key FROM budget_period WHERE budget = '{budget}')"
         );
         assert_eq!((spent, held), (cost, 0), "{budget}");
-        assert_eq!(number(&world, &charged).await, cost, "{budget}");
+        assert_eq!(sum(&world, "amount", &charges).await, cost, "{budget}");
     }
     assert_eq!(
         number(&world, "SELECT CAST(COUNT(*) AS TEXT) FROM budget_lease").await,
