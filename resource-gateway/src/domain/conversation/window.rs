@@ -46,10 +46,19 @@ pub struct Own {
 /// with a hole in it would be another one. What begins with a tool's result is shortened to what does not, because vendors refuse
 /// results whose call they do not see.
 pub fn choose(newest: &[MessageHead], system: &[MessageHead], own: Own, room: Room) -> Vec<u64> {
+    // A request that is over the limits by itself takes nothing along, not even what weighs nothing.
+    let left = |room: u64, own: u64| room.checked_sub(own);
+    let (Some(messages), Some(tokens), Some(bytes)) = (
+        left(room.messages, own.messages),
+        left(room.tokens, own.tokens),
+        left(room.bytes, own.bytes),
+    ) else {
+        return Vec::new();
+    };
     let mut room = Room {
-        messages: room.messages.saturating_sub(own.messages),
-        tokens: room.tokens.saturating_sub(own.tokens),
-        bytes: room.bytes.saturating_sub(own.bytes),
+        messages,
+        tokens,
+        bytes,
     };
     let mut chosen: Vec<u64> = system
         .iter()
@@ -137,6 +146,24 @@ mod tests {
         assert_eq!(chosen("uauaua", own, room), [5, 6]);
         assert_eq!(chosen("uauaua", own, Room { tokens: 45, ..VAST }), [5, 6]);
         assert_eq!(chosen("uauaua", own, Room { messages: 1, ..VAST }), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn a_request_over_the_limits_takes_nothing_along() {
+        let own = Own {
+            tokens: 6,
+            ..Own::default()
+        };
+        let weightless = MessageHead {
+            number: 1,
+            role: Role::System,
+            bytes: 0,
+            tokens: 0,
+        };
+        let room = Room { tokens: 5, ..VAST };
+        assert!(choose(&[], &[weightless], own, room).is_empty());
+        let room = Room { tokens: 6, ..VAST };
+        assert_eq!(choose(&[], &[weightless], own, room), [1]);
     }
 
     #[test]
