@@ -214,8 +214,8 @@ impl Policy {
         Some(known)
     }
 
-    /// Whom a token with this scope is for: the gateway when it opens an AI capability or administers, the provider itself
-    /// (userinfo, admin API) when it opens those or nothing else. Resources that were asked for (RFC 8707) take the place of both, but for userinfo,
+    /// Whom a token with this scope is for: the gateway when it opens an AI capability, the provider itself (userinfo, admin
+    /// API) when it opens those or nothing else. Resources that were asked for (RFC 8707) take the place of both, but for userinfo,
     /// which `openid` always opens.
     pub fn audience<'a>(&'a self, scope: &Scope, resources: &'a [String]) -> Vec<&'a str> {
         let mut audience = Vec::with_capacity(2 + resources.len());
@@ -226,8 +226,7 @@ impl Policy {
             }
             return audience;
         }
-        // Both services have an admin API, and one console speaks to both.
-        if scope.iter().any(|token| token.starts_with(AI_PREFIX) || token == ADMIN) {
+        if scope.iter().any(|token| token.starts_with(AI_PREFIX)) {
             audience.push(self.gateway_audience.as_str());
         }
         if audience.is_empty() || scope.contains(OPENID) || scope.contains(ADMIN) {
