@@ -58,7 +58,8 @@ pub struct Options {
     /// How long a statement waits for a connection, or for the SQLite writer.
     pub acquire_timeout: Duration,
     /// How long PostgreSQL works on one statement. Half of it may go into waiting for a lock; a server that has not answered
-    /// after one and a half of it is taken to be unavailable.
+    /// after one and a half of it is taken to be unavailable. A SQLite connection is given up when it has not answered for
+    /// as long after its busy timeout.
     pub statement_timeout: Duration,
     /// How long SQLite waits for another process that writes.
     pub busy_timeout: Duration,

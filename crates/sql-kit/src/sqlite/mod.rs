@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
@@ -122,6 +123,36 @@ async fn open(options: &SqliteConnectOptions, patience: Duration) -> Result<Sqli
             outcome => return outcome,
         }
     }
+}
+
+/// Waits for a connection's thread, within reason: a thread that dies answers what it was sent before, and what came in
+/// while it was dying stays unanswered for good.
+async fn answered<T>(patience: Duration, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(patience, work)
+        .await
+        .unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
+
+/// Longer than any statement may take: it may have to wait for another process first.
+fn patience(options: &Options) -> Duration {
+    options.busy_timeout + options.statement_timeout
+}
+
+/// Whether a connection is not to be used after this: its thread is dead, or about to die. It dies of a text of several
+/// statements of which a later one cannot be prepared (`SQLITE_ERROR`), say because another process took the table away:
+/// the driver answers, and panics when it resets them.
+fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(fault) => primary_code(fault.as_ref()) == Some(1),
+        _ => false,
+    }
+}
+
+/// The low byte of a result code (<https://www.sqlite.org/rescode.html>); the rest tells variants of it apart.
+fn primary_code(fault: &dyn DatabaseError) -> Option<i32> {
+    let code: i32 = fault.code()?.parse().ok()?;
+    Some(code & 0xff)
 }
 
 async fn shut(connection: SqliteConnection) {

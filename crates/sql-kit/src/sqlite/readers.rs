@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{open, shut};
+use super::{answered, is_lost, open, patience, shut};
 use crate::query::Shape;
 use crate::{Options, Sql, SqlError};
 
@@ -19,6 +19,8 @@ pub(super) struct Readers {
     options: SqliteConnectOptions,
     acquire_timeout: Duration,
     busy_timeout: Duration,
+    /// How long an answer may take.
+    patience: Duration,
 }
 
 /// A borrowed connection; goes back when dropped. That is sound at any await point: its thread finishes or abandons an
@@ -47,6 +49,7 @@ impl Readers {
             options: connect,
             acquire_timeout: options.acquire_timeout,
             busy_timeout: options.busy_timeout,
+            patience: patience(options),
         })
     }
 
@@ -56,8 +59,8 @@ impl Readers {
             Some(connection) => connection,
             none => none.insert(open(&self.options, self.busy_timeout).await?),
         };
-        let answer = S::sqlite(connection, sql.texts().plain, args).await;
-        if matches!(answer, Err(sqlx::Error::WorkerCrashed)) {
+        let answer = answered(self.patience, S::sqlite(connection, sql.texts().plain, args)).await;
+        if answer.as_ref().is_err_and(is_lost) {
             reading.connection = None;
         }
         answer.map_err(|error| SqlError::of(sql, &error))

@@ -23,14 +23,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
-use super::{open, shut};
+use super::{answered, is_lost, open, patience, primary_code, shut};
 use crate::query::Shape;
 use crate::{Options, Sql, SqlError};
 
@@ -52,6 +51,8 @@ struct Line {
     /// None after a close, or after a fault that left its state unknown: the next holder opens it anew.
     connection: Option<SqliteConnection>,
     options: SqliteConnectOptions,
+    /// How long an answer may take.
+    patience: Duration,
     closed: bool,
     /// Whether the group's BEGIN was sent.
     open: bool,
@@ -120,6 +121,7 @@ impl Writer {
         let line = Line {
             connection: Some(open(&connect, options.busy_timeout).await?),
             options: connect,
+            patience: patience(options),
             closed: false,
             open: false,
             top: Savepoint::None,
@@ -153,8 +155,7 @@ impl Writer {
     ) -> Result<S::Answer, SqlError> {
         let mut turn = self.turn().await?;
         let text = turn.enter_alone(sql)?;
-        let answer = S::sqlite(turn.connection()?, text, args).await;
-        match answer {
+        match turn.ask::<S>(text, args).await {
             Ok(answer) if sql.texts().reads_only => {
                 turn.leave_untouched();
                 Ok(answer)
@@ -277,11 +278,16 @@ impl Drop for Wish<'_> {
 }
 
 impl Turn {
-    fn connection(&mut self) -> Result<&mut SqliteConnection, SqlError> {
-        self.line
-            .as_mut()
-            .and_then(|line| line.connection.as_mut())
-            .ok_or_else(closed)
+    /// Runs a statement on the connection, and gives the connection up if it is lost.
+    async fn ask<S: Shape>(&mut self, text: &'static str, args: SqliteArguments) -> Result<S::Answer, sqlx::Error> {
+        let line = self.line.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        let patience = line.patience;
+        let connection = line.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        let answer = answered(patience, S::sqlite(connection, text, args)).await;
+        if answer.as_ref().is_err_and(is_lost) {
+            line.connection = None;
+        }
+        answer
     }
 
     /// The text that runs `sql` as the next statement of a transaction. Its first statement opens its place in the group.
@@ -474,9 +480,14 @@ impl Line {
     }
 
     async fn send(&mut self, text: &'static str) -> Result<(), sqlx::Error> {
+        let patience = self.patience;
         let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
         // With arguments, if none: only such statements are kept prepared.
-        connection.execute(sqlx::query(text)).await.map(drop)
+        let answer = answered(patience, connection.execute(sqlx::query(text))).await;
+        if matches!(answer, Err(sqlx::Error::WorkerCrashed)) {
+            self.connection = None;
+        }
+        answer.map(drop)
     }
 }
 
@@ -488,7 +499,9 @@ impl SqliteTx {
         // Stays so if the statement fails, as on PostgreSQL, or if this future is dropped before it has answered.
         self.failed = true;
         let text = self.turn.enter(sql)?;
-        let answer = S::sqlite(self.turn.connection()?, text, args)
+        let answer = self
+            .turn
+            .ask::<S>(text, args)
             .await
             .map_err(|error| SqlError::of(sql, &error))?;
         self.failed = false;
@@ -534,10 +547,8 @@ fn closed() -> SqlError {
 }
 
 fn is_constraint(error: &sqlx::Error) -> bool {
-    // SQLITE_CONSTRAINT, 19, and its extended codes.
-    let code = error
+    // SQLITE_CONSTRAINT
+    error
         .as_database_error()
-        .and_then(DatabaseError::code)
-        .and_then(|code| code.parse::<i32>().ok());
-    code.is_some_and(|code| code & 0xff == 19)
+        .is_some_and(|fault| primary_code(fault) == Some(19))
 }

@@ -17,6 +17,10 @@ use crate::suite::{INSERT, MIGRATIONS};
 const IDS: Sql = sql!("SELECT id FROM item ORDER BY id");
 const COUNT: Sql = sql!("SELECT COUNT(*) FROM item");
 const BY_ID: Sql = sql!("SELECT amount FROM item WHERE id = ?");
+/// Nobody has prepared this one before the table is away.
+const KEEP: Sql = sql!("INSERT INTO item (id, owner, amount) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING");
+const AWAY: Sql = sql!("ALTER TABLE item RENAME TO item_away");
+const BACK: Sql = sql!("ALTER TABLE item_away RENAME TO item");
 const HANG: Duration = Duration::from_mins(1);
 
 async fn open(options: Options) -> (TestDatabase, Db) {
@@ -379,6 +383,30 @@ async fn another_process_that_writes_is_waited_for_and_then_said_to_be_busy() {
     other.execute("COMMIT").await.unwrap();
     insert(&db, "a", 1).await.unwrap();
     assert_eq!(db.one::<(i64,)>(COUNT, args![]).await.unwrap().0, 1);
+}
+
+#[tokio::test]
+async fn a_table_that_another_process_takes_away_is_an_error_until_it_is_back() {
+    let (database, db) = open(Options::default()).await;
+    let other = Db::connect(&database.url, &Options::default()).await.unwrap();
+    insert(&db, "a", 1).await.unwrap();
+    db.execute(INSERT, args!["b", "x", 1_i64]).await.unwrap();
+    other.execute(AWAY, args![]).await.unwrap();
+    tokio::time::timeout(HANG, async {
+        for _ in 0..3 {
+            let grouped = insert(&db, "c", 1).await;
+            assert!(matches!(grouped, Err(SqlError::Other(_))), "{grouped:?}");
+            let alone = db.execute(KEEP, args!["c", "x", 1_i64]).await;
+            assert!(matches!(alone, Err(SqlError::Other(_))), "{alone:?}");
+            let read = db.all::<(String,)>(IDS, args![]).await;
+            assert!(matches!(read, Err(SqlError::Other(_))), "{read:?}");
+        }
+        other.execute(BACK, args![]).await.unwrap();
+        insert(&db, "c", 1).await.unwrap();
+        assert_eq!(ids(&db).await.len(), 3);
+    })
+    .await
+    .expect("nobody hangs");
 }
 
 #[tokio::test]
