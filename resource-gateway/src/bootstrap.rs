@@ -1,283 +1,54 @@
 //! The composition root: the only place that picks adapters.
 
 mod access_keys;
+mod foundation;
 mod jobs;
 pub(crate) mod limits;
 mod money;
+mod provider;
 mod replay;
+mod serve;
+mod strategies;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
 use serde_json::json;
-use service_kit::{
-    BoundListener, Clock, Entropy, SystemClock, SystemEntropy, Tasks, TlsConfig, health::Management,
-    tasks::termination_signal, telemetry,
-};
-use sql_kit::{Db, Options};
-use token_keys::{DpopNonces, MasterKey};
+use service_kit::Tasks;
 
-use self::{limits::Limits, money::Money};
+pub use self::{
+    foundation::{Ambient, Foundation},
+    serve::serve,
+};
+use self::{limits::Limits, money::Money, strategies::CAPABILITIES};
 use crate::{
     adapters::{
-        auth_schemes::{Bearer, Unsigned},
-        dialects::{
-            normalised::Normalised,
-            openai::{
-                OpenAiChat, OpenAiEmbeddings, OpenAiImages, OpenAiModerations, OpenAiSpeech, OpenAiTranscription,
-            },
-        },
-        http::{self, App, ResourceMetadata},
+        http::{self, App},
         journal::{Journal, JournalOptions},
         jwks::DiscoveredKeys,
         payload_log::{PayloadOptions, PayloadQueue},
-        revocation_feed::{FeedCredential, HttpRevocationFeed},
-        sandbox::Sandbox,
-        secrets::MachineSecrets,
-        sql::{MIGRATIONS, SqlConfig, SqlConversations, SqlPayloads, SqlUsage},
-        upstream::{HyperTransport, SystemResolver},
+        sql::SqlUsage,
+        upstream::SystemResolver,
     },
     application::{
-        access_keys::{KeyUpkeep, VerifySignature},
-        administer::Administer,
-        apply::ApplyDocument,
-        change_config::ChangeConfig,
-        check_possession::CheckPossession,
+        access_keys::VerifySignature,
         conversations::Conversations,
         invoke::Invoke,
         list_models::ListModels,
         meters::Meters,
         pools::KeepPools,
-        registry::{Profile, Registry},
+        registry::Registry,
         revocations::{FollowRevocations, Revocations},
         snapshots::Snapshots,
         verify_token::VerifyToken,
     },
     config::Config,
-    domain::{
-        caller::Expected,
-        ids::TenantId,
-        interface::Capability,
-        snapshot::{Need, StrategyFacts},
-        vendor::BaseUrl,
-    },
     ports::{
-        codec::Codec,
-        provider::ProviderKeys,
-        transport::Transport,
+        provider::ProviderKeys as _,
         usage::{UsageSink, UsageStore as _},
     },
 };
-
-/// What this version can do.
-const CAPABILITIES: [Capability; 10] = [
-    Capability::Chat,
-    Capability::Embeddings,
-    Capability::Transcription,
-    Capability::Speech,
-    Capability::Image,
-    Capability::Ocr,
-    Capability::Labels,
-    Capability::Faces,
-    Capability::Moderation,
-    Capability::Rerank,
-];
-/// The provider has this long to answer; it is close by.
-const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
-/// What the database has not taken by then waits in the journal for the next start.
-const LAST_RECORDS: Duration = Duration::from_secs(3);
-
-/// Where time and randomness come from.
-#[derive(Debug, Clone)]
-pub struct Ambient {
-    pub clock: Arc<dyn Clock>,
-    pub entropy: Arc<dyn Entropy>,
-}
-
-impl Default for Ambient {
-    fn default() -> Self {
-        Self {
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-        }
-    }
-}
-
-/// What every command needs: the database and the master key.
-#[derive(Debug)]
-pub struct Foundation {
-    pub ambient: Ambient,
-    db: Db,
-    master: Arc<MasterKey>,
-}
-
-impl Foundation {
-    /// Connects, migrates, and loads the master key.
-    ///
-    /// # Errors
-    /// When the database or the master key cannot be used.
-    pub async fn lay(config: &Config, ambient: Ambient) -> anyhow::Result<Self> {
-        let master = Arc::new(MasterKey::load_or_create(&config.keys.dir)?);
-        let options = Options {
-            postgres_connections: config.database.max_connections,
-            application_name: "hexgate resource-gateway".into(),
-            ..Options::default()
-        };
-        let db = Db::connect(&config.database.url, &options)
-            .await
-            .context("database.url")?;
-        db.migrate(&MIGRATIONS)
-            .await
-            .context("the schema could not be migrated")?;
-        Ok(Self { ambient, db, master })
-    }
-
-    /// The use case behind `apply`.
-    ///
-    /// # Errors
-    /// When the strategies cannot be set up.
-    pub fn apply(&self) -> anyhow::Result<ApplyDocument> {
-        let registry = Arc::new(registry(&self.ambient, None)?);
-        let config = ChangeConfig::new(self.store(), registry, Arc::clone(&self.ambient.clock));
-        Ok(ApplyDocument::new(config, Arc::new(MachineSecrets)))
-    }
-
-    /// The use cases behind the admin API.
-    fn administer(&self, config: &Config, registry: Arc<Registry>) -> Administer {
-        let store = self.store();
-        Administer {
-            config: ChangeConfig::new(store.clone(), registry, Arc::clone(&self.ambient.clock)),
-            store,
-            operator: TenantId::new(config.admin.operator_tenant.as_str()),
-        }
-    }
-
-    fn payload_store(&self) -> Arc<SqlPayloads> {
-        Arc::new(SqlPayloads::new(self.db.clone()))
-    }
-
-    fn conversations(&self, config: &Config) -> Arc<Conversations> {
-        let store = Arc::new(SqlConversations::new(self.db.clone()));
-        let Ambient { clock, entropy } = self.ambient.clone();
-        Arc::new(Conversations::new(
-            store,
-            (clock, entropy),
-            config.limits.max_body_bytes,
-        ))
-    }
-
-    fn store(&self) -> Arc<SqlConfig> {
-        Arc::new(SqlConfig::new(self.db.clone(), Arc::clone(&self.master)))
-    }
-
-    /// # Errors
-    /// The database does not answer.
-    pub async fn check_database(&self) -> anyhow::Result<String> {
-        self.db.ping().await?;
-        Ok("answers, schema up to date".to_owned())
-    }
-
-    /// # Errors
-    /// What is stored would not be published.
-    pub async fn check_snapshot(&self) -> anyhow::Result<String> {
-        let registry = Arc::new(registry(&self.ambient, None)?);
-        let snapshots = Snapshots::new(self.store(), registry, Arc::clone(&self.ambient.clock));
-        snapshots.refresh().await;
-        snapshots.ready().map_err(anyhow::Error::msg)?;
-        let snapshot = snapshots.current();
-        let (interfaces, vendors) = (snapshot.interfaces().count(), snapshot.vendors().count());
-        Ok(format!(
-            "{interfaces} interfaces and {vendors} vendors at revision {}",
-            snapshot.revision()
-        ))
-    }
-
-    /// # Errors
-    /// The journal cannot be written.
-    pub fn check_journal(&self, config: &Config) -> anyhow::Result<String> {
-        let dir = config.usage.journal_dir(&config.database);
-        std::fs::create_dir_all(&dir)
-            .and_then(|()| tempfile_in(&dir, self.ambient.entropy.as_ref()))
-            .with_context(|| dir.display().to_string())?;
-        Ok(format!("{} can be written", dir.display()))
-    }
-
-    /// # Errors
-    /// The provider's keys cannot be loaded.
-    pub async fn check_provider(&self, config: &Config) -> anyhow::Result<String> {
-        let keys = provider_keys(config, provider_client(config)?);
-        keys.refresh().await?;
-        Ok(format!("{} publishes keys", config.auth.issuer))
-    }
-
-    pub async fn close(self) {
-        self.db.close().await;
-    }
-}
-
-/// Writes a file and removes it.
-fn tempfile_in(dir: &Path, entropy: &dyn Entropy) -> std::io::Result<()> {
-    let path = dir.join(format!("doctor-{}", entropy.id()));
-    std::fs::write(&path, b"")?;
-    std::fs::remove_file(path)
-}
-
-/// Every strategy of this version: the one place that knows their names.
-fn registry(ambient: &Ambient, extra_ca: Option<&Path>) -> anyhow::Result<Registry> {
-    let openai = openai_codecs();
-    let sandbox: Vec<_> = openai.iter().cloned().chain(normalised_codecs()).collect();
-    let http: Arc<dyn Transport> = Arc::new(HyperTransport::new(extra_ca)?);
-    let facts = |codecs: &[(Capability, Arc<dyn Codec>)], base_url, pool, secret_key| StrategyFacts {
-        capabilities: codecs.iter().map(|(capability, _)| *capability).collect(),
-        base_url,
-        pool,
-        app_id: Need::Unused,
-        secret_id: Need::Unused,
-        secret_key,
-    };
-    Ok(Registry::new(vec![
-        Profile {
-            name: "openai",
-            facts: facts(&openai, Need::Optional, Need::Optional, Need::Optional),
-            codecs: openai,
-            scheme: Arc::new(Bearer),
-            transport: http,
-            default_base_url: Some(BaseUrl::parse("https://api.openai.com/v1")?),
-        },
-        Profile {
-            name: "sandbox",
-            facts: facts(&sandbox, Need::Unused, Need::Unused, Need::Unused),
-            codecs: sandbox,
-            scheme: Arc::new(Unsigned),
-            transport: Arc::new(Sandbox::new(Arc::clone(&ambient.clock))),
-            // Nothing is sent there; the name is reserved for that (RFC 2606 §2).
-            default_base_url: Some(BaseUrl::parse("http://sandbox.invalid")?),
-        },
-    ]))
-}
-
-/// What OpenAI's format has a request for.
-fn openai_codecs() -> Vec<(Capability, Arc<dyn Codec>)> {
-    vec![
-        (Capability::Chat, Arc::new(OpenAiChat)),
-        (Capability::Embeddings, Arc::new(OpenAiEmbeddings)),
-        (Capability::Transcription, Arc::new(OpenAiTranscription)),
-        (Capability::Speech, Arc::new(OpenAiSpeech)),
-        (Capability::Image, Arc::new(OpenAiImages)),
-        (Capability::Moderation, Arc::new(OpenAiModerations)),
-    ]
-}
-
-/// What it has none for.
-fn normalised_codecs() -> Vec<(Capability, Arc<dyn Codec>)> {
-    vec![
-        (Capability::Ocr, Arc::new(Normalised::OCR)),
-        (Capability::Labels, Arc::new(Normalised::LABELS)),
-        (Capability::Faces, Arc::new(Normalised::FACES)),
-        (Capability::Rerank, Arc::new(Normalised::RERANK)),
-    ]
-}
 
 fn keep_pools(snapshots: &Arc<Snapshots>, registry: Arc<Registry>) -> KeepPools {
     KeepPools {
@@ -291,28 +62,6 @@ fn keep_pools(snapshots: &Arc<Snapshots>, registry: Arc<Registry>) -> KeepPools 
 fn list_models(snapshots: &Arc<Snapshots>) -> ListModels {
     let snapshots = snapshots.clone();
     ListModels { snapshots }
-}
-
-fn provider_client(config: &Config) -> anyhow::Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(PROVIDER_TIMEOUT)
-        .connect_timeout(PROVIDER_TIMEOUT / 2)
-        .tcp_nodelay(true)
-        // The provider has no reason to send us elsewhere, and the feed's credential must not go there.
-        .redirect(reqwest::redirect::Policy::none());
-    if let Some(path) = &config.outbound.extra_ca {
-        let pem = std::fs::read(path).with_context(|| format!("outbound.extra_ca {}", path.display()))?;
-        for certificate in reqwest::Certificate::from_pem_bundle(&pem).context("outbound.extra_ca")? {
-            builder = builder.add_root_certificate(certificate);
-        }
-    }
-    Ok(builder.build()?)
-}
-
-fn provider_keys(config: &Config, client: reqwest::Client) -> DiscoveredKeys {
-    let refresh = Duration::from_secs(config.auth.jwks_refresh_s);
-    DiscoveredKeys::new(config.auth.issuer.clone(), client, refresh)
 }
 
 fn journal(config: &Config, foundation: &Foundation) -> anyhow::Result<Journal> {
@@ -334,39 +83,6 @@ fn payload_queue(config: &Config, foundation: &Foundation) -> PayloadQueue {
     };
     let clock = Arc::clone(&foundation.ambient.clock);
     PayloadQueue::new(options, foundation.payload_store(), clock)
-}
-
-/// Whom tokens must come from and be meant for.
-fn expected(config: &Config) -> Expected {
-    Expected {
-        issuer: config.auth.issuer.clone(),
-        audience: config.auth.audience.clone(),
-        leeway: i64::from(config.auth.leeway_s),
-    }
-}
-
-/// The way on which the provider tells of tokens that have ended.
-fn revocation_feed(
-    config: &Config,
-    foundation: &Foundation,
-    provider: reqwest::Client,
-    keys: Arc<DiscoveredKeys>,
-) -> anyhow::Result<HttpRevocationFeed> {
-    let credential = match config.auth.client().context("auth.client_secret_file")? {
-        Some((client_id, client_secret)) => FeedCredential::Client {
-            client_id,
-            client_secret,
-        },
-        None => FeedCredential::Service(foundation.master.service_credential("events-poll")?),
-    };
-    let node = foundation.ambient.entropy.id();
-    Ok(HttpRevocationFeed::new(
-        config.auth.issuer.clone(),
-        &node,
-        provider,
-        credential,
-        keys,
-    ))
 }
 
 /// The gateway, ready to be served: by listeners, or by a test.
@@ -396,17 +112,20 @@ impl Gateway {
     pub async fn build(config: &Config, ambient: Ambient) -> anyhow::Result<Self> {
         let foundation = Foundation::lay(config, ambient).await?;
         let Ambient { clock, entropy } = foundation.ambient.clone();
-        let registry = Arc::new(registry(&foundation.ambient, config.outbound.extra_ca.as_deref())?);
+        let registry = Arc::new(strategies::registry(
+            &foundation.ambient,
+            config.outbound.extra_ca.as_deref(),
+        )?);
         let snapshots = Arc::new(Snapshots::new(foundation.store(), registry.clone(), clock.clone()));
         snapshots.refresh().await;
         let journal = Arc::new(journal(config, &foundation)?);
         let payloads = Arc::new(payload_queue(config, &foundation));
         let money = Money::build(&foundation, &config.usage, journal.node().clone());
         let conversations = foundation.conversations(config);
-        let provider = provider_client(config)?;
-        let keys = Arc::new(provider_keys(config, provider.clone()));
+        let provider = provider::client(config)?;
+        let keys = Arc::new(provider::keys(config, provider.clone()));
         let revocations = Arc::new(Revocations::default());
-        let follow = follow_revocations(config, &foundation, provider, &keys, &revocations)?;
+        let follow = provider::follow_revocations(config, &foundation, provider, &keys, &revocations)?;
         let signatures = foundation.signatures(&config.access_keys, &snapshots, &revocations)?;
         let meters = Arc::new(Meters::new(&CAPABILITIES));
         let limits = Limits::build(config, &foundation.ambient)?;
@@ -416,8 +135,8 @@ impl Gateway {
             verify_token: VerifyToken::new(
                 keys.clone(),
                 revocations.clone(),
-                possession(config, &foundation)?,
-                expected(config),
+                provider::possession(config, &foundation)?,
+                provider::expected(config),
                 clock.clone(),
                 config.auth.token_cache_entries,
             ),
@@ -443,7 +162,7 @@ impl Gateway {
             snapshots: snapshots.clone(),
             meters,
             public_url: config.resource().trim_end_matches('/').to_owned(),
-            metadata: resource_metadata(config)?,
+            metadata: provider::resource_metadata(config)?,
             capabilities: CAPABILITIES.to_vec(),
             max_body_bytes: config.limits.max_body_bytes,
             started: clock.now().as_seconds(),
@@ -537,107 +256,4 @@ impl Gateway {
             },
         })
     }
-}
-
-/// Serves until SIGINT or SIGTERM. `ready_file` gets the bound addresses as JSON once the gateway is ready.
-///
-/// # Errors
-/// When the gateway cannot start.
-pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<()> {
-    let metrics = telemetry::start_metrics()?;
-    let gateway = Arc::new(Gateway::build(&config, Ambient::default()).await?);
-    let public = BoundListener::bind(config.listen, &config.tls)
-        .await?
-        .with_limits(config.connections.limits())
-        .with_peer_rules(Arc::new(config.peer_rules()));
-    let management = BoundListener::bind(config.management_listen, &TlsConfig::default()).await?;
-    let (public_address, management_address) = (public.address(), management.address());
-    let (tasks, records) = (Tasks::default(), Tasks::default());
-    let grace = Duration::from_secs(config.shutdown_grace_s);
-    gateway.start(&tasks, &records);
-    tasks.spawn(public.serve(gateway.router.clone(), tasks.clone(), grace));
-    tasks.spawn(management.serve(health(&gateway, metrics).router(), tasks.clone(), grace));
-    tracing::info!(
-        listen = %public_address,
-        management = %management_address,
-        issuer = %config.auth.issuer,
-        "resource-gateway is listening"
-    );
-    let told = announce(
-        &gateway,
-        ready_file.map(|path| {
-            let addresses = json!({"listen": public_address.to_string(), "management": management_address.to_string()});
-            (path, addresses.to_string())
-        }),
-    );
-    tokio::select! {
-        told = told => {
-            told?;
-            termination_signal().await?;
-        }
-        signal = termination_signal() => signal?,
-    }
-    tracing::info!("stopping");
-    if !tasks.drain(grace + Duration::from_secs(1)).await {
-        tracing::warn!("some work was still under way when the grace period ended");
-    }
-    records.drain(LAST_RECORDS).await;
-    if !gateway.finish(LAST_RECORDS).await {
-        tracing::warn!("the database did not take all usage records; the next start hands them over");
-    }
-    gateway.foundation.db.close().await;
-    Ok(())
-}
-
-fn follow_revocations(
-    config: &Config,
-    foundation: &Foundation,
-    provider: reqwest::Client,
-    keys: &Arc<DiscoveredKeys>,
-    revocations: &Arc<Revocations>,
-) -> anyhow::Result<FollowRevocations> {
-    let feed = revocation_feed(config, foundation, provider, keys.clone())?;
-    Ok(FollowRevocations {
-        feed: Arc::new(feed),
-        keys: keys.clone(),
-        revocations: revocations.clone(),
-        access_keys: Arc::new(KeyUpkeep::new(foundation.key_store())),
-        clock: foundation.ambient.clock.clone(),
-    })
-}
-
-fn resource_metadata(config: &Config) -> anyhow::Result<ResourceMetadata> {
-    let metadata = ResourceMetadata::new(config.resource(), &config.auth.issuer, &CAPABILITIES)?;
-    Ok(metadata.with_client_certificates(config.takes_certificates()))
-}
-
-/// Nonces are minted under the shared master key, so that those of one node are good at another.
-fn possession(config: &Config, foundation: &Foundation) -> anyhow::Result<CheckPossession> {
-    let nonces = DpopNonces::new(foundation.master.derive("dpop-nonce")?, config.dpop.nonce_lifetime());
-    Ok(CheckPossession::new(
-        config.dpop,
-        nonces,
-        foundation.ambient.clock.clone(),
-    ))
-}
-
-/// Waits until requests can be served and says so.
-async fn announce(gateway: &Gateway, file: Option<(&Path, String)>) -> anyhow::Result<()> {
-    while gateway.ready().is_err() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    tracing::info!("resource-gateway is ready");
-    if let Some((path, addresses)) = file {
-        std::fs::write(path, addresses).with_context(|| format!("ready file {}", path.display()))?;
-    }
-    Ok(())
-}
-
-fn health(gateway: &Arc<Gateway>, metrics: telemetry::PrometheusHandle) -> Management {
-    let (ready, status) = (gateway.clone(), gateway.clone());
-    Management::new(
-        metrics,
-        move || std::future::ready(ready.ready()),
-        move || std::future::ready(status.status()),
-    )
 }

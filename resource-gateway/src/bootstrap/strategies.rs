@@ -1,0 +1,95 @@
+//! What this version can do, and by whom: the one place that knows the names of strategies.
+
+use std::{path::Path, sync::Arc};
+
+use super::Ambient;
+use crate::{
+    adapters::{
+        auth_schemes::{Bearer, Unsigned},
+        dialects::{
+            normalised::Normalised,
+            openai::{
+                OpenAiChat, OpenAiEmbeddings, OpenAiImages, OpenAiModerations, OpenAiSpeech, OpenAiTranscription,
+            },
+        },
+        sandbox::Sandbox,
+        upstream::HyperTransport,
+    },
+    application::registry::{Profile, Registry},
+    domain::{
+        interface::Capability,
+        snapshot::{Need, StrategyFacts},
+        vendor::BaseUrl,
+    },
+    ports::{codec::Codec, transport::Transport},
+};
+
+/// What this version can do.
+pub(super) const CAPABILITIES: [Capability; 10] = [
+    Capability::Chat,
+    Capability::Embeddings,
+    Capability::Transcription,
+    Capability::Speech,
+    Capability::Image,
+    Capability::Ocr,
+    Capability::Labels,
+    Capability::Faces,
+    Capability::Moderation,
+    Capability::Rerank,
+];
+
+/// Every strategy of this version.
+pub(super) fn registry(ambient: &Ambient, extra_ca: Option<&Path>) -> anyhow::Result<Registry> {
+    let openai = openai_codecs();
+    let sandbox: Vec<_> = openai.iter().cloned().chain(normalised_codecs()).collect();
+    let http: Arc<dyn Transport> = Arc::new(HyperTransport::new(extra_ca)?);
+    let facts = |codecs: &[(Capability, Arc<dyn Codec>)], base_url, pool, secret_key| StrategyFacts {
+        capabilities: codecs.iter().map(|(capability, _)| *capability).collect(),
+        base_url,
+        pool,
+        app_id: Need::Unused,
+        secret_id: Need::Unused,
+        secret_key,
+    };
+    Ok(Registry::new(vec![
+        Profile {
+            name: "openai",
+            facts: facts(&openai, Need::Optional, Need::Optional, Need::Optional),
+            codecs: openai,
+            scheme: Arc::new(Bearer),
+            transport: http,
+            default_base_url: Some(BaseUrl::parse("https://api.openai.com/v1")?),
+        },
+        Profile {
+            name: "sandbox",
+            facts: facts(&sandbox, Need::Unused, Need::Unused, Need::Unused),
+            codecs: sandbox,
+            scheme: Arc::new(Unsigned),
+            transport: Arc::new(Sandbox::new(Arc::clone(&ambient.clock))),
+            // Nothing is sent there; the name is reserved for that (RFC 2606 §2).
+            default_base_url: Some(BaseUrl::parse("http://sandbox.invalid")?),
+        },
+    ]))
+}
+
+/// What OpenAI's format has a request for.
+fn openai_codecs() -> Vec<(Capability, Arc<dyn Codec>)> {
+    vec![
+        (Capability::Chat, Arc::new(OpenAiChat)),
+        (Capability::Embeddings, Arc::new(OpenAiEmbeddings)),
+        (Capability::Transcription, Arc::new(OpenAiTranscription)),
+        (Capability::Speech, Arc::new(OpenAiSpeech)),
+        (Capability::Image, Arc::new(OpenAiImages)),
+        (Capability::Moderation, Arc::new(OpenAiModerations)),
+    ]
+}
+
+/// What it has none for.
+fn normalised_codecs() -> Vec<(Capability, Arc<dyn Codec>)> {
+    vec![
+        (Capability::Ocr, Arc::new(Normalised::OCR)),
+        (Capability::Labels, Arc::new(Normalised::LABELS)),
+        (Capability::Faces, Arc::new(Normalised::FACES)),
+        (Capability::Rerank, Arc::new(Normalised::RERANK)),
+    ]
+}
