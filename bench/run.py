@@ -41,9 +41,8 @@ fields = [
 limits = { requests_per_second = 1000000, tokens_per_minute = 500000000, concurrency = 10000 }
 
 [[price]]
-name = "mock"
-vendor = "mock"
-model = "mock"
+name = "policed"
+interface = "policed"
 input_per_million = "0.15"
 output_per_million = "0.60"
 currency = "USD"
@@ -51,6 +50,7 @@ currency = "USD"
 [[quota]]
 name = "machine"
 client_id = "machine"
+interface = "policed"
 amount = "1000000"
 currency = "USD"
 period = "month"
