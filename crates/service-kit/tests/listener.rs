@@ -102,7 +102,10 @@ fn routes() -> Router {
         )
         .route("/events", get(|| async { Sse::new(events()) }))
         .route("/panic", get(panicking))
-        .layer(RequestContextLayer::new(Arc::new(SystemEntropy)))
+        .layer(RequestContextLayer::new(
+            Arc::new(SystemEntropy),
+            Arc::new(service_kit::SystemClock),
+        ))
 }
 
 async fn panicking() -> &'static str {

@@ -7,7 +7,7 @@ CREATE TABLE budget_period (
     budget          TEXT,
     spent           BIGINT  NOT NULL DEFAULT 0,
     held            BIGINT  NOT NULL DEFAULT 0,
-    -- Charges that were deleted because they are old.
+    -- Charges that stand here no more because they are old.
     folded          BIGINT  NOT NULL DEFAULT 0,
     -- When a node that could not be served asked others to give back what they do not need.
     recalled_at     BIGINT  NOT NULL DEFAULT 0,
@@ -32,12 +32,15 @@ CREATE TABLE budget_lease (
 
 CREATE INDEX budget_lease_by_period ON budget_lease (budget_key, period_start);
 
--- Which request was charged how much. The key makes it happen once.
+-- What was charged, summed up over the requests whose records arrived together; that each counts once is up to usage_record.
 CREATE TABLE budget_charge (
     budget_key      TEXT COLLATE "C" NOT NULL,
     period_start    BIGINT  NOT NULL,
+    -- One of them.
     request_id      TEXT COLLATE "C" NOT NULL,
+    requests        BIGINT  NOT NULL,
     amount          BIGINT  NOT NULL,
+    -- Of the latest request.
     time            BIGINT  NOT NULL,
     PRIMARY KEY (budget_key, period_start, request_id)
 );

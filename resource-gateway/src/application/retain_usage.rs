@@ -1,4 +1,4 @@
-//! Lets go of usage rows that are older than the operator wants to keep them.
+//! Lets go of usage rows that are older than the operator wants to keep them, and of charges that are long in the sums.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,6 +15,8 @@ const FIRST: Duration = Duration::from_secs(30);
 const AT_ONCE: u32 = 1000;
 /// Between two statements others get their turn.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Charges are summed up again every minute to see whether a budget's books are right, so there must not be too many of them.
+const CHARGES_KEPT: Duration = Duration::from_hours(1);
 /// Grants live for months, and what was spent of them must be known as long as they can come back. Sums of last year's periods
 /// are of use, too.
 const ACCOUNTS_KEPT: Duration = Duration::from_hours(400 * 24);
@@ -57,11 +59,10 @@ impl RetainUsage {
     pub async fn clean(&self) -> StoreResult<u64> {
         let now = self.clock.now();
         let mut rows = 0;
+        while self.ledger.fold(now - CHARGES_KEPT, AT_ONCE).await? > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
         if let Some(keep) = self.keep {
-            // Charges first: what they add up to moves into the sums of their accounts.
-            while self.ledger.fold(now - keep, AT_ONCE).await? > 0 {
-                tokio::time::sleep(PAUSE).await;
-            }
             loop {
                 let gone = self.reports.delete_usage(now - keep, AT_ONCE).await?;
                 rows += gone;

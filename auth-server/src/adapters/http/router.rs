@@ -76,7 +76,7 @@ pub(crate) fn router(app: App) -> Router {
             // As one layer: each that a router is given costs a boxed future per request.
             ServiceBuilder::new()
                 // Outermost, so that every reply carries its id, panics and rejections included.
-                .layer(RequestContextLayer::new(app.entropy.clone()))
+                .layer(RequestContextLayer::new(app.entropy.clone(), app.clock.clone()))
                 // Forms are small; more is refused before it is read.
                 .layer(DefaultBodyLimit::max(MAX_FORM_BYTES)),
         )

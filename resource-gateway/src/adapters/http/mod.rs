@@ -73,6 +73,7 @@ type AppState = Arc<App>;
 
 /// All routes of the gateway.
 pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
+    let clock = app.clock.clone();
     let mut router = Router::new()
         .route("/v1/chat/completions", ai::post_to(Capability::Chat))
         .route("/v1/embeddings", ai::post_to(Capability::Embeddings))
@@ -114,6 +115,6 @@ pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
             }
         })
         // Request id and access log around everything, panics included, since their replies need an id most.
-        .layer((RequestContextLayer::new(entropy), panics::CatchPanics))
+        .layer((RequestContextLayer::new(entropy, clock), panics::CatchPanics))
         .with_state(app)
 }

@@ -65,6 +65,19 @@ async fn lock(tx: &mut Tx, key: &str, period: i64) -> Result<Option<Locked>, Sql
     }))
 }
 
+/// A period's sums as they stand, and those of what they are made of.
+type Sums = (i64, i64, i64, i64);
+
+/// What the period should be, if it is something else.
+fn misfit((spent, held, charged, leased): Sums) -> Option<(PeriodRow, PeriodRow)> {
+    let before = PeriodRow { spent, held };
+    let after = PeriodRow {
+        spent: charged,
+        held: leased,
+    };
+    (before != after).then_some((before, after))
+}
+
 async fn lease(tx: &mut Tx, node: &NodeId, key: &str, period: i64) -> Result<Option<LeaseRow>, SqlError> {
     let row: Option<(i64, i64)> = tx
         .optional(statements::LEASE, args![node.as_str(), key, period])
@@ -267,19 +280,17 @@ impl BudgetLedger for SqlLedger {
 
     async fn reconcile(&self, account: &Account, at: Timestamp) -> StoreResult<Option<Reconciled>> {
         let (key, period) = (account.key.as_str(), account.period.as_micros());
-        let mut tx = self.0.begin().await?;
-        let Some(Locked { row: before, folded }) = lock(&mut tx, key, period).await? else {
-            return Ok(None);
-        };
-        let (charged,): (i64,) = tx.one(statements::SUM_OF_CHARGES, args![key, period]).await?;
-        let (held,): (i64,) = tx.one(statements::HELD_BY_LEASES, args![key, period]).await?;
-        let after = PeriodRow {
-            spent: folded.saturating_add(charged),
-            held,
-        };
-        if after == before {
+        // One statement sees one state, so nobody has to wait for it.
+        let seen: Option<Sums> = self.0.optional(statements::SUMS, args![key, period]).await?;
+        if seen.and_then(misfit).is_none() {
             return Ok(None);
         }
+        let mut tx = self.0.begin().await?;
+        lock(&mut tx, key, period).await?;
+        let seen: Option<Sums> = tx.optional(statements::SUMS, args![key, period]).await?;
+        let Some((before, after)) = seen.and_then(misfit) else {
+            return Ok(None);
+        };
         set_period(&mut tx, key, period, after, at).await?;
         tx.commit().await?;
         let account = account.clone();

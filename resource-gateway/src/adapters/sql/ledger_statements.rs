@@ -48,8 +48,6 @@ pub(super) const STALE_LEASES: Sql = sql!(
 );
 pub(super) const STALE_LEASE: Sql =
     sql!("SELECT seen_at FROM budget_lease WHERE node = ? AND budget_key = ? AND period_start = ?");
-pub(super) const HELD_BY_LEASES: Sql =
-    sql!("SELECT CAST(COALESCE(SUM(held), 0) AS BIGINT) FROM budget_lease WHERE budget_key = ? AND period_start = ?");
 
 macro_rules! account_columns {
     () => {
@@ -87,20 +85,14 @@ pub(super) const KEEP_NOTICE: Sql = sql!(
      VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (budget_key, period_start, share) DO NOTHING"
 );
 
-/// The charges of a batch of usage records; answers those that are new.
+/// `[{key, period, request_id, requests, amount, time}]`.
 pub(super) const INSERT_CHARGES: Sql = sql!(
-    sqlite: "INSERT INTO budget_charge (budget_key, period_start, request_id, amount, time) \
-             SELECT charge.value->>'key', charge.value->>'period', record.value->>'request_id', record.value->>'cost', \
-             record.value->>'time' FROM json_each(?) AS record, json_each(record.value, '$.charges') AS charge \
-             WHERE record.value->>'cost' > 0 ON CONFLICT (budget_key, period_start, request_id) DO NOTHING \
-             RETURNING budget_key, period_start, request_id, amount",
-    postgres: "INSERT INTO budget_charge (budget_key, period_start, request_id, amount, time) \
-               SELECT charge.key, charge.period, record.request_id, record.cost, record.time \
-               FROM json_to_recordset(CAST(? AS json)) AS record (request_id text, time bigint, cost bigint, charges json), \
-               json_to_recordset(record.charges) AS charge (key text, period bigint) \
-               WHERE record.cost > 0 ORDER BY charge.key, charge.period, record.request_id \
-               ON CONFLICT (budget_key, period_start, request_id) DO NOTHING \
-               RETURNING budget_key, period_start, request_id, amount",
+    sqlite: "INSERT INTO budget_charge (budget_key, period_start, request_id, requests, amount, time) \
+             SELECT value->>'key', value->>'period', value->>'request_id', value->>'requests', value->>'amount', \
+             value->>'time' FROM json_each(?)",
+    postgres: "INSERT INTO budget_charge (budget_key, period_start, request_id, requests, amount, time) \
+               SELECT key, period, request_id, requests, amount, time FROM json_to_recordset(CAST(? AS json)) \
+               AS charge (key text, period bigint, request_id text, requests bigint, amount bigint, time bigint)",
 );
 /// `[{key, period, budget}]`, in order.
 pub(super) const OPEN_PERIODS: Sql = sql!(
@@ -145,8 +137,14 @@ pub(super) const SET_LEASES: Sql = sql!(
                WHERE budget_lease.node = lease.node AND budget_key = lease.key AND period_start = lease.period",
 );
 
-pub(super) const SUM_OF_CHARGES: Sql = sql!(
-    "SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM budget_charge WHERE budget_key = ? AND period_start = ?"
+/// What a period's sums are, and what they should be.
+pub(super) const SUMS: Sql = sql!(
+    "SELECT spent, held, \
+     folded + (SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM budget_charge \
+     WHERE budget_charge.budget_key = budget_period.budget_key AND budget_charge.period_start = budget_period.period_start), \
+     (SELECT CAST(COALESCE(SUM(held), 0) AS BIGINT) FROM budget_lease \
+     WHERE budget_lease.budget_key = budget_period.budget_key AND budget_lease.period_start = budget_period.period_start) \
+     FROM budget_period WHERE budget_key = ? AND period_start = ?"
 );
 pub(super) const OLD_CHARGES: Sql = sql!(
     "SELECT budget_key, period_start, CAST(COUNT(*) AS BIGINT) FROM \

@@ -108,7 +108,9 @@ macro_rules! usage_columns {
 
 /// A whole batch in one statement, in the order of the key, so that two gateways that replay the same records cannot block each
 /// other. Records of older versions lack the newer members. "WHERE true" tells SQLite's parser that ON CONFLICT is no join condition.
-pub(super) const INSERT_USAGE: Sql = sql!(
+macro_rules! insert_usage {
+    ($answer:literal) => {
+        sql!(
     sqlite: concat!(
         "INSERT INTO usage_record (", usage_columns!(), ") \
          SELECT value->>'request_id', value->>'time', value->>'tenant', value->>'client_id', value->>'sub', \
@@ -117,7 +119,7 @@ pub(super) const INSERT_USAGE: Sql = sql!(
          value->>'reasoning_tokens', value->>'estimated', value->>'attempts', value->>'duration_ms', \
          value->>'first_byte_ms', COALESCE(value->>'images', 0), COALESCE(value->>'audio_ms', 0), \
          COALESCE(value->>'characters', 0), value->>'cost', value->>'currency', value->>'price', value->>'access_key' \
-         FROM jsonb_each(?) WHERE true ON CONFLICT (request_id) DO NOTHING"
+         FROM jsonb_each(?) WHERE true ON CONFLICT (request_id) DO NOTHING", $answer
     ),
     postgres: concat!(
         "INSERT INTO usage_record (", usage_columns!(), ") SELECT request_id, time, tenant, client_id, sub, interface, capability, \
@@ -128,9 +130,15 @@ pub(super) const INSERT_USAGE: Sql = sql!(
          vendor text, model text, state text, stream boolean, input_tokens bigint, output_tokens bigint, \
          cached_input_tokens bigint, reasoning_tokens bigint, estimated boolean, attempts bigint, duration_ms bigint, \
          first_byte_ms bigint, images bigint, audio_ms bigint, characters bigint, cost bigint, currency text, price text, \
-         access_key text) ORDER BY request_id ON CONFLICT (request_id) DO NOTHING"
+         access_key text) ORDER BY request_id ON CONFLICT (request_id) DO NOTHING", $answer
     ),
-);
+)
+    };
+}
+
+pub(super) const INSERT_USAGE: Sql = insert_usage!("");
+/// Answers the requests whose records were not there yet.
+pub(super) const INSERT_USAGE_NEW: Sql = insert_usage!(" RETURNING request_id");
 
 macro_rules! payload_columns {
     () => {

@@ -1,13 +1,16 @@
 //! Usage rows, and what they are charged to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service_kit::{Clock, Timestamp};
 use sql_kit::{Db, SqlError, Tx, args};
-use std::sync::Arc;
 
 use super::{SqlLedger, ledger_statements as ledger, statements};
 use crate::{
@@ -35,13 +38,22 @@ impl SqlUsage {
 
     async fn insert_and_charge(&self, batch: &UsageBatch) -> StoreResult<()> {
         let records = batch.to_json_array();
-        let origins = Origins::read(&records)?;
+        let charged: Vec<Charged<'_>> =
+            serde_json::from_str(&records).map_err(|error| StoreError::Failed(Box::new(error)))?;
         let mut tx = self.db.begin().await?;
-        tx.execute(statements::INSERT_USAGE, args![records.as_str()]).await?;
-        let new: Vec<(String, i64, String, i64)> = tx.all(ledger::INSERT_CHARGES, args![records]).await?;
+        let inserted = tx.execute(statements::INSERT_USAGE, args![records.as_str()]).await?;
         let mut charges = Charges::default();
-        for (key, period, request_id, amount) in new {
-            charges.add(&origins, key, period, &request_id, amount);
+        if usize::try_from(inserted) == Ok(batch.len()) {
+            charged.iter().for_each(|record| charges.add(record));
+        } else {
+            // Some were there already, after a crash. Which of them are new has to be asked for.
+            drop(tx);
+            tx = self.db.begin().await?;
+            let new: Vec<(String,)> = tx.all(statements::INSERT_USAGE_NEW, args![records.as_str()]).await?;
+            let mut new: HashSet<String> = new.into_iter().map(|(id,)| id).collect();
+            // Taken out, so that what stands in the batch twice counts once.
+            let new = charged.iter().filter(|record| new.remove(record.request_id.as_ref()));
+            new.for_each(|record| charges.add(record));
         }
         if batch.is_empty() {
             prove(&mut tx).await?;
@@ -77,63 +89,63 @@ impl UsageStore for SqlUsage {
     }
 }
 
-/// What of a record tells where its charges come from.
+/// What of a record tells what it is charged to.
 #[derive(Deserialize)]
-struct Charged {
-    request_id: String,
+struct Charged<'a> {
+    #[serde(borrow)]
+    request_id: Cow<'a, str>,
+    time: i64,
     #[serde(default)]
-    node: Option<String>,
-    #[serde(default)]
-    charges: Vec<ChargedAccount>,
+    cost: Option<i64>,
+    #[serde(borrow, default)]
+    node: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    charges: Vec<ChargedAccount<'a>>,
 }
 
 #[derive(Deserialize)]
-struct ChargedAccount {
-    key: String,
-    #[serde(default)]
-    budget: Option<String>,
+struct ChargedAccount<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    period: i64,
+    #[serde(borrow, default)]
+    budget: Option<Cow<'a, str>>,
 }
 
-/// Which node took a call, and what the keys of its charges belong to.
-struct Origins {
-    nodes: HashMap<String, Option<String>>,
-    budgets: HashMap<String, Option<String>>,
-}
-
-impl Origins {
-    fn read(records: &str) -> StoreResult<Self> {
-        let records: Vec<Charged> =
-            serde_json::from_str(records).map_err(|error| StoreError::Failed(Box::new(error)))?;
-        let (mut nodes, mut budgets) = (HashMap::new(), HashMap::new());
-        for record in records.into_iter().filter(|record| !record.charges.is_empty()) {
-            nodes.insert(record.request_id, record.node);
-            budgets.extend(record.charges.into_iter().map(|charge| (charge.key, charge.budget)));
-        }
-        Ok(Self { nodes, budgets })
-    }
-}
-
-/// New charges, summed up by account and node. In the order of the keys, in which all gateways lock.
+/// The charges of new records, summed up by account and node. In the order of the keys, in which all gateways lock.
 #[derive(Default)]
-struct Charges {
-    accounts: BTreeMap<(String, i64), Account>,
+struct Charges<'a> {
+    accounts: BTreeMap<(&'a str, i64), Account<'a>>,
 }
 
 #[derive(Default)]
-struct Account {
-    budget: Option<String>,
+struct Account<'a> {
+    budget: Option<&'a str>,
     /// None: of a record that names no node.
-    nodes: BTreeMap<Option<String>, i64>,
+    nodes: BTreeMap<Option<&'a str>, i64>,
+    amount: i64,
+    requests: i64,
+    /// One of the requests: no other sum can have it as well.
+    request_id: &'a str,
+    /// Of the latest.
+    time: i64,
 }
 
-impl Charges {
-    fn add(&mut self, origins: &Origins, key: String, period: i64, request_id: &str, amount: i64) {
-        let budget = origins.budgets.get(&key).cloned().flatten();
-        let node = origins.nodes.get(request_id).cloned().flatten();
-        let account = self.accounts.entry((key, period)).or_default();
-        account.budget = budget;
-        let sum = account.nodes.entry(node).or_default();
-        *sum = sum.saturating_add(amount);
+impl<'a> Charges<'a> {
+    fn add(&mut self, record: &'a Charged<'_>) {
+        let Some(cost) = record.cost.filter(|cost| *cost > 0) else {
+            return;
+        };
+        for charge in &record.charges {
+            let account = self.accounts.entry((&charge.key, charge.period)).or_default();
+            account.budget = charge.budget.as_deref();
+            account.amount = account.amount.saturating_add(cost);
+            account.requests += 1;
+            account.request_id = &record.request_id;
+            account.time = account.time.max(record.time);
+            let of_node = account.nodes.entry(record.node.as_deref()).or_default();
+            *of_node = of_node.saturating_add(cost);
+        }
     }
 
     /// Moves the sums from what the nodes hold to what was spent.
@@ -146,24 +158,30 @@ impl Charges {
         tx.execute(ledger::OPEN_PERIODS, args![at.as_micros(), accounts.as_str()])
             .await?;
         let rows: Vec<(String, i64, i64, i64)> = tx.all(ledger::LOCK_PERIODS, args![accounts]).await?;
-        let mut periods: HashMap<(String, i64), PeriodRow> = HashMap::new();
-        for (key, period, spent, held) in rows {
-            periods.insert((key, period), PeriodRow { spent, held });
+        let sums = self.list(|key, period, account| {
+            json!({"key": key, "period": period, "request_id": account.request_id, "requests": account.requests,
+                "amount": account.amount, "time": account.time})
+        });
+        tx.execute(ledger::INSERT_CHARGES, args![sums]).await?;
+        let mut periods: HashMap<(&str, i64), PeriodRow> = HashMap::new();
+        for (key, period, spent, held) in &rows {
+            let (spent, held) = (*spent, *held);
+            periods.insert((key, *period), PeriodRow { spent, held });
         }
         let mut leases = self.load_leases(tx).await?;
         for ((key, period), account) in &self.accounts {
-            let Some(row) = periods.get_mut(&(key.clone(), *period)) else {
+            let Some(row) = periods.get_mut(&(*key, *period)) else {
                 return Err(SqlError::NoRow("budget_period"));
             };
             for (node, amount) in &account.nodes {
                 let lease = node
                     .as_ref()
-                    .and_then(|node| leases.get_mut(&(node.clone(), key.clone(), *period)));
+                    .and_then(|node| leases.get_mut(&((*node).to_owned(), (*key).to_owned(), *period)));
                 row.charge(lease, *amount);
             }
         }
         let periods = self.list(|key, period, _| {
-            let row = periods.get(&(key.to_owned(), period)).copied().unwrap_or_default();
+            let row = periods.get(&(key, period)).copied().unwrap_or_default();
             json!({"key": key, "period": period, "spent": row.spent, "held": row.held})
         });
         tx.execute(ledger::SET_PERIODS, args![at.as_micros(), periods]).await?;
@@ -188,7 +206,7 @@ impl Charges {
         Ok(rows.into_iter().map(read).collect())
     }
 
-    fn list(&self, entry: impl Fn(&str, i64, &Account) -> Value) -> String {
+    fn list(&self, entry: impl Fn(&str, i64, &Account<'_>) -> Value) -> String {
         let entries = self
             .accounts
             .iter()
