@@ -44,7 +44,7 @@ impl SqlUsage {
         let inserted = tx.execute(statements::INSERT_USAGE, args![records.as_str()]).await?;
         let mut charges = Charges::default();
         if usize::try_from(inserted) == Ok(batch.len()) {
-            charged.iter().for_each(|record| charges.add(record));
+            charges.add_all(&charged);
         } else {
             // Some were there already, after a crash. Which of them are new has to be asked for.
             drop(tx);
@@ -52,8 +52,7 @@ impl SqlUsage {
             let new: Vec<(String,)> = tx.all(statements::INSERT_USAGE_NEW, args![records.as_str()]).await?;
             let mut new: HashSet<String> = new.into_iter().map(|(id,)| id).collect();
             // Taken out, so that what stands in the batch twice counts once.
-            let new = charged.iter().filter(|record| new.remove(record.request_id.as_ref()));
-            new.for_each(|record| charges.add(record));
+            charges.add_all(charged.iter().filter(|record| new.remove(record.request_id.as_ref())));
         }
         if batch.is_empty() {
             prove(&mut tx).await?;
@@ -132,6 +131,12 @@ struct Account<'a> {
 }
 
 impl<'a> Charges<'a> {
+    fn add_all(&mut self, records: impl IntoIterator<Item = &'a Charged<'a>>) {
+        for record in records {
+            self.add(record);
+        }
+    }
+
     fn add(&mut self, record: &'a Charged<'_>) {
         let Some(cost) = record.cost.filter(|cost| *cost > 0) else {
             return;
