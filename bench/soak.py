@@ -198,7 +198,7 @@ class Soak(run.Bench):
         return self.send(connection, "GET", f"/v1/jobs/{json.loads(answer)['id']}")[0]
 
     def labels(self, connection):
-        return self.send(connection, "POST", "/ai/invoke/labels", {"model": "labels", "image": {"base64": PIXEL}})[0]
+        return self.send(connection, "POST", "/v1/images/labels", {"model": "labels", "image": {"base64": PIXEL}})[0]
 
     # -- the load ----------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
+    runtime::Handle,
+    time::{Instant, Sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -424,6 +425,64 @@ impl<B: Body> Body for Tracked<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// What is read of a body behind an answer that did not need it.
+const REST_BYTES: usize = 128 << 10;
+const REST_TIME: Duration = Duration::from_secs(1);
+
+/// A request body of which a little more is read when it is dropped before its end.
+///
+/// Clients send the body of a request that is refused by its head all the same, and then their next request. A connection that
+/// was closed meanwhile, of which they could not have known (RFC 9112 §9.6), fails that one.
+#[derive(Debug)]
+pub(crate) struct ReadBehind<B: Body + Send + Unpin + 'static>(Option<B>);
+
+impl<B: Body + Send + Unpin + 'static> ReadBehind<B> {
+    pub(crate) fn new(body: B) -> Self {
+        Self(Some(body))
+    }
+}
+
+impl<B: Body + Send + Unpin + 'static> Body for ReadBehind<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+impl<B: Body + Send + Unpin + 'static> Drop for ReadBehind<B> {
+    fn drop(&mut self) {
+        let Some(body) = self.0.take().filter(|body| !body.is_end_stream()) else {
+            return;
+        };
+        // Not waited for at a shutdown: it ends with its connection, and soon.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(timeout(REST_TIME, read_rest(body)));
+        }
+    }
+}
+
+async fn read_rest<B: Body + Unpin>(mut body: B) {
+    let mut left = REST_BYTES;
+    while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let count = frame.data_ref().map_or(0, bytes::Buf::remaining);
+        let Some(less) = left.checked_sub(count) else { return };
+        left = less;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
-use http::Request;
+use http::{Request, Version, header};
 use http_body::Body as _;
 use hyper::{
     body::Incoming,
@@ -22,7 +22,7 @@ use tower::Service as _;
 
 use crate::{
     Tasks,
-    connection::{BodyTimeout, Marked, Pulse, Tracked, Version, drive},
+    connection::{self, BodyTimeout, Marked, Pulse, ReadBehind, Tracked, drive},
     neighbours::{Neighbour, Neighbours},
     peer::Peer,
 };
@@ -298,8 +298,11 @@ where
     let (body_limits, requests) = (*limits, pulse.clone());
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let in_flight = requests.begin();
+        // Who waits for "100 Continue" has not sent anything, and a stream of HTTP/2 ends without its connection.
+        let sends_on = request.version() < Version::HTTP_2 && !request.headers().contains_key(header::EXPECT);
         let mut request = request.map(|body| match body.is_end_stream() {
             true => Body::empty(),
+            false if sends_on => Body::new(BodyTimeout::new(ReadBehind::new(body), &body_limits)),
             false => Body::new(BodyTimeout::new(body, &body_limits)),
         });
         peer.introduce(&mut request);
@@ -309,7 +312,7 @@ where
     let version = stream.version();
     let io = TokioIo::new(stream);
     let ended = match version {
-        Version::Http1 => {
+        connection::Version::Http1 => {
             let mut builder = http1::Builder::new();
             // Heads are timed by `drive`, which needs no timer per request. `pipeline_flush` stays off: with it hyper buffers
             // without bound for a client that does not read. Head and body of a small answer leave in one plain write.
@@ -319,7 +322,7 @@ where
                 .writev(false);
             drive(builder.serve_connection(io, service), &pulse, limits, stop).await
         }
-        Version::Http2 => {
+        connection::Version::Http2 => {
             let mut builder = http2::Builder::new(TokioExecutor::new());
             builder
                 .timer(TokioTimer::new())

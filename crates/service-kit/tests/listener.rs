@@ -148,6 +148,13 @@ async fn until_hung_up(stream: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// Asks for what is not there, with a body that nobody wants, and waits for the answer before it sends the body.
+async fn refused_before_the_body(stream: &mut TcpStream, length: usize) {
+    let head = format!("POST /nothing HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
+    let refused = ask(stream, head.as_bytes()).await;
+    assert!(refused.starts_with("HTTP/1.1 404"), "{refused}");
+}
+
 async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8]) -> String {
     stream.write_all(request).await.unwrap();
     answer(stream).await
@@ -172,6 +179,34 @@ async fn a_client_that_does_not_finish_its_first_head_is_dropped() {
         until_hung_up(&mut stream).await;
         assert!(began.elapsed() >= SHORT, "{beginning:?} was dropped too early");
     }
+}
+
+#[tokio::test]
+async fn a_connection_stays_when_a_request_is_refused_before_its_body_came() {
+    let server = Server::start(GENEROUS).await;
+    let mut stream = server.connect().await;
+    for length in [5, 64 << 10] {
+        refused_before_the_body(&mut stream, length).await;
+        stream.write_all(&vec![b'x'; length]).await.unwrap();
+        assert!(ask(&mut stream, GET).await.ends_with("hello"), "after {length} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_request_may_not_send_on_for_ever() {
+    let server = Server::start(Limits {
+        body: SHORT,
+        ..GENEROUS
+    })
+    .await;
+    let mut too_much = server.connect().await;
+    refused_before_the_body(&mut too_much, 1 << 30).await;
+    // It may well be reset while it sends.
+    let _ = too_much.write_all(&vec![b'x'; 1 << 20]).await;
+    until_hung_up(&mut too_much).await;
+    let mut too_late = server.connect().await;
+    refused_before_the_body(&mut too_late, 5).await;
+    until_hung_up(&mut too_late).await;
 }
 
 #[tokio::test]
