@@ -112,6 +112,7 @@ mod tests {
         Arc::new(Recorded {
             pieces: vec![Bytes::from(vec![b'x'; bytes])],
             stream: false,
+            status: http::StatusCode::OK,
             content_type: HeaderValue::from_static("application/json"),
             headers: http::HeaderMap::new(),
             request_id: RequestId::new("r"),

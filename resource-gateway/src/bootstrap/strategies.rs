@@ -11,8 +11,9 @@ use crate::{
             openai::{
                 OpenAiChat, OpenAiEmbeddings, OpenAiImages, OpenAiModerations, OpenAiSpeech, OpenAiTranscription,
             },
+            raw::PassedOn,
         },
-        sandbox::Sandbox,
+        sandbox::{RAW_BASE, Sandbox},
         upstream::HyperTransport,
     },
     application::registry::{Profile, Registry},
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// What this version can do.
-pub(super) const CAPABILITIES: [Capability; 10] = [
+pub(super) const CAPABILITIES: [Capability; 11] = [
     Capability::Chat,
     Capability::Embeddings,
     Capability::Transcription,
@@ -36,12 +37,15 @@ pub(super) const CAPABILITIES: [Capability; 10] = [
     Capability::Faces,
     Capability::Moderation,
     Capability::Rerank,
+    Capability::Raw,
 ];
 
 /// Every strategy of this version.
 pub(super) fn registry(ambient: &Ambient, extra_ca: Option<&Path>) -> anyhow::Result<Registry> {
-    let openai = openai_codecs();
-    let sandbox: Vec<_> = openai.iter().cloned().chain(normalised_codecs()).collect();
+    let mut openai = openai_codecs();
+    let mut sandbox: Vec<_> = openai.iter().cloned().chain(normalised_codecs()).collect();
+    openai.push((Capability::Raw, Arc::new(PassedOn::below(""))));
+    sandbox.push((Capability::Raw, Arc::new(PassedOn::below(RAW_BASE))));
     let http: Arc<dyn Transport> = Arc::new(HyperTransport::new(extra_ca)?);
     let facts = |codecs: &[(Capability, Arc<dyn Codec>)], base_url, pool, secret_key| StrategyFacts {
         capabilities: codecs.iter().map(|(capability, _)| *capability).collect(),

@@ -20,10 +20,12 @@ pub enum FaultClass {
     Transport,
     /// The vendor said that all is well and sent something else than an answer.
     InvalidReply,
+    /// The vendor sent a call that is passed on elsewhere. Neither we nor the caller go there with a credential.
+    Redirect,
 }
 
 impl FaultClass {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::InvalidRequest,
         Self::Authentication,
         Self::Permission,
@@ -36,6 +38,7 @@ impl FaultClass {
         Self::Timeout,
         Self::Transport,
         Self::InvalidReply,
+        Self::Redirect,
     ];
 
     /// What a status means when the body says nothing.
@@ -70,6 +73,7 @@ impl FaultClass {
             Self::Timeout => "timeout",
             Self::Transport => "transport",
             Self::InvalidReply => "invalid_reply",
+            Self::Redirect => "redirect",
         }
     }
 
@@ -87,7 +91,8 @@ impl FaultClass {
             | Self::Permission
             | Self::NotFound
             | Self::QuotaExceeded
-            | Self::ContentFilter => false,
+            | Self::ContentFilter
+            | Self::Redirect => false,
         }
     }
 }
@@ -233,9 +238,17 @@ impl Fault {
                 "upstream_invalid_reply",
                 "The provider's answer could not be understood.",
             ),
+            FaultClass::Redirect => ours(
+                502,
+                "upstream_redirect",
+                "The provider sent the call elsewhere, and the gateway follows nobody.",
+            ),
         };
         let mut hints = self.hints.clone();
-        if matches!(self.class, FaultClass::Authentication | FaultClass::Permission) {
+        if matches!(
+            self.class,
+            FaultClass::Authentication | FaultClass::Permission | FaultClass::Redirect
+        ) {
             // The SDKs retry every 5xx; an operator has to act before this one goes away.
             hints.should_retry = Some("false".into());
         }

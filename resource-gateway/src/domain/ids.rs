@@ -66,6 +66,8 @@ text_id! {
     PriceName,
     /// A budget.
     BudgetName,
+    /// A route of an interface's raw calls.
+    RawRouteName,
     /// A stored conversation (`conv_…`).
     ConversationId,
     /// One life of a gateway process.

@@ -1,6 +1,6 @@
 //! An interface: what a caller names in `model`; a capability with its policy and its routes to vendors.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,6 +12,7 @@ use super::{
     ids::{InterfaceName, ModelName, VendorName},
     job::JobPolicy,
     limits::Limits,
+    raw::RawPolicy,
     vendor::Switch,
 };
 
@@ -126,6 +127,8 @@ pub struct Policy {
     pub cache_ttl: Option<Duration>,
     /// Whether conversations are stored, and how.
     pub conversation: ConversationPolicy,
+    /// What may be asked of vendors where calls are passed on as they are.
+    pub raw: Option<Arc<RawPolicy>>,
 }
 
 impl Policy {
@@ -146,6 +149,7 @@ impl Default for Policy {
             jobs: JobPolicy::default(),
             cache_ttl: None,
             conversation: ConversationPolicy::default(),
+            raw: None,
         }
     }
 }

@@ -29,6 +29,7 @@ mod money_rules;
 pub mod multipart;
 pub mod plan;
 pub mod price;
+pub mod raw;
 pub mod recorded;
 pub mod redaction;
 pub mod redis_place;

@@ -11,10 +11,10 @@ use service_kit::Timestamp;
 use super::{
     budget::{Allowance, Budget},
     config_row::{RowId, RowKind},
-    ids::{InterfaceName, VendorName},
-    interface::Interface,
+    ids::{InterfaceName, RawRouteName, VendorName},
+    interface::{Capability, Interface},
     money::Currency,
-    price::{Price, PriceBook, PriceTarget},
+    price::{Price, PriceBook, PriceTarget, Rates, Sought},
     snapshot::{ConfigFault, FaultReason},
     vendor::Vendor,
 };
@@ -36,13 +36,29 @@ pub(super) fn check_prices(
             });
         };
         match &price.target {
-            PriceTarget::Interface(name) if !interfaces.contains_key(name) => {
+            PriceTarget::Route(name, _) | PriceTarget::Interface(name) if !interfaces.contains_key(name) => {
                 fault("interface", FaultReason::UnknownInterface(name.to_string()));
             }
             PriceTarget::Vendor(name) | PriceTarget::Model(name, _) if !vendors.contains_key(name) => {
                 fault("vendor", FaultReason::UnknownVendor(name.to_string()));
             }
-            PriceTarget::Interface(_) | PriceTarget::Vendor(_) | PriceTarget::Model(..) => {}
+            PriceTarget::Route(name, route) if !has_route(interfaces.get(name), route) => {
+                let (interface, route) = (name.to_string(), route.to_string());
+                fault("route", FaultReason::UnknownRawRoute { interface, route });
+            }
+            PriceTarget::Route(name, _) | PriceTarget::Interface(name) => {
+                let raw = interfaces
+                    .get(name)
+                    .is_some_and(|one| one.capability == Capability::Raw);
+                let only_calls = Rates {
+                    per_call: price.rates.per_call,
+                    ..Rates::default()
+                };
+                if raw && price.rates != only_calls {
+                    fault("per_call", FaultReason::NotPerCall);
+                }
+            }
+            PriceTarget::Vendor(_) | PriceTarget::Model(..) => {}
         }
         if let Some(other) = seen.insert((&price.target, price.valid_from), price) {
             fault("valid_from", FaultReason::RepeatedPrice(other.name.to_string()));
@@ -80,10 +96,33 @@ pub(super) fn check_budgets(
     }
 }
 
+fn has_route(interface: Option<&Arc<Interface>>, name: &RawRouteName) -> bool {
+    let raw = interface.and_then(|interface| interface.policy.raw.as_ref());
+    raw.is_some_and(|raw| raw.allow.iter().any(|route| route.name == *name))
+}
+
 /// Why a budget cannot see what calls of an interface cost.
 fn unseen(interface: &Interface, money: &Allowance, prices: &PriceBook) -> Option<FaultReason> {
+    let Some(raw) = &interface.policy.raw else {
+        return unseen_over(interface, None, money, prices);
+    };
+    let mut routes = raw.allow.iter();
+    routes.find_map(|route| unseen_over(interface, Some(&route.name), money, prices))
+}
+
+fn unseen_over(
+    interface: &Interface,
+    raw: Option<&RawRouteName>,
+    money: &Allowance,
+    prices: &PriceBook,
+) -> Option<FaultReason> {
     for route in &interface.routes {
-        let candidates = prices.candidates(interface.name.as_str(), route.vendor.as_str(), route.model.as_str());
+        let candidates = prices.candidates(Sought {
+            interface: interface.name.as_str(),
+            route: raw.map(RawRouteName::as_str),
+            vendor: route.vendor.as_str(),
+            model: route.model.as_str(),
+        });
         let mut always = false;
         for price in candidates {
             // A place holder stands for a currency that could not be read, which is a fault already.
@@ -102,10 +141,18 @@ fn unseen(interface: &Interface, money: &Allowance, prices: &PriceBook) -> Optio
             }
         }
         if !always {
-            return Some(FaultReason::Unpriced {
-                interface: interface.name.to_string(),
-                vendor: route.vendor.to_string(),
-                model: route.model.to_string(),
+            let (interface, vendor) = (interface.name.to_string(), route.vendor.to_string());
+            return Some(match raw {
+                Some(raw) => FaultReason::UnpricedRoute {
+                    interface,
+                    route: raw.to_string(),
+                    vendor,
+                },
+                None => FaultReason::Unpriced {
+                    interface,
+                    vendor,
+                    model: route.model.to_string(),
+                },
             });
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use service_kit::Timestamp;
 
 use super::{
-    ids::{InterfaceName, ModelName, PriceName, VendorName},
+    ids::{InterfaceName, ModelName, PriceName, RawRouteName, VendorName},
     money::{Currency, Nanos},
 };
 
@@ -31,6 +31,8 @@ pub struct Price {
 /// What a price is for. More specific ones go first, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PriceTarget {
+    /// Calls of one route of an interface whose calls are passed on.
+    Route(InterfaceName, RawRouteName),
     /// Every call of an interface, whoever serves it.
     Interface(InterfaceName),
     /// A vendor's model, whatever the interface.
@@ -188,9 +190,20 @@ impl Rates {
     }
 }
 
+/// A call as prices see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Sought<'a> {
+    pub interface: &'a str,
+    /// Of a raw call, of which nothing but the call is counted: prices that do not say what that costs are none for it.
+    pub route: Option<&'a str>,
+    pub vendor: &'a str,
+    pub model: &'a str,
+}
+
 /// All prices, by what they are for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PriceBook {
+    routes: HashMap<InterfaceName, HashMap<RawRouteName, Series>>,
     interfaces: HashMap<InterfaceName, Series>,
     models: HashMap<VendorName, HashMap<ModelName, Series>>,
     vendors: HashMap<VendorName, Series>,
@@ -205,6 +218,10 @@ impl PriceBook {
         for price in prices {
             let price = Arc::new(price);
             let series = match &price.target {
+                PriceTarget::Route(interface, route) => {
+                    let routes = book.routes.entry(interface.clone()).or_default();
+                    routes.entry(route.clone()).or_default()
+                }
                 PriceTarget::Interface(name) => book.interfaces.entry(name.clone()).or_default(),
                 PriceTarget::Model(vendor, model) => {
                     let models = book.models.entry(vendor.clone()).or_default();
@@ -219,28 +236,31 @@ impl PriceBook {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.interfaces.is_empty() && self.models.is_empty() && self.vendors.is_empty()
+        self.routes.is_empty() && self.interfaces.is_empty() && self.models.is_empty() && self.vendors.is_empty()
     }
 
     /// Every price that a call could ever have, the most specific and newest in front.
-    pub fn candidates<'b>(
-        &'b self,
-        interface: &str,
-        vendor: &str,
-        model: &str,
-    ) -> impl Iterator<Item = &'b Arc<Price>> + use<'b> {
+    pub fn candidates<'b>(&'b self, sought: Sought<'_>) -> impl Iterator<Item = &'b Arc<Price>> + use<'b> {
+        let Sought {
+            interface,
+            route,
+            vendor,
+            model,
+        } = sought;
         let series = [
+            route.and_then(|route| self.routes.get(interface)?.get(route)),
             self.interfaces.get(interface),
             self.models.get(vendor).and_then(|models| models.get(model)),
             self.vendors.get(vendor),
         ];
-        series.into_iter().flatten().flatten()
+        let raw = route.is_some();
+        let prices = series.into_iter().flatten().flatten();
+        prices.filter(move |price| !raw || price.rates.per_call.is_some())
     }
 
     /// The price of a call that arrives at `at`: the most specific one, and of those the newest that is not in the future.
-    pub fn find(&self, interface: &str, vendor: &str, model: &str, at: Timestamp) -> Option<&Arc<Price>> {
-        self.candidates(interface, vendor, model)
-            .find(|price| price.valid_from <= at)
+    pub fn find(&self, sought: Sought<'_>, at: Timestamp) -> Option<&Arc<Price>> {
+        self.candidates(sought).find(|price| price.valid_from <= at)
     }
 }
 
@@ -277,7 +297,13 @@ mod tests {
             price("chat-later", interface("chat"), 250),
         ]);
         let chosen = |interface: &str, vendor: &str, model: &str, at| {
-            let found = book.find(interface, vendor, model, Timestamp::from_seconds(at));
+            let sought = Sought {
+                interface,
+                route: None,
+                vendor,
+                model,
+            };
+            let found = book.find(sought, Timestamp::from_seconds(at));
             found.map_or("none", |price| price.name.as_str()).to_owned()
         };
         for (interface, vendor, model, at, wanted) in [
@@ -299,6 +325,48 @@ mod tests {
                 "{interface} {vendor} {model} {at}"
             );
         }
+    }
+
+    #[test]
+    fn a_raw_call_has_the_price_of_its_route_or_one_that_counts_calls() {
+        let per_call = |name: &str, target| Price {
+            rates: Rates {
+                per_call: Some(nanos("1")),
+                ..Rates::default()
+            },
+            ..price(name, target, 0)
+        };
+        let (files, put) = (InterfaceName::new("files"), RawRouteName::new("put"));
+        let vendor = PriceTarget::Vendor(VendorName::new("v"));
+        let tokens = price(
+            "tokens",
+            PriceTarget::Model(VendorName::new("v"), ModelName::new("m")),
+            0,
+        );
+        let book = PriceBook::new([
+            per_call("route", PriceTarget::Route(files.clone(), put)),
+            per_call("interface", PriceTarget::Interface(files)),
+            per_call("vendor", vendor),
+            tokens,
+        ]);
+        let chosen = |interface, route| {
+            let sought = Sought {
+                interface,
+                route,
+                vendor: "v",
+                model: "m",
+            };
+            let found = book.find(sought, Timestamp::from_seconds(1));
+            found.map_or("none", |price| price.name.as_str()).to_owned()
+        };
+        assert_eq!(chosen("files", Some("put")), "route");
+        assert_eq!(chosen("files", Some("get")), "interface");
+        assert_eq!(
+            chosen("other", Some("put")),
+            "vendor",
+            "one for tokens alone says nothing of calls"
+        );
+        assert_eq!(chosen("other", None), "tokens");
     }
 
     #[test]

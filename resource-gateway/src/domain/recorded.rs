@@ -1,7 +1,7 @@
 //! Answers that are kept, to be given again.
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 
 use super::ids::RequestId;
 
@@ -11,6 +11,7 @@ pub struct Recorded {
     /// A plain answer is one piece; a stream has those that went to the caller.
     pub pieces: Vec<Bytes>,
     pub stream: bool,
+    pub status: StatusCode,
     pub content_type: HeaderValue,
     /// Headers that belong to the answer itself.
     pub headers: http::HeaderMap,

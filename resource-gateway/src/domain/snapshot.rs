@@ -11,6 +11,7 @@ use super::{
     money::Currency,
     money_rules,
     price::{Price, PriceBook},
+    raw,
     vendor::{Discovery, Pool, PoolStrategy, SecretKey, Vendor},
 };
 
@@ -278,6 +279,23 @@ pub enum FaultReason {
     NoScores(&'static str),
     #[error("is only for the capability {0:?}")]
     OtherCapability(&'static str),
+    #[error("at least one route is needed: what is not listed is not passed on")]
+    NothingAllowed,
+    #[error("is not for the capability \"raw\": {0}")]
+    NotForRaw(&'static str),
+    #[error("interface {interface:?} has no raw route {route:?}")]
+    UnknownRawRoute { interface: String, route: String },
+    #[error("nothing of raw calls is counted but the calls, so per_call is their only rate")]
+    NotPerCall,
+    #[error(
+        "the budget cannot see what calls of route {route:?} of interface {interface:?} over vendor {vendor:?} cost: write a price per \
+         call for them, of 0 if they are free"
+    )]
+    UnpricedRoute {
+        interface: String,
+        route: String,
+        vendor: String,
+    },
 }
 
 impl fmt::Display for ConfigFault {
@@ -392,7 +410,7 @@ fn check_interface(
             fault(path, reason);
         }
     }
-    let scored = Shape::of(interface.capability).is_none_or(|shape| shape.scored);
+    let scored = Shape::of(interface.capability).is_some_and(|shape| shape.scored);
     if interface.policy.min_confidence.is_some() && !scored {
         let reason = FaultReason::NoScores(interface.capability.as_str());
         fault("min_confidence".to_owned(), reason);
@@ -401,27 +419,27 @@ fn check_interface(
         let reason = FaultReason::OtherCapability(Capability::Chat.as_str());
         fault("conversation".to_owned(), reason);
     }
+    raw::check_interface(interface, &mut fault);
     check_fields(interface, &mut fault);
 }
 
 fn check_fields(interface: &Interface, fault: &mut impl FnMut(String, FaultReason)) {
-    // Capabilities without a shape of their own have no fields to rule.
-    let shape = Shape::of(interface.capability);
+    let shape = Shape::ruling(interface.capability);
     for (at, rule) in interface.fields.iter().enumerate() {
         let path = format!("fields[{at}].name");
         let mut earlier = interface.fields.iter().take(at);
         if let Some(other) = earlier.find(|other| are_one_field(shape, rule, other)) {
             fault(path, FaultReason::RepeatedField(other.pointer.as_str().to_owned()));
-        } else if let Some(reason) = shape.and_then(|shape| shape.refuses(rule)) {
+        } else if let Some(reason) = shape.refuses(rule) {
             fault(path, FaultReason::ReservedField(reason));
         }
     }
 }
 
 /// Two rules about one field, under one name or two, could not both be obeyed.
-fn are_one_field(shape: Option<&Shape>, one: &FieldRule, other: &FieldRule) -> bool {
+fn are_one_field(shape: &Shape, one: &FieldRule, other: &FieldRule) -> bool {
     let synonyms = match (one.pointer.tokens(), other.pointer.tokens()) {
-        ([one], [other]) => shape.is_some_and(|shape| shape.synonyms_of(one).any(|synonym| synonym == other)),
+        ([one], [other]) => shape.synonyms_of(one).any(|synonym| synonym == other),
         _ => false,
     };
     one.pointer == other.pointer || synonyms

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use secrecy::SecretString;
 
 use crate::domain::{
@@ -48,8 +48,19 @@ pub struct Encoded {
     pub content_type: HeaderValue,
     /// What kind of answer is wanted.
     pub accept: HeaderValue,
-    /// In pieces: most of them the caller's own bytes.
+    /// In pieces: most of them the caller's own bytes. Without any there is no content, and it has no type.
     pub body: Vec<Bytes>,
+    /// What is passed on as it came, and where to; `None`: `POST`, to the codec's own path.
+    pub passed: Option<Box<Passed>>,
+}
+
+/// Method, place and headers of a call that is not translated.
+#[derive(Debug)]
+pub struct Passed {
+    pub method: Method,
+    /// Path and query behind the vendor's base URL and the codec's path, with a leading slash. Was checked.
+    pub path: String,
+    pub headers: HeaderMap,
 }
 
 /// A whole answer as it came.
@@ -157,6 +168,8 @@ pub struct Progress {
 pub trait Signer: Send + Sync + fmt::Debug {
     /// Adds what proves who we are.
     fn sign(&self, headers: &mut HeaderMap);
+    /// Whether a text of the vendor's gives the credential away.
+    fn is_shown_in(&self, text: &[u8]) -> bool;
 }
 
 /// Makes a signer of a vendor's credential.

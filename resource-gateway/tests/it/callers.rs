@@ -69,6 +69,7 @@ async fn without_a_token_the_challenge_names_no_error_and_leads_to_the_metadata(
         "ai:faces",
         "ai:moderation",
         "ai:rerank",
+        "ai:raw",
     ];
     assert_eq!(document["scopes_supported"], json!(scopes));
 }

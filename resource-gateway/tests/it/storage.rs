@@ -8,10 +8,11 @@ use resource_gateway::{
         confidence::Confidence,
         config_row::Row,
         conversation::ConversationPolicy,
-        ids::{InterfaceName, ModelName, StrategyName, VendorName},
+        ids::{InterfaceName, ModelName, RawRouteName, StrategyName, VendorName},
         interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Policy, Route, Timeouts},
         job::JobPolicy,
         limits::Limits,
+        raw::{PathPattern, RawPolicy, RawRoute},
         snapshot::Revision,
         usage::UsageRecord,
         vendor::{Address, BaseUrl, Credential, Discovery, HealthCheck, Pool, PoolStrategy, SecretKey, Switch, Vendor},
@@ -137,6 +138,15 @@ fn interface(name: &str) -> Interface {
                 max_context_tokens: 4000,
                 retention_days: 5,
             },
+            raw: Some(Arc::new(RawPolicy {
+                allow: vec![RawRoute {
+                    name: RawRouteName::new("make"),
+                    methods: vec![axum::http::Method::POST, axum::http::Method::GET],
+                    path: PathPattern::parse("/things/*/**").unwrap(),
+                }],
+                headers: vec![axum::http::HeaderName::from_static("x-tag")],
+                response_headers: Vec::new(),
+            })),
         },
     }
 }

@@ -13,6 +13,10 @@ pub struct Bearer;
 #[derive(Debug, Clone, Copy)]
 pub struct Unsigned;
 
+/// A shorter one stands in many texts by chance, and keeps nobody out.
+const SHORTEST_SECRET: usize = 8;
+const PREFIX: &str = "Bearer ";
+
 struct BearerSigner(HeaderValue);
 
 impl std::fmt::Debug for BearerSigner {
@@ -27,7 +31,7 @@ impl AuthScheme for Bearer {
         let Some(key) = secret_key else {
             return Ok(Box::new(Unsigned));
         };
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret().trim()))
+        let mut value = HeaderValue::from_str(&format!("{PREFIX}{}", key.expose_secret().trim()))
             .map_err(|_| "its secret_key holds characters that a header cannot carry")?;
         value.set_sensitive(true);
         Ok(Box::new(BearerSigner(value)))
@@ -37,6 +41,12 @@ impl AuthScheme for Bearer {
 impl Signer for BearerSigner {
     fn sign(&self, headers: &mut HeaderMap) {
         headers.insert(header::AUTHORIZATION, self.0.clone());
+    }
+
+    fn is_shown_in(&self, text: &[u8]) -> bool {
+        let value = self.0.as_bytes();
+        let key = value.strip_prefix(PREFIX.as_bytes()).unwrap_or(value);
+        key.len() >= SHORTEST_SECRET && memchr::memmem::find(text, key).is_some()
     }
 }
 
@@ -48,4 +58,22 @@ impl AuthScheme for Unsigned {
 
 impl Signer for Unsigned {
     fn sign(&self, _headers: &mut HeaderMap) {}
+
+    fn is_shown_in(&self, _text: &[u8]) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_again_wherever_it_stands() {
+        let signer = Bearer.signer(Some(&SecretString::from("sk-12345"))).unwrap();
+        assert!(signer.is_shown_in(b"sk-12345") && signer.is_shown_in(b"Basic xsk-12345y"));
+        assert!(!signer.is_shown_in(b"Bearer") && !signer.is_shown_in(b"sk-1234") && !signer.is_shown_in(b""));
+        let keyless = Bearer.signer(None).unwrap();
+        assert!(!keyless.is_shown_in(b"sk-12345"));
+    }
 }

@@ -2,3 +2,4 @@
 
 pub mod normalised;
 pub mod openai;
+pub mod raw;

@@ -5,14 +5,15 @@ use std::time::Instant;
 use axum::{
     body::Body,
     extract::{Path, Request, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
     routing::{MethodRouter, post},
 };
 use service_kit::RequestContext;
 
 use super::{
-    AppState, caller,
+    AppState,
+    caller::{self, Authenticated},
     error::{self, GatewayError},
     jobs, request_body,
 };
@@ -36,17 +37,23 @@ pub(super) fn post_to(capability: Capability) -> MethodRouter<AppState> {
 
 /// `/ai/invoke/{capability}`: the same calls by another name.
 pub(super) async fn by_capability(State(app): State<AppState>, Path(name): Path<String>, request: Request) -> Response {
-    let known = Capability::by_invoke_name(&name).filter(|capability| app.capabilities.contains(capability));
+    let known = Capability::by_invoke_name(&name).filter(|capability| has_form(&app, *capability));
     match known {
         Some(capability) => invoke(&app, capability, request).await,
         None => GatewayError(unknown_capability(&app)).into_response(),
     }
 }
 
+/// Raw calls have no body that could name their interface, and no path but their own.
+fn has_form(app: &AppState, capability: Capability) -> bool {
+    app.capabilities.contains(&capability) && Shape::of(capability).is_some()
+}
+
 fn unknown_capability(app: &AppState) -> PublicError {
     let names: Vec<_> = app
         .capabilities
         .iter()
+        .filter(|capability| has_form(app, **capability))
         .map(|capability| capability.invoke_name())
         .collect();
     let message = format!("There is no such capability; there are {}.", names.join(", "));
@@ -64,34 +71,25 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
     let (began, arrived) = (Instant::now(), app.clock.now());
     let refuse = |error: GatewayError| Box::new(error.into_response());
     let (mut head, body) = request.into_parts();
-    // Authenticated before the body is read: strangers do not get to fill memory.
-    let turn_away = |away: Box<caller::TurnedAway>| Box::new(away.into_response());
-    let authenticated = caller::begin(app, &head).await.map_err(turn_away)?;
-    authenticated
-        .before_body()
-        .check_capability(capability)
-        .map_err(|denied| {
-            app.meters.refused(crate::application::meters::Refusal::Scope);
-            Box::new(caller::deny(app, &denied).into_response())
-        })?;
+    let authenticated = let_in(app, &head, capability).await?;
     let shape = Shape::of(capability).ok_or_else(|| refuse(unknown_capability(app).into()))?;
     let boundary = request_body::check_media_type(shape, &head.headers).map_err(refuse)?;
     let limit = app.max_body_bytes.min(shape.max_body_bytes);
     let body = request_body::read(body, limit).await.map_err(refuse)?;
-    let caller = authenticated.with_body(app, &body).await.map_err(turn_away)?;
-    let context: Option<RequestContext> = head.extensions.remove();
+    let caller = authenticated
+        .with_body(app, &body)
+        .await
+        .map_err(|away| Box::new(away.into_response()))?;
+    let (request_id, traceparent) = context(&mut head);
     let invocation = Invocation {
         caller,
         capability,
+        raw: None,
         body,
         headers: CallerHeaders(head.headers),
         boundary,
-        request_id: RequestId::new(
-            context
-                .as_ref()
-                .map_or_else(|| "".into(), |context| context.request_id.clone()),
-        ),
-        traceparent: context.and_then(|context| HeaderValue::try_from(context.trace.to_header()).ok()),
+        request_id,
+        traceparent,
         arrived,
         began,
         error_event: error::event,
@@ -103,6 +101,45 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
     {
         return answer.map(|reply| with(headers, reply)).map_err(Box::new);
     }
+    answer(app, invocation, headers).await
+}
+
+/// The caller, if any interface of the capability may be theirs. Authenticated before the body is read: strangers do not get to fill
+/// memory.
+pub(super) async fn let_in(
+    app: &AppState,
+    head: &Parts,
+    capability: Capability,
+) -> Result<Authenticated, Box<Response>> {
+    let authenticated = caller::begin(app, head)
+        .await
+        .map_err(|away| Box::new(away.into_response()))?;
+    authenticated
+        .before_body()
+        .check_capability(capability)
+        .map_err(|denied| {
+            app.meters.refused(crate::application::meters::Refusal::Scope);
+            Box::new(caller::deny(app, &denied).into_response())
+        })?;
+    Ok(authenticated)
+}
+
+/// What the request is called, and the trace that it belongs to.
+pub(super) fn context(head: &mut Parts) -> (RequestId, Option<HeaderValue>) {
+    let context: Option<RequestContext> = head.extensions.remove();
+    let id = context
+        .as_ref()
+        .map_or_else(|| "".into(), |context| context.request_id.clone());
+    let trace = context.and_then(|context| HeaderValue::try_from(context.trace.to_header()).ok());
+    (RequestId::new(id), trace)
+}
+
+/// Runs a call. `headers` go beside its answer, whatever it is.
+pub(super) async fn answer(
+    app: &AppState,
+    invocation: Invocation,
+    mut headers: HeaderMap,
+) -> Result<Response, Box<Response>> {
     match app.invoke.run(invocation, &mut headers).await {
         Ok(reply) => Ok(with(headers, respond(reply))),
         Err(InvokeError::Denied(denied)) => Err(Box::new(caller::deny(app, &denied).into_response())),
@@ -121,24 +158,31 @@ fn with(headers: HeaderMap, mut response: Response) -> Response {
 }
 
 fn respond(reply: Reply) -> Response {
-    let (body, content_type, more) = match reply {
-        Reply::Whole(whole) => (Body::from(whole.body), whole.content_type, whole.headers),
+    const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+    let (status, body, content_type, more) = match reply {
+        Reply::Whole(whole) => (whole.status, Body::from(whole.body), whole.content_type, whole.headers),
         Reply::Recorded(answer) => {
             let (content_type, more) = (answer.content_type.clone(), answer.headers.clone());
-            (Body::new(RecordedStream::new(answer)), content_type, more)
+            (
+                answer.status,
+                Body::new(RecordedStream::new(answer)),
+                content_type,
+                more,
+            )
         }
-        Reply::Stream(stream) => {
-            let content_type = HeaderValue::from_static("text/event-stream; charset=utf-8");
-            (Body::new(*stream), content_type, HeaderMap::new())
-        }
-        Reply::Kept(stream) => {
-            let content_type = HeaderValue::from_static("text/event-stream; charset=utf-8");
-            (Body::new(*stream), content_type, HeaderMap::new())
-        }
+        Reply::Stream(mut stream) => match stream.take_head() {
+            None => (StatusCode::OK, Body::new(*stream), EVENTS, HeaderMap::new()),
+            Some(head) => (head.status, Body::new(*stream), head.content_type, head.headers),
+        },
+        Reply::Kept(stream) => (StatusCode::OK, Body::new(*stream), EVENTS, HeaderMap::new()),
     };
     let mut response = Response::new(body);
+    *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type);
+    // RFC 9110 §15.3.5, §15.4.5: these have no content.
+    if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        headers.insert(header::CONTENT_TYPE, content_type);
+    }
     // Answers are for one caller, and nobody on the way keeps them.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     with(more, response)

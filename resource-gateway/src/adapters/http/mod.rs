@@ -10,6 +10,7 @@ mod forward;
 mod jobs;
 mod models;
 mod panics;
+mod raw;
 mod request_body;
 mod resource_metadata;
 mod signed;
@@ -89,6 +90,7 @@ pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
         // Everything behind the slash, so that a name with slashes is unknown and not the path.
         .route("/v1/models/{*name}", get(models::one))
         .route("/ai/invoke/{capability}", post(ai::by_capability))
+        .route(raw::DOOR, any(raw::call))
         .route("/v1/conversations", get(conversations::list))
         .route(
             "/v1/conversations/{id}",

@@ -7,6 +7,7 @@ mod chat;
 mod drawing;
 mod embeddings;
 mod moderation;
+mod raw;
 mod rerank;
 mod score;
 mod sound;
@@ -28,6 +29,7 @@ use http_body::{Body, Frame};
 use serde_json::{Value, json};
 use service_kit::Clock;
 
+pub use self::raw::BASE as RAW_BASE;
 use self::tokens::Tokenizer;
 use crate::ports::transport::{Transport, TransportError, UpstreamReply, UpstreamRequest};
 
@@ -102,6 +104,9 @@ impl Sandbox {
 #[async_trait]
 impl Transport for Sandbox {
     async fn send(&self, request: UpstreamRequest) -> Result<UpstreamReply, TransportError> {
+        if let Some(answer) = raw::answer(&request) {
+            return Ok(reply(StatusCode::OK, answer));
+        }
         let answer = tokio::time::timeout(
             request.deadlines.head,
             self.answer(
@@ -111,44 +116,40 @@ impl Transport for Sandbox {
             ),
         );
         let answer = answer.await.map_err(|_| TransportError::HeadTimeout)?;
-        let (status, content_type, pieces) = match answer {
-            Ok(Answer::Whole(value)) => (
-                StatusCode::OK,
-                "application/json",
-                VecDeque::from([value.to_string().into()]),
-            ),
-            Ok(Answer::Events(events)) => {
-                let mut pieces: VecDeque<Bytes> = events
-                    .into_iter()
-                    .map(|event| format!("data: {event}\n\n").into())
-                    .collect();
-                pieces.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
-                (StatusCode::OK, "text/event-stream", pieces)
-            }
-            Ok(Answer::Bytes { content_type, body }) => (StatusCode::OK, content_type, VecDeque::from([body])),
+        Ok(match answer {
+            Ok(answer) => reply(StatusCode::OK, answer),
             Err(refusal) => {
                 let error = json!({"error": {"message": refusal.message, "type": "invalid_request_error",
                     "param": refusal.param, "code": "invalid_value"}});
-                (
-                    StatusCode::BAD_REQUEST,
-                    "application/json",
-                    VecDeque::from([error.to_string().into()]),
-                )
+                reply(StatusCode::BAD_REQUEST, Answer::Whole(error))
             }
-        };
-        let headers = HeaderMap::from_iter([
-            (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
-            (MARK, HeaderValue::from_static("true")),
-        ]);
-        Ok(UpstreamReply {
-            status,
-            headers,
-            body: Box::pin(Pieces(pieces)),
         })
     }
 
     fn pinned(&self, _: IpAddr) -> Option<Arc<dyn Transport>> {
         None
+    }
+}
+
+fn reply(status: StatusCode, answer: Answer) -> UpstreamReply {
+    let (content_type, pieces) = match answer {
+        Answer::Whole(value) => ("application/json", VecDeque::from([value.to_string().into()])),
+        Answer::Events(events) => {
+            let events = events.into_iter().map(|event| format!("data: {event}\n\n").into());
+            let mut pieces: VecDeque<Bytes> = events.collect();
+            pieces.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
+            ("text/event-stream", pieces)
+        }
+        Answer::Bytes { content_type, body } => (content_type, VecDeque::from([body])),
+    };
+    let headers = HeaderMap::from_iter([
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (MARK, HeaderValue::from_static("true")),
+    ]);
+    UpstreamReply {
+        status,
+        headers,
+        body: Box::pin(Pieces(pieces)),
     }
 }
 

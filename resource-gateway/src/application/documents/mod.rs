@@ -10,6 +10,7 @@ mod jobs;
 mod limits;
 mod policy;
 mod price;
+mod raw;
 mod table;
 mod toml;
 mod vendor;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Faults, Table, balance, confidence, conversation, jobs, limits, read_limits};
+use super::{Faults, Table, balance, confidence, conversation, jobs, limits, raw, read_limits};
 use crate::domain::{interface::Policy, vendor::Pool};
 
 /// The members of an interface that are read here, for error texts.
@@ -14,6 +14,7 @@ pub(super) const INTERFACE_MEMBERS: &[&str] = &[
     confidence::MEMBER,
     "jobs",
     conversation::INTERFACE_MEMBERS,
+    raw::MEMBER,
 ];
 /// The same of a vendor's pool.
 pub(super) const POOL_MEMBERS: &str = balance::POOL_MEMBERS;
@@ -32,6 +33,7 @@ pub fn read_interface_policy(table: &mut Table, faults: &mut Faults) -> Policy {
             .number("cache_ttl_s", 0..=Policy::LONGEST_CACHE, faults)
             .filter(|seconds| *seconds > 0)
             .map(|seconds| Duration::from_secs(u64::from(seconds))),
+        raw: raw::read(table, faults),
         ..default
     };
     balance::read_interface(&mut policy, table, faults);
@@ -45,6 +47,7 @@ pub fn interface_policy(policy: &Policy) -> Map<String, Value> {
     members.extend(limits(&policy.limits));
     members.extend(confidence::render(policy.min_confidence));
     members.extend(jobs::render(&policy.jobs));
+    members.extend(policy.raw.as_deref().map(raw::render));
     if let Some(ttl) = policy.cache_ttl {
         members.insert("cache_ttl_s".to_owned(), json!(ttl.as_secs()));
     }

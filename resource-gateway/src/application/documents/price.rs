@@ -7,7 +7,7 @@ use time::{Date, OffsetDateTime, Time, format_description::well_known::Rfc3339};
 use super::{Entry, Faults, Table, name};
 use crate::domain::{
     config_row::Row,
-    ids::{InterfaceName, ModelName, PriceName, VendorName},
+    ids::{InterfaceName, ModelName, PriceName, RawRouteName, VendorName},
     money::{Currency, InvalidAmount, Nanos},
     price::{Price, PriceTarget, Rates, Unit},
 };
@@ -21,7 +21,7 @@ pub(super) fn read(mut table: Table, substitute: &str, faults: &mut Faults) -> E
     let valid_from = valid_from(&mut table, faults);
     let path = table.path().to_owned();
     let known = format!(
-        "name, interface, vendor, model, unit, {}, currency, valid_from",
+        "name, interface, route, vendor, model, unit, {}, currency, valid_from",
         Rates::NAMES.join(", ")
     );
     table.finish(&known, faults);
@@ -41,6 +41,10 @@ pub(super) fn render(price: &Price) -> Map<String, Value> {
     let mut set = |name: &str, value: Value| members.insert(name.to_owned(), value);
     set("name", json!(price.name));
     match &price.target {
+        PriceTarget::Route(interface, route) => {
+            set("interface", json!(interface));
+            set("route", json!(route));
+        }
         PriceTarget::Interface(interface) => {
             set("interface", json!(interface));
         }
@@ -72,8 +76,18 @@ fn target(table: &mut Table, substitute: &str, faults: &mut Faults) -> PriceTarg
     let interface = table.optional_text("interface", faults);
     let vendor = table.optional_text("vendor", faults);
     let model = table.optional_text("model", faults);
+    let route = table.optional_text("route", faults);
+    if route.is_some() && interface.is_none() {
+        faults.add(table.at("route"), "a route belongs to an interface");
+    }
     match (interface, vendor, model) {
-        (Some(interface), None, None) => return PriceTarget::Interface(InterfaceName::new(interface)),
+        (Some(interface), None, None) => {
+            let interface = InterfaceName::new(interface);
+            return match route {
+                Some(route) => PriceTarget::Route(interface, RawRouteName::new(route)),
+                None => PriceTarget::Interface(interface),
+            };
+        }
         (None, Some(vendor), Some(model)) => {
             return PriceTarget::Model(VendorName::new(vendor), ModelName::new(model));
         }

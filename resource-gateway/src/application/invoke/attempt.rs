@@ -3,23 +3,25 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{
     FILTERED, Invoke, WholeReply,
     attempts::Journey,
     course::Stop,
     paced::{Paced, fault_of},
+    passing::{self, Head},
 };
 use crate::{
     domain::{
         call::Call,
         estimate::Weight,
         fault::{Fault, FaultClass},
+        raw,
     },
     ports::{
         codec::{Codec, Decoded, Encoded, Progress, Pushed, Received, StreamDecoder, StreamEnd},
-        transport::{Deadlines, UpstreamReply, UpstreamRequest},
+        transport::{Deadlines, TransportError, UpstreamReply, UpstreamRequest},
     },
 };
 
@@ -37,16 +39,20 @@ const MAX_HELD_BYTES: usize = 64 * 1024;
 pub(super) struct Lost<'a> {
     pub(super) stop: Stop<'a>,
     pub(super) fault: Fault,
+    /// Whether the vendor may have taken the call.
+    pub(super) reached: bool,
 }
 
 impl Invoke {
     /// One call to one address, up to the first byte that may go to the caller. What it says about the address is noted here, except
     /// for a stream, whose end says it.
     pub(super) async fn attempt<'a>(journey: Journey<'a>, mut stop: Stop<'a>) -> Result<(Stop<'a>, Answer), Lost<'a>> {
-        match Self::send(journey, &stop).await {
+        let mut reached = false;
+        match Self::send(journey, &stop, &mut reached).await {
             Ok(answer) => {
                 stop.permit.answered();
-                if matches!(answer, Answer::Whole { .. }) {
+                // What was wrong with the request says nothing of the address.
+                if matches!(&answer, Answer::Whole { reply, .. } if !reply.status.is_client_error()) {
                     stop.permit.succeed();
                 }
                 Ok((stop, answer))
@@ -54,13 +60,13 @@ impl Invoke {
             Err(fault) => {
                 let wait = fault.hints.wait(journey.now());
                 stop.permit.fail(&fault, wait, &stop.way.route.model);
-                Err(Lost { stop, fault })
+                Err(Lost { stop, fault, reached })
             }
         }
     }
 
     /// One call to one vendor, up to the first byte that may go to the caller.
-    async fn send(journey: Journey<'_>, stop: &Stop<'_>) -> Result<Answer, Fault> {
+    async fn send(journey: Journey<'_>, stop: &Stop<'_>, reached: &mut bool) -> Result<Answer, Fault> {
         let Journey {
             invocation,
             interface,
@@ -71,21 +77,27 @@ impl Invoke {
         let deadline = tokio::time::Instant::from_std(invocation.began) + timeouts.total;
         let left = deadline.saturating_duration_since(began);
         let head = timeouts.first_byte.min(left);
-        let uri = stop.member.uri(invocation.capability);
+        let mut uri = stop.member.uri(invocation.capability);
         let Encoded {
             content_type,
             accept,
             body,
+            passed,
         } = way.codec.encode(call, way.model);
         let mut headers = way.vendor.headers();
         headers.insert(header::CONTENT_TYPE, content_type);
         headers.insert(header::ACCEPT, accept);
+        let passes = passed.is_some();
+        let mut method = Method::POST;
+        if let Some(passed) = passed {
+            method = passing::prepare(*passed, &mut uri, &mut headers, body.is_empty());
+        }
         if let Some(traceparent) = &invocation.traceparent {
             headers.insert("traceparent", traceparent.clone());
         }
         way.vendor.signer.sign(&mut headers);
         let request = UpstreamRequest {
-            method: Method::POST,
+            method,
             uri: uri.ok_or_else(|| Fault::of(FaultClass::Transport))?,
             headers,
             body,
@@ -94,15 +106,24 @@ impl Invoke {
                 head,
             },
         };
-        let reply = stop.member.transport().send(request).await.map_err(fault_of)?;
-        if !reply.status.is_success() {
+        let sent = stop.member.transport().send(request).await;
+        *reached = !matches!(sent, Err(TransportError::Connect | TransportError::ConnectTimeout));
+        let reply = sent.map_err(fault_of)?;
+        let status = reply.status;
+        let answers = status.is_success() || (passes && raw::is_answer(status));
+        if !answers {
             return Err(read_fault(way.codec.as_ref(), reply).await);
         }
-        if call.stream {
+        let head = match passes {
+            true => passing::head(call, &reply, way.vendor.signer.as_ref()),
+            false => None,
+        };
+        if call.stream || (passes && status.is_success() && is_event_stream(&reply.headers)) {
             // The first byte of a stream is its first event, so it has to come in the time for first bytes, which each attempt
             // has for itself: the vendor before may have used up its own.
             let first_by = began + timeouts.first_byte;
-            return open_stream(way.codec.as_ref(), call, reply, timeouts.idle, deadline, first_by).await;
+            let opened = open_stream(way.codec.as_ref(), call, reply, timeouts.idle, deadline, first_by).await;
+            return opened.map(|answer| answer.with(head));
         }
         let body = Paced::new(reply.body, timeouts.idle, deadline)
             .collect(MAX_REPLY_BYTES)
@@ -111,7 +132,7 @@ impl Invoke {
             headers: &reply.headers,
             body,
         };
-        Ok(finish_whole(call, way.codec.decode(call, received)?))
+        Ok(finish_whole(call, way.codec.decode(call, received)?).with(head))
     }
 }
 
@@ -125,7 +146,25 @@ pub(super) enum Answer {
         upstream: Paced,
         decoder: Box<dyn StreamDecoder>,
         first: Pushed,
+        /// The vendor's own, where that is passed on.
+        head: Option<Box<Head>>,
     },
+}
+
+impl Answer {
+    /// With the vendor's own head instead of one of ours.
+    fn with(mut self, own: Option<Box<Head>>) -> Self {
+        let Some(own) = own else { return self };
+        match &mut self {
+            Self::Whole { reply, .. } => {
+                reply.status = own.status;
+                reply.content_type = own.content_type;
+                reply.headers.extend(own.headers);
+            }
+            Self::Stream { head, .. } => *head = Some(own),
+        }
+        self
+    }
 }
 
 /// Holds an answer to its threshold, and writes it as the caller reads it. Nothing that comes after this sees more than the caller.
@@ -142,6 +181,7 @@ fn finish_whole(call: &Call, decoded: Decoded) -> Answer {
     let (body, content_type) = answer.into_body();
     Answer::Whole {
         reply: WholeReply {
+            status: StatusCode::OK,
             body,
             content_type: HeaderValue::from_static(content_type),
             headers,
@@ -223,6 +263,7 @@ async fn open_stream(
         upstream,
         decoder,
         first,
+        head: None,
     })
 }
 

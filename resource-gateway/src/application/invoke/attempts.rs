@@ -11,7 +11,12 @@ use super::{
     no_route,
     settlement::Settlement,
 };
-use crate::domain::{call::Call, fault::Fault, interface::Interface, usage::UsageState};
+use crate::domain::{
+    call::Call,
+    fault::{Fault, FaultClass},
+    interface::Interface,
+    usage::UsageState,
+};
 
 /// A caller is not kept waiting for longer before the same address is asked again: it gets the vendor's wish instead, and may
 /// have something better to do.
@@ -57,13 +62,22 @@ impl Invoke {
         };
         loop {
             settlement.attempt(&stop.way.vendor.name, &stop.way.route.model);
-            let Lost { stop: failed, fault } =
-                match self.attempt_once(journey, stop, &mut course, &mut settlement).await {
-                    Ok((stop, answer)) => return Ok(reply(journey.invocation, stop, answer, settlement)),
-                    Err(lost) => lost,
-                };
+            let Lost {
+                stop: failed,
+                fault,
+                reached,
+            } = match self.attempt_once(journey, stop, &mut course, &mut settlement).await {
+                Ok((stop, answer)) => return Ok(reply(journey.invocation, stop, answer, settlement)),
+                Err(lost) => lost,
+            };
             settlement.fault(&fault);
-            let Some(next) = next(journey, failed, &fault, &mut course, &settlement).await else {
+            // Whether the vendor did what it was asked for is not known, and twice may be once too often.
+            let may_repeat = !reached || journey.call.is_repeatable();
+            let next = match may_repeat {
+                true => next(journey, failed, &fault, &mut course, &settlement).await,
+                false => None,
+            };
+            let Some(next) = next else {
                 settlement.settle(UsageState::UpstreamError);
                 return Err(fault.to_public().into());
             };
@@ -81,7 +95,9 @@ impl Invoke {
     ) -> Result<(Stop<'a>, Answer), Lost<'a>> {
         match journey.interface.policy.hedge_after {
             // A stream's second half cannot come from somewhere else, and its first event is waited for under a clock of its own.
-            Some(after) if !journey.call.stream && journey.attempts_left(settlement) => {
+            Some(after)
+                if !journey.call.stream && journey.call.is_repeatable() && journey.attempts_left(settlement) =>
+            {
                 Box::pin(Self::attempt_twice(journey, stop, after, course, settlement)).await
             }
             _ => Self::attempt(journey, stop).await,
@@ -165,17 +181,26 @@ fn reply(invocation: &Invocation, stop: Stop<'_>, answer: Answer, mut settlement
             settlement.note(progress);
             settlement.first_byte();
             settlement.sends_whole(&reply);
-            settlement.settle(UsageState::Completed);
+            // The vendor refused what was passed on: the caller gets its words, and it counts as any refusal.
+            settlement.settle(match reply.status.is_client_error() {
+                true => {
+                    settlement.fault(&Fault::of(FaultClass::of_status(reply.status.as_u16())));
+                    UsageState::UpstreamError
+                }
+                false => UsageState::Completed,
+            });
             Reply::Whole(reply)
         }
         Answer::Stream {
             upstream,
             decoder,
             first,
+            head,
         } => {
+            settlement.streams(head.as_deref());
             let settled = (settlement, stop.permit);
             let stream = ReplyStream::new(upstream, decoder, first, settled, invocation.error_event);
-            Reply::Stream(Box::new(stream))
+            Reply::Stream(Box::new(stream.with(head)))
         }
     }
 }

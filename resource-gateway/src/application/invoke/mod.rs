@@ -7,6 +7,7 @@ mod caller_headers;
 mod course;
 mod deferred;
 mod paced;
+mod passing;
 mod payload_tap;
 mod purse;
 mod reply_stream;
@@ -16,10 +17,11 @@ mod talk;
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use service_kit::{Entropy, Timestamp};
 
 pub use caller_headers::CallerHeaders;
+pub use passing::Head;
 pub use reply_stream::ReplyStream;
 pub use talk::{CONVERSATION, KeptStream};
 
@@ -47,6 +49,7 @@ use crate::{
         ids::RequestId,
         interface::{Capability, Interface},
         multipart::Boundary,
+        raw::RawTarget,
         recorded::Recorded,
         snapshot::Snapshot,
         usage::{UsageRecord, UsageState},
@@ -82,6 +85,8 @@ pub struct Invoke {
 pub struct Invocation {
     pub caller: Arc<Caller>,
     pub capability: Capability,
+    /// Where a call goes that is passed on as it is.
+    pub raw: Option<Box<RawTarget>>,
     pub body: Bytes,
     /// For settings that name one of them.
     pub headers: CallerHeaders,
@@ -112,6 +117,7 @@ pub enum Reply {
 /// A whole answer in the caller's format.
 #[derive(Debug)]
 pub struct WholeReply {
+    pub status: StatusCode,
     pub body: Bytes,
     pub content_type: HeaderValue,
     /// What the answer says about itself beside its body.
@@ -187,6 +193,9 @@ impl Invoke {
             admission,
             self.books(&snapshot),
         );
+        if let Some(route) = call.raw_route() {
+            settlement.route(route.clone());
+        }
         if let Some(tap) = PayloadTap::of(&interface, &call, &self.payloads) {
             settlement.keep(tap);
         }
@@ -216,7 +225,11 @@ impl Invoke {
         snapshot: &Arc<Snapshot>,
     ) -> Result<(Arc<Interface>, Call), InvokeError> {
         let capability = invocation.capability;
-        let call = Call::read(capability, invocation.body.clone(), invocation.boundary.as_ref())?;
+        let body = invocation.body.clone();
+        let call = match &invocation.raw {
+            None => Call::read(capability, body, invocation.boundary.as_ref())?,
+            Some(target) => Call::passed((**target).clone(), body),
+        };
         let interface = snapshot
             .find_interface(&call.model)
             .filter(|interface| interface.enabled.is_on() && interface.capability == capability)
@@ -229,6 +242,11 @@ impl Invoke {
             self.reject(invocation, snapshot, interface, call.stream);
             return Err(InvokeError::Denied(denied));
         }
+        if invocation.raw.is_none() {
+            return Ok((Arc::clone(interface), call));
+        }
+        let call = call.routed(interface, &invocation.headers.0);
+        let call = call.inspect_err(|_| self.reject(invocation, snapshot, interface, false))?;
         Ok((Arc::clone(interface), call))
     }
 

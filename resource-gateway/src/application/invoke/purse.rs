@@ -11,10 +11,10 @@ use crate::{
         call::Call,
         caller::{Caller, Denied},
         fault::{ErrorKind, PublicError, RetryHints},
-        ids::{AccessKeyId, TenantId},
+        ids::{AccessKeyId, RawRouteName, TenantId},
         interface::{Capability, Interface},
         money::{Currency, Nanos},
-        price::{Consumed, Price},
+        price::{Consumed, Price, Sought},
         snapshot::Snapshot,
     },
     ports::budget::Account,
@@ -122,8 +122,13 @@ fn estimated(
 ) -> Result<Option<Estimate>, InvokeError> {
     let mut whole: Option<Estimate> = None;
     for route in &interface.routes {
-        let (vendor, model) = (route.vendor.as_str(), route.model.as_str());
-        let Some(price) = snapshot.prices().find(interface.name.as_str(), vendor, model, at) else {
+        let sought = Sought {
+            interface: interface.name.as_str(),
+            route: call.raw_route().map(RawRouteName::as_str),
+            vendor: route.vendor.as_str(),
+            model: route.model.as_str(),
+        };
+        let Some(price) = snapshot.prices().find(sought, at) else {
             continue;
         };
         let (least, most) = bounds(price, interface.capability, call);

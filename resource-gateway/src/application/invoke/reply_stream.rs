@@ -10,7 +10,7 @@ use std::{
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::{Body, Frame};
 
-use super::{ErrorEvent, paced::Paced, settlement::Settlement};
+use super::{ErrorEvent, paced::Paced, passing::Head, settlement::Settlement};
 use crate::{
     application::pools::Permit,
     domain::{fault::Fault, usage::UsageState},
@@ -33,6 +33,8 @@ pub struct ReplyStream {
     permit: Permit,
     settlement: Settlement,
     error_event: ErrorEvent,
+    /// The vendor's own, where that is passed on.
+    head: Option<Box<Head>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,9 +70,20 @@ impl ReplyStream {
             permit,
             settlement,
             error_event,
+            head: None,
         };
         stream.first = stream.take(first);
         stream
+    }
+
+    pub(super) fn with(mut self, head: Option<Box<Head>>) -> Self {
+        self.head = head;
+        self
+    }
+
+    /// The head that the answer has instead of ours.
+    pub fn take_head(&mut self) -> Option<Box<Head>> {
+        self.head.take()
     }
 
     /// Whether the answer has come to its end without a fault.

@@ -8,13 +8,14 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::{WholeReply, payload_tap::PayloadTap};
+use super::{WholeReply, passing::Head, payload_tap::PayloadTap};
 use crate::{
     application::{budgets::Reservation, limits::Admission, meters::Meters, replay::Keeper},
     domain::{
         fault::Fault,
-        ids::{ModelName, VendorName},
+        ids::{ModelName, RawRouteName, VendorName},
         money::Nanos,
+        price::Sought,
         recorded::Recorded,
         snapshot::Snapshot,
         usage::{UsageRecord, UsageState},
@@ -44,6 +45,8 @@ pub(super) struct Settlement {
     keeper: Option<Box<Keeper>>,
     /// The money that the budgets hold back for the call.
     reservation: Option<Reservation>,
+    /// Of a raw call.
+    route: Option<RawRouteName>,
     books: Books,
 }
 
@@ -75,6 +78,7 @@ impl Settlement {
             payload: None,
             keeper: None,
             reservation: None,
+            route: None,
             books,
         }
     }
@@ -84,8 +88,21 @@ impl Settlement {
         self.payload = Some(Box::new(tap));
     }
 
+    /// The call is of a route that prices know, and nothing else of it is counted.
+    pub(super) fn route(&mut self, route: RawRouteName) {
+        self.route = Some(route);
+    }
+
     pub(super) fn keep_answer(&mut self, keeper: Option<Box<Keeper>>) {
         self.keeper = keeper;
+    }
+
+    /// The answer comes as a stream, perhaps under a head of the vendor's.
+    pub(super) fn streams(&mut self, head: Option<&Head>) {
+        self.record.stream = true;
+        if let (Some(keeper), Some(head)) = (&mut self.keeper, head) {
+            keeper.head(head.status, &head.content_type, &head.headers);
+        }
     }
 
     /// A whole answer goes to the caller.
@@ -94,7 +111,8 @@ impl Settlement {
             tap.sends(&reply.outline());
         }
         if let Some(keeper) = &mut self.keeper {
-            keeper.whole(&reply.content_type, &reply.headers);
+            keeper.whole();
+            keeper.head(reply.status, &reply.content_type, &reply.headers);
             keeper.piece(&reply.body);
         }
     }
@@ -103,6 +121,7 @@ impl Settlement {
     pub(super) fn replay(&mut self, answer: &Recorded) {
         match answer.pieces.as_slice() {
             [body] if !answer.stream => self.sends_whole(&WholeReply {
+                status: answer.status,
                 body: body.clone(),
                 content_type: answer.content_type.clone(),
                 headers: HeaderMap::new(),
@@ -234,16 +253,20 @@ impl Settlement {
         let (Some(vendor), Some(model)) = (&self.record.vendor, &self.record.model) else {
             return;
         };
-        let (interface, at) = (self.record.interface.as_str(), self.record.time);
-        let price = self
-            .books
-            .snapshot
-            .prices()
-            .find(interface, vendor.as_str(), model.as_str(), at);
+        let sought = Sought {
+            interface: self.record.interface.as_str(),
+            route: self.route.as_ref().map(RawRouteName::as_str),
+            vendor: vendor.as_str(),
+            model: model.as_str(),
+        };
+        let price = self.books.snapshot.prices().find(sought, self.record.time);
         self.record.reckon(price.map(Arc::as_ref));
     }
 
     fn count_tokens(&mut self, state: UsageState) {
+        if self.route.is_some() {
+            return;
+        }
         // The vendor's count goes before ours. It is taken even from a call that failed: what was counted was spent.
         if let Some(usage) = self.progress.usage {
             self.record.input_tokens = usage.input;

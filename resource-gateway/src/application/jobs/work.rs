@@ -198,6 +198,7 @@ impl WorkJobs {
             capability: claimed.capability,
             boundary: boundary(&request),
             traceparent: request.traceparent.and_then(|value| HeaderValue::try_from(value).ok()),
+            raw: None,
             body: request.body,
             headers: CallerHeaders(request.headers),
             request_id,
@@ -214,6 +215,7 @@ impl WorkJobs {
             Ok(Reply::Recorded(answer)) if answer.stream => failed(not_whole()),
             Ok(Reply::Recorded(answer)) => {
                 let whole = WholeReply {
+                    status: answer.status,
                     body: answer.pieces.first().cloned().unwrap_or_default(),
                     content_type: answer.content_type.clone(),
                     headers: answer.headers.clone(),

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{ResponseCache, cache::CacheKey, repeat::Claim};
 use crate::domain::{ids::RequestId, recorded::Recorded, usage::UsageState};
@@ -15,6 +15,7 @@ pub(in crate::application) struct Keeper {
     bytes: usize,
     largest: usize,
     stream: bool,
+    status: StatusCode,
     content_type: HeaderValue,
     headers: HeaderMap,
     request_id: RequestId,
@@ -37,6 +38,7 @@ impl Keeper {
             bytes: 0,
             largest,
             stream: true,
+            status: StatusCode::OK,
             content_type: HeaderValue::from_static("text/event-stream; charset=utf-8"),
             headers: HeaderMap::new(),
             request_id: request_id.clone(),
@@ -45,9 +47,14 @@ impl Keeper {
         }))
     }
 
-    /// The answer is one body of this kind.
-    pub(in crate::application) fn whole(&mut self, content_type: &HeaderValue, headers: &HeaderMap) {
+    /// The answer is one body.
+    pub(in crate::application) fn whole(&mut self) {
         self.stream = false;
+    }
+
+    /// What stands before the body.
+    pub(in crate::application) fn head(&mut self, status: StatusCode, content_type: &HeaderValue, headers: &HeaderMap) {
+        self.status = status;
         self.content_type = content_type.clone();
         self.headers = headers.clone();
     }
@@ -75,6 +82,7 @@ impl Keeper {
         let answer = Arc::new(Recorded {
             pieces: self.pieces,
             stream: self.stream,
+            status: self.status,
             content_type: self.content_type,
             headers: self.headers,
             request_id: self.request_id,

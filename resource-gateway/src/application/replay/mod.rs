@@ -56,9 +56,7 @@ impl Replay {
     ) -> Result<Before, PublicError> {
         let mut wanted = Wanted::default();
         let sent = &invocation.headers.0;
-        let repeat = self
-            .repeats
-            .begin(sent, &invocation.caller, invocation.capability, &invocation.body);
+        let repeat = self.repeats.begin(sent, &invocation.caller, invocation);
         match repeat.await? {
             Repeat::Unnamed => {}
             Repeat::First(claim) => wanted.claim = Some(claim),

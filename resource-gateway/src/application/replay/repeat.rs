@@ -2,15 +2,15 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    application::invoke::Invocation,
     domain::{
         caller::Caller,
         fault::{ErrorKind, PublicError},
         idempotency::{BadIdempotencyKey, IdempotencyKey},
-        interface::Capability,
         recorded::Recorded,
     },
     ports::replies::{Beginning, Fingerprint, Replies, ReplyPlace},
@@ -54,8 +54,7 @@ impl Repeats {
         &self,
         sent: &HeaderMap,
         caller: &Caller,
-        capability: Capability,
-        body: &[u8],
+        invocation: &Invocation,
     ) -> Result<Repeat, PublicError> {
         let mut values = sent.get_all(IDEMPOTENCY_KEY).iter();
         let Some(value) = values.next() else {
@@ -65,7 +64,7 @@ impl Repeats {
         let key = text.ok_or(BadIdempotencyKey).and_then(IdempotencyKey::read);
         let key = key.map_err(|error| PublicError::invalid(None, "invalid_idempotency_key", format!("{error}.")))?;
         let place = place(caller, &key);
-        let request = fingerprint(capability, body);
+        let request = fingerprint(invocation);
         match self.replies.begin(place, request).await {
             Beginning::Begun => Ok(Repeat::First(Claim {
                 replies: Arc::clone(&self.replies),
@@ -134,8 +133,21 @@ fn place(caller: &Caller, key: &IdempotencyKey) -> ReplyPlace {
     ])
 }
 
-fn fingerprint(capability: Capability, body: &[u8]) -> Fingerprint {
-    digest(&[capability.as_str().as_bytes(), body])
+fn fingerprint(invocation: &Invocation) -> Fingerprint {
+    let capability = invocation.capability.as_str().as_bytes();
+    let Some(target) = &invocation.raw else {
+        return digest(&[capability, &invocation.body]);
+    };
+    // Of a raw call the body says the least.
+    let kind = invocation.headers.0.get(header::CONTENT_TYPE);
+    digest(&[
+        capability,
+        target.interface.as_bytes(),
+        target.method.as_str().as_bytes(),
+        target.path_and_query().as_bytes(),
+        kind.map_or(&[], HeaderValue::as_bytes),
+        &invocation.body,
+    ])
 }
 
 fn digest(parts: &[&[u8]]) -> [u8; 32] {

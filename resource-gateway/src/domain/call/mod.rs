@@ -1,6 +1,7 @@
 //! A caller's request, read as far as the gateway needs to know it. The rest is never interpreted.
 
 mod json;
+mod raw;
 mod shape;
 
 #[cfg(test)]
@@ -11,6 +12,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use self::json::JsonBody;
+pub use self::raw::RawCall;
 pub use self::shape::{BodyForm, Shape, weigh_message};
 use super::{
     answer::TranscriptFormat,
@@ -50,6 +52,7 @@ pub struct Call {
 enum Content {
     Json(JsonBody),
     Form(Form),
+    Raw(Box<RawCall>),
 }
 
 /// What a request says that matters here, in either form.
@@ -133,6 +136,7 @@ impl Call {
                 };
                 (read_form(self.shape, &form, *check)?, Content::Form(form))
             }
+            Content::Raw(_) => return self.ruled_raw(rules),
         };
         Ok(Self {
             // A rule that forces include_usage is about the vendor; the caller still gets what it asked for.
@@ -158,7 +162,7 @@ impl Call {
     pub fn messages(&self) -> Result<Vec<Box<str>>, PublicError> {
         match &self.content {
             Content::Json(body) => body.messages(),
-            Content::Form(_) => Err(missing(json::MESSAGES)),
+            Content::Form(_) | Content::Raw(_) => Err(missing(json::MESSAGES)),
         }
     }
 
@@ -172,7 +176,7 @@ impl Call {
                 let (facts, body) = body.continued(self.shape, earlier)?;
                 Ok(Self::new(self.shape, facts, Content::Json(body)))
             }
-            Content::Form(_) => Ok(self),
+            Content::Form(_) | Content::Raw(_) => Ok(self),
         }
     }
 
@@ -182,6 +186,7 @@ impl Call {
         match &self.content {
             Content::Json(body) => body.for_vendor(model),
             Content::Form(form) => self.form_for_vendor(form, model),
+            Content::Raw(call) => call.pieces(),
         }
     }
 
@@ -213,6 +218,7 @@ impl Call {
         match &self.content {
             Content::Json(_) => "application/json".into(),
             Content::Form(form) => form.content_type().into(),
+            Content::Raw(call) => call.content_type().to_owned().into(),
         }
     }
 
@@ -221,6 +227,7 @@ impl Call {
         match &self.content {
             Content::Json(body) => body.shaped(),
             Content::Form(form) => form.render().concat().into(),
+            Content::Raw(call) => call.body.clone(),
         }
     }
 
@@ -229,6 +236,7 @@ impl Call {
         match &self.content {
             Content::Json(body) => body.shaped(),
             Content::Form(form) => form.outline().into(),
+            Content::Raw(call) => call.outline(),
         }
     }
 

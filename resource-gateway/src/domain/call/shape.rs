@@ -59,6 +59,9 @@ const PLAIN: Shape = Shape {
     synonyms: &[],
 };
 
+/// Calls that are passed on as they are. Their bodies are JSON where rules want to hold, and anything otherwise.
+static RAW: Shape = Shape { streams: true, ..PLAIN };
+
 const PICTURE: Shape = Shape {
     body: BodyForm::Json(check_picture),
     scored: true,
@@ -137,6 +140,11 @@ impl Shape {
         SHAPES.iter().find(|shape| shape.capability == capability)
     }
 
+    /// What field rules of a capability go by.
+    pub fn ruling(capability: Capability) -> &'static Self {
+        Self::of(capability).unwrap_or(&RAW)
+    }
+
     /// The other names of a field.
     pub fn synonyms_of(&self, name: &str) -> impl Iterator<Item = &'static str> {
         let group = self.synonyms.iter().find(|group| group.contains(&name));
@@ -155,6 +163,8 @@ impl Shape {
             FieldAction::Fill(value) | FieldAction::Force(value) => Some(value),
         };
         match (first.as_str(), sets) {
+            // Nobody but the rule reads the bodies of raw calls.
+            _ if self.capability == Capability::Raw => {}
             ("model", _) => return Some("the model is decided by the routes"),
             ("stream", Some(_)) => {
                 return Some("the caller decides whether it gets a stream; a rule may only forbid it");

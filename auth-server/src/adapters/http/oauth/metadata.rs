@@ -104,6 +104,7 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
             "ai:faces",
             "ai:moderation",
             "ai:rerank",
+            "ai:raw",
             "admin",
         ]),
         response_types_supported: ResponseType::ALL.iter().map(|one| one.as_str().to_owned()).collect(),

@@ -105,6 +105,7 @@ impl Codec for Normalised {
             content_type: JSON,
             accept: JSON,
             body: call.for_vendor(model),
+            passed: None,
         }
     }
 
