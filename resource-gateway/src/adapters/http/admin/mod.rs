@@ -7,6 +7,7 @@ mod openapi;
 mod page;
 mod payloads;
 mod problem;
+mod reference;
 mod rows;
 mod usage;
 mod version;
