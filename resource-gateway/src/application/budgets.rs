@@ -24,7 +24,7 @@ use self::lease::{Counter, Lease, Refill};
 pub use self::upkeep::Upkeep;
 use crate::{
     domain::{
-        budget::Firmness,
+        budget::{Firmness, Period},
         ids::{BudgetName, NodeId},
         money::Nanos,
         usage::Charge,
@@ -50,6 +50,8 @@ const EDGE_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone)]
 pub struct Demand {
     pub account: Account,
+    /// How often the budget begins anew.
+    pub every: Period,
     pub firmness: Firmness,
     /// What may be spent in the period, by everybody together.
     pub amount: Nanos,
@@ -80,8 +82,11 @@ pub struct Budgets {
     shelves: [Shelf; SHELVES],
     hasher: RandomState,
     count: AtomicUsize,
-    /// Leases of periods that are over.
-    ending: Mutex<Vec<Arc<Lease>>>,
+    /// Where the next sweep begins.
+    next_shelf: AtomicUsize,
+    /// Leases that nothing is taken from any more: of periods that are over, or of another length than the budget has now. Whoever
+    /// needs one of them after all gets it back, because a second one of the same account would count its money twice.
+    ending: Mutex<HashMap<Account, Arc<Lease>>>,
     /// Notices that are known to have been given: spares the database being asked every second. Forgotten when there are many.
     told: Mutex<HashSet<(String, Timestamp, u32)>>,
     wishes: mpsc::Sender<Arc<Lease>>,
@@ -103,6 +108,7 @@ impl Budgets {
             shelves: Default::default(),
             hasher: RandomState::new(),
             count: AtomicUsize::new(0),
+            next_shelf: AtomicUsize::new(0),
             ending: Mutex::default(),
             told: Mutex::default(),
             wishes,
@@ -123,6 +129,8 @@ impl Budgets {
             // What was reserved before an error goes back when the reservation is dropped.
             let (lease, reserved) = match demand.firmness {
                 Firmness::Soft => (None, 0),
+                // What is free needs nothing to be left.
+                Firmness::Hard if demand.most.0 <= 0 && demand.least.0 <= 0 => (None, 0),
                 Firmness::Hard => {
                     let (lease, reserved) = self.hold(&demand).await.inspect_err(count_refusal)?;
                     (Some(lease), reserved)
@@ -146,7 +154,7 @@ impl Budgets {
         let began = Instant::now();
         let mut place = None;
         loop {
-            let lease = self.lease_of(&demand.account)?;
+            let lease = self.lease_of(&demand.account, demand.every)?;
             lease.obey(demand.amount);
             if lease.tally.reserve(most).is_ok() {
                 if lease.is_low() && lease.wish() && self.wishes.try_send(Arc::clone(&lease)).is_err() {
@@ -170,10 +178,14 @@ impl Budgets {
         }
     }
 
-    /// The lease of an account; a new and empty one when there is none, or when that is of a period that is over.
-    fn lease_of(&self, account: &Account) -> Result<Arc<Lease>, BudgetError> {
+    /// The lease of an account; a new and empty one when there is none, or when that is of a period that is over. A later period is
+    /// the current one only among those of one length: a week begins before its days do.
+    fn lease_of(&self, account: &Account, every: Period) -> Result<Arc<Lease>, BudgetError> {
         let shelf = self.shelf(&account.key);
-        let current = |lease: &Lease| lease.account.period >= account.period && !lease.is_closed();
+        let current = |lease: &Lease| {
+            let (held, wanted) = (lease.account.period, account.period);
+            !lease.is_closed() && (held == wanted || (lease.every == every && held > wanted))
+        };
         if let Some(lease) = read(shelf).get(&account.key)
             && current(lease)
         {
@@ -188,9 +200,15 @@ impl Budgets {
             tracing::error!("too many budgets are in use at once, calls are refused");
             return Err(BudgetError::Unavailable);
         }
-        let lease = Arc::new(Lease::new(account.clone()));
+        let mut ending = self.ending();
+        let lease = match ending.remove(account) {
+            Some(lease) if !lease.is_closed() => lease,
+            Some(_) | None => Arc::new(Lease::new(account.clone(), every)),
+        };
         match leases.insert(account.key.clone(), Arc::clone(&lease)) {
-            Some(old) if !old.is_closed() => self.ending().push(old),
+            Some(old) if !old.is_closed() => {
+                ending.insert(old.account.clone(), old);
+            }
             Some(_) => {}
             None => {
                 self.count.fetch_add(1, Ordering::Relaxed);
@@ -222,6 +240,17 @@ impl Budgets {
         }
     }
 
+    /// Drops a lease that nothing was taken from any more, and that was closed now. One that was needed again is on its shelf.
+    fn forget_ended(&self, lease: &Arc<Lease>) {
+        let mut ending = self.ending();
+        if ending
+            .get(&lease.account)
+            .is_some_and(|known| Arc::ptr_eq(known, lease))
+        {
+            ending.remove(&lease.account);
+        }
+    }
+
     fn was_told(&self, account: &Account, share: u32) -> bool {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.contains(&(account.key.clone(), account.period, share))
@@ -244,7 +273,7 @@ impl Budgets {
             .unwrap_or(first)
     }
 
-    fn ending(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Lease>>> {
+    fn ending(&self) -> std::sync::MutexGuard<'_, HashMap<Account, Arc<Lease>>> {
         self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

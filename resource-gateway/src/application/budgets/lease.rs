@@ -13,6 +13,7 @@ use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
     domain::{
+        budget::Period,
         ids::NodeId,
         lease::{Tally, Wish},
         money::Nanos,
@@ -49,6 +50,8 @@ pub(super) struct Counter<'a> {
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) account: Account,
+    /// How often the budget began anew when the lease was made.
+    pub(super) every: Period,
     pub(super) tally: Tally,
     desk: Mutex<Desk>,
     /// The budget's amount, as the newest call knew it.
@@ -102,9 +105,10 @@ impl Drop for Place {
 }
 
 impl Lease {
-    pub(super) fn new(account: Account) -> Self {
+    pub(super) fn new(account: Account, every: Period) -> Self {
         Self {
             account,
+            every,
             tally: Tally::default(),
             desk: Mutex::default(),
             amount: AtomicI64::new(i64::MAX),
@@ -296,23 +300,31 @@ impl Lease {
             return false;
         }
         // From here on nothing can be reserved: nothing is available, and only this desk could change that.
-        let gone = counter
-            .ledger
-            .close_lease(counter.node, &self.account)
-            .await
-            .unwrap_or(false);
-        if gone {
-            self.closed.store(true, Ordering::Release);
+        match counter.ledger.close_lease(counter.node, &self.account).await {
+            Ok(true) => {
+                self.closed.store(true, Ordering::Release);
+                true
+            }
+            Ok(false) => {
+                // The row holds more than is known here: costs on their way, or a grant whose answer nobody waited for. Hearing of
+                // it, the next attempt can give it back.
+                let _ = self.ask_back(counter, 0).await;
+                false
+            }
+            Err(_) => false,
         }
-        gone
     }
 
     /// Returns to the ledger what was put aside.
     async fn settle_aside(&self, counter: Counter<'_>) -> Result<(), ()> {
-        let aside = self.tally.aside();
-        if aside == 0 {
-            return Ok(());
+        match self.tally.aside() {
+            0 => Ok(()),
+            aside => self.ask_back(counter, aside).await,
         }
+    }
+
+    /// Returns that much, be it nothing, and takes note of what the lease holds then.
+    async fn ask_back(&self, counter: Counter<'_>, aside: i64) -> Result<(), ()> {
         let given = counter.ledger.give_back(counter.node, &self.account, aside);
         match timeout(LEDGER_TIME, given).await {
             Ok(Ok(Some(row))) => {

@@ -1,6 +1,9 @@
 //! What happens to leases beside the calls: refills in advance, returns, and news for operators.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use metrics::{counter, describe_counter};
 use service_kit::Timestamp;
@@ -46,6 +49,35 @@ pub struct Upkeep {
     /// What nodes hold that were not heard of for this long is given back, although their journals were not read: those are lost,
     /// or come back with costs that nothing is held for.
     pub dead_after: Duration,
+}
+
+impl Budgets {
+    /// Closes leases that nobody uses, and those of periods that are over.
+    pub async fn sweep(&self, idle: Duration) {
+        // They stay in the list until they are closed, where whoever needs one of them again finds it.
+        let over: Vec<_> = self.ending().values().map(Arc::clone).collect();
+        for lease in over {
+            if lease.close(self.counter()).await {
+                self.forget_ended(&lease);
+            }
+        }
+        let mut unused = Vec::new();
+        // Each time another one first: leases that cannot be closed yet must not keep all others from being looked at.
+        let first = self.next_shelf.fetch_add(1, Ordering::Relaxed) % self.shelves.len();
+        let shelves = self.shelves.iter().cycle().skip(first);
+        for shelf in shelves.take(self.shelves.len()) {
+            let leases = read(shelf);
+            let found = leases
+                .values()
+                .filter(|lease| lease.is_closed() || lease.idle_for() >= idle);
+            unused.extend(found.take(SWEPT_AT_ONCE - unused.len()).map(Arc::clone));
+        }
+        for lease in unused {
+            if lease.close(self.counter()).await {
+                self.forget(&lease);
+            }
+        }
+    }
 }
 
 /// When what is due, and how far it has come.
@@ -97,7 +129,7 @@ impl Upkeep {
 
     async fn turn(&self, diary: &mut Diary) {
         let now = Instant::now();
-        let holds = self.budgets.count.load(std::sync::atomic::Ordering::Relaxed) > 0;
+        let holds = self.budgets.count.load(Ordering::Relaxed) > 0;
         if holds {
             self.obey_recalls(diary).await;
         }
@@ -111,7 +143,7 @@ impl Upkeep {
         }
         if now >= diary.sweep_at {
             diary.sweep_at = now + SWEEP_EVERY;
-            self.sweep(IDLE).await;
+            self.budgets.sweep(IDLE).await;
             self.budgets.tell_count();
         }
         if holds && now >= diary.keep_alive_at {
@@ -150,30 +182,6 @@ impl Upkeep {
             }
             if lease.give_back(budgets.counter()).await == Given::Unknown {
                 return;
-            }
-        }
-    }
-
-    /// Closes leases that nobody uses, and those of periods that are over.
-    pub(super) async fn sweep(&self, idle: Duration) {
-        let budgets = &self.budgets;
-        let over = std::mem::take(&mut *budgets.ending());
-        for lease in over {
-            if !lease.close(budgets.counter()).await {
-                budgets.ending().push(lease);
-            }
-        }
-        let mut unused = Vec::new();
-        for shelf in &budgets.shelves {
-            let leases = read(shelf);
-            let found = leases
-                .values()
-                .filter(|lease| lease.is_closed() || lease.idle_for() >= idle);
-            unused.extend(found.take(SWEPT_AT_ONCE - unused.len()).map(Arc::clone));
-        }
-        for lease in unused {
-            if lease.close(budgets.counter()).await {
-                budgets.forget(&lease);
             }
         }
     }

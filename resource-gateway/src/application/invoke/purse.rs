@@ -73,6 +73,7 @@ pub(super) fn demands(
                 budget: Some(budget.name.clone()),
                 period: money.period.start(at),
             },
+            every: money.period,
             firmness: money.firmness,
             amount: money.amount,
             least: estimate.least,
@@ -100,6 +101,7 @@ pub(super) fn demands(
                 budget: None,
                 period: Period::Total.start(at),
             },
+            every: Period::Total,
             firmness: Firmness::Hard,
             amount: Nanos(nanos.unwrap_or(i64::MAX)),
             least: estimate.least,
@@ -108,6 +110,19 @@ pub(super) fn demands(
         });
     }
     Ok(demands)
+}
+
+/// Whether a call may be paid for by the second, so that somebody has to tell how many there were: of a transcription's formats one
+/// alone does.
+pub(super) fn is_timed(snapshot: &Snapshot, interface: &Interface, at: Timestamp) -> bool {
+    let name = interface.name.as_str();
+    interface.capability == Capability::Transcription
+        && interface.routes.iter().any(|route| {
+            let price = snapshot
+                .prices()
+                .find(name, route.vendor.as_str(), route.model.as_str(), at);
+            price.is_some_and(|price| price.rates.per_second.is_some_and(|rate| !rate.is_zero()))
+        })
 }
 
 /// What the call costs over the dearest of its routes; `None` when none of them has a price.
@@ -154,7 +169,7 @@ fn bounds(price: &Price, capability: Capability, call: &Call) -> (Nanos, Nanos) 
         ..Consumed::default()
     };
     let output = match call.asked_output {
-        0 if capability == Capability::Chat => UNBOUNDED_OUTPUT,
+        0 if capability == Capability::Chat => UNBOUNDED_OUTPUT.saturating_mul(call.choices),
         asked => asked,
     };
     // What shows only in the answer is taken to be as much as vendors do in one call.

@@ -98,6 +98,7 @@ impl JsonBody {
             include_usage,
             estimated_input,
             asked_output: asked_output(&draft)?,
+            choices: number(&draft, "n")?.unwrap_or(1).max(1),
             min_confidence,
             format: format_of(shape, &draft)?,
             conversation,
@@ -210,17 +211,18 @@ fn take_conversation(draft: &mut Draft<'_>) -> Result<Option<Asked>, PublicError
 
 /// The most output that the answer may have, all its choices together. What is no number is left to the vendor to refuse.
 fn asked_output(draft: &Draft<'_>) -> Result<u64, PublicError> {
-    let number = |name: &str| {
-        let value = draft.get(name).map_err(json_error)?;
-        Ok(value.and_then(|value| value.parse::<u64>().ok()))
-    };
     // The newer name goes first, as with OpenAI.
-    let most = match number("max_completion_tokens")? {
+    let most = match number(draft, "max_completion_tokens")? {
         Some(most) => Some(most),
-        None => number("max_tokens")?,
+        None => number(draft, "max_tokens")?,
     };
     let Some(most) = most else { return Ok(0) };
-    Ok(most.saturating_mul(number("n")?.unwrap_or(1)))
+    Ok(most.saturating_mul(number(draft, "n")?.unwrap_or(1)))
+}
+
+fn number(draft: &Draft<'_>, name: &str) -> Result<Option<u64>, PublicError> {
+    let value = draft.get(name).map_err(json_error)?;
+    Ok(value.and_then(|value| value.parse::<u64>().ok()))
 }
 
 fn splices(draft: &Draft<'_>) -> Vec<Splice> {
