@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 
 use crate::{
     domain::recorded::Recorded,
@@ -17,7 +17,7 @@ use crate::{
 
 const SHARDS: usize = 32;
 
-/// Answers bounded by memory and time: what was used least makes room. Requests under way are held apart and never make room; there
+/// Answers bounded by memory and time: the oldest make room. Requests under way are held apart and never make room; there
 /// are no more of them than connections.
 pub struct LocalReplies {
     under_way: Vec<Mutex<HashMap<ReplyPlace, Fingerprint>>>,
@@ -37,6 +37,9 @@ impl LocalReplies {
             .max_capacity(max_bytes)
             .weigher(|_, finished: &Finished| u32::try_from(finished.answer.weight()).unwrap_or(u32::MAX))
             .time_to_live(ttl)
+            // Each answer is wanted once at most, and soon: by frequency, which is the default, a full cache would turn away all new
+            // ones.
+            .eviction_policy(EvictionPolicy::lru())
             .build();
         Self {
             under_way: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -162,5 +165,22 @@ mod tests {
         assert!(replies.finished.weighted_size() <= 1 << 20);
         assert!((1..=10).contains(&replies.finished.entry_count()));
         assert!(replies.under_way.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    }
+
+    #[test]
+    fn the_newest_answers_are_kept_when_memory_is_full() {
+        let replies = replies();
+        for at in 0..64u8 {
+            replies.begin_now([at; 32], [0; 32]);
+            replies.finish([at; 32], [0; 32], answer(100_000));
+            replies.finished.run_pending_tasks();
+            let again = replies.begin_now([at; 32], [0; 32]);
+            assert!(matches!(again, Beginning::Finished(_)), "{at}: {again:?}");
+        }
+        assert_eq!(
+            replies.begin_now([0; 32], [0; 32]),
+            Beginning::Begun,
+            "the oldest made room"
+        );
     }
 }

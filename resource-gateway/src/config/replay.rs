@@ -24,7 +24,7 @@ impl Default for CacheConfig {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdempotencyConfig {
-    /// Bytes of answers that this node keeps at most; what was used least makes room. An answer that is longer than an eighth of it, or
+    /// Bytes of answers that this node keeps at most; the oldest make room. An answer that is longer than an eighth of it, or
     /// than 8 MiB, is not kept: its request runs again when it is repeated.
     pub max_bytes: u64,
     /// Seconds for which an answer is kept.
