@@ -31,6 +31,8 @@ pub struct Snapshots {
     /// The newest revision that the database has told of, published or not.
     seen: AtomicI64,
     progress: Mutex<Progress>,
+    /// One look at a time: of two at once the one that began earlier could publish later, and bring an older revision back.
+    looking: tokio::sync::Mutex<()>,
     source: Arc<dyn ConfigSource>,
     catalog: Arc<dyn StrategyCatalog>,
     clock: Arc<dyn Clock>,
@@ -70,6 +72,7 @@ impl Snapshots {
             published: ArcSwap::from_pointee(Snapshot::empty()),
             seen: AtomicI64::new(Snapshot::empty().revision().0),
             progress: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
             source,
             catalog,
             clock,
@@ -89,6 +92,7 @@ impl Snapshots {
 
     /// Looks for a new revision and publishes it if it is sound. Never fails: what went wrong stands in [`Snapshots::status`].
     pub async fn refresh(&self) {
+        let _alone = self.looking.lock().await;
         match self.find_new().await {
             Ok(None) => self.note_source_error(None),
             Ok(Some(Ok(snapshot))) => self.publish(snapshot),

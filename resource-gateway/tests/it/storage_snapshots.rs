@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use resource_gateway::{
+    adapters::sql::SqlConfig,
     application::{
         apply::ApplyDocument,
         snapshots::{POLL_INTERVAL, Snapshots},
     },
-    domain::snapshot::Revision,
+    domain::snapshot::{ConfigRows, Revision},
+    ports::config_source::{ConfigSource, StoreResult},
 };
 use service_kit::{SystemClock, Tasks};
 use sql_kit::{Sql, args, sql};
@@ -114,4 +117,63 @@ async fn a_start_without_a_sound_configuration_is_not_ready_and_says_why() {
     let snapshots = snapshots(&world);
     snapshots.refresh().await;
     assert!(snapshots.ready().unwrap_err().contains("unknown strategy \"gone\""));
+}
+
+/// The first who reads the rows has to wait before it gets them.
+#[derive(Debug)]
+struct SlowAtFirst {
+    rows: SqlConfig,
+    first: tokio::sync::Semaphore,
+    go_on: tokio::sync::Semaphore,
+}
+
+#[async_trait]
+impl ConfigSource for SlowAtFirst {
+    async fn current_revision(&self) -> StoreResult<Revision> {
+        self.rows.current_revision().await
+    }
+
+    async fn load_rows(&self) -> StoreResult<ConfigRows> {
+        let rows = self.rows.load_rows().await;
+        if let Ok(first) = self.first.try_acquire() {
+            first.forget();
+            self.go_on.acquire().await.unwrap().forget();
+        }
+        rows
+    }
+}
+
+#[tokio::test]
+async fn an_older_revision_is_never_published_after_a_newer_one() {
+    let world = World::sqlite().await;
+    apply(&world, DOCUMENT).await;
+    let source = Arc::new(SlowAtFirst {
+        rows: world.config.clone(),
+        first: tokio::sync::Semaphore::new(1),
+        go_on: tokio::sync::Semaphore::new(0),
+    });
+    let snapshots = Arc::new(Snapshots::new(source.clone(), Arc::new(Catalog), Arc::new(SystemClock)));
+    let tasks = Tasks::default();
+    let refresh = || {
+        let snapshots = Arc::clone(&snapshots);
+        tasks.spawn(async move { snapshots.refresh().await });
+    };
+    refresh();
+    while source.first.available_permits() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let talk = DOCUMENT.replace("name = \"chat\"", "name = \"talk\"");
+    apply(&world, &talk).await;
+    refresh();
+    // Time enough for the second one to overtake, if it could.
+    let overtaken = async {
+        while snapshots.current().revision() != Revision(2) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(300), overtaken).await;
+    source.go_on.add_permits(1);
+    assert!(tasks.drain(Duration::from_secs(5)).await);
+    assert_eq!(snapshots.current().revision(), Revision(2));
+    assert!(snapshots.current().find_interface("talk").is_some());
 }
