@@ -14,7 +14,7 @@ use crate::{
     },
     application::{
         invoke::Invoke,
-        jobs::{Jobs, TellEnds, Wakes, WebhookSecrets, WorkJobs},
+        jobs::{Jobs, TellEnds, UnderWay, Wakes, WebhookSecrets, WorkJobs},
         revocations::Revocations,
     },
     config::Config,
@@ -76,6 +76,7 @@ impl Foundation {
             invoke,
             public_url: config.resource().trim_end_matches('/').to_owned(),
             turn: Mutex::default(),
+            under_way: UnderWay::default(),
         };
         JobTasks {
             work: Arc::new(work),

@@ -11,7 +11,7 @@ use service_kit::Timestamp;
 use super::config_source::StoreResult;
 use crate::domain::{
     caller::Caller,
-    ids::{InterfaceName, JobId, NodeId, RequestId},
+    ids::{ClientId, InterfaceName, JobId, NodeId, RequestId, TenantId},
     interface::Capability,
     job::{Job, JobError, JobStatus, Owner},
 };
@@ -165,8 +165,8 @@ pub trait JobStore: Send + Sync + fmt::Debug {
         most_lost: u32,
     ) -> StoreResult<Option<ClaimedJob>>;
 
-    /// Prolongs a node's leases; answers the runs that are still its own.
-    async fn renew_jobs(&self, node: &NodeId, until: Timestamp) -> StoreResult<Vec<Run>>;
+    /// Prolongs the leases of a node's runs, and of no other rows of that node; answers those that are still its own.
+    async fn renew_jobs(&self, node: &NodeId, runs: &[(JobId, i64)], until: Timestamp) -> StoreResult<Vec<Run>>;
 
     /// Puts a job back to be run from `due` on. `unused`: nothing was sent to a vendor, and the run does not count.
     async fn release_job(&self, run: &Run, due: Timestamp, unused: bool) -> StoreResult<bool>;
@@ -183,8 +183,14 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// Ends jobs that nobody runs, and removes those whose time is over; at most `limit` of each.
     async fn tidy_jobs(&self, now: Timestamp, most_lost: u32, lost: &JobError, limit: u32) -> StoreResult<Tidied>;
 
-    /// Takes the news that are due longest, for one node of many; another may try again from `until` on.
-    async fn claim_delivery(&self, now: Timestamp, until: Timestamp) -> StoreResult<Option<Delivery>>;
+    /// Takes the news that are due longest, for one node of many; another may try again from `until` on. Those for the clients in
+    /// `busy` wait.
+    async fn claim_delivery(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        busy: &[(Option<TenantId>, ClientId)],
+    ) -> StoreResult<Option<Delivery>>;
 
     /// Writes what became of an attempt.
     async fn note_delivery(&self, id: &JobId, attempts: i64, told: Told) -> StoreResult<bool>;

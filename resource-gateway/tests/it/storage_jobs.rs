@@ -142,6 +142,10 @@ on_both!(
     jobs_are_their_owners_alone_and_listed_newest_first,
     what_nobody_waits_for_expires_and_what_is_old_goes,
     news_are_taken_by_one_and_end_once,
+    news_of_a_client_that_is_being_told_enough_wait_behind_others,
+    a_job_outlives_its_time_until_its_news_were_told,
+    a_row_that_its_node_forgot_is_not_kept_alive_by_the_others,
+    a_job_that_was_cancelled_before_it_ran_goes_soon,
     a_waiting_job_fails_with_its_callers_access,
 );
 
@@ -230,12 +234,14 @@ async fn a_job_of_a_dead_node_is_run_once_more_and_then_fails(world: World) {
     assert_eq!(claim(&store, "n1", 0).await.unwrap().number, 1);
     assert_eq!(claim(&store, "n2", 29).await, None);
     // Who renews keeps it.
-    let kept = store.renew_jobs(&NodeId::new("n1"), at(50)).await.unwrap();
+    let first = [(JobId::new("job_1"), 1)];
+    let kept = store.renew_jobs(&NodeId::new("n1"), &first, at(50)).await.unwrap();
     assert_eq!(kept.len(), 1);
     assert_eq!(claim(&store, "n2", 49).await, None);
     let second = claim(&store, "n2", 50).await.unwrap();
     assert_eq!((second.number, second.node.as_str()), (2, "n2"));
-    assert!(store.renew_jobs(&NodeId::new("n1"), at(90)).await.unwrap().is_empty());
+    let left = store.renew_jobs(&NodeId::new("n1"), &first, at(90)).await.unwrap();
+    assert!(left.is_empty());
     assert_eq!(claim(&store, "n3", 80).await, None);
     assert_eq!(tidy(&store, 79).await, Tidied::default());
     assert_eq!(tidy(&store, 80).await.lost, 1);
@@ -366,12 +372,12 @@ async fn news_are_taken_by_one_and_end_once(world: World) {
     let store = store(&world);
     insert(&store, "job_1", 0, Some("https://hooks.example/x")).await;
     insert(&store, "job_2", 0, None).await;
-    assert!(store.claim_delivery(at(1), at(61)).await.unwrap().is_none());
+    assert!(store.claim_delivery(at(1), at(61), &[]).await.unwrap().is_none());
     for _ in 0..2 {
         let run = claim(&store, "n1", 1).await.unwrap();
         assert!(store.finish_job(&run, &JobEnd::Failed(error()), at(2)).await.unwrap());
     }
-    let taken = join_all((0..8).map(|_| store.claim_delivery(at(3), at(63)))).await;
+    let taken = join_all((0..8).map(|_| store.claim_delivery(at(3), at(63), &[]))).await;
     let mut taken: Vec<_> = taken.into_iter().filter_map(Result::unwrap).collect();
     assert_eq!(taken.len(), 1);
     let first = taken.remove(0);
@@ -383,15 +389,15 @@ async fn news_are_taken_by_one_and_end_once(world: World) {
     assert_eq!(first.url.unwrap().expose_secret(), "https://hooks.example/x");
     // The node died with it: another tries, and the first one's word does not count any more.
     let id = JobId::new("job_1");
-    let second = store.claim_delivery(at(63), at(123)).await.unwrap().unwrap();
+    let second = store.claim_delivery(at(63), at(123), &[]).await.unwrap().unwrap();
     assert_eq!(second.attempts, 2);
     assert!(!store.note_delivery(&id, 1, Told::Dead).await.unwrap());
     assert!(store.note_delivery(&id, 2, Told::Again(at(70))).await.unwrap());
-    assert!(store.claim_delivery(at(69), at(129)).await.unwrap().is_none());
-    let third = store.claim_delivery(at(70), at(130)).await.unwrap().unwrap();
+    assert!(store.claim_delivery(at(69), at(129), &[]).await.unwrap().is_none());
+    let third = store.claim_delivery(at(70), at(130), &[]).await.unwrap().unwrap();
     assert!(store.note_delivery(&id, third.attempts, Told::Delivered).await.unwrap());
     assert!(!store.note_delivery(&id, third.attempts, Told::Dead).await.unwrap());
-    assert!(store.claim_delivery(at(999), at(1059)).await.unwrap().is_none());
+    assert!(store.claim_delivery(at(999), at(1059), &[]).await.unwrap().is_none());
     let webhook = store.find_job(&owner(), &id, at(999)).await.unwrap().unwrap().webhook;
     assert_eq!(
         webhook.map(|webhook| (webhook.state, webhook.attempts)),
@@ -414,4 +420,69 @@ async fn a_waiting_job_fails_with_its_callers_access(world: World) {
     assert!(!store.fail_waiting(&JobId::new("job_1"), &error(), at(2)).await.unwrap());
     assert_eq!(status(&store, "job_2", 2).await, Some(JobStatus::Failed));
     assert_eq!(status(&store, "job_1", 2).await, Some(JobStatus::Running));
+}
+
+async fn news_of_a_client_that_is_being_told_enough_wait_behind_others(world: World) {
+    let store = store(&world);
+    insert(&store, "job_1", 0, Some("https://slow.example/x")).await;
+    let run = claim(&store, "n1", 1).await.unwrap();
+    assert!(store.finish_job(&run, &JobEnd::Failed(error()), at(2)).await.unwrap());
+    let owner = owner();
+    let busy = [(owner.tenant.clone(), owner.client_id.clone())];
+    assert!(store.claim_delivery(at(3), at(63), &busy).await.unwrap().is_none());
+    let stranger = [(None, owner.client_id), (owner.tenant, ClientId::new("other"))];
+    assert!(store.claim_delivery(at(3), at(63), &stranger).await.unwrap().is_some());
+}
+
+async fn a_job_outlives_its_time_until_its_news_were_told(world: World) {
+    let store = store(&world);
+    insert(&store, "job_1", 0, Some("https://hooks.example/x")).await;
+    let run = claim(&store, "n1", 1).await.unwrap();
+    assert!(store.finish_job(&run, &JobEnd::Failed(error()), at(2)).await.unwrap());
+    assert_eq!(tidy(&store, 4000).await, Tidied::default());
+    assert_eq!(
+        status(&store, "job_1", 4000).await,
+        None,
+        "its time is over for its owner"
+    );
+    let news = store.claim_delivery(at(4000), at(4060), &[]).await.unwrap().unwrap();
+    assert!(
+        store
+            .note_delivery(&news.id, news.attempts, Told::Delivered)
+            .await
+            .unwrap()
+    );
+    assert_eq!(tidy(&store, 4001).await.removed, 1);
+}
+
+async fn a_row_that_its_node_forgot_is_not_kept_alive_by_the_others(world: World) {
+    let store = store(&world);
+    insert(&store, "job_1", 0, None).await;
+    insert(&store, "job_2", 0, None).await;
+    // The answer to this claim got lost.
+    let lost = claim(&store, "n1", 0).await.unwrap();
+    let known = claim(&store, "n1", 0).await.unwrap();
+    let runs = [(known.id.clone(), known.number)];
+    let kept = store.renew_jobs(&NodeId::new("n1"), &runs, at(90)).await.unwrap();
+    assert_eq!(kept, [known]);
+    let again = claim(&store, "n2", 31).await.unwrap();
+    assert_eq!((again.id, again.number), (lost.id, 2));
+}
+
+async fn a_job_that_was_cancelled_before_it_ran_goes_soon(world: World) {
+    let store = store(&world);
+    insert(&store, "job_1", 0, None).await;
+    claim(&store, "n1", 0).await.unwrap();
+    insert(&store, "job_2", 0, Some("https://hooks.example/x")).await;
+    for id in ["job_1", "job_2"] {
+        assert!(store.cancel_job(&owner(), &JobId::new(id), at(1)).await.unwrap());
+    }
+    assert_eq!(status(&store, "job_2", 300).await, Some(JobStatus::Cancelled));
+    assert_eq!(tidy(&store, 301).await.removed, 1);
+    assert_eq!(status(&store, "job_2", 301).await, None);
+    assert_eq!(
+        status(&store, "job_1", 301).await,
+        Some(JobStatus::Cancelled),
+        "it may have cost something"
+    );
 }

@@ -32,6 +32,8 @@ use crate::{
 
 /// Rows that submissions take turns at.
 const GATES: u64 = 64;
+/// How long a job is shown that was cancelled before it ran.
+const CANCELLED_STAY: Duration = Duration::from_mins(5);
 
 /// Jobs, sealed on the way in and unsealed on the way out.
 #[derive(Debug, Clone)]
@@ -314,9 +316,12 @@ impl JobStore for SqlJobs {
 
     async fn cancel_job(&self, owner: &Owner, id: &JobId, now: Timestamp) -> StoreResult<bool> {
         let at = now.as_micros();
+        let brief = micros(CANCELLED_STAY);
         let args = args![
             at,
             at,
+            brief,
+            brief,
             at,
             id.as_str(),
             owner.client_id.as_str(),
@@ -352,11 +357,17 @@ impl JobStore for SqlJobs {
         }))
     }
 
-    async fn renew_jobs(&self, node: &NodeId, until: Timestamp) -> StoreResult<Vec<Run>> {
-        self.db
-            .execute(sql::RENEW, args![until.as_micros(), node.as_str()])
+    async fn renew_jobs(&self, node: &NodeId, runs: &[(JobId, i64)], until: Timestamp) -> StoreResult<Vec<Run>> {
+        let known: Vec<_> = runs
+            .iter()
+            .map(|(id, number)| serde_json::json!({"id": id.as_str(), "runs": number}))
+            .collect();
+        let known = serde_json::to_string(&known).map_err(failed)?;
+        let mut tx = self.db.begin().await?;
+        let rows: Vec<(String, i64)> = tx
+            .all(sql::RENEW, args![until.as_micros(), node.as_str(), known])
             .await?;
-        let rows: Vec<(String, i64)> = self.db.all(sql::RUNS_OF_NODE, args![node.as_str()]).await?;
+        tx.commit().await?;
         let run = |(id, number): (String, i64)| Run {
             id: JobId::new(id),
             node: node.clone(),
@@ -435,9 +446,20 @@ impl JobStore for SqlJobs {
         })
     }
 
-    async fn claim_delivery(&self, now: Timestamp, until: Timestamp) -> StoreResult<Option<Delivery>> {
+    async fn claim_delivery(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        busy: &[(Option<TenantId>, ClientId)],
+    ) -> StoreResult<Option<Delivery>> {
         let at = now.as_micros();
-        let args = args![until.as_micros(), at, at];
+        let text = |tenant: &Option<TenantId>| tenant.as_ref().map_or("", TenantId::as_str).to_owned();
+        let busy: Vec<_> = busy
+            .iter()
+            .map(|(tenant, client)| serde_json::json!({"tenant": text(tenant), "client_id": client.as_str()}))
+            .collect();
+        let busy = serde_json::to_string(&busy).map_err(failed)?;
+        let args = args![until.as_micros(), at, busy, at];
         let row: Option<DeliveryRow> = self.db.optional(sql::CLAIM_DELIVERY, args).await?;
         let Some(row) = row else { return Ok(None) };
         let id = JobId::new(row.id.as_str());

@@ -38,9 +38,11 @@ pub(super) const RESULT: Sql = sql!(
     "SELECT result, result_type FROM job WHERE id = ? AND client_id = ? AND sub = ? AND tenant = ? AND status = 'succeeded' \
      AND due_at > ?"
 );
-/// The end of a job that nobody runs, or whose run is to be dropped.
+/// The end of a job that nobody runs, or whose run is to be dropped. One that never ran is not kept for long: there is nothing to
+/// see, and no limit is asked for it.
 pub(super) const CANCEL: Sql = sql!(
-    "UPDATE job SET status = 'cancelled', finished_at = ?, due_at = ? + retention, node = NULL, request = NULL, caller = NULL, \
+    "UPDATE job SET status = 'cancelled', finished_at = ?, \
+     due_at = ? + CASE WHEN runs = 0 AND retention > ? THEN ? ELSE retention END, node = NULL, request = NULL, caller = NULL, \
      webhook_state = CASE WHEN webhook_state = 'waiting' THEN 'pending' ELSE webhook_state END, webhook_due = ? \
      WHERE id = ? AND client_id = ? AND sub = ? AND tenant = ? AND status IN ('queued', 'running')"
 );
@@ -62,8 +64,14 @@ pub(super) const CLAIM: Sql = sql!(
     sqlite: claim!(""),
     postgres: claim!(" FOR UPDATE SKIP LOCKED"),
 );
-pub(super) const RENEW: Sql = sql!("UPDATE job SET due_at = ? WHERE node = ? AND status = 'running'");
-pub(super) const RUNS_OF_NODE: Sql = sql!("SELECT id, runs FROM job WHERE node = ? AND status = 'running'");
+/// `[{id, runs}]`: the runs that their node knows of. A row that was left behind, because its end could not be written or the answer
+/// to its claim was lost, must not be kept alive by its node's other jobs.
+pub(super) const RENEW: Sql = sql!(
+    sqlite: "UPDATE job SET due_at = ? WHERE node = ? AND status = 'running' AND (id, runs) IN \
+             (SELECT value->>'id', value->>'runs' FROM json_each(?)) RETURNING id, runs",
+    postgres: "UPDATE job SET due_at = ? WHERE node = ? AND status = 'running' AND (id, runs) IN \
+               (SELECT id, runs FROM json_to_recordset(CAST(? AS json)) AS run (id text, runs bigint)) RETURNING id, runs",
+);
 pub(super) const RELEASE: Sql = sql!(
     "UPDATE job SET status = 'queued', node = NULL, due_at = ?, runs = runs - ? \
      WHERE id = ? AND node = ? AND runs = ? AND status = 'running'"
@@ -93,24 +101,32 @@ pub(super) const FAIL_LOST: Sql = sql!(
      WHERE id IN (SELECT id FROM job WHERE status = 'running' AND due_at <= ? AND lost >= ? LIMIT ?) \
      AND status = 'running' AND due_at <= ?"
 );
+/// News that are still to be told keep their row, but for those of a job that was cancelled before it ran: its caller knows.
 pub(super) const REMOVE: Sql = sql!(
     "DELETE FROM job WHERE id IN (SELECT id FROM job WHERE status IN ('succeeded', 'failed', 'cancelled', 'expired') \
-     AND due_at <= ? ORDER BY due_at LIMIT ?)"
+     AND due_at <= ? AND (COALESCE(webhook_state, '') <> 'pending' OR (status = 'cancelled' AND runs = 0)) \
+     ORDER BY due_at LIMIT ?)"
 );
 macro_rules! claim_delivery {
-    ($lock:literal) => {
+    ($busy:literal, $lock:literal) => {
         concat!(
             "UPDATE job SET webhook_due = ?, webhook_attempts = webhook_attempts + 1 WHERE id = (SELECT id FROM job \
-             WHERE webhook_state = 'pending' AND webhook_due <= ? ORDER BY webhook_due, id LIMIT 1",
+             WHERE webhook_state = 'pending' AND webhook_due <= ? AND (tenant, client_id) NOT IN (SELECT ",
+            $busy,
+            ") ORDER BY webhook_due, id LIMIT 1",
             $lock,
             ") AND webhook_state = 'pending' AND webhook_due <= ? \
              RETURNING id, tenant, client_id, sub, status, finished_at, webhook, webhook_attempts"
         )
     };
 }
+/// `[{tenant, client_id}]`: clients that are being told enough at once.
 pub(super) const CLAIM_DELIVERY: Sql = sql!(
-    sqlite: claim_delivery!(""),
-    postgres: claim_delivery!(" FOR UPDATE SKIP LOCKED"),
+    sqlite: claim_delivery!("value->>'tenant', value->>'client_id' FROM json_each(?)", ""),
+    postgres: claim_delivery!(
+        "tenant, client_id FROM json_to_recordset(CAST(? AS json)) AS busy (tenant text, client_id text)",
+        " FOR UPDATE SKIP LOCKED"
+    ),
 );
 pub(super) const NOTE_DELIVERY: Sql = sql!(
     "UPDATE job SET webhook_state = ?, webhook_due = ? WHERE id = ? AND webhook_attempts = ? AND webhook_state = 'pending'"

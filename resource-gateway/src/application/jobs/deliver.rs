@@ -1,6 +1,9 @@
 //! News of ends: told until they are taken, and not for ever.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use serde_json::json;
@@ -10,12 +13,17 @@ use tokio::sync::Mutex;
 use super::Jobs;
 use crate::{
     application::invoke::Invoke,
-    domain::job::{JobStatus, webhook_pause},
+    domain::{
+        ids::{ClientId, TenantId},
+        job::{JobStatus, webhook_pause},
+    },
     ports::jobs::{Delivery, Told, WebhookFault, WebhookMessage},
 };
 
 /// Messages that are under way at once.
-const TELLERS: usize = 4;
+const TELLERS: usize = 16;
+/// And for one client: a server of one that is slow must not keep the others' news back.
+const MOST_PER_CLIENT: usize = 2;
 /// A node that took a message has this long to bring it; longer than any attempt takes.
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -28,6 +36,44 @@ pub struct TellEnds {
     pub public_url: String,
     /// Of all tellers one looks for work.
     pub turn: Mutex<()>,
+    /// Whom messages under way are for.
+    pub under_way: UnderWay,
+}
+
+/// Clients that are being told something, each as often as there are messages.
+#[derive(Debug, Default)]
+pub struct UnderWay(std::sync::Mutex<Vec<Client>>);
+
+type Client = (Option<TenantId>, ClientId);
+
+impl UnderWay {
+    fn clients(&self) -> std::sync::MutexGuard<'_, Vec<Client>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, client: &Client) {
+        self.clients().push(client.clone());
+    }
+
+    fn end(&self, client: &Client) {
+        let mut clients = self.clients();
+        if let Some(at) = clients.iter().position(|known| known == client) {
+            clients.swap_remove(at);
+        }
+    }
+
+    /// Those who have as many messages under way as they may.
+    fn busy(&self) -> Vec<Client> {
+        let clients = self.clients();
+        let count = |client: &Client| clients.iter().filter(|known| *known == client).count();
+        let mut busy: Vec<_> = clients
+            .iter()
+            .filter(|client| count(client) >= MOST_PER_CLIENT)
+            .cloned()
+            .collect();
+        busy.dedup();
+        busy
+    }
 }
 
 impl TellEnds {
@@ -48,15 +94,24 @@ impl TellEnds {
                 let _turn = self.turn.lock().await;
                 self.next().await
             };
+            let client = (delivery.owner.tenant.clone(), delivery.owner.client_id.clone());
             self.tell(delivery).await;
+            self.under_way.end(&client);
+            // Its other news may go now.
+            self.jobs.wakes.ended.notify_one();
         }
     }
 
     async fn next(&self) -> Delivery {
         loop {
             let now = self.jobs.clock.now();
-            match self.jobs.store.claim_delivery(now, now + LEASE).await {
-                Ok(Some(delivery)) => return delivery,
+            let busy = self.under_way.busy();
+            match self.jobs.store.claim_delivery(now, now + LEASE, &busy).await {
+                Ok(Some(delivery)) => {
+                    let client = (delivery.owner.tenant.clone(), delivery.owner.client_id.clone());
+                    self.under_way.begin(&client);
+                    return delivery;
+                }
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "news of jobs cannot be looked up"),
             }

@@ -15,7 +15,11 @@ use service_kit::{Clock, Entropy, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{deliver::TellEnds, secrets::WebhookSecrets, work::WorkJobs};
+pub use self::{
+    deliver::{TellEnds, UnderWay},
+    secrets::WebhookSecrets,
+    work::WorkJobs,
+};
 use super::invoke::Invocation;
 use crate::{
     domain::{
@@ -87,18 +91,20 @@ impl Wakes {
     }
 
     /// Drops every run that is not one of `kept`.
-    fn keep(&self, kept: &[Run], begun: &[JobId]) {
+    fn keep(&self, kept: &[Run], begun: &[(JobId, i64)]) {
         for (id, (number, token)) in self.running().iter() {
             let is_kept = kept.iter().any(|run| run.id == *id && run.number == *number);
             // What began after the rows were looked at cannot be among them.
-            if !is_kept && begun.contains(id) {
+            if !is_kept && begun.iter().any(|(known, run)| known == id && run == number) {
                 token.cancel();
             }
         }
     }
 
-    fn ids(&self) -> Vec<JobId> {
-        self.running().keys().cloned().collect()
+    /// The runs that are under way.
+    fn runs(&self) -> Vec<(JobId, i64)> {
+        let running = self.running();
+        running.iter().map(|(id, (number, _))| (id.clone(), *number)).collect()
     }
 }
 

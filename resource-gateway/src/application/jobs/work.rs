@@ -271,12 +271,12 @@ impl WorkJobs {
     async fn renew(&self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(RENEW);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            let begun = self.jobs.wakes.ids();
+            let begun = self.jobs.wakes.runs();
             if begun.is_empty() {
                 continue;
             }
             let until = self.jobs.clock.now() + LEASE;
-            match self.jobs.store.renew_jobs(&self.node, until).await {
+            match self.jobs.store.renew_jobs(&self.node, &begun, until).await {
                 Ok(kept) => {
                     self.leased_until.fetch_max(until.as_micros(), Ordering::AcqRel);
                     self.jobs.wakes.keep(&kept, &begun);
