@@ -90,9 +90,31 @@ impl RedisRates {
                     arguments.push(self.leases.length().as_millis());
                     // What is lost is looked for by others; the next round tries again, well before the lease ends.
                     let _ = self.ask_soon(&held.part, &self.renew, &arguments).await;
+                    if !self.leases.holds(lease) {
+                        // It ended while it was renewed, and its slots were freed over another connection, perhaps before they
+                        // were entered again.
+                        self.free(lease, &held.part, arguments.keys);
+                    }
                 })
                 .await;
         }
+    }
+
+    /// Has slots freed that nobody holds any more.
+    fn free(&self, lease: u64, part: &Arc<str>, keys: Vec<String>) {
+        let mut arguments = Arguments::default();
+        arguments.push(self.leases.name(lease));
+        for _ in &keys {
+            // Slots: neither limit nor period, and no units.
+            for value in [0, 0, 0] {
+                arguments.push(value);
+            }
+        }
+        arguments.keys = keys;
+        self.send(Errand {
+            part: Arc::clone(part),
+            arguments,
+        });
     }
 
     async fn look(&self) {

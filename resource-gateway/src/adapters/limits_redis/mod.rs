@@ -131,12 +131,17 @@ impl RedisRates {
     }
 
     /// Runs a script. When the connection turns out to be gone, it is run once more over a new one: a lost answer may then be
-    /// counted twice, which lets fewer pass and never more. Slots are named, and taken once however often they are asked for.
+    /// counted twice, which lets fewer pass and never more. Slots are named, and taken once however often they are asked for. What
+    /// gives something back is not repeated.
     async fn ask(&self, script: &StoredScript, arguments: &Arguments) -> RedisResult<Vec<i64>> {
         let pool = self.link.pool().await?;
         match script.run(&mut pool.pick()?, arguments).await {
             Err(error) if error.is_connection_dropped() && !self.link.is_cluster() => {
                 let pool = self.link.replace(Some(&pool)).await?;
+                if arguments.once {
+                    self.lost_settlements.fetch_add(1, Ordering::Relaxed);
+                    return Ok(Vec::new());
+                }
                 script.run(&mut pool.pick()?, arguments).await
             }
             answer => answer,
@@ -229,10 +234,12 @@ impl RedisRates {
             let (limit, period) = terms(bucket);
             arguments.push(limit);
             arguments.push(period);
-            arguments.push(match change {
+            let units = match change {
                 Change::Free => 0,
                 Change::Units(units) => units,
-            });
+            };
+            arguments.push(units);
+            arguments.once |= units < 0;
         }
         Errand {
             part: Arc::clone(part),

@@ -16,6 +16,8 @@ pub(super) struct StoredScript {
 pub(super) struct Arguments {
     pub(super) keys: Vec<String>,
     pub(super) values: Vec<Vec<u8>>,
+    /// Executed twice they would let more pass than the limit, so they are not sent again when an answer is lost.
+    pub(super) once: bool,
 }
 
 impl Arguments {
