@@ -44,11 +44,16 @@ impl Redaction {
         let mut rest = text;
         // The name of the member whose value comes next.
         let mut name: Option<&str> = None;
+        // How deep we are in the list or object that is a secret's value.
+        let mut within = 0_usize;
         while let Some(start) = rest.find('"') {
             let (outside, quoted) = rest.split_at(start);
             // What stands between strings of JSON is numbers and signs; a text that is no JSON may hold anything.
             out.push_str(&mask(outside));
-            if !outside.trim().is_empty() && !is_colon(outside) {
+            if within > 0 || (is_colon(outside) && name.is_some_and(is_secret)) {
+                within = depth(within, outside);
+            }
+            if !matches!(outside.trim(), "" | ":") {
                 name = None;
             }
             let Some(end) = string_end(quoted) else {
@@ -58,7 +63,14 @@ impl Redaction {
             };
             let (string, after) = quoted.split_at(end);
             let inner = string.get(1..string.len() - 1).unwrap_or_default();
-            if name.is_none() && is_colon(after) {
+            if within > 0 {
+                // Names of members stay.
+                match is_colon(after) || inner.is_empty() {
+                    true => out.push_str(string),
+                    false => out.push_str("\"[secret]\""),
+                }
+                name = None;
+            } else if name.is_none() && is_colon(after) {
                 out.push_str(string);
                 name = Some(inner);
             } else {
@@ -77,7 +89,7 @@ impl Redaction {
     }
 
     fn push_value(self, out: &mut String, name: Option<&str>, value: &str) {
-        if name.is_some_and(|name| name.len() <= LONGEST_NAME && is_secret_name(name)) && !value.is_empty() {
+        if name.is_some_and(is_secret) && !value.is_empty() {
             return out.push_str("[secret]");
         }
         match data(value) {
@@ -102,6 +114,19 @@ impl Redaction {
         text.truncate(end);
         Redacted { text, cut: true }
     }
+}
+
+fn is_secret(name: &str) -> bool {
+    name.len() <= LONGEST_NAME && is_secret_name(name)
+}
+
+/// How deep one is behind these signs.
+fn depth(before: usize, signs: &str) -> usize {
+    signs.bytes().fold(before, |depth, byte| match byte {
+        b'[' | b'{' => depth + 1,
+        b']' | b'}' => depth.saturating_sub(1),
+        _ => depth,
+    })
 }
 
 fn is_colon(text: &str) -> bool {

@@ -31,6 +31,8 @@ const PREFIXES: &[(&str, &str)] = &[
     ("hga_", "access-token"),
     ("hgr_", "refresh-token"),
     ("hgk_", "access-key"),
+    ("hgks_", "access-key-secret"),
+    ("whsec_", "webhook-secret"),
     ("eyJ", "jwt"),
 ];
 
@@ -59,13 +61,27 @@ const NAMES: &[&str] = &[
     "codeverifier",
 ];
 
+/// The same when something stands in front: `x-api-key`, `DB_PASSWORD`.
+const NAME_ENDINGS: &[&str] = &[
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "password",
+    "clientsecret",
+    "accesstoken",
+    "refreshtoken",
+    "authtoken",
+    "authorization",
+];
+
 pub(super) fn is_secret_name(name: &str) -> bool {
     let letters: String = name
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .map(|c| c.to_ascii_lowercase())
         .collect();
-    NAMES.contains(&letters.as_str())
+    NAMES.contains(&letters.as_str()) || NAME_ENDINGS.iter().any(|ending| letters.ends_with(ending))
 }
 
 /// A text with its secrets replaced by what they are.
@@ -77,19 +93,19 @@ pub(super) fn mask(text: &str) -> Cow<'_, str> {
     let mut masked: Option<String> = None;
     let (mut copied, mut after_bearer) = (0, false);
     for (start, word) in words(&text) {
-        let kind = if word.len() < SHORTEST {
+        let found = if word.len() < SHORTEST {
             None
         } else if after_bearer {
-            Some("bearer-token")
+            Some((0, "bearer-token"))
         } else {
-            kind_of(word)
+            find_secret(word)
         };
         after_bearer = ["bearer", "dpop", "basic"]
             .iter()
             .any(|scheme| word.eq_ignore_ascii_case(scheme));
-        let Some(kind) = kind else { continue };
+        let Some((lead, kind)) = found else { continue };
         let out = masked.get_or_insert_default();
-        out.push_str(text.get(copied..start).unwrap_or_default());
+        out.push_str(text.get(copied..start + lead).unwrap_or_default());
         out.push('[');
         out.push_str(kind);
         out.push(']');
@@ -104,6 +120,16 @@ pub(super) fn mask(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Where in a word a secret begins, and what it is. These signs are parts of tokens, and stand before them as well: `KEY=sk-…`,
+/// `https://…/ghp_…`.
+fn find_secret(word: &str) -> Option<(usize, &'static str)> {
+    let behind = word.match_indices(['=', '/', '+']).map(|(at, sign)| at + sign.len());
+    std::iter::once(0).chain(behind).find_map(|at| {
+        let rest = word.get(at..).filter(|rest| rest.len() >= SHORTEST)?;
+        Some((at, kind_of(rest)?))
+    })
+}
+
 fn kind_of(word: &str) -> Option<&'static str> {
     let kind = PREFIXES.iter().find(|(prefix, _)| word.starts_with(prefix));
     let (_, kind) = kind?;
@@ -111,20 +137,33 @@ fn kind_of(word: &str) -> Option<&'static str> {
     (*kind != "jwt" || word.matches('.').count() >= 2).then_some(*kind)
 }
 
-/// Runs of what tokens are made of, and where they begin.
+/// Runs of what tokens are made of, and where they begin. An escape of JSON stands between words, its letters included.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '+' | '/' | '=');
+    let is_part =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'+' | b'/' | b'=');
+    let bytes = text.as_bytes();
     let mut at = 0;
-    text.split(move |c: char| !is_part(c)).filter_map(move |word| {
+    std::iter::from_fn(move || {
+        loop {
+            match bytes.get(at)? {
+                byte if is_part(*byte) => break,
+                b'\\' => at += escape(bytes.get(at + 1..).unwrap_or_default()),
+                _ => at += 1,
+            }
+        }
         let start = at;
-        // One separator follows each word, of whatever length in bytes.
-        at += word.len();
-        at += text
-            .get(at..)
-            .and_then(|rest| rest.chars().next())
-            .map_or(0, char::len_utf8);
-        (!word.is_empty()).then_some((start, word))
+        at += bytes.get(at..)?.iter().take_while(|byte| is_part(**byte)).count();
+        Some((start, text.get(start..at)?))
     })
+}
+
+/// How long an escape is of whose backslash this is the rest; 1 if it is none.
+fn escape(rest: &[u8]) -> usize {
+    match rest {
+        [b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) => 6,
+        [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+        _ => 1,
+    }
 }
 
 /// Private keys in PEM, from the first line to the last.

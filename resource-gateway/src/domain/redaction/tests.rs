@@ -74,6 +74,32 @@ fn secrets_are_masked_by_what_they_are() {
             "data: {\"t\":\"ghp_0123456789abcdefghij\"}\n\n".to_owned(),
             "data: {\"t\":\"[github-token]\"}\n\n",
         ),
+        // Behind a sign that could be a part of it, and behind an escape.
+        (
+            r#"{"a":"OPENAI_API_KEY=sk-abcdefghijklmnop"}"#.to_owned(),
+            r#"{"a":"OPENAI_API_KEY=[api-key]"}"#,
+        ),
+        (
+            r#"{"a":"https://x.example/v1?key=AIzaSyA0123456789&x=1 https://x.example/ghp_0123456789abcdefghij"}"#
+                .to_owned(),
+            r#"{"a":"https://x.example/v1?key=[google-key]&x=1 https://x.example/[github-token]"}"#,
+        ),
+        (
+            r#"{"a":"one\nsk-abcdefghijklmnop\u0009sk-abcdefghijklmnop\\sk-abcdefghijklmnop"}"#.to_owned(),
+            r#"{"a":"one\n[api-key]\u0009[api-key]\\[api-key]"}"#,
+        ),
+        (
+            r#"{"a":"hgks_0123456789abcdef whsec_0123456789abcdef"}"#.to_owned(),
+            r#"{"a":"[access-key-secret] [webhook-secret]"}"#,
+        ),
+        (
+            r#"{"token":["a","b",["c"]],"b":"d","secret":{"is":"e","of":[1,"f"]},"x-api-key":"g","n":"h"}"#.to_owned(),
+            r#"{"token":["[secret]","[secret]",["[secret]"]],"b":"d","secret":{"is":"[secret]","of":[1,"[secret]"]},"x-api-key":"[secret]","n":"h"}"#,
+        ),
+        (
+            r#"{"a":{"password":"x","b":{"token":5,"c":"d"}},"e":"f"}"#.to_owned(),
+            r#"{"a":{"password":"[secret]","b":{"token":5,"c":"d"}},"e":"f"}"#,
+        ),
         // Words that only look like them.
         (
             r#"{"a":"sk-short, eyJustAWord0123456789, token"}"#.to_owned(),
@@ -119,9 +145,10 @@ proptest! {
     #[test]
     fn no_planted_secret_survives_and_json_stays_json(
         before in "\\PC{0,20}", after in "\\PC{0,20}", secret in "[a-zA-Z0-9]{20,40}", name in "[a-z]{1,8}",
+        sign in "[ =/+:&?,;()\n\t\\\\\"\u{1}\u{20ac}]",
     ) {
         let planted = format!("sk-{secret}");
-        let body = json!({&name: format!("{before} {planted} {after}"), "list": [planted.clone(), {"client_secret": secret.clone()}]});
+        let body = json!({&name: format!("{before}{sign}{planted} {after}"), "list": [planted.clone(), {"client_secret": secret.clone()}]});
         let text = redact(&body.to_string());
         prop_assert!(!text.contains(&planted), "{text}");
         prop_assert!(!text.contains(&secret), "{text}");
