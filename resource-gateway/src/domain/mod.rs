@@ -13,6 +13,7 @@ pub mod caller;
 pub mod confidence;
 pub mod config_row;
 pub mod conversation;
+pub mod crowding;
 pub mod estimate;
 pub mod fault;
 pub mod field_rules;

@@ -11,7 +11,7 @@ use service_kit::Timestamp;
 use super::{
     budget::{Allowance, Budget},
     config_row::{RowId, RowKind},
-    ids::{InterfaceName, RawRouteName, VendorName},
+    ids::{InterfaceName, PriceName, RawRouteName, VendorName},
     interface::{Capability, Interface},
     money::Currency,
     price::{Price, PriceBook, PriceTarget, Rates, Sought},
@@ -64,6 +64,66 @@ pub(super) fn check_prices(
             fault("valid_from", FaultReason::RepeatedPrice(other.name.to_string()));
         }
     }
+}
+
+/// What a price has rates for is counted where it holds: else calls would cost 0 without anybody having said so. A price of 0 says so.
+pub(super) fn check_counts(
+    prices: &PriceBook,
+    interfaces: &BTreeMap<InterfaceName, Arc<Interface>>,
+    faults: &mut Vec<ConfigFault>,
+) {
+    // Of raw calls nothing is counted but that they were made, and only prices for that hold for them.
+    let counted = |interface: &&Arc<Interface>| interface.enabled.is_on() && interface.capability != Capability::Raw;
+    for interface in interfaces.values().filter(counted) {
+        let mut told: Vec<&PriceName> = Vec::new();
+        for route in &interface.routes {
+            let candidates = prices.candidates(Sought {
+                interface: interface.name.as_str(),
+                route: None,
+                vendor: route.vendor.as_str(),
+                model: route.model.as_str(),
+            });
+            for price in candidates {
+                if !price.rates.is_free() && !counts(interface.capability, &price.rates) && !told.contains(&&price.name)
+                {
+                    told.push(&price.name);
+                    faults.push(ConfigFault {
+                        subject: RowId::new(RowKind::Price, price.name.as_str()),
+                        path: "unit".to_owned(),
+                        reason: FaultReason::CountsNothing {
+                            interface: interface.name.to_string(),
+                            capability: interface.capability.as_str(),
+                        },
+                    });
+                }
+                if price.valid_from <= Timestamp::from_seconds(0) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Whether any of the rates is for something that calls of the capability use.
+fn counts(capability: Capability, rates: &Rates) -> bool {
+    let (input, output) = (
+        [rates.input_per_million, rates.cached_input_per_million],
+        [rates.output_per_million, rates.reasoning_per_million],
+    );
+    let more = match capability {
+        Capability::Chat => [output[0], output[1]],
+        Capability::Embeddings | Capability::Moderation | Capability::Rerank | Capability::Raw => [None, None],
+        Capability::Transcription => [output[0], rates.per_second],
+        Capability::Speech => [rates.per_million_characters, None],
+        Capability::Image | Capability::Ocr | Capability::Labels | Capability::Faces => [output[0], rates.per_image],
+    };
+    // Nobody counts the tokens of what is spoken.
+    let input = match capability {
+        Capability::Speech | Capability::Raw => [None, None],
+        _ => input,
+    };
+    let known = [rates.per_call].into_iter().chain(input).chain(more);
+    known.flatten().any(|rate| !rate.is_zero())
 }
 
 /// Every call that a budget counts has a price in the budget's currency, at whatever time it comes. Disabled interfaces have none.

@@ -137,6 +137,11 @@ impl Rates {
         }
     }
 
+    /// Whether nothing costs anything.
+    pub fn is_free(&self) -> bool {
+        self.all().iter().flatten().all(|rate| rate.is_zero())
+    }
+
     /// The first unit that the price names.
     pub fn main_unit(&self) -> Option<Unit> {
         Unit::ALL.into_iter().find(|unit| self.names(*unit))

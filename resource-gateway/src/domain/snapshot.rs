@@ -6,6 +6,7 @@ use super::{
     budget::{Budget, BudgetBook},
     call::Shape,
     config_row::{Row, RowId, RowKind},
+    crowding::check_crowds,
     ids::{InterfaceName, StrategyName, VendorName},
     interface::{Capability, FieldRule, Interface},
     money::Currency,
@@ -164,7 +165,9 @@ impl Snapshot {
         }
         money_rules::check_prices(&prices, &vendors, &interfaces, &mut faults);
         let prices = PriceBook::new(prices);
+        money_rules::check_counts(&prices, &interfaces, &mut faults);
         money_rules::check_budgets(&budgets, &prices, &interfaces, &mut faults);
+        check_crowds(&budgets, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -275,6 +278,13 @@ pub enum FaultReason {
         price: String,
         currency: Currency,
     },
+    #[error("costs nothing at interface {interface:?}: of {capability:?} nothing is counted that it has a rate for")]
+    CountsNothing {
+        interface: String,
+        capability: &'static str,
+    },
+    #[error("more than {0} budgets of money would count one call; limits alone are not counted")]
+    Crowded(usize),
     #[error("answers of {0:?} have no parts with scores")]
     NoScores(&'static str),
     #[error("is only for the capability {0:?}")]

@@ -10,8 +10,9 @@ use crate::domain::usage::UsageRecord;
 const MAGIC: [u8; 4] = *b"HGU1";
 /// Magic, length, checksum.
 pub(super) const HEADER: usize = 12;
-/// The longest payload. Names come from the configuration and tokens are bounded by the header limit, so none comes near.
-pub(super) const MAX_PAYLOAD: usize = 64 * 1024;
+/// The longest payload. Names come from the configuration, tokens are bounded by the header limit, and so many budgets count a call
+/// at most (`domain::crowding`), so none comes near. A reader takes twice as much at once.
+pub(super) const MAX_PAYLOAD: usize = 256 * 1024;
 
 /// The record has no frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,21 @@ pub(super) enum EncodeError {
     TooLong(usize),
     #[error("the record does not encode")]
     Json,
+}
+
+/// Frames a record; one that is too long without the accounts that it is charged to, of which the second value tells. A call that
+/// no budget is charged with is better than one that nobody knows of.
+pub(super) fn encode_shortened(record: &UsageRecord) -> Result<(Vec<u8>, bool), EncodeError> {
+    match encode(record) {
+        Err(EncodeError::TooLong(_)) if !record.charges.is_empty() => {
+            let short = UsageRecord {
+                charges: Vec::new(),
+                ..record.clone()
+            };
+            Ok((encode(&short)?, true))
+        }
+        encoded => Ok((encoded?, false)),
+    }
 }
 
 /// Frames a record.

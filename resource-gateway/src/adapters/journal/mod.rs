@@ -238,11 +238,18 @@ impl UsageSink for Journal {
             // Refused calls cost nothing and were not admitted: they must not fill what is kept for those that were.
             self.admit()?;
         }
-        let frame = frame::encode(record).map_err(|error| {
+        let (frame, shortened) = frame::encode_shortened(record).map_err(|error| {
             self.shared.lost_records.fetch_add(1, Ordering::Relaxed);
             tracing::error!(request.id = record.request_id.as_str(), %error, "usage record is lost");
             UsageUnavailable::Disk(error.to_string())
         })?;
+        if shortened {
+            tracing::error!(
+                request.id = record.request_id.as_str(),
+                charges = record.charges.len(),
+                "a usage record is too long to name its budgets, they are not charged"
+            );
+        }
         let size = u64::try_from(frame.len()).unwrap_or_default();
         let mut writer = lock(&self.writer);
         let appended = writer.append(frame);

@@ -18,7 +18,7 @@ use crate::{
     domain::{
         ids::{ClientId, InterfaceName, NodeId, RequestId, Subject},
         interface::Capability,
-        usage::{UsageRecord, UsageState},
+        usage::{Charge, UsageRecord, UsageState},
     },
     ports::{
         config_source::{StoreError, StoreResult},
@@ -246,6 +246,29 @@ fn a_record_without_end_is_refused() {
     let mut long = record("long");
     long.sub = Subject::new("x".repeat(frame::MAX_PAYLOAD));
     assert!(frame::encode(&long).is_err());
+}
+
+#[test]
+fn a_record_with_too_many_charges_is_kept_without_them() {
+    let mut long = record("long");
+    let charge = |at: usize| Charge {
+        key: format!("{at}{}", "k".repeat(1000)),
+        budget: None,
+        period: Timestamp::from_seconds(0),
+    };
+    // As many as the configuration allows, of the longest names, and a grant's.
+    long.charges = (0..33).map(charge).collect();
+    let (frame, shortened) = frame::encode_shortened(&long).unwrap();
+    assert!(!shortened);
+    let longest = frame.len();
+    long.charges = (0..1000).map(charge).collect();
+    let (frame, shortened) = frame::encode_shortened(&long).unwrap();
+    assert!(shortened && frame.len() < longest);
+    let Piece::Record { text, .. } = frame::read(&frame, 0, Ending::Final) else {
+        panic!("no record");
+    };
+    let back: UsageRecord = serde_json::from_str(text).unwrap();
+    assert_eq!((back.request_id.as_str(), back.charges.len()), ("long", 0));
 }
 
 proptest! {

@@ -37,6 +37,10 @@ pub struct Call {
     pub estimated_input: u64,
     /// Tokens of output that the caller asks for at most; 0 when it leaves that to the vendor.
     pub asked_output: u64,
+    /// Answers that it asks for at once.
+    pub choices: u64,
+    /// Whether the vendor has to say how long the recording is.
+    pub timed: bool,
     /// How sure the answer's parts have to be, if that was asked for.
     pub min_confidence: Option<Confidence>,
     /// `response_format` where it is a word that decides what an answer looks like.
@@ -62,6 +66,7 @@ struct Facts {
     include_usage: bool,
     estimated_input: u64,
     asked_output: u64,
+    choices: u64,
     min_confidence: Option<Confidence>,
     format: Option<&'static str>,
     conversation: Option<Asked>,
@@ -101,6 +106,8 @@ impl Call {
             include_usage: facts.include_usage,
             estimated_input: facts.estimated_input,
             asked_output: facts.asked_output,
+            choices: facts.choices,
+            timed: false,
             min_confidence: facts.min_confidence,
             format: facts.format,
             conversation: facts.conversation,
@@ -155,6 +162,12 @@ impl Call {
         }
     }
 
+    /// Has the vendor say how long the recording is, whatever format the caller wants.
+    #[must_use]
+    pub fn timed(self, timed: bool) -> Self {
+        Self { timed, ..self }
+    }
+
     /// The messages of a request that has some, as they are written.
     ///
     /// # Errors
@@ -197,8 +210,8 @@ impl Call {
         if self.shape.scored {
             let _ = form.remove(shape::MIN_CONFIDENCE);
         }
-        if self.min_confidence.is_some() {
-            // The other formats have no scores to judge by; the caller's is made of this one.
+        if self.min_confidence.is_some() || self.timed {
+            // The other formats have no scores to judge by, and no duration; the caller's is made of this one.
             let _ = form.set("response_format", vec!["verbose_json".to_owned()]);
             let asks = |wanted: Option<&str>| {
                 let mut parts = form.parts().iter();
@@ -283,6 +296,7 @@ fn read_form(
         stream: false,
         include_usage: false,
         asked_output: 0,
+        choices: 1,
         min_confidence,
         conversation: None,
     })

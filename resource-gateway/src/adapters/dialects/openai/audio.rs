@@ -46,16 +46,19 @@ impl Codec for OpenAiTranscription {
     fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
         let format = call.transcript_format();
         let is_json = matches!(format, TranscriptFormat::Json | TranscriptFormat::Verbose);
-        if !is_json && call.min_confidence.is_none() {
+        // The vendor was asked for the one format that the others can be made of.
+        let verbose = call.min_confidence.is_some() || call.timed;
+        if !is_json && !verbose {
             return decode_text(format, reply);
         }
         let read: Recorded = parse(&reply.body)?;
         let usage = read.usage();
         let weight = Weight::of(&read.text);
-        // Without a threshold the vendor's bytes are what the caller gets.
-        let answer = match call.min_confidence {
-            None => Answer::json(reply.body),
-            Some(_) => Answer::Transcript {
+        // What the caller asked for is what it gets, byte by byte.
+        let as_it_is = call.min_confidence.is_none() && (!call.timed || format == TranscriptFormat::Verbose);
+        let answer = match as_it_is {
+            true => Answer::json(reply.body),
+            false => Answer::Transcript {
                 transcript: Box::new(parse::<Transcript>(&reply.body)?),
                 format,
             },
@@ -194,6 +197,13 @@ struct Recorded {
     duration: Option<Value>,
     #[serde(default)]
     usage: Option<Value>,
+    #[serde(default)]
+    segments: Option<Vec<Part>>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    end: f64,
 }
 
 impl Recorded {
@@ -218,6 +228,9 @@ impl Recorded {
             Value::String(text) => text.parse().ok(),
             seconds => seconds.as_f64(),
         });
+        // Who does not tell the whole tells its last part.
+        let parts = self.segments.iter().flatten().map(|part| part.end);
+        let seconds = seconds.or_else(|| parts.reduce(f64::max));
         let duration = seconds.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
         duration.map_or(0, |duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }

@@ -369,6 +369,24 @@ fn a_transcript_passes_as_it_came_unless_a_threshold_holds() {
         (&json["text"], &json["filtered"]),
         (&Value::from("sure"), &Value::from(1))
     );
+    // Asked for its seconds, the vendor answers with all that it knows, and the caller gets what it wanted.
+    let timed = |format: &str, body: &'static str| {
+        let call = recording(format, None).timed(true);
+        let decoded = OpenAiTranscription.decode(&call, received(&of_type("application/json"), body));
+        let decoded = decoded.unwrap();
+        (decoded.usage.map(|usage| usage.audio_ms), decoded.answer.into_body())
+    };
+    let (seconds, (text, kind)) = timed("text", VERBOSE);
+    assert_eq!(
+        (seconds, &text[..], kind),
+        (Some(3000), &b"sure unsure\n"[..], "text/plain; charset=utf-8")
+    );
+    assert_eq!(
+        timed("verbose_json", VERBOSE).1.0,
+        Bytes::from_static(VERBOSE.as_bytes())
+    );
+    let bare = r#"{"text":"x","segments":[{"start":0,"end":1.5,"text":"x"},{"start":1,"end":1.25,"text":"x"}]}"#;
+    assert_eq!(timed("json", bare).0, Some(1500), "as long as its last part");
     let text = decode("text", None, "text/plain", "hello\n").unwrap();
     assert_eq!(
         (text.weight.tokens(), text.answer.into_body().1),
