@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
 
+use super::refused_rows::RefusedRows;
 use crate::domain::{fault::FaultClass, interface::Capability, usage::UsageRecord, usage::UsageState};
 
 const CALLS: &str = "gateway_calls_total";
@@ -64,6 +65,8 @@ pub struct Meters {
     calls: Vec<CallMeters>,
     faults: Vec<(FaultClass, Counter)>,
     refusals: Vec<(Refusal, Counter)>,
+    /// Which refused calls leave a row.
+    pub refused_rows: RefusedRows,
 }
 
 #[derive(Debug)]
@@ -100,6 +103,7 @@ impl Meters {
             refusals: Refusal::ALL
                 .map(|why| (why, counter!(REFUSALS, "reason" => why.label())))
                 .into(),
+            refused_rows: RefusedRows::new(),
         }
     }
 

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod list_models;
 pub mod meters;
 pub mod pools;
+pub mod refused_rows;
 pub mod registry;
 pub mod replay;
 pub mod report_usage;

@@ -238,7 +238,8 @@ impl Settlement {
         if let Some(keeper) = self.keeper.take() {
             keeper.end(state, self.began + duration);
         }
-        if let Err(error) = self.books.sink.record(&self.record) {
+        let leaves_row = state != UsageState::Rejected || self.books.meters.refused_rows.admit(&self.record);
+        if leaves_row && let Err(error) = self.books.sink.record(&self.record) {
             // The sink keeps it in memory and tries again; nobody else can do more.
             tracing::error!(request.id = %self.record.request_id, %error, "a usage record is not safe yet");
         }
