@@ -21,6 +21,9 @@ pub trait AccessKeys: Send + Sync + fmt::Debug {
 
     async fn find(&self, id: &AccessKeyId) -> StoreResult<Option<AccessKey>>;
 
+    /// The versions of those keys that exist.
+    async fn versions(&self, ids: &[AccessKeyId]) -> StoreResult<Vec<(AccessKeyId, i64)>>;
+
     /// A page of keys by id.
     async fn list(&self, page: &KeyPage) -> StoreResult<Vec<AccessKey>>;
 

@@ -126,6 +126,7 @@ on_both!(
     a_key_comes_back_as_it_went_in_and_its_secrets_are_sealed,
     of_several_changes_at_one_version_one_wins,
     every_change_counts_the_revision_and_a_use_does_not,
+    every_change_of_a_key_changes_its_version,
     keys_are_listed_by_page_tenant_and_client,
     revocations_end_the_keys_that_nobody_has_stood_by_since,
 );
@@ -256,6 +257,32 @@ async fn every_change_counts_the_revision_and_a_use_does_not(world: World) {
     let places: Vec<i64> = events.iter().map(|event| event.place.revision.0).collect();
     assert_eq!(places, [start + 3, start + 2, start + 1]);
     assert!(events.iter().all(|event| event.row == note().row));
+}
+
+async fn every_change_of_a_key_changes_its_version(world: World) {
+    let store = store(&world);
+    let ids = ["hgk_1", "hgk_2", "hgk_3"].map(AccessKeyId::new);
+    let versions = async || {
+        let mut versions = store.versions(&ids).await.unwrap();
+        versions.sort();
+        versions.into_iter().map(|(_, version)| version).collect::<Vec<_>>()
+    };
+    assert!(versions().await.is_empty());
+    for id in ["hgk_1", "hgk_2"] {
+        store.insert(&key(id), &secrets("one", None), note()).await.unwrap();
+    }
+    assert_eq!(versions().await, [1, 1]);
+    let second = AccessKey {
+        version: 2,
+        ..key("hgk_1")
+    };
+    store.replace(&second, None, 1, note()).await.unwrap();
+    assert_eq!(versions().await, [2, 1]);
+    let whose = Ended::Client(ClientId::new("machine"));
+    assert_eq!(store.end(&whose, i64::MAX / 2_000_000).await.unwrap(), 2);
+    assert_eq!(versions().await, [3, 2]);
+    store.delete(&ids[0], 3, note()).await.unwrap();
+    assert_eq!(versions().await, [2]);
 }
 
 async fn keys_are_listed_by_page_tenant_and_client(world: World) {

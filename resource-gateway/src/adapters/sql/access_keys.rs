@@ -176,6 +176,16 @@ impl AccessKeys for SqlAccessKeys {
         row.map(KeyRow::into_key).transpose()
     }
 
+    async fn versions(&self, ids: &[AccessKeyId]) -> StoreResult<Vec<(AccessKeyId, i64)>> {
+        let ids: Vec<_> = ids.iter().map(AccessKeyId::as_str).collect();
+        let ids = serde_json::to_string(&ids).map_err(|error| StoreError::Failed(Box::new(error)))?;
+        let rows: Vec<(String, i64)> = self.db.all(sql::VERSIONS, args![ids]).await?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, version)| (AccessKeyId::new(id), version))
+            .collect())
+    }
+
     async fn list(&self, page: &KeyPage) -> StoreResult<Vec<AccessKey>> {
         let args = args![
             page.tenant.is_none(),

@@ -10,6 +10,12 @@ macro_rules! facts {
 }
 
 pub(super) const FIND: Sql = sql!(concat!("SELECT ", facts!(), " FROM access_key WHERE id = ?"));
+/// `[id]`.
+pub(super) const VERSIONS: Sql = sql!(
+    sqlite: "SELECT id, version FROM access_key WHERE id IN (SELECT value FROM json_each(?))",
+    postgres: "SELECT id, version FROM access_key WHERE id IN \
+               (SELECT value FROM json_array_elements_text(CAST(? AS json)))",
+);
 pub(super) const SECRETS: Sql = sql!("SELECT secret, previous_secret, version FROM access_key WHERE id = ?");
 /// Parameters that are not wanted are empty texts.
 pub(super) const LIST: Sql = sql!(concat!(

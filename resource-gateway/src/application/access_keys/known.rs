@@ -1,6 +1,7 @@
 //! Keys that are in use, ready to verify with.
 
 use std::{
+    collections::HashMap,
     fmt,
     hash::{BuildHasher as _, RandomState},
     sync::{
@@ -31,6 +32,8 @@ use crate::{
 
 /// Keys that are read at once; of one key a single caller reads.
 const DOORS: usize = 16;
+/// Keys whose versions are asked for in one go.
+const VERSIONS_AT_ONCE: usize = 1000;
 
 /// A key as requests meet it.
 pub(super) struct BoundKey {
@@ -93,12 +96,15 @@ fn keyed(secret: &SecretString) -> Option<Hmac<Sha256>> {
 #[derive(Clone)]
 struct Known {
     revision: Revision,
+    /// Of the row that the key was made of.
+    version: Option<i64>,
     /// `None`: there is none of that id.
     key: Option<Arc<BoundKey>>,
 }
 
-/// Keys that were asked for, as of the newest revision that the database has told of. A change of any row makes each key be read
-/// once more when it is used next; between changes nothing is read. Ids that were never minted are not even looked for.
+/// Keys that were asked for, as of the newest revision that the database has told of. After a change of any row it is asked once
+/// which keys have changed, for all of them together, and only those are read again; between changes nothing is read. Ids that were
+/// never minted are not even looked for.
 pub struct KnownKeys {
     store: Arc<dyn AccessKeys>,
     snapshots: Arc<Snapshots>,
@@ -106,6 +112,8 @@ pub struct KnownKeys {
     cache: Cache<AccessKeyId, Known>,
     doors: Vec<Mutex<()>>,
     hasher: RandomState,
+    /// The revision as of which the known keys were compared with the rows.
+    compared: Mutex<Option<Revision>>,
 }
 
 impl KnownKeys {
@@ -118,6 +126,7 @@ impl KnownKeys {
             cache: Cache::new(entries),
             doors: (0..DOORS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
+            compared: Mutex::default(),
         }
     }
 
@@ -128,6 +137,12 @@ impl KnownKeys {
         }
         if !self.ids.knows(id) {
             return Ok(None);
+        }
+        if self.cache.contains_key(id) {
+            self.compare().await?;
+            if let Some(known) = self.fresh(id) {
+                return Ok(known.key);
+            }
         }
         let place = usize::try_from(self.hasher.hash_one(id) % DOORS as u64).unwrap_or(0);
         let _turn = match self.doors.get(place) {
@@ -147,15 +162,44 @@ impl KnownKeys {
             .and_then(|known| known.key)
             .map(|key| key.used.clone());
         let found = self.store.find_with_secrets(&id).await?;
+        let version = found.as_ref().map(|(key, _)| key.version);
         let key = found
             .and_then(|(key, secrets)| BoundKey::new(key, &secrets, used.unwrap_or_default()))
             .map(Arc::new);
         let known = Known {
             revision,
+            version,
             key: key.clone(),
         };
         self.cache.insert(id, known);
         Ok(key)
+    }
+
+    /// Looks which of the known keys have not changed: they are as good as read again. Of many who ask at once one looks.
+    async fn compare(&self) -> StoreResult<()> {
+        let mut compared = self.compared.lock().await;
+        // Taken before the rows are looked at, as above.
+        let revision = self.snapshots.seen_revision();
+        if *compared == Some(revision) {
+            return Ok(());
+        }
+        let outdated = |(id, known): (Arc<AccessKeyId>, Known)| (known.revision != revision).then_some((id, known));
+        let known: Vec<_> = self.cache.iter().filter_map(outdated).collect();
+        for known in known.chunks(VERSIONS_AT_ONCE) {
+            let ids: Vec<_> = known.iter().map(|(id, _)| AccessKeyId::clone(id)).collect();
+            let versions: HashMap<_, _> = self.store.versions(&ids).await?.into_iter().collect();
+            for (id, known) in known {
+                if versions.get(id.as_ref()).copied() == known.version {
+                    let known = Known {
+                        revision,
+                        ..known.clone()
+                    };
+                    self.cache.insert(AccessKeyId::clone(id), known);
+                }
+            }
+        }
+        *compared = Some(revision);
+        Ok(())
     }
 
     fn fresh(&self, id: &str) -> Option<Known> {
