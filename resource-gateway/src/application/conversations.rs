@@ -111,18 +111,23 @@ impl Conversations {
         let now = self.clock.now();
         let until = now + request.interface.timeouts.total + STORING_TIME;
         let owner = Owner::of(request.caller);
-        let (hold, length) = match asked {
-            Asked::New => (self.begin(&owner, request.interface, (now, until)).await?, 0),
-            Asked::Earlier(id) => self.resume(id, &owner, request.interface, (now, until)).await?,
+        let id = match asked {
+            Asked::New => ConversationId::new(format!("conv_{}", self.entropy.id())),
+            Asked::Earlier(id) => id.clone(),
         };
-        let turn = Turn {
+        // Whole before anything is asked: a caller that leaves while the database answers leaves its place as well.
+        let mut turn = Turn {
             conversations: Arc::clone(self),
-            hold: Some(hold),
-            length,
+            hold: Some(self.new_hold(&id)),
+            length: 0,
             own,
             policy,
             request_id: request.request_id.clone(),
         };
+        match asked {
+            Asked::New => self.begin(&turn, &owner, request.interface, (now, until)).await?,
+            Asked::Earlier(_) => self.resume(&mut turn, &owner, request.interface, (now, until)).await?,
+        }
         if turn.length.saturating_add(turn.own.len() as u64) >= MOST_MESSAGES {
             let message = format!("The conversation has its {MOST_MESSAGES} messages; begin a new one.");
             return Err(PublicError::invalid(
@@ -131,7 +136,7 @@ impl Conversations {
                 message,
             ));
         }
-        let earlier = match length {
+        let earlier = match turn.length {
             0 => Vec::new(),
             _ => self.earlier(&turn).await?,
         };
@@ -140,50 +145,55 @@ impl Conversations {
 
     async fn begin(
         &self,
+        turn: &Turn,
         owner: &Owner,
         interface: &Interface,
         (now, until): (Timestamp, Timestamp),
-    ) -> Result<Hold, PublicError> {
-        let id = ConversationId::new(format!("conv_{}", self.entropy.id()));
-        let hold = self.new_hold(&id);
+    ) -> Result<(), PublicError> {
+        let Some(hold) = &turn.hold else { return Ok(()) };
         let conversation = Conversation {
-            id,
+            id: hold.conversation.clone(),
             interface: interface.name.clone(),
             created_at: now,
             changed_at: now,
             length: 0,
         };
-        let keep_until = keep_until(now, &interface.policy.conversation);
-        let begun = self.store.begin(&conversation, owner, &hold, (until, keep_until)).await;
-        begun.map_err(|error| unavailable(&error))?;
-        Ok(hold)
+        // What stays empty goes with its hold; what is said first sets how long the conversation is kept.
+        let begun = self.store.begin(&conversation, owner, hold, (until, until)).await;
+        begun.map_err(|error| unavailable(&error))
     }
 
     async fn resume(
         &self,
-        id: &ConversationId,
+        turn: &mut Turn,
         owner: &Owner,
         interface: &Interface,
         times: (Timestamp, Timestamp),
-    ) -> Result<(Hold, u64), PublicError> {
-        let hold = self.new_hold(id);
-        let held = self.store.hold(&hold, owner, interface.name.as_str(), times).await;
-        match held.map_err(|error| unavailable(&error))? {
-            Held::Granted(conversation) => Ok((hold, conversation.length)),
-            Held::Unknown => Err(not_found()),
-            Held::Refused(conversation) if conversation.interface != interface.name => Err(PublicError::invalid(
+    ) -> Result<(), PublicError> {
+        let Some(hold) = &turn.hold else { return Ok(()) };
+        let held = self.store.hold(hold, owner, interface.name.as_str(), times).await;
+        let held = held.map_err(|error| unavailable(&error))?;
+        if let Held::Granted(conversation) = held {
+            turn.length = conversation.length;
+            return Ok(());
+        }
+        // Nothing was taken, so there is nothing to give back.
+        turn.hold = None;
+        Err(match held {
+            Held::Granted(_) | Held::Unknown => not_found(),
+            Held::Refused(conversation) if conversation.interface != interface.name => PublicError::invalid(
                 Some(CONVERSATION_ID),
                 "other_conversation",
                 "The conversation takes place with another model.",
-            )),
+            ),
             Held::Refused(_) => {
                 let message = "Another request of this conversation is not answered yet. Try again when it is.";
                 let mut error = PublicError::new(409, ErrorKind::InvalidRequest, "conversation_busy", message);
                 error.param = Some(CONVERSATION_ID.into());
                 error.hints.retry_after = Some("1".into());
-                Err(error)
+                error
             }
-        }
+        })
     }
 
     fn new_hold(&self, conversation: &ConversationId) -> Hold {

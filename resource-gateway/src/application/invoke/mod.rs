@@ -34,7 +34,7 @@ use self::{
 use super::{
     budgets::{BudgetError, Budgets},
     conversations::{Continuation, Conversations, Turn},
-    limits::{Admission, Applicant, Limiter},
+    limits::{Admission, Applicant, Limiter, Part},
     meters::{Meters, Refusal},
     registry::Registry,
     replay::{Before, Replay, Wanted},
@@ -162,6 +162,14 @@ impl Invoke {
     pub async fn run(&self, invocation: Invocation, headers: &mut HeaderMap) -> Result<Reply, InvokeError> {
         let snapshot = self.snapshots.current();
         let (interface, call) = self.resolve(&invocation, &snapshot)?;
+        // What is said in a conversation costs the database something, so that there may be a request is asked before; how large it
+        // is shows later.
+        let early = if call.conversation.is_some() {
+            let early = self.limit(&invocation, &snapshot, (&interface, &call), Part::Requests, headers);
+            Some(Box::pin(early).await?)
+        } else {
+            None
+        };
         // Before the field rules: they hold for what was said earlier, too, and so do limits.
         let (call, turn) = self.converse(&invocation, &snapshot, &interface, call).await?;
         let call = self.admit(&invocation, &snapshot, (&interface, call), headers)?;
@@ -182,7 +190,11 @@ impl Invoke {
                 return Err(error.into());
             }
         };
-        let admission = self.limit(&invocation, &snapshot, &interface, &call, headers).await?;
+        let part = if early.is_some() { Part::Tokens } else { Part::All };
+        let admission = self
+            .limit(&invocation, &snapshot, (&interface, &call), part, headers)
+            .await?;
+        let admission = early.unwrap_or_default().and(admission);
         let found = wanted.take_found(&invocation, headers);
         let vendors = self.registry.bind(&snapshot);
         let record = new_record(&invocation, &interface, call.stream);
@@ -299,7 +311,8 @@ impl Invoke {
         {
             headers.insert(FORCED_FIELDS, forced);
         }
-        let call = call.held_to(interface.policy.min_confidence);
+        let timed = purse::is_timed(snapshot, interface, invocation.arrived);
+        let call = call.held_to(interface.policy.min_confidence).timed(timed);
         self.usage.admit().map_err(|error| {
             tracing::error!(request.id = %invocation.request_id, %error, "calls are refused: usage cannot be recorded");
             let message = "The gateway cannot account for calls now.";
@@ -313,8 +326,8 @@ impl Invoke {
         &self,
         invocation: &Invocation,
         snapshot: &Arc<Snapshot>,
-        interface: &Interface,
-        call: &Call,
+        (interface, call): (&Interface, &Call),
+        part: Part,
         headers: &mut HeaderMap,
     ) -> Result<Admission, InvokeError> {
         let applicant = Applicant {
@@ -322,6 +335,7 @@ impl Invoke {
             caller: &invocation.caller,
             request_id: invocation.request_id.as_str(),
             tokens: call.estimated_input.saturating_add(call.asked_output),
+            part,
         };
         let admitted = self.limits.admit(snapshot, applicant, headers).await;
         admitted.map_err(|error| {

@@ -12,6 +12,7 @@ pub struct Admission(Option<Box<Held>>);
 struct Held {
     store: Arc<dyn RateStore>,
     taken: Taken,
+    more: Option<Box<Held>>,
 }
 
 impl Admission {
@@ -21,7 +22,20 @@ impl Admission {
     }
 
     pub(super) fn of(store: Arc<dyn RateStore>, taken: Taken) -> Self {
-        Self(Some(Box::new(Held { store, taken })))
+        let more = None;
+        Self(Some(Box::new(Held { store, taken, more })))
+    }
+
+    /// Both, of one request.
+    #[must_use]
+    pub fn and(mut self, mut other: Self) -> Self {
+        match &mut self.0 {
+            None => other,
+            Some(held) => {
+                held.more = other.0.take();
+                self
+            }
+        }
     }
 
     /// The request has ended and has used so many tokens. Only the first call counts.
@@ -35,8 +49,11 @@ impl Admission {
     }
 
     fn end(&mut self, end: End) {
-        if let Some(held) = self.0.take() {
-            held.store.settle(held.taken, end);
+        let mut next = self.0.take();
+        while let Some(held) = next {
+            let Held { store, taken, more } = *held;
+            store.settle(taken, end);
+            next = more;
         }
     }
 }

@@ -58,6 +58,28 @@ pub struct Applicant<'a> {
     pub request_id: &'a str,
     /// What it will use, as far as that can be known: the input, and the output that it asks for.
     pub tokens: u64,
+    /// Which limits are asked.
+    pub part: Part,
+}
+
+/// Some of the limits, where not everything about a request is known at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    All,
+    /// That there is a request.
+    Requests,
+    /// How large it is.
+    Tokens,
+}
+
+impl Part {
+    fn takes(self, measure: Measure) -> bool {
+        match self {
+            Self::All => true,
+            Self::Requests => measure != Measure::TokensPerMinute,
+            Self::Tokens => measure == Measure::TokensPerMinute,
+        }
+    }
 }
 
 impl Limiter {
@@ -85,6 +107,7 @@ impl Limiter {
     ) -> Result<Admission, PublicError> {
         let cost = Cost {
             tokens: applicant.tokens,
+            part: applicant.part,
         };
         let Some(wanted) = self
             .plan_of(snapshot)

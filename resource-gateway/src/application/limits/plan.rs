@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use super::Part;
 use crate::{
     domain::{
         budget::{Budget, BudgetBook, Match, Selector, Spender},
@@ -60,7 +61,8 @@ impl Rule {
     }
 
     fn buckets(&self, who: Who, cost: Cost) -> impl Iterator<Item = Bucket> {
-        self.terms.iter().map(move |(measure, limit)| Bucket {
+        let terms = self.terms.iter().filter(move |(measure, _)| cost.part.takes(*measure));
+        terms.map(move |(measure, limit)| Bucket {
             key: BucketKey {
                 rule: Arc::clone(&self.name),
                 measure: *measure,
@@ -78,6 +80,7 @@ impl Rule {
 pub(super) struct Cost {
     /// Tokens, as far as they can be known before.
     pub(super) tokens: u64,
+    pub(super) part: Part,
 }
 
 impl Cost {
