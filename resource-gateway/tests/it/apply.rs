@@ -62,7 +62,7 @@ fn names(changed: &Changed) -> Vec<String> {
     changed.changed.iter().map(|(row, _)| row.to_string()).collect()
 }
 
-pub(crate) async fn faults(world: &World, text: &str) -> Vec<String> {
+async fn faults(world: &World, text: &str) -> Vec<String> {
     match apply(world, text).await {
         Err(ChangeError::Invalid(faults)) => faults.iter().map(ToString::to_string).collect(),
         other => panic!("no faults but {other:?}"),

@@ -73,7 +73,7 @@ async fn a_changed_period_holds_for_the_next_call_longer_or_shorter() {
 
 #[tokio::test]
 async fn a_call_that_costs_nothing_passes_whatever_was_spent() {
-    let paid = "[[price]]\nname = \"flat\"\ninterface = \"sandbox\"\ninput_per_million = 1000\ncurrency = \"EUR\"\n";
+    let paid = "[[price]]\nname = \"flat\"\ninterface = \"sandbox\"\noutput_per_million = 1000\ncurrency = \"EUR\"\n";
     let world = Running::start_at(
         Arc::new(SystemClock),
         &(paid.to_owned() + &budget("0.000001", "total")),

@@ -1,14 +1,15 @@
 //! What is counted of calls: what their prices are for, and what their budgets hold back. What is not counted is bounded.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use resource_gateway::application::{apply::ApplyDocument, change_config::ChangeError};
 use serde_json::json;
 use service_kit::{Clock as _, SystemClock};
 use sql_kit::{Db, Options, Record, Sql, args, sql};
 use test_kit::FixedClock;
 
 use crate::{
-    apply::faults,
+    apply::NoSecrets,
     forms,
     recorder::{interface, world},
     running::{Running, chat},
@@ -22,6 +23,16 @@ const KEPT: Sql = sql!("SELECT keep_until - created_at FROM conversation");
 
 fn price(name: &str, target: &str, rate: &str) -> String {
     format!("[[price]]\nname = \"{name}\"\n{target}\n{rate} = \"0.01\"\ncurrency = \"EUR\"\n")
+}
+
+/// What is wrong with a document; it is applied if nothing is.
+async fn faults(world: &World, text: &str) -> Vec<String> {
+    let apply = ApplyDocument::new(world.change_config(), Arc::new(NoSecrets));
+    match apply.apply(text, Path::new(".")).await {
+        Ok(_) => Vec::new(),
+        Err(ChangeError::Invalid(faults)) => faults.iter().map(ToString::to_string).collect(),
+        Err(other) => panic!("{other:?}"),
+    }
 }
 
 async fn rows<R: Record>(world: &Running, sql: Sql) -> Vec<R> {
