@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     budget::{Budget, Match},
     config_row::{RowId, RowKind},
+    ids::InterfaceName,
     snapshot::{ConfigFault, FaultReason},
 };
 
@@ -17,7 +18,7 @@ const MOST_STEPS: u32 = 1000;
 type Trait = fn(&Budget) -> Option<&str>;
 
 const TRAITS: [Trait; 5] = [
-    |budget| budget.interface.as_ref().map(|name| name.as_str()),
+    |budget| budget.interface.as_ref().map(InterfaceName::as_str),
     |budget| named(budget.selector.tenant.as_ref()),
     |budget| named(budget.selector.access_key.as_ref()),
     |budget| named(budget.selector.client_id.as_ref()),
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         budget::{Allowance, Firmness, Period, Selector},
-        ids::{BudgetName, InterfaceName},
+        ids::BudgetName,
         limits::Limits,
         money::{Currency, Nanos},
     };
@@ -128,12 +129,9 @@ mod tests {
         !faults.is_empty()
     }
 
-    fn named(kind: &str, at: usize) -> Option<String> {
-        Some(format!("{kind}{at}"))
-    }
-
     #[test]
     fn budgets_that_never_meet_in_a_call_are_no_crowd() {
+        let named = |kind: &str, at: usize| Some(format!("{kind}{at}"));
         let each_person = (0..500).map(|at| [Some("t".into()), None, named("s", at), None]);
         let each_client = (0..500).map(|at| [None, named("c", at), None, None]);
         let each_interface = (0..500).map(|at| [None, None, None, named("i", at)]);

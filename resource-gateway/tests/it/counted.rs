@@ -134,7 +134,7 @@ async fn seconds_are_paid_for_in_whatever_format_a_transcript_is_wanted() {
 
 #[tokio::test]
 async fn a_budget_holds_back_for_every_choice_that_is_asked_for() {
-    let text = "[[price]]\nname = \"stub\"\nvendor = \"stub\"\noutput_per_million = 10\ncurrency = \"EUR\"\n\
+    let text = "[[price]]\nname = \"stub\"\ninterface = \"patient\"\noutput_per_million = 10\ncurrency = \"EUR\"\n\
         [[quota]]\nname = \"b\"\ninterface = \"patient\"\namount = 100\ncurrency = \"EUR\"\nperiod = \"total\"\n";
     let world = Running::start_at(Arc::new(SystemClock), text, |_| {}).await;
     let mut body = chat("patient");
@@ -248,9 +248,16 @@ async fn a_conversations_requests_are_limited_before_the_database_hears_of_them(
         assert_eq!(answer.header("x-ratelimit-remaining-requests"), left);
         assert!(!answer.header("x-ratelimit-remaining-tokens").is_empty());
     }
-    world.execute(sql!("ALTER TABLE conversation RENAME TO conversation_away")).await;
-    assert_eq!(world.post(path, &world.token(), &body).await.error(429)["code"], "rate_limit_exceeded");
-    world.execute(sql!("ALTER TABLE conversation_away RENAME TO conversation")).await;
+    world
+        .execute(sql!("ALTER TABLE conversation RENAME TO conversation_away"))
+        .await;
+    assert_eq!(
+        world.post(path, &world.token(), &body).await.error(429)["code"],
+        "rate_limit_exceeded"
+    );
+    world
+        .execute(sql!("ALTER TABLE conversation_away RENAME TO conversation"))
+        .await;
     // The slot came free each time.
     clock.advance(Duration::from_mins(1));
     assert_eq!(world.post(path, &world.token(), &body).await.status, 200);
