@@ -118,9 +118,13 @@ pub(super) fn is_timed(snapshot: &Snapshot, interface: &Interface, at: Timestamp
     let name = interface.name.as_str();
     interface.capability == Capability::Transcription
         && interface.routes.iter().any(|route| {
-            let price = snapshot
-                .prices()
-                .find(name, route.vendor.as_str(), route.model.as_str(), at);
+            let sought = Sought {
+                interface: name,
+                route: None,
+                vendor: route.vendor.as_str(),
+                model: route.model.as_str(),
+            };
+            let price = snapshot.prices().find(sought, at);
             price.is_some_and(|price| price.rates.per_second.is_some_and(|rate| !rate.is_zero()))
         })
 }

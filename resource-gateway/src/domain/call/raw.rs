@@ -77,6 +77,7 @@ impl Call {
             include_usage: false,
             estimated_input: 0,
             asked_output: 0,
+            choices: 1,
             min_confidence: None,
             format: None,
             conversation: None,
