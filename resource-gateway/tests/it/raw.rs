@@ -618,6 +618,45 @@ async fn events_pass_as_they_come_and_every_end_is_accounted_for() {
 }
 
 #[tokio::test]
+async fn who_leaves_before_the_answer_pays_for_the_call() {
+    let (running, vendor) = world(&(interface("api", "") + PRICED)).await;
+    let left = request(&running, Method::POST, "api/slow").timeout(Duration::from_millis(100));
+    assert!(left.send().await.unwrap_err().is_timeout());
+    running
+        .until("the call is accounted for", async || {
+            running.gateway.journal.finish(Duration::from_secs(5)).await;
+            !running.usage_rows("").await.is_empty()
+        })
+        .await;
+    let usage = running.only_usage().await;
+    assert_eq!(
+        (usage.state.as_str(), usage.attempts, usage.estimated),
+        ("client_gone_before_first_byte", 1, false)
+    );
+    let db = Db::connect(&running.database, &Options::default()).await.unwrap();
+    let costs: Vec<(Option<i64>,)> = db.all(sql!("SELECT cost FROM usage_record"), args![]).await.unwrap();
+    db.close().await;
+    assert_eq!((costs, vendor.take().len()), (vec![(Some(1_000_000),)], 1));
+}
+
+#[tokio::test]
+async fn both_versions_of_http_have_the_same_door() {
+    let (running, vendor) = world(&interface("api", "")).await;
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .http2_prior_knowledge()
+        .build()
+        .unwrap();
+    let of = |target: &str| {
+        let url = format!("{}/v1/raw/{target}", running.url);
+        send(http.get(url).bearer_auth(running.token()))
+    };
+    assert_eq!(of("api/things/1?a=1").await.ok()["target"], "/base/things/1?a=1");
+    assert_eq!(of("api/things//1").await.error(400)["code"], "invalid_path");
+    assert_eq!(vendor.take().len(), 1);
+}
+
+#[tokio::test]
 async fn a_repeated_request_is_answered_once() {
     let (running, vendor) = world(&interface("api", "")).await;
     let keyed = |target: &str, body: &str| {
