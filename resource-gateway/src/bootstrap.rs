@@ -157,7 +157,7 @@ impl Gateway {
             access_keys: foundation.administer_keys(config, &registry)?,
             conversations: conversations.clone(),
             administer: foundation.administer(config, registry.clone()),
-            payloads: foundation.payload_store(),
+            list_payloads: foundation.list_payloads(config, registry.clone()),
             report_usage: money.report(&foundation, foundation.administer(config, registry.clone())),
             snapshots: snapshots.clone(),
             meters,

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{
-    change_config::{ChangeConfig, ChangeError, Changed, Changes, Precondition},
-    documents::{DocumentFault, Faults, SecretPlace, Table, read_row, render},
+    access_keys::KeyError,
+    change_config::{ChangeConfig, ChangeError, Changes, Precondition},
+    documents::{DocumentFault, Faults, Place, SecretPlace, Table, read_row, render},
+    page::Page,
 };
 use crate::{
     domain::{
         administrator::Administrator,
-        audit::{AuditEvent, AuditPlace},
+        audit::{AuditAction, AuditEvent, AuditPlace},
         caller::{Caller, Denied},
         config_row::{Row, RowId, RowKind},
         ids::{RequestId, TenantId},
@@ -42,11 +44,11 @@ pub struct Shown {
     pub version: RowVersion,
 }
 
-/// Some rows, and where the next ones begin.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page<T, P> {
-    pub items: Vec<T>,
-    pub next: Option<P>,
+/// Whether a row was there before it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    Created,
+    Replaced,
 }
 
 /// Why an administrator does not get what it wants.
@@ -56,6 +58,14 @@ pub enum AdministerError {
     Denied(Denied),
     #[error(transparent)]
     Change(#[from] ChangeError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl From<Denied> for AdministerError {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
 }
 
 impl From<StoreError> for AdministerError {
@@ -68,13 +78,12 @@ impl Administer {
     /// The caller as an administrator, if it holds the permission.
     ///
     /// # Errors
-    /// [`AdministerError::Denied`].
-    pub fn admit(&self, by: By<'_>, permission: &str) -> Result<Administrator, AdministerError> {
+    /// Why it may not.
+    pub fn admit(&self, by: By<'_>, permission: &str) -> Result<Administrator, Denied> {
         Administrator::with_permission(by.caller, permission, &self.operator, by.request_id.clone())
-            .map_err(AdministerError::Denied)
     }
 
-    /// Rows of a kind by name, those behind `after`.
+    /// Rows of a kind by name, those behind `after`. Of one that cannot be read those who reach everything see that it is there.
     ///
     /// # Errors
     /// [`AdministerError`].
@@ -83,17 +92,21 @@ impl Administer {
         by: By<'_>,
         kind: RowKind,
         after: Option<&str>,
-        limit: usize,
+        limit: u32,
     ) -> Result<Page<Map<String, Value>, String>, AdministerError> {
         let administrator = self.admit(by, &format!("{kind}:read"))?;
-        let mut rows = self.store.load_rows().await?.of_kind(kind);
-        rows.retain(|row| administrator.reaches(row) && after.is_none_or(|after| row.name() > after));
-        rows.sort_by(|a, b| a.name().cmp(b.name()));
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|row| row.name().to_owned());
-        let items = rows.iter().map(render).collect();
-        Ok(Page { items, next })
+        let rows = self.store.load_rows().await?;
+        let unreadable = rows.unreadable.iter().filter(|row| row.id.kind == kind);
+        let unreadable = unreadable.map(|row| (row.id.name.clone(), None));
+        let readable = rows.of_kind(kind).into_iter();
+        let readable = readable.map(|row| (row.name().to_owned(), Some(row)));
+        let mut found: Vec<(String, Option<Row>)> = readable.chain(unreadable).collect();
+        found.retain(|(name, row)| {
+            administrator.reaches(row.as_ref()) && after.is_none_or(|after| name.as_str() > after)
+        });
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let page = Page::cut(found, limit, |(name, _)| name.clone());
+        Ok(page.map(|(name, row)| row.as_ref().map_or_else(|| unreadable_form(name), render)))
     }
 
     /// One row.
@@ -102,24 +115,21 @@ impl Administer {
     /// [`AdministerError`]; a row out of reach is missing.
     pub async fn load(&self, by: By<'_>, id: &RowId) -> Result<Shown, AdministerError> {
         let administrator = self.admit(by, &format!("{}:read", id.kind))?;
-        self.show(&administrator, id).await
-    }
-
-    async fn show(&self, administrator: &Administrator, id: &RowId) -> Result<Shown, AdministerError> {
         // The version first: a change in between makes it too old, and a writer who relies on it is told so.
         let version = self.store.find_version(id).await?;
-        let row = self.store.load_rows().await?.find(id);
-        let row = row.filter(|row| administrator.reaches(row));
-        match (row, version) {
-            (Some(row), Some(version)) => Ok(Shown {
-                form: render(&row),
+        let rows = self.store.load_rows().await?;
+        let row = rows.find(id);
+        let is_there = row.is_some() || rows.find_unreadable(id).is_some();
+        match version.filter(|_| is_there && administrator.reaches(row.as_ref())) {
+            Some(version) => Ok(Shown {
+                form: row.as_ref().map_or_else(|| unreadable_form(id.name.clone()), render),
                 version,
             }),
-            _ => Err(ChangeError::Missing(id.clone()).into()),
+            None => Err(ChangeError::Missing(id.clone()).into()),
         }
     }
 
-    /// Creates or replaces a row.
+    /// Creates or replaces a row. What is shown is what this writer made of it, whatever others do meanwhile.
     ///
     /// # Errors
     /// [`AdministerError`]; nothing was written.
@@ -129,12 +139,12 @@ impl Administer {
         id: &RowId,
         form: Map<String, Value>,
         precondition: Option<&Precondition>,
-    ) -> Result<(Changed, Shown), AdministerError> {
+    ) -> Result<(Put, Shown), AdministerError> {
         let administrator = self.admit(by, &format!("{}:write", id.kind))?;
         let mut faults = Faults::default();
         let form = named(form, id, &mut faults);
         let entry = read_row(id.kind, Table::root(form), "?", SecretPlace::Nowhere, &mut faults);
-        if !administrator.reaches(&entry.row) {
+        if !administrator.reaches(Some(&entry.row)) {
             return Err(out_of_reach(&administrator, &entry.row));
         }
         let changes = Changes {
@@ -142,12 +152,22 @@ impl Administer {
             deletions: Vec::new(),
             faults,
         };
-        let permit = |row: &Row| administrator.reaches(row);
+        let permit = |row: Option<&Row>| administrator.reaches(row);
         let changed = self
             .config
             .change(changes, &administrator.actor, precondition, permit)
             .await?;
-        Ok((changed, self.show(&administrator, id).await?))
+        let created = changed
+            .changed
+            .iter()
+            .any(|(_, action)| *action == AuditAction::Created);
+        let mut written = changed.rows.iter();
+        let (row, version) = written.next().ok_or_else(|| ChangeError::Missing(id.clone()))?;
+        let shown = Shown {
+            form: render(row),
+            version: *version,
+        };
+        Ok((if created { Put::Created } else { Put::Replaced }, shown))
     }
 
     /// Removes a row.
@@ -159,18 +179,17 @@ impl Administer {
         by: By<'_>,
         id: &RowId,
         precondition: Option<&Precondition>,
-    ) -> Result<Changed, AdministerError> {
+    ) -> Result<(), AdministerError> {
         let administrator = self.admit(by, &format!("{}:write", id.kind))?;
         let changes = Changes {
             deletions: vec![id.clone()],
             ..Changes::default()
         };
-        let permit = |row: &Row| administrator.reaches(row);
-        let changed = self
-            .config
+        let permit = |row: Option<&Row>| administrator.reaches(row);
+        self.config
             .change(changes, &administrator.actor, precondition, permit)
             .await?;
-        Ok(changed)
+        Ok(())
     }
 
     /// What was changed, the newest first.
@@ -189,20 +208,21 @@ impl Administer {
             row_tenant: administrator.only_tenant().cloned(),
             limit: limit.saturating_add(1),
         };
-        let mut items = self.store.list_audit(&query).await?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|event| event.place);
-        Ok(Page { items, next })
+        let events = self.store.list_audit(&query).await?;
+        Ok(Page::cut(events, limit, |event| event.place))
     }
+}
+
+/// Shown in the place of a row that cannot be read. Nobody can send it back by mistake: it is no form of a row.
+fn unreadable_form(name: String) -> Map<String, Value> {
+    Map::from_iter([("name".to_owned(), name.into()), ("unreadable".to_owned(), true.into())])
 }
 
 /// The name stands in the path; a body may repeat it and must not contradict it.
 fn named(mut form: Map<String, Value>, id: &RowId, faults: &mut Faults) -> Map<String, Value> {
     match form.get("name") {
         Some(Value::String(name)) if *name != id.name => {
-            faults.add("name".to_owned(), "is not the name in the path");
+            faults.add(Place::of("name"), "is not the name in the path");
         }
         Some(_) => return form,
         None => {}
@@ -214,10 +234,10 @@ fn named(mut form: Map<String, Value>, id: &RowId, faults: &mut Faults) -> Map<S
 /// Somebody of one tenant writes a row of another, or of the installation.
 fn out_of_reach(administrator: &Administrator, row: &Row) -> AdministerError {
     let Some(own) = administrator.only_tenant().filter(|_| row.kind().has_tenant()) else {
-        return AdministerError::Denied(Denied::Permission(format!("{}:write of the installation", row.kind())));
+        return Denied::Installation(format!("{}:write", row.kind())).into();
     };
     let fault = DocumentFault {
-        path: "tenant".to_owned(),
+        place: Place::of("tenant"),
         reason: format!("must be your own, {:?}", own.as_str()),
     };
     ChangeError::Invalid(vec![fault]).into()

@@ -6,7 +6,10 @@ use super::{
     change_config::{ChangeConfig, ChangeError, Changed, Changes},
     documents::{Faults, SecretPlace, read_document},
 };
-use crate::{domain::audit::Actor, ports::config_source::SecretSource};
+use crate::{
+    domain::{audit::Actor, config_row::Row},
+    ports::config_source::SecretSource,
+};
 
 /// The use case.
 #[derive(Debug, Clone)]
@@ -39,7 +42,7 @@ impl ApplyDocument {
         };
         // Whoever applies documents has the database itself.
         self.config
-            .change(changes, &Actor::command_line(), None, |_| true)
+            .change(changes, &Actor::command_line(), None, |_: Option<&Row>| true)
             .await
     }
 }

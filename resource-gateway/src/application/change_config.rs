@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use service_kit::Clock;
 
-use super::documents::{DocumentFault, Entry, Faults, SecretChange, render};
+use super::documents::{DocumentFault, Entry, Faults, Place, SecretChange, render};
 use crate::{
     domain::{
         audit::{Actor, AuditAction, AuditEvent, AuditPlace},
@@ -44,12 +44,14 @@ pub enum Precondition {
 }
 
 /// What a change came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Changed {
     /// The revision that now holds; counted up only when something changed.
     pub revision: Revision,
     /// Rows that are new, different or gone.
     pub changed: Vec<(RowId, AuditAction)>,
+    /// Every row that was given, as this change left it: what others do to it afterwards is not this writer's answer.
+    pub rows: Vec<(Row, RowVersion)>,
     /// How many entries stood as they stand in the database.
     pub unchanged: usize,
 }
@@ -80,7 +82,7 @@ impl ChangeConfig {
 
     /// Makes a change. Entries replace rows of the same name, others stay; a stored secret stays when an entry says nothing about
     /// it. `precondition` is about the first of them. `permit` sees each row that is to be replaced or removed before anything else
-    /// is said about it.
+    /// is said about it; `None` is one that cannot be read.
     ///
     /// # Errors
     /// [`ChangeError`]; then nothing was written.
@@ -89,7 +91,7 @@ impl ChangeConfig {
         changes: Changes,
         actor: &Actor,
         precondition: Option<&Precondition>,
-        permit: impl Fn(&Row) -> bool + Send + Sync,
+        permit: impl Fn(Option<&Row>) -> bool + Send + Sync,
     ) -> Result<Changed, ChangeError> {
         let Changes {
             mut entries,
@@ -99,16 +101,17 @@ impl ChangeConfig {
         note_repeats(&mut entries, &mut faults);
         let mut change = self.store.begin_change().await?;
         let stored = change.load_rows().await?;
+        let permitted = |id: &RowId| match stored.find(id) {
+            Some(row) => Some(permit(Some(&row))),
+            None => stored.find_unreadable(id).map(|_| permit(None)),
+        };
+        let missing = deletions.iter().find(|id| permitted(id) != Some(true)).cloned();
+        let mut written = entries.iter().map(|entry| entry.row.id());
+        let foreign = written.find(|id| permitted(id) == Some(false));
+        if let Some(id) = missing.or(foreign) {
+            return Err(ChangeError::Missing(id));
+        }
         check_precondition(change.as_mut(), &entries, &deletions, precondition).await?;
-        for id in &deletions {
-            let row = stored.find(id).filter(&permit);
-            row.ok_or_else(|| ChangeError::Missing(id.clone()))?;
-        }
-        for entry in &entries {
-            if stored.find(&entry.row.id()).is_some_and(|row| !permit(&row)) {
-                return Err(ChangeError::Missing(entry.row.id()));
-            }
-        }
         keep_secrets(&mut entries, &stored);
         self.judge(&entries, &deletions, &stored, &mut faults);
         if !faults.is_empty() {
@@ -122,64 +125,64 @@ impl ChangeConfig {
         mut change: Box<dyn ConfigChange>,
         stored: &ConfigRows,
         entries: Vec<Entry>,
-        deletions: Vec<RowId>,
+        mut deletions: Vec<RowId>,
         actor: &Actor,
     ) -> Result<Changed, ChangeError> {
-        let mut events = Vec::new();
-        let entries_given = entries.len();
+        let (mut told, mut changed, mut standing) = (Vec::new(), Vec::new(), Vec::new());
         // In the order of the kinds, since rows refer to rows of earlier kinds.
         let mut rows: Vec<Row> = entries.into_iter().map(|entry| entry.row).collect();
         rows.sort_by_key(Row::kind);
-        for row in &rows {
-            let before = stored.find(&row.id());
-            if before.as_ref() == Some(row) {
+        for row in rows {
+            let id = row.id();
+            let before = stored.find(&id);
+            if before.as_ref() == Some(&row) {
+                let version = change.find_version(&id).await?;
+                standing.push((row, version.unwrap_or(RowVersion(0))));
                 continue;
             }
-            change.put(row).await?;
-            events.push(self.event(stored, events.len(), actor, before.as_ref(), Some(row)));
+            let version = change.put(&row).await?;
+            let is_new = before.is_none() && stored.find_unreadable(&id).is_none();
+            let action = if is_new {
+                AuditAction::Created
+            } else {
+                AuditAction::Replaced
+            };
+            told.extend(tell(&id, action, before, Some(row.clone())));
+            changed.push((id, action));
+            standing.push((row, version));
         }
-        let unchanged = entries_given - events.len();
-        let mut deletions = deletions;
+        let unchanged = standing.len() - changed.len();
         deletions.sort_by_key(|id| std::cmp::Reverse(id.kind));
-        for id in &deletions {
-            let before = stored.find(id);
-            change.delete(id).await?;
-            events.push(self.event(stored, events.len(), actor, before.as_ref(), None));
+        for id in deletions {
+            if !change.delete(&id).await? {
+                return Err(ChangeError::Missing(id));
+            }
+            told.extend(tell(&id, AuditAction::Deleted, stored.find(&id), None));
+            changed.push((id, AuditAction::Deleted));
         }
-        let events: Vec<AuditEvent> = events.into_iter().flatten().collect();
         let mut revision = stored.revision;
-        if !events.is_empty() {
-            for event in &events {
-                change.note(event).await?;
+        if !told.is_empty() {
+            for (position, told) in told.into_iter().enumerate() {
+                change.note(&self.event(stored, position, actor, told)).await?;
             }
             revision = change.commit().await?;
         }
         Ok(Changed {
             revision,
-            changed: events
-                .into_iter()
-                .filter_map(|event| Some((event.row.into_row()?, event.action)))
-                .collect(),
+            changed,
+            rows: standing,
             unchanged,
         })
     }
 
-    fn event(
-        &self,
-        stored: &ConfigRows,
-        position: usize,
-        actor: &Actor,
-        before: Option<&Row>,
-        after: Option<&Row>,
-    ) -> Option<AuditEvent> {
-        let action = match (before, after) {
-            (None, Some(_)) => AuditAction::Created,
-            (Some(_), Some(_)) => AuditAction::Replaced,
-            (Some(_), None) => AuditAction::Deleted,
-            (None, None) => return None,
-        };
-        let row = after.or(before)?;
-        Some(AuditEvent {
+    fn event(&self, stored: &ConfigRows, position: usize, actor: &Actor, told: Told) -> AuditEvent {
+        let Told {
+            id,
+            action,
+            before,
+            after,
+        } = told;
+        AuditEvent {
             place: AuditPlace {
                 // The change holds the revision's lock, so this is the one that it will make.
                 revision: Revision(stored.revision.0 + 1),
@@ -188,12 +191,12 @@ impl ChangeConfig {
             time: self.clock.now(),
             actor: actor.clone(),
             action,
-            row: row.id().into(),
-            row_tenant: row.tenant(),
-            before: before.map(render),
-            after: after.map(render),
-            secret_changed: secret_of(before) != secret_of(after),
-        })
+            row: id.into(),
+            row_tenant: after.as_ref().or(before.as_ref()).and_then(Row::tenant),
+            before: before.as_ref().map(render),
+            after: after.as_ref().map(render),
+            secret_changed: secret_of(before.as_ref()) != secret_of(after.as_ref()),
+        }
     }
 
     /// Judges the rows as they would be, by the very code that judges a snapshot before it is published.
@@ -205,15 +208,20 @@ impl ChangeConfig {
         for entry in entries {
             rows.put(entry.row.clone());
         }
-        let Err(found) = Snapshot::build(rows, self.catalog.as_ref()) else {
-            return;
+        // What repairs one of several rows that cannot be read need not repair them all at once.
+        let repairs = rows.unreadable.len() < stored.unreadable.len();
+        let found = match Snapshot::build(rows, self.catalog.as_ref()) {
+            Ok(snapshot) => snapshot.blind_budgets().to_vec(),
+            Err(found) => found,
         };
         let places: HashMap<RowId, &Entry> = entries.iter().map(|entry| (entry.row.id(), entry)).collect();
         for fault in found {
             let Some(entry) = places.get(&fault.subject) else {
-                let RowId { kind, name } = &fault.subject;
-                let path = format!("{kind} {name:?} (stored earlier).{}", fault.path);
-                faults.add_unless_known(path, fault.reason.to_string());
+                if !is_tolerated(&fault, stored, repairs) {
+                    let RowId { kind, name } = &fault.subject;
+                    let row = Place::outside(format!("{kind} {name:?} (stored earlier)"));
+                    faults.add_unless_known(row.below(&fault.path), fault.reason.to_string());
+                }
                 continue;
             };
             if !is_misread(&fault, entry, faults) {
@@ -221,6 +229,41 @@ impl ChangeConfig {
             }
         }
     }
+}
+
+/// What one audit event tells of a row.
+struct Told {
+    id: RowId,
+    action: AuditAction,
+    before: Option<Row>,
+    after: Option<Row>,
+}
+
+/// One event; two for a row that changes hands: each tenant's people read of their own rows alone.
+fn tell(id: &RowId, action: AuditAction, before: Option<Row>, after: Option<Row>) -> Vec<Told> {
+    let told = |action, before, after| Told {
+        id: id.clone(),
+        action,
+        before,
+        after,
+    };
+    match (before, after) {
+        (Some(before), Some(after)) if before.tenant() != after.tenant() => vec![
+            told(AuditAction::Deleted, Some(before), None),
+            told(AuditAction::Created, None, Some(after)),
+        ],
+        (before, after) => vec![told(action, before, after)],
+    }
+}
+
+/// Whether a fault of a stored row is none of this change's business.
+fn is_tolerated(fault: &ConfigFault, stored: &ConfigRows, repairs: bool) -> bool {
+    if matches!(fault.reason, FaultReason::Unreadable { .. }) {
+        return repairs;
+    }
+    // What a tenant wrote for itself does not bind the operator.
+    let tenant = stored.find(&fault.subject).and_then(|row| row.tenant());
+    fault.reason.is_blindness() && tenant.is_some()
 }
 
 /// The writer's belief is judged by the rows as they are under the change's lock.
@@ -259,12 +302,12 @@ fn is_misread(fault: &ConfigFault, entry: &Entry, faults: &Faults) -> bool {
 
 /// Two entries of one name contradict each other. The second one gets a name that no entry can have, so that both are judged.
 fn note_repeats(entries: &mut [Entry], faults: &mut Faults) {
-    let mut seen: HashMap<RowId, String> = HashMap::new();
+    let mut seen: HashMap<RowId, Place> = HashMap::new();
     for entry in entries {
-        if let Some(other) = seen.insert(entry.row.id(), entry.path.clone()) {
+        if let Some(other) = seen.insert(entry.row.id(), entry.place.clone()) {
             let reason = format!("{:?} stands at {other} already", entry.row.name());
             faults.add(entry.at("name"), reason);
-            let substitute = format!("?{}", entry.path);
+            let substitute = format!("?{}", entry.place);
             entry.row.rename(&substitute);
         }
     }
@@ -273,11 +316,17 @@ fn note_repeats(entries: &mut [Entry], faults: &mut Faults) {
 /// An entry that says nothing about its secret leaves the stored one.
 fn keep_secrets(entries: &mut [Entry], stored: &ConfigRows) {
     for entry in entries {
-        let known = stored.find(&entry.row.id());
+        let id = entry.row.id();
+        let known = stored.find(&id);
         let Some(secret) = entry.row.secret_mut() else { continue };
+        // A row that cannot be read may still have a secret that can.
+        let unreadable = || stored.find_unreadable(&id).map(|row| row.secret.clone());
         *secret = match &entry.secret {
             SecretChange::Set(secret) => secret.clone(),
-            SecretChange::Keep => known.and_then(|mut row| row.secret_mut().cloned()).unwrap_or_default(),
+            SecretChange::Keep => known
+                .and_then(|mut row| row.secret_mut().cloned())
+                .or_else(unreadable)
+                .unwrap_or_default(),
         };
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use service_kit::{Clock, Timestamp};
 
 use super::{
-    administer::{Administer, AdministerError, By, Page},
+    administer::{Administer, AdministerError, By},
     change_config::ChangeError,
+    page::Page,
 };
 use crate::{
     domain::{
@@ -82,17 +83,14 @@ impl ReportUsage {
         after: Option<&UsagePlace>,
         limit: u32,
     ) -> Result<Page<UsageRow, UsagePlace>, AdministerError> {
-        let mut items = match &permitted.0 {
-            Some(filter) => self.reports.list_usage(filter, after, limit.saturating_add(1)).await?,
-            None => Vec::new(),
+        let Some(filter) = &permitted.0 else {
+            return Ok(Page::empty());
         };
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let next = items.last().filter(|_| more).map(|row| UsagePlace {
+        let rows = self.reports.list_usage(filter, after, limit.saturating_add(1)).await?;
+        Ok(Page::cut(rows, limit, |row| UsagePlace {
             time: row.time,
             request_id: row.request_id.clone(),
-        });
-        Ok(Page { items, next })
+        }))
     }
 
     /// Sums.
@@ -103,23 +101,15 @@ impl ReportUsage {
         &self,
         permitted: &Permitted,
         by: &[Grouping],
-        skip: u32,
+        after: Option<&str>,
         limit: u32,
-    ) -> Result<Page<UsageSum, u32>, AdministerError> {
-        let mut items = match &permitted.0 {
-            Some(filter) => {
-                self.reports
-                    .sum_usage(filter, by, skip, limit.saturating_add(1))
-                    .await?
-            }
-            None => Vec::new(),
+    ) -> Result<Page<UsageSum, String>, AdministerError> {
+        let Some(filter) = &permitted.0 else {
+            return Ok(Page::empty());
         };
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        Ok(Page {
-            items,
-            next: more.then(|| skip.saturating_add(limit)),
-        })
+        let more = limit.saturating_add(1);
+        let sums = self.reports.sum_usage(filter, by, after, more).await?;
+        Ok(Page::cut(sums, limit, |sum| sum.place.clone()))
     }
 
     /// How it stands with a budget in the period that holds now.
@@ -137,26 +127,21 @@ impl ReportUsage {
         let id = RowId::new(RowKind::Budget, name);
         let row = self.administer.store.load_rows().await?.find(&id);
         let missing = || AdministerError::from(ChangeError::Missing(id.clone()));
-        let row = row.filter(|row| administrator.reaches(row));
+        let row = row.filter(|row| administrator.reaches(Some(row)));
         let Some(Row::Budget(budget)) = row else {
             return Err(missing());
         };
         let money = budget.money.clone().ok_or_else(missing)?;
         let now = self.clock.now();
         let period_start = money.period.start(now);
-        let mut items = self
-            .ledger
-            .accounts_of(name, period_start, after, limit.saturating_add(1))
-            .await?;
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let next = items.last().filter(|_| more).map(|status| status.account.key.clone());
+        let more = limit.saturating_add(1);
+        let accounts = self.ledger.accounts_of(name, period_start, after, more).await?;
         Ok(BudgetStatus {
             period_end: money.period.end(now),
             period_start,
             money,
             budget,
-            accounts: Page { items, next },
+            accounts: Page::cut(accounts, limit, |status| status.account.key.clone()),
         })
     }
 }

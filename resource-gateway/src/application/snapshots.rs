@@ -150,16 +150,7 @@ impl Snapshots {
         if self.is_known(stored) {
             return Ok(None);
         }
-        let rows = match self.source.load_rows().await {
-            Ok(rows) => rows,
-            // Rows that nobody can read are a fault of the configuration, not of the connection.
-            Err(StoreError::Corrupt { table, column, row }) => {
-                let faults = vec![format!("row {row:?} of {table} is corrupt in {column}")];
-                let revision = stored.0;
-                return Ok(Some(Err(RefusedSnapshot { revision, faults })));
-            }
-            Err(error @ (StoreError::Unavailable(_) | StoreError::Failed(_))) => return Err(error),
-        };
+        let rows = self.source.load_rows().await?;
         let revision = rows.revision;
         let built = Snapshot::build(rows, self.catalog.as_ref());
         Ok(Some(built.map_err(|faults| RefusedSnapshot {

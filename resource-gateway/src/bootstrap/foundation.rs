@@ -15,7 +15,7 @@ use crate::{
     },
     application::{
         administer::Administer, apply::ApplyDocument, change_config::ChangeConfig, conversations::Conversations,
-        registry::Registry, snapshots::Snapshots,
+        list_payloads::ListPayloads, registry::Registry, snapshots::Snapshots,
     },
     config::Config,
     domain::ids::TenantId,
@@ -83,6 +83,13 @@ impl Foundation {
             config: ChangeConfig::new(store.clone(), registry, Arc::clone(&self.ambient.clock)),
             store,
             operator: TenantId::new(config.admin.operator_tenant.as_str()),
+        }
+    }
+
+    pub(super) fn list_payloads(&self, config: &Config, registry: Arc<Registry>) -> ListPayloads {
+        ListPayloads {
+            administer: self.administer(config, registry),
+            store: self.payload_store(),
         }
     }
 

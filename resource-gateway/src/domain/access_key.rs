@@ -40,8 +40,8 @@ pub struct KeySettings {
 /// A setting that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingFault {
-    /// The place, such as `scopes[0]`.
-    pub path: String,
+    /// The setting.
+    pub path: &'static str,
     pub reason: SettingReason,
 }
 
@@ -64,7 +64,7 @@ impl KeySettings {
     /// All that makes no sense.
     pub fn faults(&self) -> Vec<SettingFault> {
         let mut faults = Vec::new();
-        let mut fault = |path: String, reason| faults.push(SettingFault { path, reason });
+        let mut fault = |path, reason| faults.push(SettingFault { path, reason });
         for (path, text) in [
             ("client_id", Some(self.client_id.as_str())),
             ("tenant", self.tenant.as_ref().map(TenantId::as_str)),
@@ -73,21 +73,18 @@ impl KeySettings {
             let good =
                 |text: &str| !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control);
             if !text.is_none_or(good) {
-                fault(path.to_owned(), SettingReason::Name);
+                fault(path, SettingReason::Name);
             }
         }
         if self.scopes.is_empty() {
-            fault("scopes".to_owned(), SettingReason::NoScope);
+            fault("scopes", SettingReason::NoScope);
         }
-        for (at, scope) in self.scopes.iter().enumerate() {
-            if !is_ai_scope(scope) {
-                fault(format!("scopes[{at}]"), SettingReason::Scope);
-            }
+        for reason in self.scopes.iter().filter_map(|scope| check_scope(scope).err()) {
+            fault("scopes", reason);
         }
-        for (at, name) in self.interfaces.iter().flatten().enumerate() {
-            if check_name(name).is_err() {
-                fault(format!("interfaces[{at}]"), SettingReason::Interface);
-            }
+        let names = self.interfaces.iter().flatten();
+        for reason in names.filter_map(|name| check_interface(name).err()) {
+            fault("interfaces", reason);
         }
         for (path, entries) in [
             ("scopes", self.scopes.len()),
@@ -95,7 +92,7 @@ impl KeySettings {
             ("ip_allow", self.ip_allow.len()),
         ] {
             if entries > MAX_ENTRIES {
-                fault(path.to_owned(), SettingReason::Long);
+                fault(path, SettingReason::Long);
             }
         }
         faults
@@ -116,12 +113,24 @@ impl KeySettings {
 }
 
 /// `ai:<capability>` or `ai:<capability>:<interface>`. What opens the admin API is none: keys are for calls.
-fn is_ai_scope(scope: &str) -> bool {
+///
+/// # Errors
+/// [`SettingReason::Scope`].
+pub fn check_scope(scope: &str) -> Result<(), SettingReason> {
     let mut parts = scope.splitn(3, ':');
     let ai = parts.next() == Some("ai");
     let capability = parts.next().is_some_and(|word| Capability::parse(word).is_some());
     let interface = parts.next().is_none_or(|name| check_name(name).is_ok());
-    ai && capability && interface
+    let is_one = ai && capability && interface;
+    is_one.then_some(()).ok_or(SettingReason::Scope)
+}
+
+/// A name that an interface can have.
+///
+/// # Errors
+/// [`SettingReason::Interface`].
+pub fn check_interface(name: &str) -> Result<(), SettingReason> {
+    check_name(name).map_err(|_| SettingReason::Interface)
 }
 
 /// A key as it is kept, without its secrets.
@@ -186,14 +195,20 @@ mod tests {
             ip_allow: vec!["10.0.0.1".parse().unwrap(); 257],
             enabled: Switch::On,
         };
-        let paths: Vec<String> = bad.faults().into_iter().map(|fault| fault.path).collect();
-        let scopes = (0..6).map(|at| format!("scopes[{at}]"));
-        let wanted: Vec<String> = ["client_id", "tenant", "sub"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain(scopes)
-            .chain(["interfaces[0]".to_owned(), "ip_allow".to_owned()])
-            .collect();
+        let paths: Vec<_> = bad.faults().into_iter().map(|fault| fault.path).collect();
+        let wanted = [
+            "client_id",
+            "tenant",
+            "sub",
+            "scopes",
+            "scopes",
+            "scopes",
+            "scopes",
+            "scopes",
+            "scopes",
+            "interfaces",
+            "ip_allow",
+        ];
         assert_eq!(paths, wanted);
         let none = KeySettings {
             scopes: BTreeSet::new(),

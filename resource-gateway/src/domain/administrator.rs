@@ -52,9 +52,9 @@ impl Administrator {
         Ok(Self { actor, reach })
     }
 
-    /// Whether a row is within reach.
-    pub fn reaches(&self, row: &Row) -> bool {
-        self.reaches_tenant(row.tenant().as_ref())
+    /// Whether a row is within reach. One that cannot be read, `None`, may be anybody's.
+    pub fn reaches(&self, row: Option<&Row>) -> bool {
+        self.reaches_tenant(row.and_then(Row::tenant).as_ref())
     }
 
     /// Whether what belongs to a tenant is within reach; `None` is the installation's own.

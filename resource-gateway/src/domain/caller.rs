@@ -91,6 +91,8 @@ pub enum Denied {
     DetailsEnded,
     /// The caller administers, but not this.
     Permission(String),
+    /// It holds the permission, for its own tenant, and this is the installation's.
+    Installation(String),
 }
 
 impl Caller {

@@ -2,16 +2,16 @@
 //! no budget, so such a configuration is never published.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
 use service_kit::Timestamp;
 
 use super::{
-    budget::{Allowance, Budget},
+    budget::{Allowance, Budget, Match},
     config_row::{RowId, RowKind},
-    ids::{InterfaceName, PriceName, RawRouteName, VendorName},
+    ids::{BudgetName, InterfaceName, PriceName, RawRouteName, VendorName},
     interface::{Capability, Interface},
     money::Currency,
     price::{Price, PriceBook, PriceTarget, Rates, Sought},
@@ -126,14 +126,27 @@ fn counts(capability: Capability, rates: &Rates) -> bool {
     known.flatten().any(|rate| !rate.is_zero())
 }
 
+/// What budgets can see of the calls that they count.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Wrong with budgets of the installation.
+    pub(super) faults: Vec<ConfigFault>,
+    /// The same of tenants' budgets. The operator may change interfaces and prices without asking tenants, so these are no faults of
+    /// the configuration: calls that such a budget counts and cannot see are refused one by one.
+    pub(super) blind: Vec<ConfigFault>,
+    pub(super) blind_spots: HashSet<(BudgetName, InterfaceName)>,
+}
+
 /// Every call that a budget counts has a price in the budget's currency, at whatever time it comes. Disabled interfaces have none.
 pub(super) fn check_budgets(
     budgets: &[Budget],
     prices: &PriceBook,
     interfaces: &BTreeMap<InterfaceName, Arc<Interface>>,
-    faults: &mut Vec<ConfigFault>,
-) {
+) -> Seen {
+    let mut seen = Seen::default();
     for budget in budgets {
+        let is_tenants = matches!(budget.selector.tenant, Some(Match::Is(_)));
+        let faults = if is_tenants { &mut seen.blind } else { &mut seen.faults };
         let mut fault = |path: &str, reason: FaultReason| {
             faults.push(ConfigFault {
                 subject: RowId::new(RowKind::Budget, budget.name.as_str()),
@@ -151,9 +164,13 @@ pub(super) fn check_budgets(
             let counts = budget.interface.as_ref().is_none_or(|only| *only == interface.name);
             if counts && let Some(reason) = unseen(interface, money, prices) {
                 fault("currency", reason);
+                if is_tenants {
+                    seen.blind_spots.insert((budget.name.clone(), interface.name.clone()));
+                }
             }
         }
     }
+    seen
 }
 
 fn has_route(interface: Option<&Arc<Interface>>, name: &RawRouteName) -> bool {

@@ -1,13 +1,17 @@
 //! The configuration as one immutable value: validated whole, then published whole.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use super::{
     budget::{Budget, BudgetBook},
     call::Shape,
     config_row::{Row, RowId, RowKind},
     crowding::check_crowds,
-    ids::{InterfaceName, StrategyName, VendorName},
+    ids::{BudgetName, InterfaceName, StrategyName, VendorName},
     interface::{Capability, FieldRule, Interface},
     money::Currency,
     money_rules,
@@ -38,9 +42,26 @@ pub struct ConfigRows {
     pub prices: Vec<Price>,
     /// By name.
     pub budgets: Vec<Budget>,
+    /// Rows that are there and say nothing to this version.
+    pub unreadable: Vec<UnreadableRow>,
+}
+
+/// A stored row that does not read back: damaged, or written by a newer version with what this one does not know. Leaving out what
+/// it demands would be wrong, so nothing is published while there is one; it can be replaced and removed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnreadableRow {
+    pub id: RowId,
+    pub table: &'static str,
+    pub column: &'static str,
+    /// What can be read of it: whoever replaces the row need not know its secret.
+    pub secret: SecretKey,
 }
 
 impl ConfigRows {
+    pub fn find_unreadable(&self, id: &RowId) -> Option<&UnreadableRow> {
+        self.unreadable.iter().find(|row| row.id == *id)
+    }
+
     /// The row, as it stands.
     pub fn find(&self, id: &RowId) -> Option<Row> {
         let name = id.name.as_str();
@@ -76,6 +97,7 @@ impl ConfigRows {
     }
 
     pub fn remove(&mut self, id: &RowId) {
+        self.unreadable.retain(|row| row.id != *id);
         let name = id.name.as_str();
         match id.kind {
             RowKind::Vendor => self.vendors.retain(|vendor| vendor.name.as_str() != name),
@@ -128,6 +150,10 @@ pub struct Snapshot {
     vendors: BTreeMap<VendorName, Arc<Vendor>>,
     prices: PriceBook,
     budgets: BudgetBook,
+    /// What tenants' budgets cannot see.
+    blind: Vec<ConfigFault>,
+    /// The same as budgets and interfaces, looked up by calls.
+    blind_spots: HashSet<(BudgetName, InterfaceName)>,
 }
 
 impl Snapshot {
@@ -139,6 +165,8 @@ impl Snapshot {
             vendors: BTreeMap::new(),
             prices: PriceBook::default(),
             budgets: BudgetBook::default(),
+            blind: Vec::new(),
+            blind_spots: HashSet::new(),
         }
     }
 
@@ -153,6 +181,7 @@ impl Snapshot {
             interfaces,
             prices,
             budgets,
+            unreadable,
         } = rows;
         let vendors: BTreeMap<_, _> = vendors.into_iter().map(|v| (v.name.clone(), Arc::new(v))).collect();
         let interfaces: BTreeMap<_, _> = interfaces.into_iter().map(|i| (i.name.clone(), Arc::new(i))).collect();
@@ -166,9 +195,13 @@ impl Snapshot {
         money_rules::check_prices(&prices, &vendors, &interfaces, &mut faults);
         let prices = PriceBook::new(prices);
         money_rules::check_counts(&prices, &interfaces, &mut faults);
-        money_rules::check_budgets(&budgets, &prices, &interfaces, &mut faults);
+        let seen = money_rules::check_budgets(&budgets, &prices, &interfaces);
+        faults.extend(seen.faults);
         check_crowds(&budgets, &mut faults);
+        faults.retain(|fault| !fault.reason.rests_on(&unreadable));
+        faults.extend(unreadable.iter().map(UnreadableRow::fault));
         if !faults.is_empty() {
+            faults.extend(seen.blind);
             return Err(faults);
         }
         Ok(Self {
@@ -177,6 +210,8 @@ impl Snapshot {
             vendors,
             prices,
             budgets: BudgetBook::new(budgets),
+            blind: seen.blind,
+            blind_spots: seen.blind_spots,
         })
     }
 
@@ -200,6 +235,17 @@ impl Snapshot {
 
     pub fn budgets(&self) -> &BudgetBook {
         &self.budgets
+    }
+
+    /// What budgets of tenants cannot see of the calls that they count: told to whoever writes them, and no reason to refuse what
+    /// the operator does to interfaces and prices.
+    pub fn blind_budgets(&self) -> &[ConfigFault] {
+        &self.blind
+    }
+
+    /// Whether a budget cannot see what calls of an interface cost, so that it can pay for none.
+    pub fn is_blind(&self, budget: &BudgetName, interface: &InterfaceName) -> bool {
+        !self.blind_spots.is_empty() && self.blind_spots.contains(&(budget.clone(), interface.clone()))
     }
 
     /// By name.
@@ -285,6 +331,10 @@ pub enum FaultReason {
     },
     #[error("more than {0} budgets of money would count one call; limits alone are not counted")]
     Crowded(usize),
+    #[error(
+        "is corrupt in {column} of {table}, or a newer version wrote it; replace or remove it, or bring it back to what this version knows"
+    )]
+    Unreadable { table: &'static str, column: &'static str },
     #[error("answers of {0:?} have no parts with scores")]
     NoScores(&'static str),
     #[error("is only for the capability {0:?}")]
@@ -308,10 +358,47 @@ pub enum FaultReason {
     },
 }
 
+impl FaultReason {
+    /// Whether a budget does not see what it counts.
+    pub fn is_blindness(&self) -> bool {
+        matches!(
+            self,
+            Self::Unpriced { .. } | Self::OtherCurrency { .. } | Self::UnknownInterface(_)
+        )
+    }
+
+    /// Whether something is only missing because it cannot be read, which is a fault of its own.
+    fn rests_on(&self, unreadable: &[UnreadableRow]) -> bool {
+        let is_there = |kind, name: Option<&str>| {
+            let is_it = |row: &UnreadableRow| row.id.kind == kind && name.is_none_or(|name| row.id.name == name);
+            unreadable.iter().any(is_it)
+        };
+        match self {
+            Self::UnknownVendor(name) => is_there(RowKind::Vendor, Some(name)),
+            Self::UnknownInterface(name) => is_there(RowKind::Interface, Some(name)),
+            Self::Unpriced { .. } => is_there(RowKind::Price, None),
+            // Judged by what stands in the row itself.
+            _ => false,
+        }
+    }
+}
+
+impl UnreadableRow {
+    fn fault(&self) -> ConfigFault {
+        let (table, column) = (self.table, self.column);
+        ConfigFault {
+            subject: self.id.clone(),
+            path: String::new(),
+            reason: FaultReason::Unreadable { table, column },
+        }
+    }
+}
+
 impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RowId { kind, name } = &self.subject;
-        write!(f, "{kind} {name:?} {}: {}", self.path, self.reason)
+        let gap = if self.path.is_empty() { "" } else { " " };
+        write!(f, "{kind} {name:?}{gap}{}: {}", self.path, self.reason)
     }
 }
 

@@ -36,7 +36,8 @@ pub type StoreResult<T> = Result<T, StoreError>;
 pub trait ConfigSource: Send + Sync + fmt::Debug {
     /// The revision alone: cheap enough to ask several times a second.
     async fn current_revision(&self) -> StoreResult<Revision>;
-    /// All rows, and the revision that they make up: from one read transaction.
+    /// All rows as they stood at one revision, which is among them. One that does not read back is named in
+    /// [`ConfigRows::unreadable`] and hides no other.
     async fn load_rows(&self) -> StoreResult<ConfigRows>;
 }
 

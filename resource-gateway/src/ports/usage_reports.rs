@@ -120,6 +120,8 @@ impl Grouping {
 /// The sums of a group. Members by which nothing is grouped are absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageSum {
+    /// Where the group stands in the order of all: opaque, and the same in every page.
+    pub place: String,
     pub day: Option<Timestamp>,
     /// In the order of [`Grouping::ALL`], without the day.
     pub names: [Option<String>; 9],
@@ -148,12 +150,13 @@ pub trait UsageReports: Send + Sync + fmt::Debug {
         after: Option<&UsagePlace>,
         limit: u32,
     ) -> StoreResult<Vec<UsageRow>>;
-    /// Sums in the order of their groups, without the first `skip`.
+    /// Sums in the order of their groups, those behind the place `after`: rows that come in meanwhile neither repeat a group nor
+    /// hide one.
     async fn sum_usage(
         &self,
         filter: &UsageFilter,
         by: &[Grouping],
-        skip: u32,
+        after: Option<&str>,
         limit: u32,
     ) -> StoreResult<Vec<UsageSum>>;
     /// Deletes rows from before `before`, at most `limit`; how many that were.

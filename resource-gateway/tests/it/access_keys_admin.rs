@@ -111,7 +111,12 @@ async fn every_fault_of_a_key_is_named_and_nothing_is_issued() {
         ("scopes", json!("ai:chat"), "/scopes"),
         ("scopes", json!(["admin"]), "/scopes/0"),
         ("scopes", json!(["ai:chat", "ai:chat"]), "/scopes/1"),
+        // Places are the sender's, not those of the set that is made of it.
+        ("scopes", json!(["openid", "ai:chat"]), "/scopes/0"),
+        ("scopes", json!([7, "ai:chat", "openid"]), "/scopes/2"),
         ("interfaces", json!(["a b"]), "/interfaces/0"),
+        ("interfaces", json!(["z", "y", "a b"]), "/interfaces/2"),
+        ("ip_allow", json!([7, "x"]), "/ip_allow/1"),
         ("ip_allow", json!(["10.0.0.1/8"]), "/ip_allow/0"),
         ("ip_allow", json!(["example.com"]), "/ip_allow/0"),
         ("enabled", json!("yes"), "/enabled"),

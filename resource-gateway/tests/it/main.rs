@@ -9,6 +9,7 @@
 mod access_keys;
 mod access_keys_admin;
 mod admin;
+mod admin_changes;
 mod admin_description;
 mod apply;
 mod architecture;

@@ -31,7 +31,8 @@ use crate::storage_world::{World, bare_record, full_record};
 const SEALED: Sql = sql!("SELECT secret_key FROM vendor WHERE name = ?");
 const MOVE_SECRET: Sql =
     sql!("UPDATE vendor SET secret_key = (SELECT secret_key FROM vendor WHERE name = ?) WHERE name = ?");
-const BREAK_CAPABILITY: Sql = sql!("UPDATE interface SET capability = 'sorcery'");
+const BREAK_CAPABILITY: Sql = sql!("UPDATE interface SET capability = 'sorcery' WHERE name = 'chat'");
+const BREAK_ADDRESS: Sql = sql!("UPDATE pool_address SET url = 'nowhere' WHERE vendor = 'a'");
 const COUNT: Sql = sql!("SELECT COUNT(*) FROM usage_record");
 const ALL_USAGE: Sql = sql!(
     "SELECT request_id, time, tenant, client_id, sub, interface, capability, vendor, model, state, stream, \
@@ -184,7 +185,7 @@ on_both!(
     a_change_that_is_dropped_never_was,
     changes_at_once_come_one_after_the_other,
     a_secret_is_sealed_and_opens_only_in_its_row_and_with_its_key,
-    a_row_that_makes_no_sense_is_named,
+    a_row_that_makes_no_sense_is_named_and_hides_no_other,
     usage_comes_back_as_it_was_and_stays_single,
     records_of_an_older_version_are_taken,
     batches_that_overlap_do_not_block_each_other,
@@ -287,11 +288,35 @@ async fn a_secret_is_sealed_and_opens_only_in_its_row_and_with_its_key(world: Wo
     assert!(!format!("{:?}", world.config).contains("very"));
 }
 
-async fn a_row_that_makes_no_sense_is_named(world: World) {
-    put(&world, &[vendor("a"), vendor("b")], &[interface("chat")]).await;
-    world.db.execute(BREAK_CAPABILITY, args![]).await.unwrap();
-    let error = world.config.load_rows().await.unwrap_err();
-    assert_eq!(error.to_string(), "row \"chat\" of interface is corrupt in capability");
+async fn a_row_that_makes_no_sense_is_named_and_hides_no_other(world: World) {
+    put(
+        &world,
+        &[vendor("a"), vendor("b")],
+        &[interface("chat"), interface("other")],
+    )
+    .await;
+    for sql in [BREAK_CAPABILITY, BREAK_ADDRESS] {
+        world.db.execute(sql, args![]).await.unwrap();
+    }
+    let rows = world.config.load_rows().await.unwrap();
+    assert_eq!(
+        (rows.vendors, rows.interfaces),
+        (vec![vendor("b")], vec![interface("other")])
+    );
+    let unreadable: Vec<_> = rows
+        .unreadable
+        .iter()
+        .map(|row| (row.id.to_string(), row.table, row.column))
+        .collect();
+    assert_eq!(
+        unreadable,
+        [
+            ("vendor a".to_owned(), "pool_address", "url"),
+            ("interface chat".to_owned(), "interface", "capability")
+        ]
+    );
+    // Whoever replaces the row need not know its secret.
+    assert_eq!(rows.unreadable[0].secret, vendor("a").credential.secret_key);
 }
 
 #[derive(Debug, PartialEq, sqlx::FromRow)]

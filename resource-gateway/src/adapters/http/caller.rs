@@ -154,6 +154,11 @@ pub(super) fn deny(app: &AppState, denied: &Denied) -> TurnedAway {
             "Your client was not granted the use of this model.".to_owned(),
         ),
         Denied::Permission(code) => (None, "permission_denied", format!("You lack the permission {code}.")),
+        Denied::Installation(code) => (
+            None,
+            "permission_denied",
+            format!("Your permission {code} is for your own tenant; this is for the operator's people."),
+        ),
         Denied::Details => (
             None,
             DETAILS_DENIED,
@@ -167,7 +172,7 @@ pub(super) fn deny(app: &AppState, denied: &Denied) -> TurnedAway {
     };
     let reason = match denied {
         Denied::Scope(_) => "the token lacks a scope",
-        Denied::Permission(_) => "the person lacks a permission",
+        Denied::Permission(_) | Denied::Installation(_) => "the person lacks a permission",
         Denied::Interface => "the client was not granted this model",
         Denied::Details => "the authorization details do not name this model",
         Denied::DetailsEnded => "the authorization details for this model have ended",

@@ -35,13 +35,13 @@ use crate::{
         invoke::Invoke,
         jobs::Jobs,
         list_models::ListModels,
+        list_payloads::ListPayloads,
         meters::Meters,
         report_usage::ReportUsage,
         snapshots::Snapshots,
         verify_token::VerifyToken,
     },
     domain::interface::Capability,
-    ports::payload_log::PayloadStore,
 };
 
 /// What handlers work with.
@@ -54,7 +54,7 @@ pub struct App {
     pub list_models: ListModels,
     pub conversations: Arc<Conversations>,
     pub administer: Administer,
-    pub payloads: Arc<dyn PayloadStore>,
+    pub list_payloads: ListPayloads,
     pub report_usage: ReportUsage,
     pub access_keys: AdministerKeys,
     pub snapshots: Arc<Snapshots>,

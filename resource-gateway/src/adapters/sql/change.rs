@@ -43,9 +43,7 @@ impl SqlChange {
         let sealed = match &vendor.credential.secret_key {
             SecretKey::Absent => None,
             SecretKey::Present(secret) => {
-                let sealed = self
-                    .keys
-                    .seal(&seal_place(&vendor.name), secret.expose_secret().as_bytes());
+                let sealed = self.keys.seal(&seal_place(name), secret.expose_secret().as_bytes());
                 Some(sealed.map_err(|error| StoreError::Failed(Box::new(error)))?)
             }
             SecretKey::Unreadable => {

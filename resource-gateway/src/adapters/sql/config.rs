@@ -10,13 +10,13 @@ use super::{
     audit::AuditRow,
     change::SqlChange,
     convert::{AddressRow, FieldRow, InterfaceRow, RouteRow, VendorRow, interfaces, vendors},
-    forms::{FormRow, budgets, prices},
+    forms::{FormRow, forms},
     statements,
 };
 use crate::{
     domain::{
         audit::AuditEvent,
-        config_row::{RowId, RowKind},
+        config_row::{Row, RowId, RowKind},
         snapshot::{ConfigRows, Revision},
     },
     ports::config_source::{AuditQuery, ConfigChange, ConfigSource, ConfigStore, RowVersion, StoreError, StoreResult},
@@ -121,7 +121,7 @@ pub(super) async fn find_version(reader: &mut Reader<'_>, id: &RowId) -> StoreRe
     Ok(Some(RowVersion(version.first().map_or(0, |(revision,)| *revision))))
 }
 
-/// All rows. Each table is read whole: a configuration has hundreds of rows, not millions.
+/// All rows, those that cannot be read among them. Each table is read whole: a configuration has hundreds of rows, not millions.
 pub(super) async fn load(reader: &mut Reader<'_>, keys: &MasterKey) -> StoreResult<ConfigRows> {
     let revision: Vec<(i64,)> = reader.all(statements::REVISION).await?;
     let vendor_rows: Vec<VendorRow> = reader.all(statements::VENDORS).await?;
@@ -132,11 +132,28 @@ pub(super) async fn load(reader: &mut Reader<'_>, keys: &MasterKey) -> StoreResu
     let price_forms: Vec<FormRow> = reader.all(statements::PRICES).await?;
     let budget_forms: Vec<FormRow> = reader.all(statements::BUDGETS).await?;
     let (revision,) = revision.first().ok_or(SqlError::NoRow("config_revision"))?;
+    let vendors = vendors(vendor_rows, addresses, keys)?;
+    let interfaces = interfaces(interface_rows, routes, fields)?;
+    let prices = forms(RowKind::Price, price_forms, |row| match row {
+        Row::Price(price) => Some(price),
+        Row::Vendor(_) | Row::Interface(_) | Row::Budget(_) => None,
+    })?;
+    let budgets = forms(RowKind::Budget, budget_forms, |row| match row {
+        Row::Budget(budget) => Some(budget),
+        Row::Vendor(_) | Row::Interface(_) | Row::Price(_) => None,
+    })?;
+    let unreadable = [
+        vendors.unreadable,
+        interfaces.unreadable,
+        prices.unreadable,
+        budgets.unreadable,
+    ];
     Ok(ConfigRows {
         revision: Revision(*revision),
-        vendors: vendors(vendor_rows, addresses, keys)?,
-        interfaces: interfaces(interface_rows, routes, fields)?,
-        prices: prices(price_forms)?,
-        budgets: budgets(budget_forms)?,
+        vendors: vendors.rows,
+        interfaces: interfaces.rows,
+        prices: prices.rows,
+        budgets: budgets.rows,
+        unreadable: unreadable.concat(),
     })
 }

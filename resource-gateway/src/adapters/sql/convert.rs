@@ -10,8 +10,10 @@ use token_keys::MasterKey;
 use crate::{
     application::documents::{Faults, Table, read_interface_policy, read_log_policy, read_pool_policy},
     domain::{
+        config_row::{RowId, RowKind},
         ids::{InterfaceName, ModelName, StrategyName, VendorName},
         interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Route, Timeouts},
+        snapshot::UnreadableRow,
         vendor::{Address, BaseUrl, Credential, Pool, PoolStrategy, SecretKey, Vendor},
     },
     ports::config_source::{StoreError, StoreResult},
@@ -70,7 +72,7 @@ pub(super) struct FieldRow {
 }
 
 /// What a vendor's secret is sealed for, so that it opens in no other row.
-pub(super) fn seal_place(vendor: &VendorName) -> String {
+pub(super) fn seal_place(vendor: &str) -> String {
     format!("vendor/secret_key/{vendor}")
 }
 
@@ -87,23 +89,64 @@ fn count(value: i64, table: &'static str, column: &'static str, row: &str) -> St
     u32::try_from(value).ok().ok_or_else(corrupt(table, column, row))
 }
 
-pub(super) fn vendors(rows: Vec<VendorRow>, addresses: Vec<AddressRow>, keys: &MasterKey) -> StoreResult<Vec<Vendor>> {
-    let mut pools: HashMap<String, Vec<Address>> = HashMap::new();
-    for row in addresses {
-        let bad = corrupt("pool_address", "url", &row.vendor);
-        let url = BaseUrl::parse(&row.url).ok().ok_or_else(bad)?;
-        let weight = count(row.weight, "pool_address", "weight", &row.vendor)?;
-        pools.entry(row.vendor).or_default().push(Address { url, weight });
-    }
-    rows.into_iter()
-        .map(|row| {
-            let addresses = pools.remove(&row.name).unwrap_or_default();
-            vendor(row, addresses, keys)
-        })
-        .collect()
+/// Rows of a kind: as they were read, and those that do not read back.
+#[derive(Debug)]
+pub(super) struct Readings<T> {
+    pub(super) rows: Vec<T>,
+    pub(super) unreadable: Vec<UnreadableRow>,
 }
 
-fn vendor(row: VendorRow, addresses: Vec<Address>, keys: &MasterKey) -> StoreResult<Vendor> {
+impl<T> Readings<T> {
+    /// # Errors
+    /// Of rows that were not read at all.
+    pub(super) fn of(
+        kind: RowKind,
+        read: impl Iterator<Item = (String, SecretKey, StoreResult<T>)>,
+    ) -> StoreResult<Self> {
+        let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
+        for (name, secret, row) in read {
+            match row {
+                Ok(row) => rows.push(row),
+                Err(StoreError::Corrupt { table, column, .. }) => unreadable.push(UnreadableRow {
+                    id: RowId::new(kind, name),
+                    table,
+                    column,
+                    secret,
+                }),
+                Err(error @ (StoreError::Unavailable(_) | StoreError::Failed(_))) => return Err(error),
+            }
+        }
+        Ok(Self { rows, unreadable })
+    }
+}
+
+pub(super) fn vendors(
+    rows: Vec<VendorRow>,
+    addresses: Vec<AddressRow>,
+    keys: &MasterKey,
+) -> StoreResult<Readings<Vendor>> {
+    let mut pools: HashMap<String, Vec<AddressRow>> = HashMap::new();
+    for row in addresses {
+        pools.entry(row.vendor.clone()).or_default().push(row);
+    }
+    let vendors = rows.into_iter().map(|mut row| {
+        let (name, addresses) = (row.name.clone(), pools.remove(&row.name).unwrap_or_default());
+        let sealed = row.secret_key.take();
+        let secret = sealed.map_or(SecretKey::Absent, |sealed| unseal(&row.name, &sealed, keys));
+        (name, secret.clone(), vendor(row, addresses, secret))
+    });
+    Readings::of(RowKind::Vendor, vendors)
+}
+
+fn address(row: &AddressRow) -> StoreResult<Address> {
+    let bad = corrupt("pool_address", "url", &row.vendor);
+    let url = BaseUrl::parse(&row.url).ok().ok_or_else(bad)?;
+    let weight = count(row.weight, "pool_address", "weight", &row.vendor)?;
+    Ok(Address { url, weight })
+}
+
+fn vendor(row: VendorRow, addresses: Vec<AddressRow>, secret_key: SecretKey) -> StoreResult<Vendor> {
+    let addresses: StoreResult<Vec<Address>> = addresses.iter().map(address).collect();
     let name = VendorName::new(row.name.as_str());
     let base_url = match row.base_url {
         None => None,
@@ -116,12 +159,9 @@ fn vendor(row: VendorRow, addresses: Vec<Address>, keys: &MasterKey) -> StoreRes
         None => None,
         Some(word) => Some(PoolStrategy::parse(&word).ok_or_else(corrupt("pool", "strategy", &row.name))?),
     };
-    let secret_key = row
-        .secret_key
-        .map_or(SecretKey::Absent, |sealed| unseal(&name, &sealed, keys));
     let mut pool = Pool {
         strategy,
-        addresses,
+        addresses: addresses?,
         ..Pool::default()
     };
     policy(&row.policy, |table, faults| read_pool_policy(&mut pool, table, faults))
@@ -140,7 +180,7 @@ fn vendor(row: VendorRow, addresses: Vec<Address>, keys: &MasterKey) -> StoreRes
     })
 }
 
-fn unseal(name: &VendorName, sealed: &[u8], keys: &MasterKey) -> SecretKey {
+fn unseal(name: &str, sealed: &[u8], keys: &MasterKey) -> SecretKey {
     let Ok(plain) = keys.unseal(&seal_place(name), sealed) else {
         return SecretKey::Unreadable;
     };
@@ -154,32 +194,34 @@ pub(super) fn interfaces(
     rows: Vec<InterfaceRow>,
     routes: Vec<RouteRow>,
     fields: Vec<FieldRow>,
-) -> StoreResult<Vec<Interface>> {
-    let mut routes_of: HashMap<String, Vec<Route>> = HashMap::new();
+) -> StoreResult<Readings<Interface>> {
+    let mut routes_of: HashMap<String, Vec<RouteRow>> = HashMap::new();
     for row in routes {
-        let route = Route {
-            vendor: VendorName::new(row.vendor),
-            model: ModelName::new(row.model),
-            weight: count(row.weight, "interface_route", "weight", &row.interface)?,
-            priority: count(row.priority, "interface_route", "priority", &row.interface)?,
-        };
-        routes_of.entry(row.interface).or_default().push(route);
+        routes_of.entry(row.interface.clone()).or_default().push(row);
     }
-    let mut fields_of: HashMap<String, Vec<FieldRule>> = HashMap::new();
+    let mut fields_of: HashMap<String, Vec<FieldRow>> = HashMap::new();
     for row in fields {
-        let rule = field(&row)?;
-        fields_of.entry(row.interface).or_default().push(rule);
+        fields_of.entry(row.interface.clone()).or_default().push(row);
     }
-    rows.into_iter()
-        .map(|row| {
-            let routes = routes_of.remove(&row.name).unwrap_or_default();
-            let fields = fields_of.remove(&row.name).unwrap_or_default();
-            interface(&row, routes, fields)
-        })
-        .collect()
+    let interfaces = rows.into_iter().map(|row| {
+        let routes = routes_of.remove(&row.name).unwrap_or_default();
+        let fields = fields_of.remove(&row.name).unwrap_or_default();
+        let interface = interface(&row, routes, &fields);
+        (row.name, SecretKey::Absent, interface)
+    });
+    Readings::of(RowKind::Interface, interfaces)
 }
 
-fn interface(row: &InterfaceRow, routes: Vec<Route>, fields: Vec<FieldRule>) -> StoreResult<Interface> {
+fn route(row: RouteRow) -> StoreResult<Route> {
+    Ok(Route {
+        weight: count(row.weight, "interface_route", "weight", &row.interface)?,
+        priority: count(row.priority, "interface_route", "priority", &row.interface)?,
+        vendor: VendorName::new(row.vendor),
+        model: ModelName::new(row.model),
+    })
+}
+
+fn interface(row: &InterfaceRow, routes: Vec<RouteRow>, fields: &[FieldRow]) -> StoreResult<Interface> {
     let ms = |value: i64, column| {
         let millis = u64::try_from(value)
             .ok()
@@ -204,8 +246,8 @@ fn interface(row: &InterfaceRow, routes: Vec<Route>, fields: Vec<FieldRule>) -> 
         name: InterfaceName::new(row.name.as_str()),
         capability: Capability::parse(&row.capability).ok_or_else(bad)?,
         enabled: row.enabled.into(),
-        routes,
-        fields,
+        routes: routes.into_iter().map(route).collect::<StoreResult<_>>()?,
+        fields: fields.iter().map(field).collect::<StoreResult<_>>()?,
         timeouts: Timeouts {
             connect: ms(row.connect_ms, "connect_ms")?,
             first_byte: ms(row.first_byte_ms, "first_byte_ms")?,
@@ -223,7 +265,7 @@ fn policy<T>(column: &str, read: impl FnOnce(&mut Table, &mut Faults) -> T) -> O
     let mut table = Table::root(serde_json::from_str(column).ok()?);
     let mut faults = Faults::default();
     let policy = read(&mut table, &mut faults);
-    table.finish("", &mut faults);
+    table.finish(&mut faults);
     faults.is_empty().then_some(policy)
 }
 

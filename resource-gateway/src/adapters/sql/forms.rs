@@ -2,12 +2,12 @@
 
 use sqlx::FromRow;
 
+use super::convert::Readings;
 use crate::{
     application::documents::{Faults, SecretPlace, Table, read_row},
     domain::{
-        budget::Budget,
         config_row::{Row, RowKind},
-        price::Price,
+        vendor::SecretKey,
     },
     ports::config_source::{StoreError, StoreResult},
 };
@@ -19,13 +19,17 @@ pub(super) struct FormRow {
 }
 
 impl FormRow {
-    /// Reads the form by the code that reads documents.
-    fn read(&self, kind: RowKind) -> StoreResult<Row> {
-        let corrupt = || StoreError::Corrupt {
+    fn corrupt(&self, kind: RowKind) -> StoreError {
+        StoreError::Corrupt {
             table: kind.as_str(),
             column: "form",
             row: self.name.clone(),
-        };
+        }
+    }
+
+    /// Reads the form by the code that reads documents.
+    fn read(&self, kind: RowKind) -> StoreResult<Row> {
+        let corrupt = || self.corrupt(kind);
         let table = Table::root(serde_json::from_str(&self.form).map_err(|_| corrupt())?);
         let mut faults = Faults::default();
         let row = read_row(kind, table, "?", SecretPlace::Nowhere, &mut faults).row;
@@ -34,22 +38,16 @@ impl FormRow {
     }
 }
 
-pub(super) fn prices(rows: Vec<FormRow>) -> StoreResult<Vec<Price>> {
-    let mut prices = Vec::with_capacity(rows.len());
-    for row in rows {
-        if let Row::Price(price) = row.read(RowKind::Price)? {
-            prices.push(price);
-        }
-    }
-    Ok(prices)
-}
-
-pub(super) fn budgets(rows: Vec<FormRow>) -> StoreResult<Vec<Budget>> {
-    let mut budgets = Vec::with_capacity(rows.len());
-    for row in rows {
-        if let Row::Budget(budget) = row.read(RowKind::Budget)? {
-            budgets.push(budget);
-        }
-    }
-    Ok(budgets)
+/// Rows of a kind; `of_kind` takes them out of the general row.
+pub(super) fn forms<T>(
+    kind: RowKind,
+    rows: Vec<FormRow>,
+    of_kind: impl Fn(Row) -> Option<T>,
+) -> StoreResult<Readings<T>> {
+    let rows = rows.into_iter().map(|row| {
+        let read = row.read(kind);
+        let read = read.and_then(|read| of_kind(read).ok_or_else(|| row.corrupt(kind)));
+        (row.name, SecretKey::Absent, read)
+    });
+    Readings::of(kind, rows)
 }

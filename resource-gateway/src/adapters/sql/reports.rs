@@ -25,8 +25,28 @@ const LIST: Sql = sql!(concat!(
     filter!(),
     " AND (time < ? OR (time = ? AND request_id < ?)) ORDER BY time DESC, request_id DESC LIMIT ?"
 ));
+/// The place of a row's group in the order of groups: all that is grouped by, one behind the other. A control character that no name
+/// holds keeps them apart, so that no two groups have one place.
+macro_rules! place {
+    () => {
+        place!(
+            "CAST(time / 86400000000 AS TEXT)" "tenant" "client_id" "sub" "access_key" "interface" "capability" "vendor" "model"
+            "state"
+        )
+    };
+    ($($column:literal)+) => {
+        concat!(
+            "(",
+            $("CASE WHEN ? THEN COALESCE('=' || ", $column, ", '') ELSE '' END || '\u{1f}' || ",)+
+            "COALESCE('=' || currency, ''))"
+        )
+    };
+}
+
 const SUM: Sql = sql!(concat!(
-    "SELECT CASE WHEN ? THEN time / 86400000000 END AS day, CASE WHEN ? THEN tenant END AS tenant, \
+    "SELECT ",
+    place!(),
+    " AS place, CASE WHEN ? THEN time / 86400000000 END AS day, CASE WHEN ? THEN tenant END AS tenant, \
      CASE WHEN ? THEN client_id END AS client_id, CASE WHEN ? THEN sub END AS sub, \
      CASE WHEN ? THEN access_key END AS access_key, CASE WHEN ? THEN interface END AS interface, \
      CASE WHEN ? THEN capability END AS capability, CASE WHEN ? THEN vendor END AS vendor, \
@@ -39,7 +59,9 @@ const SUM: Sql = sql!(concat!(
      CAST(SUM(audio_ms) AS BIGINT) AS audio_ms, CAST(SUM(characters) AS BIGINT) AS characters, \
      CAST(COALESCE(SUM(cost), 0) AS BIGINT) AS cost FROM usage_record",
     filter!(),
-    " GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 LIMIT ? OFFSET ?"
+    " AND ",
+    place!(),
+    " > ? GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 ORDER BY 1 LIMIT ?"
 ));
 const DELETE: Sql = sql!(
     "DELETE FROM usage_record WHERE request_id IN \
@@ -145,6 +167,7 @@ impl From<Row> for UsageRow {
 
 #[derive(FromRow)]
 struct SumRow {
+    place: String,
     day: Option<i64>,
     tenant: Option<String>,
     client_id: Option<String>,
@@ -172,6 +195,7 @@ struct SumRow {
 impl From<SumRow> for UsageSum {
     fn from(row: SumRow) -> Self {
         Self {
+            place: row.place,
             day: row.day.map(|day| Timestamp::from_micros(day * DAY)),
             names: [
                 row.tenant,
@@ -219,15 +243,18 @@ impl UsageReports for SqlReports {
         &self,
         filter: &UsageFilter,
         by: &[Grouping],
-        skip: u32,
+        after: Option<&str>,
         limit: u32,
     ) -> StoreResult<Vec<UsageSum>> {
-        let mut args: Vec<Arg> = Grouping::ALL
+        let flags: Vec<Arg> = Grouping::ALL
             .into_iter()
             .flat_map(|grouping| args![by.contains(&grouping)])
             .collect();
+        let mut args = [flags.as_slice(), flags.as_slice()].concat();
         args.extend(conditions(filter));
-        args.extend(args![limit, skip]);
+        args.extend(flags);
+        // Every place has separators, so all of them are behind an empty text.
+        args.extend(args![after.unwrap_or_default(), limit]);
         let rows: Vec<SumRow> = self.0.all(SUM, args).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }

@@ -5,19 +5,19 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{
-    Issued, KeyError, Keys, ManageAccessKeys,
+    Issued, KeyError, ManageAccessKeys,
     form::{read_settings, refuse_changes},
 };
 use crate::{
     application::{
         administer::{Administer, AdministerError, By},
         change_config::Precondition,
-        documents::{Faults, Table},
+        documents::{Faults, Place, Table},
+        page::Page,
     },
     domain::{
         access_key::AccessKey,
         administrator::Administrator,
-        caller::Denied,
         ids::{AccessKeyId, ClientId, TenantId},
     },
     ports::config_source::RowVersion,
@@ -41,22 +41,22 @@ impl AdministerKeys {
     /// Issues a key. Nobody can read its secret again.
     ///
     /// # Errors
-    /// [`KeyError`].
-    pub async fn issue(&self, by: By<'_>, form: Map<String, Value>) -> Result<Issued, KeyError> {
-        let administrator = self.admit(by, WRITE)?;
+    /// [`AdministerError`].
+    pub async fn issue(&self, by: By<'_>, form: Map<String, Value>) -> Result<Issued, AdministerError> {
+        let administrator = self.administer.admit(by, WRITE)?;
         let mut faults = Faults::default();
         let mut table = Table::root(form);
         let settings = read_settings(&mut table, administrator.only_tenant(), &mut faults);
-        table.finish(super::form::KNOWN, &mut faults);
+        table.finish(&mut faults);
         check_reach(&administrator, settings.tenant.as_ref(), &mut faults);
         super::form::check(&settings, faults)?;
-        self.keys.issue(settings, &administrator.actor).await
+        Ok(self.keys.issue(settings, &administrator.actor).await?)
     }
 
     /// Keys by id.
     ///
     /// # Errors
-    /// [`KeyError`].
+    /// [`AdministerError`].
     pub async fn list(
         &self,
         by: By<'_>,
@@ -64,14 +64,11 @@ impl AdministerKeys {
         client_id: Option<ClientId>,
         after: Option<AccessKeyId>,
         limit: u32,
-    ) -> Result<Keys, KeyError> {
-        let administrator = self.admit(by, READ)?;
+    ) -> Result<Page<AccessKey, AccessKeyId>, AdministerError> {
+        let administrator = self.administer.admit(by, READ)?;
         let tenant = match (tenant, administrator.only_tenant()) {
             (Some(asked), Some(own)) if asked != *own => {
-                return Ok(Keys {
-                    items: Vec::new(),
-                    next: None,
-                });
+                return Ok(Page::empty());
             }
             (_, Some(own)) => Some(own.clone()),
             (asked, None) => asked,
@@ -82,24 +79,24 @@ impl AdministerKeys {
     /// One key.
     ///
     /// # Errors
-    /// [`KeyError`].
-    pub async fn load(&self, by: By<'_>, id: &AccessKeyId) -> Result<AccessKey, KeyError> {
-        let administrator = self.admit(by, READ)?;
+    /// [`AdministerError`].
+    pub async fn load(&self, by: By<'_>, id: &AccessKeyId) -> Result<AccessKey, AdministerError> {
+        let administrator = self.administer.admit(by, READ)?;
         self.reach(&administrator, id).await
     }
 
     /// Replaces a key's settings.
     ///
     /// # Errors
-    /// [`KeyError`].
+    /// [`AdministerError`].
     pub async fn replace(
         &self,
         by: By<'_>,
         id: &AccessKeyId,
         form: &Map<String, Value>,
         precondition: Option<&Precondition>,
-    ) -> Result<AccessKey, KeyError> {
-        let administrator = self.admit(by, WRITE)?;
+    ) -> Result<AccessKey, AdministerError> {
+        let administrator = self.administer.admit(by, WRITE)?;
         let mut pause = FIRST_PAUSE;
         loop {
             let key = self.seen(&administrator, id, precondition).await?;
@@ -107,12 +104,12 @@ impl AdministerKeys {
             let mut table = Table::root(form.clone());
             refuse_changes(&mut table, &key, &mut faults);
             let settings = read_settings(&mut table, key.settings.tenant.as_ref(), &mut faults);
-            table.finish(super::form::KNOWN, &mut faults);
+            table.finish(&mut faults);
             super::form::check(&settings, faults)?;
             let actor = &administrator.actor;
             let replaced = self.keys.replace(id, settings, key.version, actor).await;
             if !is_to_repeat(&replaced, &mut pause).await {
-                return replaced;
+                return Ok(replaced?);
             }
         }
     }
@@ -120,15 +117,15 @@ impl AdministerKeys {
     /// Gives a key a new secret; the one before is good for another `overlap`.
     ///
     /// # Errors
-    /// [`KeyError`].
+    /// [`AdministerError`].
     pub async fn rotate(
         &self,
         by: By<'_>,
         id: &AccessKeyId,
         form: Map<String, Value>,
         precondition: Option<&Precondition>,
-    ) -> Result<Issued, KeyError> {
-        let administrator = self.admit(by, WRITE)?;
+    ) -> Result<Issued, AdministerError> {
+        let administrator = self.administer.admit(by, WRITE)?;
         let mut faults = Faults::default();
         let mut table = Table::root(form);
         let longest = u32::try_from(ManageAccessKeys::LONGEST_OVERLAP.as_secs()).unwrap_or(u32::MAX);
@@ -136,16 +133,16 @@ impl AdministerKeys {
         let overlap = overlap.map_or(ManageAccessKeys::OVERLAP, |seconds| {
             Duration::from_secs(u64::from(seconds))
         });
-        table.finish("overlap_s", &mut faults);
+        table.finish(&mut faults);
         if !faults.is_empty() {
-            return Err(KeyError::Invalid(faults.into_vec()));
+            return Err(KeyError::Invalid(faults.into_vec()).into());
         }
         let mut pause = FIRST_PAUSE;
         loop {
             let key = self.seen(&administrator, id, precondition).await?;
             let rotated = self.keys.rotate(id, overlap, key.version, &administrator.actor).await;
             if !is_to_repeat(&rotated, &mut pause).await {
-                return rotated;
+                return Ok(rotated?);
             }
         }
     }
@@ -153,36 +150,29 @@ impl AdministerKeys {
     /// Removes a key.
     ///
     /// # Errors
-    /// [`KeyError`].
+    /// [`AdministerError`].
     pub async fn delete(
         &self,
         by: By<'_>,
         id: &AccessKeyId,
         precondition: Option<&Precondition>,
-    ) -> Result<(), KeyError> {
-        let administrator = self.admit(by, WRITE)?;
+    ) -> Result<(), AdministerError> {
+        let administrator = self.administer.admit(by, WRITE)?;
         let mut pause = FIRST_PAUSE;
         loop {
             let key = self.seen(&administrator, id, precondition).await?;
             let deleted = self.keys.delete(&key, &administrator.actor).await;
             if !is_to_repeat(&deleted, &mut pause).await {
-                return deleted;
+                return Ok(deleted?);
             }
         }
     }
 
-    fn admit(&self, by: By<'_>, permission: &str) -> Result<Administrator, KeyError> {
-        self.administer.admit(by, permission).map_err(|error| match error {
-            AdministerError::Denied(denied) => KeyError::Denied(denied),
-            AdministerError::Change(_) => KeyError::Denied(Denied::Permission(permission.to_owned())),
-        })
-    }
-
-    async fn reach(&self, administrator: &Administrator, id: &AccessKeyId) -> Result<AccessKey, KeyError> {
+    async fn reach(&self, administrator: &Administrator, id: &AccessKeyId) -> Result<AccessKey, AdministerError> {
         let key = self.keys.load(id).await?;
         match administrator.reaches_tenant(key.settings.tenant.as_ref()) {
             true => Ok(key),
-            false => Err(KeyError::Unknown),
+            false => Err(KeyError::Unknown.into()),
         }
     }
 
@@ -192,14 +182,14 @@ impl AdministerKeys {
         administrator: &Administrator,
         id: &AccessKeyId,
         precondition: Option<&Precondition>,
-    ) -> Result<AccessKey, KeyError> {
+    ) -> Result<AccessKey, AdministerError> {
         let key = self.reach(administrator, id).await?;
         let met = match precondition {
             None | Some(Precondition::Exists) => true,
             Some(Precondition::Absent) => false,
             Some(Precondition::OneOf(versions)) => versions.contains(&RowVersion(key.version)),
         };
-        met.then_some(key).ok_or(KeyError::Conflict)
+        Ok(met.then_some(key).ok_or(KeyError::Conflict)?)
     }
 }
 
@@ -218,6 +208,6 @@ fn check_reach(administrator: &Administrator, tenant: Option<&TenantId>, faults:
     if let Some(own) = administrator.only_tenant()
         && tenant != Some(own)
     {
-        faults.add("tenant".to_owned(), format!("must be your own, {:?}", own.as_str()));
+        faults.add(Place::of("tenant"), format!("must be your own, {:?}", own.as_str()));
     }
 }

@@ -7,37 +7,25 @@ use service_kit::{Network, Timestamp};
 
 use super::KeyError;
 use crate::{
-    application::documents::{Faults, Table},
+    application::documents::{Faults, Place, Table},
     domain::{
-        access_key::{AccessKey, KeySettings},
+        access_key::{AccessKey, KeySettings, SettingReason, check_interface, check_scope},
         ids::{ClientId, Subject, TenantId},
     },
 };
 
-pub(super) const KNOWN: &str = "client_id, tenant, sub, scopes, interfaces, ip_allow, enabled";
 /// What a key is shown with and nobody may change; `last_used_at` and `version` move by themselves.
 const STAMPS: [&str; 5] = ["id", "created_at", "rotated_at", "changed_at", "previous_until"];
 
 /// Takes the settings out of a table; a tenant that is not named is `tenant`.
 pub(super) fn read_settings(table: &mut Table, tenant: Option<&TenantId>, faults: &mut Faults) -> KeySettings {
-    let mut set = |name: &str, faults: &mut Faults| {
-        let texts = table.texts(name, faults)?;
-        let path = table.at(name);
-        let mut set = BTreeSet::new();
-        for (at, text) in texts.into_iter().enumerate() {
-            if !set.insert(text) {
-                faults.add(format!("{path}[{at}]"), "stands there twice");
-            }
-        }
-        Some(set)
-    };
-    let scopes = set("scopes", faults).unwrap_or_default();
-    let interfaces = set("interfaces", faults);
+    let scopes = set(table, "scopes", check_scope, faults).unwrap_or_default();
+    let interfaces = set(table, "interfaces", check_interface, faults);
     let mut ip_allow: Vec<Network> = Vec::new();
-    for (at, text) in table.texts("ip_allow", faults).unwrap_or_default().iter().enumerate() {
+    for (at, text) in table.texts("ip_allow", faults).unwrap_or_default() {
         match text.parse() {
             Ok(network) => ip_allow.push(network),
-            Err(error) => faults.add(format!("{}[{at}]", table.at("ip_allow")), format!("{error}")),
+            Err(error) => faults.add(table.at("ip_allow").index(at), format!("{error}")),
         }
     }
     KeySettings {
@@ -52,6 +40,27 @@ pub(super) fn read_settings(table: &mut Table, tenant: Option<&TenantId>, faults
         ip_allow,
         enabled: table.flag("enabled", true, faults).into(),
     }
+}
+
+/// Takes a set. Its entries are judged where they stand: the set itself has an order of its own.
+fn set(
+    table: &mut Table,
+    name: &str,
+    check: impl Fn(&str) -> Result<(), SettingReason>,
+    faults: &mut Faults,
+) -> Option<BTreeSet<String>> {
+    let texts = table.texts(name, faults)?;
+    let place = table.at(name);
+    let mut set = BTreeSet::new();
+    for (at, text) in texts {
+        if let Err(reason) = check(&text) {
+            faults.add(place.index(at), reason.to_string());
+        }
+        if !set.insert(text) {
+            faults.add(place.index(at), "stands there twice");
+        }
+    }
+    Some(set)
 }
 
 /// What was read may be sent again as it was, and no otherwise.
@@ -70,7 +79,7 @@ pub(super) fn refuse_changes(table: &mut Table, key: &AccessKey, faults: &mut Fa
 /// Settings that make sense.
 pub(super) fn check(settings: &KeySettings, mut faults: Faults) -> Result<(), KeyError> {
     for fault in settings.faults() {
-        faults.add_unless_known(fault.path, fault.reason.to_string());
+        faults.add_unless_known(Place::of(fault.path), fault.reason.to_string());
     }
     match faults.is_empty() {
         true => Ok(()),

@@ -7,11 +7,13 @@ use service_kit::{Clock, Entropy};
 
 use super::{KeyIds, form, render_settings};
 use crate::{
-    application::documents::{DocumentFault, Faults},
+    application::{
+        documents::{DocumentFault, Faults, Place},
+        page::Page,
+    },
     domain::{
         access_key::{AccessKey, KeySettings, SECRET_PREFIX, Secrets},
         audit::{Actor, AuditAction, AuditEvent, AuditKind, AuditPlace, Audited},
-        caller::Denied,
         ids::{AccessKeyId, ClientId, TenantId},
         snapshot::Revision,
     },
@@ -40,19 +42,9 @@ pub struct Issued {
     pub secret: SecretString,
 }
 
-/// A page of keys.
-#[derive(Debug)]
-pub struct Keys {
-    pub items: Vec<AccessKey>,
-    /// Behind which key the next page begins, if there is one.
-    pub next: Option<AccessKeyId>,
-}
-
 /// Why an operator's wish was not granted.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("not permitted")]
-    Denied(Denied),
     #[error("there is no such access key")]
     Unknown,
     #[error("the access key was changed meanwhile")]
@@ -108,7 +100,7 @@ impl ManageAccessKeys {
         client_id: Option<ClientId>,
         after: Option<AccessKeyId>,
         limit: u32,
-    ) -> StoreResult<Keys> {
+    ) -> StoreResult<Page<AccessKey, AccessKeyId>> {
         let limit = limit.clamp(1, PAGE_LIMIT);
         // One more tells whether there is another page.
         let page = KeyPage {
@@ -117,11 +109,8 @@ impl ManageAccessKeys {
             after,
             limit: limit + 1,
         };
-        let mut items = self.store.list(&page).await?;
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let next = items.last().filter(|_| more).map(|key| key.id.clone());
-        Ok(Keys { items, next })
+        let keys = self.store.list(&page).await?;
+        Ok(Page::cut(keys, limit, |key| key.id.clone()))
     }
 
     /// One key.
@@ -150,7 +139,7 @@ impl ManageAccessKeys {
             ("tenant", settings.tenant == before.settings.tenant),
         ] {
             if !same {
-                faults.add(path.to_owned(), "cannot be changed; issue another key");
+                faults.add(Place::of(path), "cannot be changed; issue another key");
             }
         }
         form::check(&settings, faults)?;

@@ -12,6 +12,6 @@ pub use administer::AdministerKeys;
 pub use form::{render_key, render_settings};
 pub use ids::KeyIds;
 pub use known::KnownKeys;
-pub use manage::{Issued, KeyError, Keys, ManageAccessKeys, PAGE_LIMIT};
+pub use manage::{Issued, KeyError, ManageAccessKeys, PAGE_LIMIT};
 pub use upkeep::KeyUpkeep;
 pub use verify::{SignatureError, Signed, VerifySignature};

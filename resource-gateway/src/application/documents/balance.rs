@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Faults, Table};
+use super::{Faults, Place, Table, table::to_ms};
 use crate::domain::{
     balance::HashKey,
     breaker::BreakerPolicy,
@@ -12,22 +12,14 @@ use crate::domain::{
     vendor::{Discovery, HealthCheck, Pool},
 };
 
-/// The members of an interface that are read here.
-pub(super) const INTERFACE_MEMBERS: &str = "sticky, hedge_after_ms";
-/// The same of a vendor's pool.
-pub(super) const POOL_MEMBERS: &str = "hash_key, discovery, slow_start_ms, breaker, health";
-
-/// An hour: longer times are a mistake in the unit.
-const LONGEST_MS: u32 = 3_600_000;
-
 pub(super) fn read_interface(policy: &mut Policy, table: &mut Table, faults: &mut Faults) {
     policy.sticky = table.table("sticky", faults).and_then(|mut table| {
         let text = table.required_text("by", faults);
-        let key = text.and_then(|text| hash_key(&table.at("by"), &text, faults));
-        table.finish("by", faults);
+        let key = text.and_then(|text| hash_key(table.at("by"), &text, faults));
+        table.finish(faults);
         key
     });
-    policy.hedge_after = table.number("hedge_after_ms", 1..=LONGEST_MS, faults).map(from_ms);
+    policy.hedge_after = table.millis("hedge_after_ms", 1, faults);
 }
 
 pub(super) fn render_interface(policy: &Policy, members: &mut Map<String, Value>) {
@@ -41,10 +33,9 @@ pub(super) fn render_interface(policy: &Policy, members: &mut Map<String, Value>
 
 pub(super) fn read_pool(pool: &mut Pool, table: &mut Table, faults: &mut Faults) {
     let text = table.text("hash_key", faults);
-    pool.hash_key = text.and_then(|text| hash_key(&table.at("hash_key"), &text, faults));
+    pool.hash_key = text.and_then(|text| hash_key(table.at("hash_key"), &text, faults));
     pool.discovery = discovery(table, faults);
-    let slow_start = table.number("slow_start_ms", 0..=LONGEST_MS, faults);
-    pool.slow_start = slow_start.map_or(pool.slow_start, from_ms);
+    pool.slow_start = table.millis("slow_start_ms", 0, faults).unwrap_or(pool.slow_start);
     if let Some(table) = table.table("breaker", faults) {
         pool.breaker = breaker(table, faults);
     }
@@ -81,17 +72,9 @@ pub(super) fn render_pool(pool: &Pool, members: &mut Map<String, Value>) {
     }
 }
 
-fn from_ms(millis: u32) -> Duration {
-    Duration::from_millis(u64::from(millis))
-}
-
-fn to_ms(time: Duration) -> Value {
-    json!(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn hash_key(path: &str, text: &str, faults: &mut Faults) -> Option<HashKey> {
+fn hash_key(place: Place, text: &str, faults: &mut Faults) -> Option<HashKey> {
     HashKey::parse(text)
-        .map_err(|error| faults.add(path.to_owned(), error.to_string()))
+        .map_err(|error| faults.add(place, error.to_string()))
         .ok()
 }
 
@@ -127,10 +110,7 @@ fn breaker(mut table: Table, faults: &mut Faults) -> BreakerPolicy {
             default.failure_permille
         })
     });
-    let mut time = |name: &str, low: u32, default: Duration| {
-        let millis = table.number(name, low..=LONGEST_MS, faults);
-        millis.map_or(default, from_ms)
-    };
+    let mut time = |name: &str, least: u32, default: Duration| table.millis(name, least, faults).unwrap_or(default);
     let window = time("window_ms", 100, default.window);
     let open = time("open_ms", 1, default.open);
     let max_open = time("max_open_ms", 1, default.max_open.max(open));
@@ -146,8 +126,7 @@ fn breaker(mut table: Table, faults: &mut Faults) -> BreakerPolicy {
         open,
         max_open,
     };
-    let known = "consecutive_failures, failure_ratio, window_ms, minimum_calls, open_ms, max_open_ms";
-    table.finish(known, faults);
+    table.finish(faults);
     policy
 }
 
@@ -160,14 +139,14 @@ fn health(mut table: Table, faults: &mut Faults) -> Option<HealthCheck> {
         }
         legal
     });
-    let interval = table.number("interval_ms", 100..=LONGEST_MS, faults).unwrap_or(10_000);
+    let interval = table.millis("interval_ms", 100, faults);
     let timeout = table.number("timeout_ms", 1..=60_000, faults).unwrap_or(2000);
     let status = table.number("expect_status", 100..=599, faults).unwrap_or(200);
-    table.finish("path, interval_ms, timeout_ms, expect_status", faults);
+    table.finish(faults);
     Some(HealthCheck {
         path: path?.into(),
-        interval: from_ms(interval),
-        timeout: from_ms(timeout),
+        interval: interval.unwrap_or(Duration::from_secs(10)),
+        timeout: Duration::from_millis(u64::from(timeout)),
         expect_status: u16::try_from(status).unwrap_or(200),
     })
 }

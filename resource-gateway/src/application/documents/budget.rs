@@ -32,12 +32,8 @@ pub(super) fn read(mut table: Table, substitute: &str, faults: &mut Faults) -> E
     if money.is_none() && limits.is_empty() && MONEY.iter().all(|member| !faults.mentions(&table.at(member))) {
         faults.add_unless_known(table.at("amount"), "is missing (or limits)");
     }
-    let path = table.path().to_owned();
-    let known = format!(
-        "name, tenant, client_id, sub, access_key, interface, {}, limits",
-        MONEY.join(", ")
-    );
-    table.finish(&known, faults);
+    let place = table.place().clone();
+    table.finish(faults);
     let budget = Budget {
         name: BudgetName::new(name),
         selector,
@@ -45,7 +41,7 @@ pub(super) fn read(mut table: Table, substitute: &str, faults: &mut Faults) -> E
         money,
         limits,
     };
-    Entry::without_secret(path, Row::Budget(budget))
+    Entry::without_secret(place, Row::Budget(budget))
 }
 
 pub(super) fn render(budget: &Budget) -> Map<String, Value> {

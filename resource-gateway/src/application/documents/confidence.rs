@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Faults, Table};
 use crate::domain::confidence::{Confidence, InvalidConfidence};
 
-pub(super) const MEMBER: &str = "min_confidence";
+const MEMBER: &str = "min_confidence";
 
 /// Takes the threshold out of an interface's table.
 pub(super) fn read(table: &mut Table, faults: &mut Faults) -> Option<Confidence> {

@@ -5,9 +5,6 @@ use serde_json::{Map, Value, json};
 use super::{Faults, Table};
 use crate::domain::{conversation::ConversationPolicy, interface::Policy};
 
-/// The members of an interface that are read here.
-pub(super) const INTERFACE_MEMBERS: &str = "conversation";
-
 pub(super) fn read_interface(policy: &mut Policy, table: &mut Table, faults: &mut Faults) {
     let Some(mut table) = table.table("conversation", faults) else {
         return;
@@ -32,7 +29,7 @@ pub(super) fn read_interface(policy: &mut Policy, table: &mut Table, faults: &mu
         ),
         enabled: table.flag("enabled", default.enabled.is_on(), faults).into(),
     };
-    table.finish("enabled, max_messages, max_context_tokens, retention_days", faults);
+    table.finish(faults);
 }
 
 /// What is as it is by default is left out.

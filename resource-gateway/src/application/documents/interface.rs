@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Entry, Faults, Table, interface_policy, name, policy::INTERFACE_MEMBERS, read_interface_policy};
+use super::{Entry, Faults, Place, Table, interface_policy, name, read_interface_policy, table::to_ms};
 use crate::domain::{
     config_row::Row,
     ids::{InterfaceName, ModelName, VendorName},
@@ -12,13 +12,10 @@ use crate::domain::{
     vendor::Switch,
 };
 
-/// An hour: longer waits are a mistake in the unit.
-const LONGEST_MS: u32 = 3_600_000;
-
 pub(super) fn read(mut table: Table, substitute: &str, faults: &mut Faults) -> Entry {
     let name = name(&mut table, substitute, faults);
     let word = table.required_text("capability", faults);
-    let capability = word.and_then(|word| capability(&word, &table.at("capability"), faults));
+    let capability = word.and_then(|word| capability(&word, table.at("capability"), faults));
     let enabled = table.flag("enabled", true, faults);
     let routes = table.tables("routes", faults).into_iter();
     let routes = routes.map(|entry| route(entry, &name, faults)).collect();
@@ -31,14 +28,8 @@ pub(super) fn read(mut table: Table, substitute: &str, faults: &mut Faults) -> E
         .table("log", faults)
         .map_or_else(LogPolicy::default, |table| read_log_policy(table, faults));
     let policy = read_interface_policy(&mut table, faults);
-    let path = table.path().to_owned();
-    table.finish(
-        &format!(
-            "name, capability, enabled, routes, fields, timeouts_ms, log, {}",
-            INTERFACE_MEMBERS.join(", ")
-        ),
-        faults,
-    );
+    let place = table.place().clone();
+    table.finish(faults);
     let interface = Interface {
         name: InterfaceName::new(name),
         // Which vendors fit is not judged when this is a substitute.
@@ -50,7 +41,7 @@ pub(super) fn read(mut table: Table, substitute: &str, faults: &mut Faults) -> E
         log,
         policy,
     };
-    Entry::without_secret(path, Row::Interface(interface))
+    Entry::without_secret(place, Row::Interface(interface))
 }
 
 pub(super) fn render(interface: &Interface) -> Map<String, Value> {
@@ -62,12 +53,11 @@ pub(super) fn render(interface: &Interface) -> Map<String, Value> {
     let route = |route: &Route| json!({"vendor": route.vendor, "model": route.model, "weight": route.weight, "priority": route.priority});
     set("routes", interface.routes.iter().map(route).collect());
     set("fields", interface.fields.iter().map(render_field).collect());
-    let millis = |time: Duration| json!(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     let times = interface.timeouts;
     set(
         "timeouts_ms",
-        json!({"connect": millis(times.connect), "first_byte": millis(times.first_byte), "idle": millis(times.idle),
-            "total": millis(times.total)}),
+        json!({"connect": to_ms(times.connect), "first_byte": to_ms(times.first_byte), "idle": to_ms(times.idle),
+            "total": to_ms(times.total)}),
     );
     set("log", log_policy(interface.log));
     members
@@ -82,12 +72,12 @@ fn render_field(rule: &FieldRule) -> Value {
     }
 }
 
-fn capability(word: &str, path: &str, faults: &mut Faults) -> Option<Capability> {
+fn capability(word: &str, place: Place, faults: &mut Faults) -> Option<Capability> {
     let capability = Capability::parse(word);
     if capability.is_none() {
         let known: Vec<_> = Capability::ALL.iter().map(|c| c.as_str()).collect();
         faults.add(
-            path.to_owned(),
+            place,
             format!("unknown capability {word:?}; known are {}", known.join(", ")),
         );
     }
@@ -117,7 +107,7 @@ fn route(entry: Option<Table>, interface: &str, faults: &mut Faults) -> Route {
     let priority = table
         .number("priority", 0..=1_000_000, faults)
         .unwrap_or(substitute.priority);
-    table.finish("vendor, model, weight, priority", faults);
+    table.finish(faults);
     Route {
         vendor,
         model,
@@ -145,7 +135,7 @@ fn field(entry: Option<Table>, at: usize, faults: &mut Faults) -> FieldRule {
     });
     let enabled = table.flag("enabled", true, faults);
     let action = action(&mut table, faults);
-    table.finish("name, value, enabled, allow_override, forbid", faults);
+    table.finish(faults);
     FieldRule {
         pointer: pointer.unwrap_or_else(substitute),
         action: action.unwrap_or(FieldAction::Forbid),
@@ -172,17 +162,14 @@ fn action(table: &mut Table, faults: &mut Faults) -> Option<FieldAction> {
 
 fn timeouts(mut table: Table, faults: &mut Faults) -> Timeouts {
     let default = Timeouts::default();
-    let mut time = |name: &str, default: Duration| {
-        let millis = table.number(name, 1..=LONGEST_MS, faults);
-        millis.map_or(default, |millis| Duration::from_millis(u64::from(millis)))
-    };
+    let mut time = |name: &str, default: Duration| table.millis(name, 1, faults).unwrap_or(default);
     let timeouts = Timeouts {
         connect: time("connect", default.connect),
         first_byte: time("first_byte", default.first_byte),
         idle: time("idle", default.idle),
         total: time("total", default.total),
     };
-    table.finish("connect, first_byte, idle, total", faults);
+    table.finish(faults);
     timeouts
 }
 
@@ -200,6 +187,6 @@ pub fn read_log_policy(mut table: Table, faults: &mut Faults) -> LogPolicy {
         payload: flag("payload", default.payload),
         image_base64: flag("image_base64", default.image_base64),
     };
-    table.finish("metadata, payload, image_base64", faults);
+    table.finish(faults);
     log
 }

@@ -25,7 +25,7 @@ pub(super) fn read(table: &mut Table, faults: &mut Faults) -> JobPolicy {
         retention_hours,
         max_waiting_per_client,
     };
-    table.finish("enabled, retention_hours, max_waiting_per_client", faults);
+    table.finish(faults);
     policy
 }
 
@@ -45,7 +45,7 @@ mod tests {
         let Value::Object(members) = text else { panic!() };
         let mut table = Table::root(members);
         let policy = read(&mut table, &mut faults);
-        table.finish("jobs", &mut faults);
+        table.finish(&mut faults);
         (policy, faults.into_vec().iter().map(ToString::to_string).collect())
     }
 
@@ -76,7 +76,7 @@ mod tests {
                 "jobs.retention_hours: must be a whole number from 1 to 744",
                 "jobs.max_waiting_per_client: must be a whole number from 1 to 100000",
                 "jobs.enabled: must be true or false, not a number",
-                "jobs.webhook: unknown key; known are enabled, retention_hours, max_waiting_per_client",
+                "jobs.webhook: unknown key; known are retention_hours, max_waiting_per_client, enabled",
             ]
         );
     }

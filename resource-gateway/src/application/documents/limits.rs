@@ -15,10 +15,7 @@ pub fn read_limits(table: &mut Table, faults: &mut Faults) -> Limits {
         limits.set(measure, table.number(measure.as_str(), measure.range(), faults));
     }
     limits.shadow = table.flag("shadow", limits.shadow.is_on(), faults).into();
-    table.finish(
-        "requests_per_second, requests_per_minute, tokens_per_minute, concurrency, shadow",
-        faults,
-    );
+    table.finish(faults);
     limits
 }
 
@@ -44,7 +41,7 @@ mod tests {
         let Value::Object(members) = text else { panic!() };
         let mut table = Table::root(members);
         let limits = read_limits(&mut table, &mut faults);
-        table.finish("limits", &mut faults);
+        table.finish(&mut faults);
         (limits, faults.into_vec().iter().map(ToString::to_string).collect())
     }
 

@@ -8,6 +8,7 @@ mod conversation;
 mod interface;
 mod jobs;
 mod limits;
+mod place;
 mod policy;
 mod price;
 mod raw;
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 pub use self::{
     interface::{log_policy, read_log_policy},
     limits::{limits, read_limits},
+    place::Place,
     policy::{interface_policy, pool_policy, read_interface_policy, read_pool_policy},
     price::read_time,
     table::{DocumentFault, Faults, Table},
@@ -45,22 +47,22 @@ pub enum SecretChange {
 /// A row as it was read: as far as it can be read, with substitutes in the wrong places, so that the rest can be judged, too.
 #[derive(Debug)]
 pub struct Entry {
-    /// As in faults: `vendor[0]`; empty for the body of an admin request.
-    pub path: String,
+    /// As in faults: `vendor[0]`; the root for the body of an admin request.
+    pub place: Place,
     /// Its secret is in `secret`.
     pub row: Row,
     pub secret: SecretChange,
 }
 
 impl Entry {
-    fn without_secret(path: String, row: Row) -> Self {
+    fn without_secret(place: Place, row: Row) -> Self {
         let secret = SecretChange::Keep;
-        Self { path, row, secret }
+        Self { place, row, secret }
     }
 
-    /// The path of a member.
-    pub fn at(&self, member: &str) -> String {
-        table::join(&self.path, member)
+    /// The place of a part, such as `routes[0].vendor`.
+    pub fn at(&self, part: &str) -> Place {
+        self.place.below(part)
     }
 }
 

@@ -7,18 +7,6 @@ use serde_json::{Map, Value, json};
 use super::{Faults, Table, balance, confidence, conversation, jobs, limits, raw, read_limits};
 use crate::domain::{interface::Policy, vendor::Pool};
 
-/// The members of an interface that are read here, for error texts.
-pub(super) const INTERFACE_MEMBERS: &[&str] = &[
-    "max_attempts, limits, cache_ttl_s",
-    balance::INTERFACE_MEMBERS,
-    confidence::MEMBER,
-    "jobs",
-    conversation::INTERFACE_MEMBERS,
-    raw::MEMBER,
-];
-/// The same of a vendor's pool.
-pub(super) const POOL_MEMBERS: &str = balance::POOL_MEMBERS;
-
 /// Takes an interface's policy out of its table.
 pub fn read_interface_policy(table: &mut Table, faults: &mut Faults) -> Policy {
     let default = Policy::default();

@@ -19,12 +19,8 @@ pub(super) fn read(mut table: Table, substitute: &str, faults: &mut Faults) -> E
     let unit = unit(&mut table, &rates, faults);
     let currency = currency(&mut table, faults);
     let valid_from = valid_from(&mut table, faults);
-    let path = table.path().to_owned();
-    let known = format!(
-        "name, interface, route, vendor, model, unit, {}, currency, valid_from",
-        Rates::NAMES.join(", ")
-    );
-    table.finish(&known, faults);
+    let place = table.place().clone();
+    table.finish(faults);
     let price = Price {
         name: PriceName::new(name),
         target,
@@ -33,7 +29,7 @@ pub(super) fn read(mut table: Table, substitute: &str, faults: &mut Faults) -> E
         currency,
         valid_from,
     };
-    Entry::without_secret(path, Row::Price(price))
+    Entry::without_secret(place, Row::Price(price))
 }
 
 pub(super) fn render(price: &Price) -> Map<String, Value> {

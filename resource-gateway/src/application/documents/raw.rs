@@ -12,7 +12,7 @@ use crate::domain::{
 };
 
 /// The member that is read here.
-pub(super) const MEMBER: &str = "raw";
+const MEMBER: &str = "raw";
 
 pub(super) fn read(table: &mut Table, faults: &mut Faults) -> Option<Arc<RawPolicy>> {
     let mut table = table.table(MEMBER, faults)?;
@@ -33,7 +33,7 @@ pub(super) fn read(table: &mut Table, faults: &mut Faults) -> Option<Arc<RawPoli
         ("response_headers", may_come, "can never come back to a caller"),
         faults,
     );
-    table.finish("allow, headers, response_headers", faults);
+    table.finish(faults);
     Some(Arc::new(RawPolicy {
         allow,
         headers,
@@ -61,7 +61,7 @@ fn route(mut entry: Table, earlier: &[RawRoute], faults: &mut Faults) -> Option<
             .ok()
     });
     let place = entry.at("path");
-    entry.finish("name, methods, path", faults);
+    entry.finish(faults);
     let route = RawRoute {
         name: name?,
         methods: methods?,
@@ -87,14 +87,14 @@ fn methods(entry: &mut Table, faults: &mut Faults) -> Option<Vec<Method>> {
         return None;
     }
     let mut methods = Vec::new();
-    for (at, word) in entry.texts("methods", faults)?.into_iter().enumerate() {
+    for (at, word) in entry.texts("methods", faults)? {
         let known = RawRoute::METHODS.into_iter().find(|method| method.as_str() == word);
         match known {
             Some(method) if !methods.contains(&method) => methods.push(method),
-            Some(_) => faults.add(format!("{place}[{at}]"), format!("{word:?} stands there twice")),
+            Some(_) => faults.add(place.index(at), format!("{word:?} stands there twice")),
             None => {
                 let known = RawRoute::METHODS.map(|method| method.to_string()).join(", ");
-                faults.add(format!("{place}[{at}]"), format!("must be one of {known}"));
+                faults.add(place.index(at), format!("must be one of {known}"));
             }
         }
     }
@@ -118,8 +118,8 @@ fn header_names(
         );
     }
     let mut names = Vec::new();
-    for (at, text) in texts.into_iter().take(RawPolicy::MOST_HEADERS).enumerate() {
-        let place = format!("{}[{at}]", table.at(member));
+    for (at, text) in texts.into_iter().take(RawPolicy::MOST_HEADERS) {
+        let place = table.at(member).index(at);
         match HeaderName::from_bytes(text.as_bytes()) {
             Ok(name) if names.contains(&name) => faults.add(place, format!("{text:?} stands there twice")),
             Ok(name) if may(&name) => names.push(name),
@@ -151,7 +151,7 @@ mod tests {
         let Value::Object(members) = text else { panic!() };
         let mut table = Table::root(members);
         let policy = read(&mut table, &mut faults);
-        table.finish("raw", &mut faults);
+        table.finish(&mut faults);
         (policy, faults.into_vec().iter().map(ToString::to_string).collect())
     }
 

@@ -1,21 +1,25 @@
 //! Reading a table of a document: every member is taken by name, what is wrong is noted with its path, what is left over is
 //! unknown. Values are JSON, so that documents and admin requests can be read by the same code.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use super::Place;
+
+/// An hour: longer times are a mistake in the unit.
+const LONGEST_MS: u32 = 3_600_000;
 
 /// One thing that is wrong with a document. Holds no value of a secret member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentFault {
-    /// Such as `interface[1].routes[0].vendor`.
-    pub path: String,
+    pub place: Place,
     pub reason: String,
 }
 
 impl fmt::Display for DocumentFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.reason)
+        write!(f, "{}: {}", self.place, self.reason)
     }
 }
 
@@ -24,22 +28,22 @@ impl fmt::Display for DocumentFault {
 pub struct Faults(Vec<DocumentFault>);
 
 impl Faults {
-    pub fn add(&mut self, path: String, reason: impl Into<String>) {
+    pub fn add(&mut self, place: Place, reason: impl Into<String>) {
         let reason = reason.into();
-        self.0.push(DocumentFault { path, reason });
+        self.0.push(DocumentFault { place, reason });
     }
 
     /// Adds a fault that follows from the whole, unless its place or a part of it was found faulty before: what follows from a
     /// misread value only confuses.
-    pub fn add_unless_known(&mut self, path: String, reason: impl Into<String>) {
-        let related = |known: &DocumentFault| known.path.starts_with(&path) || is_inside(&path, &known.path);
+    pub fn add_unless_known(&mut self, place: Place, reason: impl Into<String>) {
+        let related = |known: &DocumentFault| known.place.is_within(&place) || place.is_within(&known.place);
         if !self.0.iter().any(related) {
-            self.add(path, reason);
+            self.add(place, reason);
         }
     }
 
-    pub fn mentions(&self, path: &str) -> bool {
-        self.0.iter().any(|fault| fault.path == path)
+    pub fn mentions(&self, place: &Place) -> bool {
+        self.0.iter().any(|fault| fault.place == *place)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -51,22 +55,19 @@ impl Faults {
     }
 }
 
-fn is_inside(path: &str, outer: &str) -> bool {
-    path.strip_prefix(outer)
-        .is_some_and(|rest| rest.starts_with(['.', '[']))
-}
-
-/// A table with its path.
+/// A table with its place.
 pub struct Table {
-    path: String,
+    place: Place,
     members: Map<String, Value>,
+    /// Every name that was asked for: these are the members that there can be.
+    known: Vec<String>,
 }
 
-/// Shows the path only: a member may be a secret.
+/// Shows the place only: a member may be a secret.
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table")
-            .field("path", &self.path)
+            .field("place", &self.place)
             .finish_non_exhaustive()
     }
 }
@@ -74,35 +75,47 @@ impl fmt::Debug for Table {
 impl Table {
     /// A whole document, body or column.
     pub fn root(members: Map<String, Value>) -> Self {
-        let path = String::new();
-        Self { path, members }
+        Self::at_place(Place::default(), members)
     }
 
-    fn of(path: String, value: Value, faults: &mut Faults) -> Option<Self> {
+    fn at_place(place: Place, members: Map<String, Value>) -> Self {
+        let known = Vec::new();
+        Self { place, members, known }
+    }
+
+    fn of(place: Place, value: Value, faults: &mut Faults) -> Option<Self> {
         match value {
-            Value::Object(members) => Some(Self { path, members }),
+            Value::Object(members) => Some(Self::at_place(place, members)),
             other => {
-                faults.add(path, format!("must be a table, not {}", kind(&other)));
+                faults.add(place, format!("must be a table, not {}", kind(&other)));
                 None
             }
         }
     }
 
-    /// The path of a member.
-    pub fn at(&self, name: &str) -> String {
-        join(&self.path, name)
+    /// The place of a member.
+    pub fn at(&self, name: &str) -> Place {
+        self.place.member(name)
     }
 
-    pub fn path(&self) -> &str {
-        &self.path
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
-    pub fn has(&self, name: &str) -> bool {
+    pub fn has(&mut self, name: &str) -> bool {
+        self.note(name);
         self.members.contains_key(name)
     }
 
     pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.note(name);
         self.members.remove(name)
+    }
+
+    fn note(&mut self, name: &str) {
+        if !self.known.iter().any(|known| known == name) {
+            self.known.push(name.to_owned());
+        }
     }
 
     pub fn text(&mut self, name: &str, faults: &mut Faults) -> Option<String> {
@@ -117,7 +130,7 @@ impl Table {
 
     /// A text that must be there and not be empty. Notes the fault otherwise.
     pub fn required_text(&mut self, name: &str, faults: &mut Faults) -> Option<String> {
-        if !self.members.contains_key(name) {
+        if !self.has(name) {
             faults.add(self.at(name), "is missing");
             return None;
         }
@@ -162,6 +175,12 @@ impl Table {
         None
     }
 
+    /// A time in milliseconds, from `least` to an hour.
+    pub fn millis(&mut self, name: &str, least: u32, faults: &mut Faults) -> Option<Duration> {
+        let millis = self.number(name, least..=LONGEST_MS, faults)?;
+        Some(Duration::from_millis(u64::from(millis)))
+    }
+
     pub fn table(&mut self, name: &str, faults: &mut Faults) -> Option<Table> {
         let value = self.take(name)?;
         Table::of(self.at(name), value, faults)
@@ -172,8 +191,8 @@ impl Table {
         match self.take(name) {
             None => Vec::new(),
             Some(Value::Array(values)) => {
-                let path = self.at(name);
-                let read = |(at, value)| Table::of(format!("{path}[{at}]"), value, faults);
+                let place = self.at(name);
+                let read = |(at, value)| Table::of(place.index(at), value, faults);
                 values.into_iter().enumerate().map(read).collect()
             }
             Some(other) => {
@@ -186,17 +205,8 @@ impl Table {
         }
     }
 
-    /// Refuses settings of the contract that this version would ignore.
-    pub fn refuse(&mut self, names: &[&str], faults: &mut Faults) {
-        for name in names {
-            if self.take(name).is_some() {
-                faults.add(self.at(name), "is not supported by this version");
-            }
-        }
-    }
-
-    /// An array of texts; absent is `None`.
-    pub fn texts(&mut self, name: &str, faults: &mut Faults) -> Option<Vec<String>> {
+    /// An array of texts, each with its position in it; absent is `None`.
+    pub fn texts(&mut self, name: &str, faults: &mut Faults) -> Option<Vec<(usize, String)>> {
         let value = self.take(name)?;
         let Value::Array(values) = value else {
             faults.add(
@@ -208,30 +218,25 @@ impl Table {
         let mut texts = Vec::with_capacity(values.len());
         for (at, value) in values.into_iter().enumerate() {
             match value {
-                Value::String(text) => texts.push(text),
-                other => faults.add(
-                    format!("{}[{at}]", self.at(name)),
-                    format!("must be text, not {}", kind(&other)),
-                ),
+                Value::String(text) => texts.push((at, text)),
+                other => faults.add(self.at(name).index(at), format!("must be text, not {}", kind(&other))),
             }
         }
         Some(texts)
     }
 
     /// Refuses what nobody asked for.
-    pub fn finish(self, known: &str, faults: &mut Faults) {
+    pub fn finish(self, faults: &mut Faults) {
+        let known = self.known.join(", ");
         for name in self.members.keys() {
             faults.add(self.at(name), format!("unknown key; known are {known}"));
         }
     }
 }
 
-/// A member's path.
-pub(super) fn join(path: &str, member: &str) -> String {
-    if path.is_empty() || member.is_empty() {
-        return format!("{path}{member}");
-    }
-    format!("{path}.{member}")
+/// A time as [`Table::millis`] reads it.
+pub(super) fn to_ms(time: Duration) -> Value {
+    json!(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
-use super::{Entry, Faults, SecretChange, SecretPlace, Table, name, pool_policy, read_pool_policy};
+use super::{Entry, Faults, Place, SecretChange, SecretPlace, Table, name, pool_policy, read_pool_policy};
 use crate::domain::{
     config_row::Row,
     ids::{StrategyName, VendorName},
@@ -16,7 +16,7 @@ pub(super) fn read(mut table: Table, substitute: &str, secrets: SecretPlace<'_>,
     let enabled = table.flag("enabled", true, faults);
     let base_url = table
         .text("base_url", faults)
-        .and_then(|text| base_url(&table.at("base_url"), &text, faults));
+        .and_then(|text| base_url(table.at("base_url"), &text, faults));
     let credential = Credential {
         app_id: table.optional_text("app_id", faults),
         secret_id: table.optional_text("secret_id", faults),
@@ -28,11 +28,8 @@ pub(super) fn read(mut table: Table, substitute: &str, secrets: SecretPlace<'_>,
     let pool = table
         .table("pool", faults)
         .map_or_else(Pool::default, |table| pool(table, faults));
-    let path = table.path().to_owned();
-    table.finish(
-        "name, strategy, enabled, base_url, app_id, secret_id, secret_key, secret_key_env, secret_key_file, pool",
-        faults,
-    );
+    let place = table.place().clone();
+    table.finish(faults);
     let vendor = Vendor {
         name: VendorName::new(name),
         strategy: StrategyName::new(strategy),
@@ -42,7 +39,7 @@ pub(super) fn read(mut table: Table, substitute: &str, secrets: SecretPlace<'_>,
         pool,
     };
     let row = Row::Vendor(vendor);
-    Entry { path, row, secret }
+    Entry { place, row, secret }
 }
 
 /// Tells readers whether there is a secret, which itself is never shown.
@@ -80,9 +77,9 @@ fn render_pool(pool: &Pool) -> Map<String, Value> {
     members
 }
 
-fn base_url(path: &str, text: &str, faults: &mut Faults) -> Option<BaseUrl> {
+fn base_url(place: Place, text: &str, faults: &mut Faults) -> Option<BaseUrl> {
     BaseUrl::parse(text)
-        .map_err(|error| faults.add(path.to_owned(), error.to_string()))
+        .map_err(|error| faults.add(place, error.to_string()))
         .ok()
 }
 
@@ -102,9 +99,9 @@ fn secret(table: &mut Table, secrets: SecretPlace<'_>, faults: &mut Faults) -> S
     let Some((name, value)) = given.into_iter().next() else {
         return SecretChange::Keep;
     };
-    let path = table.at(name);
+    let place = table.at(name);
     let Value::String(text) = value else {
-        faults.add(path, "must be text");
+        faults.add(place, "must be text");
         return SecretChange::Keep;
     };
     // Faults do not repeat the text: whoever mixed up the three keys wrote the secret itself there.
@@ -117,7 +114,7 @@ fn secret(table: &mut Table, secrets: SecretPlace<'_>, faults: &mut Faults) -> S
     match found.and_then(usable_secret) {
         Ok(secret) => SecretChange::Set(SecretKey::Present(secret)),
         Err(reason) => {
-            faults.add(path, reason);
+            faults.add(place, reason);
             SecretChange::Keep
         }
     }
@@ -147,24 +144,27 @@ fn pool(mut table: Table, faults: &mut Faults) -> Pool {
         }
         strategy
     });
-    let mut addresses = Vec::new();
-    for entry in table.tables("addresses", faults).into_iter().flatten() {
-        addresses.extend(address(entry, faults));
-    }
+    let addresses = table.tables("addresses", faults).into_iter().enumerate();
+    let addresses = addresses.filter_map(|(at, entry)| address(entry, at, faults)).collect();
     let mut pool = Pool {
         strategy,
         addresses,
         ..Pool::default()
     };
     read_pool_policy(&mut pool, &mut table, faults);
-    table.finish(&format!("strategy, addresses, {}", super::policy::POOL_MEMBERS), faults);
+    table.finish(faults);
     pool
 }
 
-fn address(mut table: Table, faults: &mut Faults) -> Option<Address> {
+/// An address, with a substitute for a URL that cannot be read: one that no other address has, so that places stay what they are.
+fn address(entry: Option<Table>, at: usize, faults: &mut Faults) -> Option<Address> {
+    let substitute = || BaseUrl::parse(&format!("http://unreadable-{at}.invalid")).ok();
+    let Some(mut table) = entry else {
+        return substitute().map(|url| Address { url, weight: 1 });
+    };
     let text = table.required_text("url", faults);
-    let url = text.and_then(|text| base_url(&table.at("url"), &text, faults));
+    let url = text.and_then(|text| base_url(table.at("url"), &text, faults));
     let weight = table.number("weight", 0..=1_000_000, faults).unwrap_or(1);
-    table.finish("url, weight", faults);
-    url.map(|url| Address { url, weight })
+    table.finish(faults);
+    url.or_else(substitute).map(|url| Address { url, weight })
 }

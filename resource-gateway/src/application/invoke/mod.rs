@@ -445,7 +445,7 @@ pub(crate) fn refusal_of(denied: &Denied) -> Refusal {
         Denied::Scope(_) => Refusal::Scope,
         Denied::Interface => Refusal::Interface,
         Denied::Details | Denied::DetailsEnded => Refusal::Details,
-        Denied::Permission(_) => Refusal::Permission,
+        Denied::Permission(_) | Denied::Installation(_) => Refusal::Permission,
     }
 }
 

@@ -62,8 +62,12 @@ pub(super) fn demands(
     let mut estimate = None;
     for budget in snapshot.budgets().matching(&spender, name) {
         let Some(money) = &budget.money else { continue };
+        // A tenant's budget may not be able to see what this costs, and then it cannot pay for it.
+        if snapshot.is_blind(&budget.name, &interface.name) {
+            return Err(unpriced());
+        }
         if estimate.is_none() {
-            // Every call that a budget counts has a price, or the configuration would not have been published.
+            // Every other call that a budget counts has a price, or the configuration would not have been published.
             estimate = Some(estimated(snapshot, interface, call, at)?.ok_or_else(unpriced)?);
         }
         let Some(estimate) = &estimate else { continue };

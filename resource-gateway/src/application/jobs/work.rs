@@ -390,7 +390,7 @@ fn denied_now(denied: &Denied) -> PublicError {
         Denied::Scope(_) => "insufficient_scope",
         Denied::Interface => "interface_not_granted",
         Denied::Details | Denied::DetailsEnded => "authorization_details_denied",
-        Denied::Permission(_) => "permission_denied",
+        Denied::Permission(_) | Denied::Installation(_) => "permission_denied",
     };
     let message = "When the job's turn came, it was not allowed to use the model any more.";
     PublicError::new(403, ErrorKind::Permission, code, message)

@@ -1,43 +1,31 @@
 //! `/admin/v1/audit-events`: who changed what.
 
-use axum::{
-    extract::{Request, State},
-    response::Response,
-};
+use axum::extract::{Request, State};
 use serde_json::{Value, json};
 
 use super::{
     super::AppState,
     Answer, Asked,
-    page::{self, Query, bad_token},
-    problem::Problem,
-    settle,
+    page::{self, PAGE, bad_token},
 };
 use crate::domain::{
     audit::{AuditEvent, AuditPlace},
     snapshot::Revision,
 };
 
-pub(super) async fn list(State(app): State<AppState>, request: Request) -> Response {
-    let answer: Answer = async {
-        let asked = Asked::read(&app, request).await?;
-        let query = Query::read(&asked.head.uri, &[])?;
-        let before = match query.page_token()? {
-            None => None,
-            Some(token) => Some(place(&token).ok_or_else(bad_token)?),
-        };
-        let limit = query.limit()?;
-        let events = app
-            .administer
-            .list_audit(asked.by(), before, limit)
-            .await
-            .map_err(|error| Box::new(Problem::of(&app, error)))?;
-        let next = events.next.map(text);
-        let items = events.items.iter().map(form).collect();
-        Ok(page::respond(items, next.as_deref()))
-    }
-    .await;
-    settle(answer)
+pub(super) async fn list(State(app): State<AppState>, request: Request) -> Answer {
+    let asked = Asked::read(&app, request, &PAGE).await?;
+    let before = match asked.query.page_token()? {
+        None => None,
+        Some(token) => Some(place(&token).ok_or_else(bad_token)?),
+    };
+    let events = app
+        .administer
+        .list_audit(asked.by(), before, asked.query.limit()?)
+        .await;
+    let events = events.map_err(|error| asked.refuse(error))?;
+    let next = events.next.map(text);
+    Ok(page::respond(events.items.iter().map(form).collect(), next.as_deref()))
 }
 
 fn form(event: &AuditEvent) -> Value {

@@ -16,42 +16,64 @@ use axum::{
     Router,
     extract::Request,
     http::request::Parts,
-    response::{IntoResponse as _, Response},
-    routing::{get, post},
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, MethodRouter, on},
 };
 use service_kit::RequestContext;
 
-use self::problem::Problem;
+use self::{page::Query, problem::Problem};
 use super::{AppState, caller};
 use crate::{
-    application::administer::By,
+    application::administer::{AdministerError, By},
     domain::{caller::Caller, ids::RequestId},
 };
 
 /// Rows are small; a body that is not is a mistake.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// All routes below `/admin`.
+/// One operation.
+struct Route {
+    method: MethodFilter,
+    path: &'static str,
+    handler: fn(MethodFilter) -> MethodRouter<AppState>,
+}
+
+const fn route(method: MethodFilter, path: &'static str, handler: fn(MethodFilter) -> MethodRouter<AppState>) -> Route {
+    Route { method, path, handler }
+}
+
+/// Everything below `/admin`. The description of the API is compared with it.
+const ROUTES: [Route; 17] = {
+    use MethodFilter as M;
+    [
+        route(M::GET, "/admin/v1/audit-events", |m| on(m, audit::list)),
+        route(M::GET, "/admin/v1/payloads", |m| on(m, payloads::list)),
+        route(M::GET, "/admin/v1/usage", |m| on(m, usage::list)),
+        route(M::GET, "/admin/v1/usage/summary", |m| on(m, usage::summary)),
+        route(M::GET, "/admin/v1/budgets/{name}/status", |m| on(m, usage::budget)),
+        route(M::GET, "/admin/v1/access-keys", |m| on(m, access_keys::list)),
+        route(M::POST, "/admin/v1/access-keys", |m| on(m, access_keys::issue)),
+        route(M::GET, "/admin/v1/access-keys/{id}", |m| on(m, access_keys::load)),
+        route(M::PUT, "/admin/v1/access-keys/{id}", |m| on(m, access_keys::put)),
+        route(M::DELETE, "/admin/v1/access-keys/{id}", |m| on(m, access_keys::delete)),
+        route(M::POST, "/admin/v1/access-keys/{id}/rotate", |m| {
+            on(m, access_keys::rotate)
+        }),
+        route(M::GET, rows::PATH, |m| on(m, rows::list)),
+        route(M::GET, rows::PATH_OF_ONE, |m| on(m, rows::load)),
+        route(M::PUT, rows::PATH_OF_ONE, |m| on(m, rows::put)),
+        route(M::DELETE, rows::PATH_OF_ONE, |m| on(m, rows::delete)),
+        route(M::GET, openapi::DOCUMENT_PATH, |m| on(m, openapi::document)),
+        route(M::GET, openapi::PAGE_PATH, |m| on(m, openapi::page)),
+    ]
+};
+
 pub(super) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/admin/v1/audit-events", get(audit::list))
-        .route("/admin/v1/payloads", get(payloads::list))
-        .route("/admin/v1/usage", get(usage::list))
-        .route("/admin/v1/usage/summary", get(usage::summary))
-        .route("/admin/v1/budgets/{name}/status", get(usage::budget))
-        .route("/admin/v1/access-keys", get(access_keys::list).post(access_keys::issue))
-        .route(
-            "/admin/v1/access-keys/{id}",
-            get(access_keys::load).put(access_keys::put).delete(access_keys::delete),
-        )
-        .route("/admin/v1/access-keys/{id}/rotate", post(access_keys::rotate))
-        .route("/admin/v1/{plural}", get(rows::list))
-        .route(
-            "/admin/v1/{plural}/{name}",
-            get(rows::load).put(rows::put).delete(rows::delete),
-        )
-        .route("/admin/openapi.json", get(openapi::document))
-        .route("/admin", get(openapi::page))
+    let mut router = Router::new();
+    for Route { method, path, handler } in &ROUTES {
+        router = router.route(path, handler(*method));
+    }
+    router
 }
 
 /// Whether an address is the admin API's, whose errors have a shape of their own.
@@ -69,24 +91,29 @@ pub(super) fn wrong_method(method: &str, path: &str) -> Response {
 
 /// An administrator's request: who sends it, and what.
 struct Asked {
+    app: AppState,
     caller: std::sync::Arc<Caller>,
     request_id: RequestId,
+    query: Query,
     head: Parts,
     body: axum::body::Body,
 }
 
 impl Asked {
-    /// Authenticates before anything else is looked at.
-    async fn read(app: &AppState, request: Request) -> Result<Self, Box<Response>> {
+    /// Authenticates before anything else is looked at. The query may have the parameters `known` and no others: what is not
+    /// understood is not passed over.
+    async fn read(app: &AppState, request: Request, known: &[&str]) -> Result<Self, Refused> {
         let (head, body) = request.into_parts();
         let caller = caller::authenticate(app, &head)
             .await
-            .map_err(|away| Box::new(Problem::of_turned_away(*away)))?;
+            .map_err(|away| Refused::from(Problem::of_turned_away(*away)))?;
         let context = head.extensions.get::<RequestContext>();
         let request_id = RequestId::new(context.map_or_else(|| "".into(), |context| context.request_id.clone()));
         Ok(Self {
+            app: AppState::clone(app),
             caller,
             request_id,
+            query: Query::read(&head.uri, known)?,
             head,
             body,
         })
@@ -98,16 +125,34 @@ impl Asked {
             request_id: &self.request_id,
         }
     }
+
+    /// What a use case said, as an answer.
+    fn refuse(&self, error: impl Into<AdministerError>) -> Refused {
+        Problem::of(&self.app, error.into()).into()
+    }
+}
+
+/// An answer that is none of the things asked for.
+#[derive(Debug)]
+struct Refused(Box<Response>);
+
+impl From<Response> for Refused {
+    fn from(response: Response) -> Self {
+        Self(Box::new(response))
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        problem.into_response().into()
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        *self.0
+    }
 }
 
 /// Handlers answer either way.
-type Answer = Result<Response, Box<Response>>;
-
-#[expect(clippy::unnecessary_box_returns, reason = "the shape of every refusal here")]
-fn refuse(problem: Problem) -> Box<Response> {
-    Box::new(problem.into_response())
-}
-
-fn settle(answer: Answer) -> Response {
-    answer.unwrap_or_else(|response| *response)
-}
+type Answer = Result<Response, Refused>;

@@ -1,62 +1,33 @@
 //! `/admin/v1/payloads`: requests and answers of interfaces that log them.
 
-use axum::{
-    extract::{Request, State},
-    response::Response,
-};
+use axum::extract::{Request, State};
 use serde_json::{Value, json};
-use service_kit::Timestamp;
 
 use super::{
     super::AppState,
     Answer, Asked,
-    page::{self, Query, bad_token},
-    problem::Problem,
-    settle,
+    page::{self, place_token},
 };
 use crate::{
-    application::administer::AdministerError,
-    ports::payload_log::{PayloadQuery, StoredPayload},
+    application::list_payloads::{ListPayloads, PayloadFilter},
+    ports::payload_log::StoredPayload,
 };
 
-/// Texts are long; a page of many would be megabytes.
-const MOST: u32 = 50;
+const PARAMETERS: [&str; 5] = ["request_id", "interface", "client_id", "limit", "page_token"];
 
-pub(super) async fn list(State(app): State<AppState>, request: Request) -> Response {
-    let answer: Answer = async {
-        let refuse = |error: AdministerError| Box::new(Problem::of(&app, error));
-        let asked = Asked::read(&app, request).await?;
-        let administrator = app.administer.admit(asked.by(), "payload:read").map_err(refuse)?;
-        let query = Query::read(&asked.head.uri, &["request_id", "interface", "client_id"])?;
-        let before = match query.page_token()? {
-            None => None,
-            Some(token) => Some(place(&token).ok_or_else(bad_token)?),
-        };
-        let limit = query.limit()?.min(MOST);
-        let text = |name| query.get(name).map(str::to_owned);
-        let query = PayloadQuery {
-            tenant: administrator.only_tenant().cloned(),
-            request_id: text("request_id"),
-            interface: text("interface"),
-            client_id: text("client_id"),
-            before,
-            limit: limit + 1,
-        };
-        let rows = app.payloads.list_payloads(&query).await;
-        let mut rows = rows.map_err(|error| refuse(error.into()))?;
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        let next = rows.last().filter(|_| more);
-        let next = next.map(|row| format!("{}.{}", row.time.as_micros(), row.request_id));
-        Ok(page::respond(rows.iter().map(form).collect(), next.as_deref()))
-    }
-    .await;
-    settle(answer)
-}
-
-fn place(token: &str) -> Option<(Timestamp, String)> {
-    let (time, id) = token.split_once('.')?;
-    Some((Timestamp::from_micros(time.parse().ok()?), id.to_owned()))
+pub(super) async fn list(State(app): State<AppState>, request: Request) -> Answer {
+    let asked = Asked::read(&app, request, &PARAMETERS).await?;
+    let text = |name| asked.query.get(name).map(str::to_owned);
+    let filter = PayloadFilter {
+        request_id: text("request_id"),
+        interface: text("interface"),
+        client_id: text("client_id"),
+    };
+    let (before, limit) = (asked.query.page_place()?, asked.query.limit_to(ListPayloads::MOST)?);
+    let page = app.list_payloads.list(asked.by(), filter, before, limit).await;
+    let page = page.map_err(|error| asked.refuse(error))?;
+    let next = page.next.map(|(time, id)| place_token(time, &id));
+    Ok(page::respond(page.items.iter().map(form).collect(), next.as_deref()))
 }
 
 fn form(row: &StoredPayload) -> Value {

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::super::{AppState, caller, caller::TurnedAway, error::GatewayError};
 use crate::{
     application::{
-        administer::AdministerError, change_config::ChangeError, documents::DocumentFault, invoke::refusal_of,
+        access_keys::KeyError, administer::AdministerError, change_config::ChangeError, documents::DocumentFault,
+        invoke::refusal_of,
     },
     domain::caller::Denied,
     ports::config_source::StoreError,
@@ -61,7 +62,7 @@ impl Problem {
 
     pub(super) fn invalid(status: StatusCode, faults: Vec<DocumentFault>) -> Self {
         let detail = match faults.as_slice() {
-            [DocumentFault { path, reason }] => format!("{path}: {reason}"),
+            [fault] => fault.to_string(),
             many => format!("{} things are wrong.", many.len()),
         };
         Self {
@@ -98,8 +99,29 @@ impl Problem {
                 let detail = format!("{id} has changed meanwhile, or is not there, or is there already.");
                 Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail).into_response()
             }
-            AdministerError::Change(ChangeError::Store(error)) => Self::of_store(&error),
+            AdministerError::Change(ChangeError::Store(error)) | AdministerError::Key(KeyError::Store(error)) => {
+                Self::of_store(&error)
+            }
+            AdministerError::Key(KeyError::Invalid(faults)) => {
+                Self::invalid(StatusCode::UNPROCESSABLE_ENTITY, faults).into_response()
+            }
+            AdministerError::Key(KeyError::Unknown) => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such access key.").into_response()
+            }
+            AdministerError::Key(KeyError::Conflict) => {
+                let detail = "The access key has changed meanwhile.";
+                Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail).into_response()
+            }
+            AdministerError::Key(KeyError::Crypto) => {
+                tracing::error!("an id for an access key could not be minted");
+                Self::internal().into_response()
+            }
         }
+    }
+
+    fn internal() -> Self {
+        let detail = "The gateway could not do this; its log says why.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
     /// The same for a removal: what would be wrong without the row is a conflict with the rows that need it.
@@ -131,10 +153,7 @@ impl Problem {
                 let detail = "The database cannot be reached now.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
             }
-            StoreError::Corrupt { .. } | StoreError::Failed(_) => {
-                let detail = "The gateway could not do this; its log says why.";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
-            }
+            StoreError::Corrupt { .. } | StoreError::Failed(_) => Self::internal(),
         };
         if problem.status == StatusCode::SERVICE_UNAVAILABLE {
             problem
@@ -174,38 +193,11 @@ impl IntoResponse for Problem {
     }
 }
 
+/// A fault that is none of what was sent has no pointer into it.
 fn error(fault: &DocumentFault) -> Value {
-    json!({"field": fault.path, "pointer": pointer(&fault.path), "detail": fault.reason})
-}
-
-/// `routes[0].vendor` as RFC 6901 writes it: `/routes/0/vendor`.
-fn pointer(path: &str) -> String {
-    let mut pointer = String::new();
-    for member in path.split('.') {
-        let mut parts = member.split('[');
-        for part in parts.by_ref().map(|part| part.trim_end_matches(']')) {
-            if !part.is_empty() {
-                pointer.push('/');
-                pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
-            }
-        }
+    let mut error = json!({"field": fault.place.to_string(), "detail": fault.reason});
+    if let (Some(pointer), Some(members)) = (fault.place.pointer(), error.as_object_mut()) {
+        members.insert("pointer".to_owned(), pointer.into());
     }
-    pointer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::pointer;
-
-    #[test]
-    fn places_are_written_as_pointers() {
-        for (path, wanted) in [
-            ("name", "/name"),
-            ("routes[0].vendor", "/routes/0/vendor"),
-            ("pool.addresses[12]", "/pool/addresses/12"),
-            ("", ""),
-        ] {
-            assert_eq!(pointer(path), wanted);
-        }
-    }
+    error
 }

@@ -13,15 +13,14 @@ use serde_json::{Map, Value, json};
 
 use super::{
     super::AppState,
-    Answer, Asked, csv,
-    page::{self, Query, bad_token},
-    problem::Problem,
-    refuse, settle,
+    Answer, Asked, Refused, csv,
+    page::{self, PAGE, Query, invalid, place_token},
 };
 use crate::{
     application::{
-        administer::{AdministerError, Page},
+        administer::AdministerError,
         documents::read_time,
+        page::Page,
         report_usage::{BudgetStatus, Permitted},
     },
     domain::{budget::Match, money::Nanos},
@@ -31,7 +30,7 @@ use crate::{
 /// Rows that an export reads at once.
 const EXPORTED_AT_ONCE: u32 = 500;
 
-const FILTERS: [&str; 14] = [
+const FILTERS: [&str; 16] = [
     "from",
     "to",
     "tenant",
@@ -46,94 +45,76 @@ const FILTERS: [&str; 14] = [
     "currency",
     "request_id",
     "format",
+    "limit",
+    "page_token",
 ];
 
-pub(super) async fn list(State(app): State<AppState>, request: Request) -> Response {
-    let answer: Answer = async {
-        let asked = Asked::read(&app, request).await?;
-        let query = Query::read(&asked.head.uri, &FILTERS)?;
-        let permitted = permit(&app, &asked, &query)?;
-        let after = match query.page_token()? {
-            None => None,
-            Some(token) => Some(place(&token).ok_or_else(bad_token)?),
-        };
-        let limit = query.limit()?;
-        if wants_csv(&query, &asked.head.headers)? {
-            return Ok(export(app, permitted, after));
-        }
-        let rows = app.report_usage.list(&permitted, after.as_ref(), limit).await;
-        let rows = rows.map_err(|error| Box::new(Problem::of(&app, error)))?;
-        let items = rows.items.iter().map(item).collect();
-        Ok(page::respond(items, rows.next.map(text).as_deref()))
+pub(super) async fn list(State(app): State<AppState>, request: Request) -> Answer {
+    let asked = Asked::read(&app, request, &FILTERS).await?;
+    let permitted = permit(&asked)?;
+    let after = asked.query.page_place()?;
+    let after = after.map(|(time, request_id)| UsagePlace { time, request_id });
+    if wants_csv(&asked)? {
+        return Ok(export(app, permitted, after));
     }
-    .await;
-    settle(answer)
+    let rows = app
+        .report_usage
+        .list(&permitted, after.as_ref(), asked.query.limit()?)
+        .await;
+    let rows = rows.map_err(|error| asked.refuse(error))?;
+    let items = rows.items.iter().map(item).collect();
+    let next = rows.next.map(|place| place_token(place.time, &place.request_id));
+    Ok(page::respond(items, next.as_deref()))
 }
 
-pub(super) async fn summary(State(app): State<AppState>, request: Request) -> Response {
-    let answer: Answer = async {
-        let asked = Asked::read(&app, request).await?;
-        let known: Vec<&str> = FILTERS.into_iter().chain(["group_by"]).collect();
-        let query = Query::read(&asked.head.uri, &known)?;
-        let permitted = permit(&app, &asked, &query)?;
-        let by = groupings(&query)?;
-        let skip = match query.page_token()? {
-            None => 0,
-            Some(token) => token.parse().map_err(|_| bad_token())?,
-        };
-        let limit = query.limit()?;
-        if wants_csv(&query, &asked.head.headers)? {
-            return Ok(export_sums(app, permitted, by, skip));
-        }
-        let sums = app.report_usage.sum(&permitted, &by, skip, limit).await;
-        let sums = sums.map_err(|error| Box::new(Problem::of(&app, error)))?;
-        let items = sums.items.iter().map(|sum| Value::Object(sum_item(sum, &by))).collect();
-        let next = sums.next.map(|next| next.to_string());
-        Ok(page::respond(items, next.as_deref()))
+pub(super) async fn summary(State(app): State<AppState>, request: Request) -> Answer {
+    let known: Vec<&str> = FILTERS.into_iter().chain(["group_by"]).collect();
+    let asked = Asked::read(&app, request, &known).await?;
+    let permitted = permit(&asked)?;
+    let by = groupings(&asked.query)?;
+    let after = asked.query.page_token()?;
+    if wants_csv(&asked)? {
+        return Ok(export_sums(app, permitted, by, after));
     }
-    .await;
-    settle(answer)
+    let limit = asked.query.limit()?;
+    let sums = app.report_usage.sum(&permitted, &by, after.as_deref(), limit).await;
+    let sums = sums.map_err(|error| asked.refuse(error))?;
+    let items = sums.items.iter().map(|sum| Value::Object(sum_item(sum, &by))).collect();
+    Ok(page::respond(items, sums.next.as_deref()))
 }
 
-pub(super) async fn budget(State(app): State<AppState>, Path(name): Path<String>, request: Request) -> Response {
-    let answer: Answer = async {
-        let asked = Asked::read(&app, request).await?;
-        let query = Query::read(&asked.head.uri, &[])?;
-        let (after, limit) = (query.page_token()?, query.limit()?);
-        let status = app
-            .report_usage
-            .budget(asked.by(), &name, after.as_deref(), limit)
-            .await
-            .map_err(|error| Box::new(Problem::of(&app, error)))?;
-        let next = status.accounts.next.as_deref().map(page::token);
-        let mut response = Json(budget_form(&status, next)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(response)
-    }
-    .await;
-    settle(answer)
+pub(super) async fn budget(State(app): State<AppState>, Path(name): Path<String>, request: Request) -> Answer {
+    let asked = Asked::read(&app, request, &PAGE).await?;
+    let (after, limit) = (asked.query.page_token()?, asked.query.limit()?);
+    let status = app
+        .report_usage
+        .budget(asked.by(), &name, after.as_deref(), limit)
+        .await;
+    let status = status.map_err(|error| asked.refuse(error))?;
+    let next = status.accounts.next.as_deref().map(page::token);
+    let mut response = Json(budget_form(&status, next)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
-fn permit(app: &AppState, asked: &Asked, query: &Query) -> Result<Permitted, Box<Response>> {
-    let filter = filter(query);
+fn permit(asked: &Asked) -> Result<Permitted, Refused> {
+    let filter = filter(&asked.query);
     // Who may not read learns nothing of what could be asked.
-    let permitted = app.report_usage.permit(
-        asked.by(),
-        filter.as_ref().map_or_else(|_| UsageFilter::default(), Clone::clone),
-    );
-    let permitted = permitted.map_err(|error| Box::new(Problem::of(app, error)))?;
+    let readable = filter.as_ref().map_or_else(|_| UsageFilter::default(), Clone::clone);
+    let permitted = asked.app.report_usage.permit(asked.by(), readable);
+    let permitted = permitted.map_err(|error| asked.refuse(error))?;
     filter?;
     Ok(permitted)
 }
 
-fn filter(query: &Query) -> Result<UsageFilter, Box<Response>> {
+fn filter(query: &Query) -> Result<UsageFilter, Refused> {
     let time = |name: &str| {
         let Some(text) = query.get(name) else { return Ok(None) };
         let moment = read_time(text);
         moment.map(Some).ok_or_else(|| {
             let detail = format!("{name} must be a time such as 2030-01-01T00:00:00Z, or a day such as 2030-01-01.");
-            refuse(Problem::bad_request("invalid_query", detail))
+            invalid(detail)
         })
     };
     let text = |name: &str| query.get(name).map(str::to_owned);
@@ -154,32 +135,39 @@ fn filter(query: &Query) -> Result<UsageFilter, Box<Response>> {
     })
 }
 
-fn groupings(query: &Query) -> Result<Vec<Grouping>, Box<Response>> {
+fn groupings(query: &Query) -> Result<Vec<Grouping>, Refused> {
     let text = query.get("group_by").unwrap_or("day");
     let mut by = Vec::new();
     // Sums are always by currency; naming it says nothing new.
     for word in text.split(',').filter(|word| *word != "currency" && !word.is_empty()) {
         let Some(grouping) = Grouping::parse(word) else {
             let known: Vec<_> = Grouping::ALL.iter().map(|grouping| grouping.as_str()).collect();
-            let detail = format!("group_by must be a list of some of {}, currency.", known.join(", "));
-            return Err(refuse(Problem::bad_request("invalid_query", detail)));
+            let known = known.join(", ");
+            return Err(invalid(format!(
+                "group_by must be a list of some of {known}, currency."
+            )));
         };
         by.push(grouping);
     }
     Ok(by)
 }
 
-/// `format` goes before `Accept` (RFC 9110 §12.5.1).
-fn wants_csv(query: &Query, headers: &HeaderMap) -> Result<bool, Box<Response>> {
-    match query.get("format") {
-        Some("csv") => return Ok(true),
-        Some("json") => return Ok(false),
-        Some(_) => {
-            let detail = "format must be json or csv.";
-            return Err(refuse(Problem::bad_request("invalid_query", detail)));
-        }
-        None => {}
+/// Whether the answer is to be a file, which is never cut: then there is no `limit`.
+fn wants_csv(asked: &Asked) -> Result<bool, Refused> {
+    let wanted = match asked.query.get("format") {
+        Some("csv") => true,
+        Some("json") => false,
+        Some(_) => return Err(invalid("format must be json or csv.")),
+        None => accepts_csv(&asked.head.headers),
+    };
+    if wanted && asked.query.get("limit").is_some() {
+        return Err(invalid("limit is for pages of JSON; a CSV file holds all rows."));
     }
+    Ok(wanted)
+}
+
+/// `format` goes before `Accept` (RFC 9110 §12.5.1).
+fn accepts_csv(headers: &HeaderMap) -> bool {
     let accept = headers.get_all(header::ACCEPT).iter();
     let types = accept
         .filter_map(|value| value.to_str().ok())
@@ -191,7 +179,7 @@ fn wants_csv(query: &Query, headers: &HeaderMap) -> Result<bool, Box<Response>> 
             .iter()
             .any(|known| known.eq_ignore_ascii_case(media_type))
     });
-    Ok(wanted.is_some_and(|wanted| wanted.eq_ignore_ascii_case("text/csv")))
+    wanted.is_some_and(|wanted| wanted.eq_ignore_ascii_case("text/csv"))
 }
 
 fn amount(nanos: i64) -> String {
@@ -221,104 +209,78 @@ fn item(row: &UsageRow) -> Value {
     })
 }
 
-/// The columns of an export: those of the list, then what else is known of a row.
-const COLUMNS: [&str; 26] = [
-    "request_id",
-    "time",
-    "tenant",
-    "client_id",
-    "sub",
-    "interface",
-    "capability",
-    "vendor",
-    "model",
-    "state",
-    "stream",
-    "input_tokens",
-    "output_tokens",
-    "cost",
-    "currency",
-    "estimated",
-    "attempts",
-    "duration_ms",
-    "cached_input_tokens",
-    "reasoning_tokens",
-    "images",
-    "audio_ms",
-    "characters",
-    "price",
-    "access_key",
-    "first_byte_ms",
-];
+/// A column of an export: its name, and what of a row stands in it.
+type Column<T> = (&'static str, fn(&mut csv::Lines, &T));
 
-fn push_row(line: &mut csv::Lines, row: &UsageRow) {
-    line.text(&row.request_id);
-    line.text(&row.time.to_rfc3339());
-    line.optional_text(row.tenant.as_deref());
-    line.text(&row.client_id);
-    line.text(&row.sub);
-    line.text(&row.interface);
-    line.text(&row.capability);
-    line.optional_text(row.vendor.as_deref());
-    line.optional_text(row.model.as_deref());
-    line.text(&row.state);
-    line.value(row.stream);
-    line.value(row.input_tokens);
-    line.value(row.output_tokens);
-    line.optional_value(row.cost.map(amount));
-    line.optional_text(row.currency.as_deref());
-    line.value(row.estimated);
-    line.value(row.attempts);
-    line.value(row.duration_ms);
-    line.optional_value(row.cached_input_tokens);
-    line.optional_value(row.reasoning_tokens);
-    line.value(row.images);
-    line.value(row.audio_ms);
-    line.value(row.characters);
-    line.optional_text(row.price.as_deref());
-    line.optional_text(row.access_key.as_deref());
-    line.optional_value(row.first_byte_ms);
-    line.end();
-}
+/// Those of the list, then what else is known of a row.
+const COLUMNS: [Column<UsageRow>; 26] = [
+    ("request_id", |line, row| line.text(&row.request_id)),
+    ("time", |line, row| line.text(&row.time.to_rfc3339())),
+    ("tenant", |line, row| line.optional_text(row.tenant.as_deref())),
+    ("client_id", |line, row| line.text(&row.client_id)),
+    ("sub", |line, row| line.text(&row.sub)),
+    ("interface", |line, row| line.text(&row.interface)),
+    ("capability", |line, row| line.text(&row.capability)),
+    ("vendor", |line, row| line.optional_text(row.vendor.as_deref())),
+    ("model", |line, row| line.optional_text(row.model.as_deref())),
+    ("state", |line, row| line.text(&row.state)),
+    ("stream", |line, row| line.value(row.stream)),
+    ("input_tokens", |line, row| line.value(row.input_tokens)),
+    ("output_tokens", |line, row| line.value(row.output_tokens)),
+    ("cost", |line, row| line.optional_value(row.cost.map(amount))),
+    ("currency", |line, row| line.optional_text(row.currency.as_deref())),
+    ("estimated", |line, row| line.value(row.estimated)),
+    ("attempts", |line, row| line.value(row.attempts)),
+    ("duration_ms", |line, row| line.value(row.duration_ms)),
+    ("cached_input_tokens", |line, row| {
+        line.optional_value(row.cached_input_tokens)
+    }),
+    ("reasoning_tokens", |line, row| {
+        line.optional_value(row.reasoning_tokens)
+    }),
+    ("images", |line, row| line.value(row.images)),
+    ("audio_ms", |line, row| line.value(row.audio_ms)),
+    ("characters", |line, row| line.value(row.characters)),
+    ("price", |line, row| line.optional_text(row.price.as_deref())),
+    ("access_key", |line, row| line.optional_text(row.access_key.as_deref())),
+    ("first_byte_ms", |line, row| line.optional_value(row.first_byte_ms)),
+];
 
 fn sum_item(sum: &UsageSum, by: &[Grouping]) -> Map<String, Value> {
     let mut item = Map::new();
     for (grouping, value) in groups(sum, by) {
         item.insert(grouping.as_str().to_owned(), json!(value));
     }
-    let rest = json!({
-        "currency": sum.currency,
-        "requests": sum.requests,
-        "input_tokens": sum.input_tokens,
-        "output_tokens": sum.output_tokens,
-        "cached_input_tokens": sum.cached_input_tokens,
-        "reasoning_tokens": sum.reasoning_tokens,
-        "images": sum.images,
-        "audio_ms": sum.audio_ms,
-        "characters": sum.characters,
-        "cost": amount(sum.cost),
-        "estimated": sum.estimated,
-        "unpriced": sum.unpriced,
-    });
-    if let Value::Object(rest) = rest {
-        item.extend(rest);
+    item.insert("currency".to_owned(), json!(sum.currency));
+    for (name, value) in FIGURES {
+        let value = match value {
+            Figure::Count(count) => json!(count(sum)),
+            Figure::Amount(nanos) => json!(amount(nanos(sum))),
+        };
+        item.insert(name.to_owned(), value);
     }
     item
 }
 
-const SUM_COLUMNS: [&str; 12] = [
-    "currency",
-    "requests",
-    "input_tokens",
-    "output_tokens",
-    "cached_input_tokens",
-    "reasoning_tokens",
-    "images",
-    "audio_ms",
-    "characters",
-    "cost",
-    "estimated",
-    "unpriced",
+/// What is summed up.
+enum Figure {
+    Count(fn(&UsageSum) -> i64),
+    Amount(fn(&UsageSum) -> i64),
+}
+
+/// In the order of an export's columns.
+const FIGURES: [(&str, Figure); 11] = [
+    ("requests", Figure::Count(|sum| sum.requests)),
+    ("input_tokens", Figure::Count(|sum| sum.input_tokens)),
+    ("output_tokens", Figure::Count(|sum| sum.output_tokens)),
+    ("cached_input_tokens", Figure::Count(|sum| sum.cached_input_tokens)),
+    ("reasoning_tokens", Figure::Count(|sum| sum.reasoning_tokens)),
+    ("images", Figure::Count(|sum| sum.images)),
+    ("audio_ms", Figure::Count(|sum| sum.audio_ms)),
+    ("characters", Figure::Count(|sum| sum.characters)),
+    ("cost", Figure::Amount(|sum| sum.cost)),
+    ("estimated", Figure::Count(|sum| sum.estimated)),
+    ("unpriced", Figure::Count(|sum| sum.unpriced)),
 ];
 
 fn push_sum(line: &mut csv::Lines, sum: &UsageSum, by: &[Grouping]) {
@@ -326,21 +288,12 @@ fn push_sum(line: &mut csv::Lines, sum: &UsageSum, by: &[Grouping]) {
         line.optional_text(value.as_deref());
     }
     line.optional_text(sum.currency.as_deref());
-    for number in [
-        sum.requests,
-        sum.input_tokens,
-        sum.output_tokens,
-        sum.cached_input_tokens,
-        sum.reasoning_tokens,
-        sum.images,
-        sum.audio_ms,
-        sum.characters,
-    ] {
-        line.value(number);
+    for (_, figure) in FIGURES {
+        match figure {
+            Figure::Count(count) => line.value(count(sum)),
+            Figure::Amount(nanos) => line.value(amount(nanos(sum))),
+        }
     }
-    line.value(amount(sum.cost));
-    line.value(sum.estimated);
-    line.value(sum.unpriced);
     line.end();
 }
 
@@ -355,7 +308,7 @@ fn groups(sum: &UsageSum, by: &[Grouping]) -> Vec<(Grouping, Option<String>)> {
 
 /// All rows as CSV, page by page, without ever holding more than one page.
 fn export(app: AppState, permitted: Permitted, after: Option<UsagePlace>) -> Response {
-    let head = csv::header(COLUMNS);
+    let head = csv::header(COLUMNS.map(|(name, _)| name));
     let rows = stream::try_unfold(Some((app, permitted, after)), |state| async move {
         let Some((app, permitted, after)) = state else {
             return Ok::<_, AdministerError>(None);
@@ -367,7 +320,8 @@ fn export(app: AppState, permitted: Permitted, after: Option<UsagePlace>) -> Res
         let Page { items, next } = page.inspect_err(told)?;
         let mut lines = csv::Lines::default();
         for row in &items {
-            push_row(&mut lines, row);
+            COLUMNS.iter().for_each(|(_, push)| push(&mut lines, row));
+            lines.end();
         }
         let state = next.map(|next| (app, permitted, Some(next)));
         Ok(Some((lines.into_bytes(), state)))
@@ -375,20 +329,24 @@ fn export(app: AppState, permitted: Permitted, after: Option<UsagePlace>) -> Res
     csv_response("usage.csv", head, Body::from_stream(rows))
 }
 
-fn export_sums(app: AppState, permitted: Permitted, by: Vec<Grouping>, skip: u32) -> Response {
+fn export_sums(app: AppState, permitted: Permitted, by: Vec<Grouping>, after: Option<String>) -> Response {
     let groups = Grouping::ALL.into_iter().filter(|grouping| by.contains(grouping));
-    let head = csv::header(groups.map(Grouping::as_str).chain(SUM_COLUMNS));
-    let sums = stream::try_unfold(Some((app, permitted, by, skip)), |state| async move {
-        let Some((app, permitted, by, skip)) = state else {
+    let names = FIGURES.map(|(name, _)| name);
+    let head = csv::header(groups.map(Grouping::as_str).chain(["currency"]).chain(names));
+    let sums = stream::try_unfold(Some((app, permitted, by, after)), |state| async move {
+        let Some((app, permitted, by, after)) = state else {
             return Ok::<_, AdministerError>(None);
         };
-        let page = app.report_usage.sum(&permitted, &by, skip, EXPORTED_AT_ONCE).await;
+        let page = app
+            .report_usage
+            .sum(&permitted, &by, after.as_deref(), EXPORTED_AT_ONCE);
+        let page = page.await;
         let Page { items, next } = page.inspect_err(told)?;
         let mut lines = csv::Lines::default();
         for sum in &items {
             push_sum(&mut lines, sum, &by);
         }
-        let state = next.map(|next| (app, permitted, by, next));
+        let state = next.map(|next| (app, permitted, by, Some(next)));
         Ok(Some((lines.into_bytes(), state)))
     });
     csv_response("usage-summary.csv", head, Body::from_stream(sums))
@@ -456,16 +414,4 @@ fn budget_form(status: &BudgetStatus, next: Option<String>) -> Value {
         form.insert("remaining".to_owned(), remaining.to_string().into());
     }
     form
-}
-
-fn text(place: UsagePlace) -> String {
-    format!("{}.{}", place.time.as_micros(), place.request_id)
-}
-
-fn place(text: &str) -> Option<UsagePlace> {
-    let (time, request_id) = text.split_once('.')?;
-    Some(UsagePlace {
-        time: service_kit::Timestamp::from_micros(time.parse().ok()?),
-        request_id: request_id.to_owned(),
-    })
 }

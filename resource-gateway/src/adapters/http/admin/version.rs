@@ -1,11 +1,8 @@
 //! Versions of rows as entity tags, and what writers say about them (RFC 9110 §8.8.3, §13.1).
 
-use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue, header},
-    response::Response,
-};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{problem::Problem, refuse};
+use super::{Refused, problem::Problem};
 use crate::{application::change_config::Precondition, ports::config_source::RowVersion};
 
 /// The entity tag of a version.
@@ -13,8 +10,18 @@ pub(super) fn etag(version: RowVersion) -> HeaderValue {
     HeaderValue::try_from(format!("\"{}\"", version.0)).unwrap_or(HeaderValue::from_static("\"0\""))
 }
 
+/// Whoever makes something new has seen no version of it.
+pub(super) fn refuse_precondition(headers: &HeaderMap) -> Result<(), Refused> {
+    match precondition(headers)? {
+        None | Some(Precondition::Absent) => Ok(()),
+        Some(Precondition::Exists | Precondition::OneOf(_)) => Err(malformed(
+            "If-Match says something of a thing that is only made by this request",
+        )),
+    }
+}
+
 /// What a writer says about the row that it writes.
-pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, Box<Response>> {
+pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, Refused> {
     let if_match = list(headers, &header::IF_MATCH)?;
     let if_none_match = list(headers, &header::IF_NONE_MATCH)?;
     match (if_match, if_none_match) {
@@ -31,12 +38,11 @@ pub(super) fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, 
     }
 }
 
-#[expect(clippy::unnecessary_box_returns, reason = "the shape of every refusal here")]
-fn malformed(why: &str) -> Box<Response> {
-    refuse(Problem::bad_request("invalid_precondition", format!("{why}.")))
+fn malformed(why: &str) -> Refused {
+    Problem::bad_request("invalid_precondition", format!("{why}.")).into()
 }
 
-fn list(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<String>>, Box<Response>> {
+fn list(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<String>>, Refused> {
     let mut tags = Vec::new();
     for value in headers.get_all(name) {
         let text = value.to_str().map_err(|_| malformed("an entity tag is not ASCII"))?;
@@ -59,7 +65,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
             .collect();
-        precondition(&headers).map_err(|response| response.status().as_u16())
+        precondition(&headers).map_err(|refused| refused.0.status().as_u16())
     }
 
     #[test]
