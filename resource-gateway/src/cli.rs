@@ -3,6 +3,7 @@
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 use service_kit::{reference, telemetry};
 
 use crate::{
+    application::snapshots::POLL_INTERVAL,
     bootstrap::{self, Ambient, Foundation, limits},
     config::Config,
 };
@@ -91,6 +93,7 @@ async fn apply(config: &Config, files: &[PathBuf]) -> anyhow::Result<()> {
 
 async fn apply_all(foundation: &Foundation, files: &[PathBuf]) -> anyhow::Result<()> {
     let apply = foundation.apply()?;
+    let mut changed = false;
     for file in files {
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
         let base = file.parent().unwrap_or(Path::new("."));
@@ -101,10 +104,19 @@ async fn apply_all(foundation: &Foundation, files: &[PathBuf]) -> anyhow::Result
         for (row, _) in &applied.changed {
             say(&format!("changed {row}"))?;
         }
+        changed |= !applied.changed.is_empty();
         let counts = format!("{} changed, {} as before", applied.changed.len(), applied.unchanged);
         say(&format!("{}: {counts}, revision {}", file.display(), applied.revision))?;
     }
+    if changed {
+        settle().await;
+    }
     Ok(())
+}
+
+/// A change counts when every running node has seen it, so that a script may rely on it.
+async fn settle() {
+    tokio::time::sleep(POLL_INTERVAL + Duration::from_millis(100)).await;
 }
 
 async fn doctor(config: &Config) -> anyhow::Result<()> {

@@ -139,8 +139,6 @@ async fn the_books_are_right(engine: Engine) {
     let world = World::start(engine).await;
     let document = world.write("money.toml", MONEY);
     world.gateway_cli(&["apply", document.to_str().unwrap()]);
-    // The running gateway looks for news several times a second.
-    tokio::time::sleep(Duration::from_millis(600)).await;
     let caller = Caller::service(&world).await;
     let seen = Seen::default();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();

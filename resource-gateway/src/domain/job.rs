@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use service_kit::Timestamp;
 
+pub use super::owner::Owner;
 use super::{
-    caller::Caller,
     fault::PublicError,
-    ids::{ClientId, InterfaceName, JobId, RequestId, Subject, TenantId},
+    ids::{InterfaceName, JobId, RequestId},
     interface::Capability,
     vendor::Switch,
 };
@@ -82,29 +82,6 @@ impl JobStatus {
 
     pub fn has_ended(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
-    }
-}
-
-/// Whose a job is: nobody else gets to see it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Owner {
-    pub tenant: Option<TenantId>,
-    pub client_id: ClientId,
-    pub sub: Subject,
-}
-
-impl Owner {
-    pub fn of(caller: &Caller) -> Self {
-        Self {
-            tenant: caller.tenant.clone(),
-            client_id: caller.client_id.clone(),
-            sub: caller.sub.clone(),
-        }
-    }
-
-    /// As it stands in rows, where no tenant is an empty text.
-    pub fn tenant_text(&self) -> &str {
-        self.tenant.as_ref().map_or("", TenantId::as_str)
     }
 }
 

@@ -28,6 +28,7 @@ pub mod limits;
 pub mod money;
 mod money_rules;
 pub mod multipart;
+pub mod owner;
 pub mod plan;
 pub mod price;
 pub mod raw;

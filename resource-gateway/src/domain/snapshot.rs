@@ -363,7 +363,7 @@ impl FaultReason {
     pub fn is_blindness(&self) -> bool {
         matches!(
             self,
-            Self::Unpriced { .. } | Self::OtherCurrency { .. } | Self::UnknownInterface(_)
+            Self::Unpriced { .. } | Self::UnpricedRoute { .. } | Self::OtherCurrency { .. } | Self::UnknownInterface(_)
         )
     }
 
@@ -375,8 +375,10 @@ impl FaultReason {
         };
         match self {
             Self::UnknownVendor(name) => is_there(RowKind::Vendor, Some(name)),
-            Self::UnknownInterface(name) => is_there(RowKind::Interface, Some(name)),
-            Self::Unpriced { .. } => is_there(RowKind::Price, None),
+            Self::UnknownInterface(name) | Self::UnknownRawRoute { interface: name, .. } => {
+                is_there(RowKind::Interface, Some(name))
+            }
+            Self::Unpriced { .. } | Self::UnpricedRoute { .. } => is_there(RowKind::Price, None),
             // Judged by what stands in the row itself.
             _ => false,
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::running::{Answer, Running, chat};
 
@@ -274,71 +274,6 @@ async fn writers_who_saw_an_older_version_are_told_so() {
 }
 
 #[tokio::test]
-async fn every_operation_asks_for_its_permission_in_the_operators_tenant() {
-    let running = Running::start().await;
-    let vendor = json!({"strategy": "sandbox"});
-    let interface = interface(&json!([{"vendor": "sandbox"}]));
-    for (method, path, body, permission) in [
-        (Method::GET, "/v1/vendors", None, "vendor:read"),
-        (Method::GET, "/v1/vendors/stub", None, "vendor:read"),
-        (Method::PUT, "/v1/vendors/mine", Some(&vendor), "vendor:write"),
-        (Method::DELETE, "/v1/vendors/mine", None, "vendor:write"),
-        (Method::GET, "/v1/interfaces", None, "interface:read"),
-        (Method::GET, "/v1/interfaces/echo", None, "interface:read"),
-        (Method::PUT, "/v1/interfaces/mine", Some(&interface), "interface:write"),
-        (Method::DELETE, "/v1/interfaces/mine", None, "interface:write"),
-        (Method::GET, "/v1/audit-events", None, "audit:read"),
-        (Method::GET, "/v1/payloads", None, "payload:read"),
-    ] {
-        let ask = async |token: &str| send(&running, method.clone(), path, token, &[], body).await;
-        let others: Vec<String> = ["vendor", "interface", "audit", "payload"]
-            .iter()
-            .flat_map(|kind| [format!("{kind}:read"), format!("{kind}:write")])
-            .filter(|code| code != permission)
-            .collect();
-        let others: Vec<&str> = others.iter().map(String::as_str).collect();
-        let none = running
-            .http
-            .request(method.clone(), format!("{}/admin{path}", running.url));
-        let none = Answer::read(none.send().await.unwrap()).await;
-        problem(&none, 401, "missing_token");
-        assert!(
-            none.header("www-authenticate").contains("resource_metadata"),
-            "{none:?}"
-        );
-        problem(&ask("garbage").await, 401, "invalid_token");
-        let unscoped = running
-            .issuer
-            .token(&json!({"scope": "openid ai:chat", "tenant": "default", "permissions": ["*"]}));
-        problem(&ask(&unscoped).await, 403, "insufficient_scope");
-        problem(
-            &ask(&token(&running, "default", &others)).await,
-            403,
-            "permission_denied",
-        );
-        let nowhere = running
-            .issuer
-            .token(&json!({"scope": "admin", "permissions": ["*"], "tenant": null}));
-        problem(&ask(&nowhere).await, 403, "permission_denied");
-        let foreign = ask(&token(&running, "acme", &["*"])).await;
-        match (&method, path) {
-            // Lists show what is within reach, which is nothing here.
-            (&Method::GET, "/v1/vendors" | "/v1/interfaces" | "/v1/audit-events" | "/v1/payloads") => {
-                assert_eq!(foreign.ok()["items"], json!([]));
-            }
-            (&Method::PUT, _) => {
-                problem(&foreign, 403, "permission_denied");
-            }
-            _ => {
-                problem(&foreign, 404, "not_found");
-            }
-        }
-        let permitted = ask(&token(&running, "default", &[permission])).await;
-        assert!(permitted.status < 300, "{method} {path}: {}", permitted.body);
-    }
-}
-
-#[tokio::test]
 async fn a_vendor_that_routes_need_stays() {
     let running = Running::start().await;
     let problem = problem(&delete(&running, "/v1/vendors/stub").await, 409, "invalid");
@@ -489,66 +424,5 @@ async fn the_next_call_obeys_and_calls_in_flight_end_as_they_began() {
     while let Some(call) = calls.join_next().await {
         let answer = Answer::read(call.unwrap().unwrap()).await;
         assert_eq!(answer.ok()["model"], "held");
-    }
-}
-
-#[tokio::test]
-async fn the_description_is_complete() {
-    let running = Running::start().await;
-    let document = running
-        .http
-        .get(format!("{}/admin/openapi.json", running.url))
-        .send()
-        .await
-        .unwrap();
-    let document: Value = document.json().await.unwrap();
-    assert_eq!(document["openapi"], "3.1.0");
-    for (path, operations) in document["paths"].as_object().unwrap() {
-        let url = format!("{}{}", running.url, path.replace(['{', '}'], ""));
-        for (method, _) in operations
-            .as_object()
-            .unwrap()
-            .iter()
-            .filter(|(method, _)| *method != "parameters")
-        {
-            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-            let answer = running.http.request(method.clone(), &url).send().await.unwrap();
-            assert_eq!(answer.status(), 401, "{method} {path}");
-        }
-    }
-    let key = json!({"client_id": "c", "sub": "s", "tenant": "t", "scopes": ["ai:chat"], "interfaces": ["echo"],
-        "ip_allow": ["10.0.0.0/8"]});
-    let issued = post(&running, "/v1/access-keys", &key).await.json();
-    post(
-        &running,
-        &format!("/v1/access-keys/{}/rotate", issued["id"].as_str().unwrap()),
-        &json!({}),
-    )
-    .await
-    .ok();
-    // Every member that is shown is described.
-    for (path, schema) in [
-        ("/v1/vendors", "Vendor"),
-        ("/v1/interfaces", "Interface"),
-        ("/v1/audit-events", "AuditEvent"),
-        ("/v1/access-keys", "AccessKey"),
-    ] {
-        let page = get(&running, path).await.ok();
-        for item in page["items"].as_array().unwrap() {
-            assert_described(&document, schema, item.as_object().unwrap());
-        }
-    }
-    let page = running.http.get(format!("{}/admin", running.url)).send().await.unwrap();
-    let page = page.text().await.unwrap();
-    assert!(page.contains("/admin/v1/vendors/{name}") && page.contains("secret_key_set"));
-}
-
-#[track_caller]
-fn assert_described(document: &Value, schema: &str, item: &Map<String, Value>) {
-    let members = document["components"]["schemas"][schema]["properties"]
-        .as_object()
-        .unwrap();
-    for member in item.keys() {
-        assert!(members.contains_key(member), "{schema} lacks {member}");
     }
 }

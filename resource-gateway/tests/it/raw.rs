@@ -799,7 +799,7 @@ async fn what_could_not_hold_is_refused_by_name() {
     let faults = async |text: &str| {
         let apply = running.gateway.foundation.apply().unwrap();
         let refused = apply.apply(text, std::path::Path::new(".")).await.unwrap_err();
-        format!("{refused:?}")
+        refused.to_string()
     };
     let raw = |more: &str| {
         format!("[[interface]]\nname = \"api\"\ncapability = \"raw\"\nroutes = [{{ vendor = \"echo\" }}]\n{more}\n")
@@ -846,7 +846,7 @@ async fn what_could_not_hold_is_refused_by_name() {
             raw(allowed)
                 + "[[price]]\nname = \"p\"\nvendor = \"echo\"\ninput_per_million = 1\ncurrency = \"EUR\"\n\
                    [[quota]]\nname = \"q\"\ninterface = \"api\"\namount = 1\ncurrency = \"EUR\"\nperiod = \"day\"\n",
-            "route \\\"make\\\"",
+            "route \"make\"",
         ),
     ] {
         let found = faults(&text).await;

@@ -803,7 +803,7 @@ async fn settings_of_pools_and_attempts_are_checked_all_at_once() {
     "#;
     let apply = world.gateway.foundation.apply().unwrap();
     let refused = apply.apply(text, std::path::Path::new(".")).await.unwrap_err();
-    let refused = format!("{refused:?}");
+    let refused = refused.to_string();
     for path in [
         "vendor[0].pool.hash_key",
         "vendor[0].pool.discovery",
@@ -827,6 +827,6 @@ async fn settings_of_pools_and_attempts_are_checked_all_at_once() {
         "interface[0].sticky.for",
         "interface[0].hedge_after_ms",
     ] {
-        assert!(refused.contains(&format!("\"{path}\"")), "{path} in {refused}");
+        assert!(refused.contains(&format!("  {path}: ")), "{path} in {refused}");
     }
 }

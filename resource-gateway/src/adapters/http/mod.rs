@@ -25,6 +25,7 @@ use axum::{
 };
 use service_kit::{Clock, Entropy, RequestContextLayer};
 
+pub use admin::routes as admin_routes;
 pub use resource_metadata::ResourceMetadata;
 
 use crate::{

@@ -9,7 +9,7 @@ use super::statements_conversations as sql;
 use crate::{
     domain::{
         conversation::{Conversation, MessageHead, Owner, Role},
-        ids::{ConversationId, InterfaceName, TenantId},
+        ids::{ConversationId, InterfaceName},
     },
     ports::{
         config_source::{StoreError, StoreResult},
@@ -102,11 +102,7 @@ fn messages(rows: Vec<MessageRow>) -> StoreResult<Vec<StoredMessage>> {
 
 /// Columns `tenant` to `sub`.
 fn owned(owner: &Owner) -> [Arg; 3] {
-    args![
-        owner.tenant.as_ref().map_or("", TenantId::as_str),
-        owner.client_id.as_str(),
-        owner.sub.as_str(),
-    ]
+    args![owner.tenant_text(), owner.client_id.as_str(), owner.sub.as_str(),]
 }
 
 #[async_trait]

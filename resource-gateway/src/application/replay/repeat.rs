@@ -11,6 +11,7 @@ use crate::{
         caller::Caller,
         fault::{ErrorKind, PublicError},
         idempotency::{BadIdempotencyKey, IdempotencyKey},
+        owner::Owner,
         recorded::Recorded,
     },
     ports::replies::{Beginning, Fingerprint, Replies, ReplyPlace},
@@ -123,12 +124,12 @@ fn another() -> PublicError {
 
 /// Keys are a caller's own: of client, person and tenant together.
 fn place(caller: &Caller, key: &IdempotencyKey) -> ReplyPlace {
-    let tenant = caller.tenant.as_ref().map_or("", |tenant| tenant.as_str());
+    let owner = Owner::of(caller);
     // A tenant's name is never empty, so none is told from all.
     digest(&[
-        tenant.as_bytes(),
-        caller.client_id.as_str().as_bytes(),
-        caller.sub.as_str().as_bytes(),
+        owner.tenant_text().as_bytes(),
+        owner.client_id.as_str().as_bytes(),
+        owner.sub.as_str().as_bytes(),
         key.as_str().as_bytes(),
     ])
 }

@@ -10,9 +10,9 @@ pub use self::{
     answer::{AnswerText, message_of},
     window::{Own, Room, choose},
 };
+pub use super::owner::Owner;
 use super::{
-    caller::Caller,
-    ids::{ClientId, ConversationId, InterfaceName, Subject, TenantId},
+    ids::{ConversationId, InterfaceName},
     vendor::Switch,
 };
 
@@ -56,24 +56,6 @@ impl Default for ConversationPolicy {
 pub enum Asked {
     New,
     Earlier(ConversationId),
-}
-
-/// Whom a conversation belongs to: nobody else learns that it exists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
-    pub tenant: Option<TenantId>,
-    pub client_id: ClientId,
-    pub sub: Subject,
-}
-
-impl Owner {
-    pub fn of(caller: &Caller) -> Self {
-        Self {
-            tenant: caller.tenant.clone(),
-            client_id: caller.client_id.clone(),
-            sub: caller.sub.clone(),
-        }
-    }
 }
 
 /// A conversation without its messages.

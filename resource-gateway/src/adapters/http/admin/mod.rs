@@ -25,7 +25,7 @@ use self::{page::Query, problem::Problem};
 use super::{AppState, caller};
 use crate::{
     application::administer::{AdministerError, By},
-    domain::{caller::Caller, ids::RequestId},
+    domain::{caller::Caller, config_row::RowKind, ids::RequestId},
 };
 
 /// Rows are small; a body that is not is a mistake.
@@ -67,6 +67,32 @@ const ROUTES: [Route; 17] = {
         route(M::GET, openapi::PAGE_PATH, |m| on(m, openapi::page)),
     ]
 };
+
+/// Every operation: its method and path, those of rows once for each kind.
+pub fn routes() -> Vec<(String, String)> {
+    let methods = [
+        (MethodFilter::GET, "GET"),
+        (MethodFilter::POST, "POST"),
+        (MethodFilter::PUT, "PUT"),
+        (MethodFilter::DELETE, "DELETE"),
+    ];
+    let name = |filter: MethodFilter| {
+        let known = methods.iter().find(|(known, _)| *known == filter);
+        known.map_or("", |(_, name)| name).to_owned()
+    };
+    let of_kinds = |path: &'static str| {
+        let kinds = if path.contains("{plural}") {
+            &RowKind::ALL[..]
+        } else {
+            &RowKind::ALL[..1]
+        };
+        kinds.iter().map(move |kind| path.replace("{plural}", kind.plural()))
+    };
+    ROUTES
+        .iter()
+        .flat_map(|route| of_kinds(route.path).map(|path| (name(route.method), path)))
+        .collect()
+}
 
 pub(super) fn router() -> Router<AppState> {
     let mut router = Router::new();

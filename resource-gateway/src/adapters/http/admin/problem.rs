@@ -89,7 +89,7 @@ impl Problem {
     pub(super) fn of(app: &AppState, error: AdministerError) -> Response {
         match error {
             AdministerError::Denied(denied) => Self::of_denied(app, &denied),
-            AdministerError::Change(ChangeError::Invalid(faults)) => {
+            AdministerError::Change(ChangeError::Invalid(faults)) | AdministerError::Key(KeyError::Invalid(faults)) => {
                 Self::invalid(StatusCode::UNPROCESSABLE_ENTITY, faults).into_response()
             }
             AdministerError::Change(ChangeError::Missing(id)) => {
@@ -101,9 +101,6 @@ impl Problem {
             }
             AdministerError::Change(ChangeError::Store(error)) | AdministerError::Key(KeyError::Store(error)) => {
                 Self::of_store(&error)
-            }
-            AdministerError::Key(KeyError::Invalid(faults)) => {
-                Self::invalid(StatusCode::UNPROCESSABLE_ENTITY, faults).into_response()
             }
             AdministerError::Key(KeyError::Unknown) => {
                 Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such access key.").into_response()

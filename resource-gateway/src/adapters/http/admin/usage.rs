@@ -233,10 +233,10 @@ const COLUMNS: [Column<UsageRow>; 26] = [
     ("attempts", |line, row| line.value(row.attempts)),
     ("duration_ms", |line, row| line.value(row.duration_ms)),
     ("cached_input_tokens", |line, row| {
-        line.optional_value(row.cached_input_tokens)
+        line.optional_value(row.cached_input_tokens);
     }),
     ("reasoning_tokens", |line, row| {
-        line.optional_value(row.reasoning_tokens)
+        line.optional_value(row.reasoning_tokens);
     }),
     ("images", |line, row| line.value(row.images)),
     ("audio_ms", |line, row| line.value(row.audio_ms)),
@@ -320,7 +320,9 @@ fn export(app: AppState, permitted: Permitted, after: Option<UsagePlace>) -> Res
         let Page { items, next } = page.inspect_err(told)?;
         let mut lines = csv::Lines::default();
         for row in &items {
-            COLUMNS.iter().for_each(|(_, push)| push(&mut lines, row));
+            for (_, push) in COLUMNS {
+                push(&mut lines, row);
+            }
             lines.end();
         }
         let state = next.map(|next| (app, permitted, Some(next)));
