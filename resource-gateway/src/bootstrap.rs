@@ -21,7 +21,7 @@ pub use self::{
     foundation::{Ambient, Foundation},
     serve::serve,
 };
-use self::{limits::Limits, money::Money, strategies::CAPABILITIES};
+use self::{limits::Limits, money::Money};
 use crate::{
     adapters::{
         http::{self, App},
@@ -44,6 +44,7 @@ use crate::{
         verify_token::VerifyToken,
     },
     config::Config,
+    domain::interface::Capability,
     ports::{
         provider::ProviderKeys as _,
         usage::{UsageSink, UsageStore as _},
@@ -127,7 +128,7 @@ impl Gateway {
         let revocations = Arc::new(Revocations::default());
         let follow = provider::follow_revocations(config, &foundation, provider, &keys, &revocations)?;
         let signatures = foundation.signatures(&config.access_keys, &snapshots, &revocations)?;
-        let meters = Arc::new(Meters::new(&CAPABILITIES));
+        let meters = Arc::new(Meters::new(&Capability::ALL));
         let limits = Limits::build(config, &foundation.ambient)?;
         let jobs = jobs::build(config, &foundation)?;
         let app = App {
@@ -163,7 +164,7 @@ impl Gateway {
             meters,
             public_url: config.resource().trim_end_matches('/').to_owned(),
             metadata: provider::resource_metadata(config)?,
-            capabilities: CAPABILITIES.to_vec(),
+            capabilities: Capability::ALL.to_vec(),
             max_body_bytes: config.limits.max_body_bytes,
             started: clock.now().as_seconds(),
             clock,

@@ -9,6 +9,7 @@ use service_kit::{Clock, Entropy, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::page::Page;
 use crate::{
     domain::{
         call::weigh_message,
@@ -235,10 +236,11 @@ impl Conversations {
         caller: &Caller,
         before: Option<(Timestamp, ConversationId)>,
         limit: u32,
-    ) -> Result<Vec<Conversation>, PublicError> {
-        let owner = Owner::of(caller);
-        let found = self.store.list(&owner, self.clock.now(), before, limit).await;
-        found.map_err(|error| unavailable(&error))
+    ) -> Result<Page<Conversation, (Timestamp, ConversationId)>, PublicError> {
+        let (owner, more) = (Owner::of(caller), limit.saturating_add(1));
+        let found = self.store.list(&owner, self.clock.now(), before, more).await;
+        let found = found.map_err(|error| unavailable(&error))?;
+        Ok(Page::cut(found, limit, |last| (last.created_at, last.id.clone())))
     }
 
     /// A conversation with a page of its messages, those behind a number.

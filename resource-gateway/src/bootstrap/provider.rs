@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use token_keys::DpopNonces;
 
-use super::{CAPABILITIES, Foundation};
+use super::Foundation;
 use crate::{
     adapters::{
         http::ResourceMetadata,
@@ -18,7 +18,7 @@ use crate::{
         revocations::{FollowRevocations, Revocations},
     },
     config::Config,
-    domain::caller::Expected,
+    domain::{caller::Expected, interface::Capability},
 };
 
 /// The provider has this long to answer; it is close by.
@@ -97,7 +97,7 @@ pub(super) fn follow_revocations(
 }
 
 pub(super) fn resource_metadata(config: &Config) -> anyhow::Result<ResourceMetadata> {
-    let metadata = ResourceMetadata::new(config.resource(), &config.auth.issuer, &CAPABILITIES)?;
+    let metadata = ResourceMetadata::new(config.resource(), &config.auth.issuer, &Capability::ALL)?;
     Ok(metadata.with_client_certificates(config.takes_certificates()))
 }
 

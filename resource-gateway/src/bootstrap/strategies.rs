@@ -25,21 +25,6 @@ use crate::{
     ports::{codec::Codec, transport::Transport},
 };
 
-/// What this version can do.
-pub(super) const CAPABILITIES: [Capability; 11] = [
-    Capability::Chat,
-    Capability::Embeddings,
-    Capability::Transcription,
-    Capability::Speech,
-    Capability::Image,
-    Capability::Ocr,
-    Capability::Labels,
-    Capability::Faces,
-    Capability::Moderation,
-    Capability::Rerank,
-    Capability::Raw,
-];
-
 /// Every strategy of this version.
 pub(super) fn registry(ambient: &Ambient, extra_ca: Option<&Path>) -> anyhow::Result<Registry> {
     let mut openai = openai_codecs();

@@ -514,7 +514,7 @@ fn check_interface(
         let reason = FaultReason::NoScores(interface.capability.as_str());
         fault("min_confidence".to_owned(), reason);
     }
-    if interface.policy.conversation.enabled.is_on() && interface.capability != Capability::Chat {
+    if interface.policy.conversation.enabled.is_on() && !Shape::ruling(interface.capability).converses {
         let reason = FaultReason::OtherCapability(Capability::Chat.as_str());
         fault("conversation".to_owned(), reason);
     }

@@ -1,10 +1,17 @@
-//! No policy can be got around: every door to every capability, with every credential, against every policy. A new door belongs
-//! into [`doors`], a new credential into [`Credential`], and all policies hold for it at once.
+//! No policy can be got around: every door to every capability, with every credential, against every policy. A new door of
+//! the router is tried by itself; a new credential belongs into [`Credential`], and all policies hold for it at once.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::Path,
+};
 
 use reqwest::Method;
-use resource_gateway::domain::{access_key::KeySettings, interface::Capability};
+use resource_gateway::{
+    adapters::http::DOORS,
+    domain::{access_key::KeySettings, interface::Capability},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,34 +34,28 @@ impl Door {
     }
 }
 
-const CAPABILITIES: usize = 11;
+const CAPABILITIES: usize = Capability::ALL.len();
 
-/// Every way in to every capability.
+/// Every way in to every capability: those that the router has, so that a new one is tried by itself.
 fn doors() -> Vec<Door> {
-    let named = [
-        (Capability::Chat, "/v1/chat/completions"),
-        (Capability::Embeddings, "/v1/embeddings"),
-        (Capability::Transcription, "/v1/audio/transcriptions"),
-        (Capability::Speech, "/v1/audio/speech"),
-        (Capability::Image, "/v1/images/generations"),
-        (Capability::Ocr, "/v1/ocr"),
-        (Capability::Labels, "/v1/images/labels"),
-        (Capability::Faces, "/v1/faces/detect"),
-        (Capability::Moderation, "/v1/moderations"),
-        (Capability::Rerank, "/v1/rerank"),
-        (Capability::Raw, "/v1/raw/{model}/things"),
-    ];
-    let door = |capability, path: String| Door { capability, path };
     // Raw calls have one door: there is no other place for their path.
-    let aliases = named
-        .into_iter()
-        .filter(|(capability, _)| *capability != Capability::Raw);
-    let aliases = aliases.map(|(capability, _)| door(capability, format!("/ai/invoke/{}", capability.invoke_name())));
-    named
-        .map(|(capability, path)| door(capability, path.to_owned()))
-        .into_iter()
-        .chain(aliases)
-        .collect()
+    let raw = Door {
+        capability: Capability::Raw,
+        path: "/v1/raw/{model}/things".to_owned(),
+    };
+    let named = DOORS.map(|(capability, path)| Door {
+        capability,
+        path: path.to_owned(),
+    });
+    let aliases = DOORS.map(|(capability, _)| Door {
+        capability,
+        path: format!("/ai/invoke/{}", capability.invoke_name()),
+    });
+    let doors: Vec<_> = named.into_iter().chain([raw]).chain(aliases).collect();
+    let capabilities: BTreeSet<_> = doors.iter().map(|door| door.capability.as_str()).collect();
+    let all: BTreeSet<_> = Capability::ALL.into_iter().map(Capability::as_str).collect();
+    assert_eq!(capabilities, all, "no capability without a door");
+    doors
 }
 
 /// A request that a door takes.
@@ -204,7 +205,7 @@ async fn send(running: &Running, credential: &Credential, path: &str, call: &Cal
 /// An interface of the sandbox for each capability, named after it and the policy.
 async fn lay(running: &Running, policy: &str, settings: &str) {
     let mut text = String::new();
-    for capability in doors().iter().map(|door| door.capability).take(CAPABILITIES) {
+    for capability in Capability::ALL {
         let word = capability.as_str();
         let settings = with_paths(capability, settings);
         writeln!(

@@ -431,8 +431,14 @@ async fn nobody_is_served_before_all_revocations_have_come() {
     assert_eq!(early.error(503)["code"], "not_ready");
     assert_eq!(early.header("retry-after"), "1");
     // The first answer brings one of two events, and says that there is more.
+    let asked = async |polls| {
+        world
+            .until("it asks", async || world.issuer.polls_seen() == polls)
+            .await
+    };
+    asked(1).await;
     world.issuer.answer_polls(1);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    asked(2).await;
     assert!(waits().await);
     world.chat_as(&revoked, "echo").await.error(503);
     world.issuer.answer_polls(1000);

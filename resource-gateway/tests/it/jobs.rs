@@ -164,7 +164,7 @@ async fn the_preference_is_ignored_where_nothing_is_answered_later_and_refused_w
     let other = world.issuer.token(&json!({"ai_interfaces": ["held"]}));
     world.ask(&other, &chat("quick"), &[]).await.error(403);
     let list = world.get("/v1/jobs", &token).await.ok();
-    assert_eq!((&list["data"], &list["has_more"]), (&json!([]), &json!(false)));
+    assert_eq!(list, json!({"items": [], "next_page_token": null}));
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn nobody_else_sees_a_job() {
         }
         world.delete(&format!("/v1/jobs/{id}"), &stranger).await.error(404);
         assert_eq!(
-            world.get("/v1/jobs", &stranger).await.ok()["data"],
+            world.get("/v1/jobs", &stranger).await.ok()["items"],
             json!([]),
             "{change}"
         );
@@ -262,13 +262,22 @@ async fn a_list_has_pages() {
     }
     let page = world.get("/v1/jobs?limit=2", &token).await.ok();
     let seen = |page: &Value| -> Vec<String> {
-        let jobs = page["data"].as_array().unwrap().iter();
+        let jobs = page["items"].as_array().unwrap().iter();
         jobs.map(|job| job["id"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!((seen(&page), &page["has_more"]), (ids[..2].to_vec(), &json!(true)));
-    let after = page["next_after"].as_str().unwrap();
-    let rest = world.get(&format!("/v1/jobs?limit=2&after={after}"), &token).await.ok();
-    assert_eq!((seen(&rest), &rest["has_more"]), (ids[2..].to_vec(), &json!(false)));
+    assert_eq!(seen(&page), ids[..2].to_vec());
+    let after = page["next_page_token"].as_str().unwrap();
+    let rest = world
+        .get(&format!("/v1/jobs?limit=2&page_token={after}"), &token)
+        .await
+        .ok();
+    assert_eq!(
+        (seen(&rest), &rest["next_page_token"]),
+        (ids[2..].to_vec(), &json!(null))
+    );
+    // A page that is just full is the last one.
+    let full = world.get(&format!("/v1/jobs?limit={}", ids.len()), &token).await.ok();
+    assert_eq!((seen(&full), &full["next_page_token"]), (ids.clone(), &json!(null)));
     for query in ["limit=0", "limit=101", "limit=x", "limit=1&limit=2", "status=queued"] {
         let refused = world.get(&format!("/v1/jobs?{query}"), &token).await;
         assert_eq!(refused.error(400)["code"], "invalid_query", "{query}");

@@ -41,6 +41,8 @@ struct Shared {
     feed_status: Mutex<StatusCode>,
     /// Polls that are still let through, and how many events each brings.
     polls: Semaphore,
+    /// Polls that have come.
+    asked: AtomicUsize,
     page: AtomicUsize,
 }
 
@@ -69,6 +71,7 @@ impl StubIssuer {
             jwks_fetches: AtomicUsize::new(0),
             feed_status: Mutex::new(StatusCode::OK),
             polls: Semaphore::new(ENDLESS),
+            asked: AtomicUsize::new(0),
             page: AtomicUsize::new(usize::MAX),
         });
         let issuer = Self {
@@ -128,6 +131,11 @@ impl StubIssuer {
 
     pub(crate) fn answer_polls(&self, count: usize) {
         self.shared.polls.add_permits(count);
+    }
+
+    /// How many polls have come. Whoever asks again has taken the answer before.
+    pub(crate) fn polls_seen(&self) -> usize {
+        self.shared.asked.load(Ordering::SeqCst)
     }
 
     /// The claims of a good token.
@@ -195,6 +203,7 @@ async fn jwks(State(issuer): State<StubIssuer>) -> Json<Value> {
 }
 
 async fn poll(State(issuer): State<StubIssuer>, Json(request): Json<Value>) -> impl IntoResponse {
+    issuer.shared.asked.fetch_add(1, Ordering::SeqCst);
     issuer.shared.polls.acquire().await.unwrap().forget();
     let status = *issuer.shared.feed_status.lock().unwrap();
     let mut news = issuer.shared.news.subscribe();

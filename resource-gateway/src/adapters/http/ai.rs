@@ -30,6 +30,21 @@ use crate::{
     },
 };
 
+/// Where calls of each capability with a form of its own come in. Each has a second door, `/ai/invoke/{capability}`; raw calls have
+/// one of another kind.
+pub const DOORS: [(Capability, &str); 10] = [
+    (Capability::Chat, "/v1/chat/completions"),
+    (Capability::Embeddings, "/v1/embeddings"),
+    (Capability::Transcription, "/v1/audio/transcriptions"),
+    (Capability::Speech, "/v1/audio/speech"),
+    (Capability::Image, "/v1/images/generations"),
+    (Capability::Ocr, "/v1/ocr"),
+    (Capability::Labels, "/v1/images/labels"),
+    (Capability::Faces, "/v1/faces/detect"),
+    (Capability::Moderation, "/v1/moderations"),
+    (Capability::Rerank, "/v1/rerank"),
+];
+
 /// The route of a capability.
 pub(super) fn post_to(capability: Capability) -> MethodRouter<AppState> {
     post(async move |State(app): State<AppState>, request: Request| invoke(&app, capability, request).await)

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{Path, Request, State},
-    http::{HeaderValue, StatusCode, Uri, header, request::Parts},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json, value::RawValue};
 use service_kit::Timestamp;
 
-use super::{AppState, caller, error::GatewayError};
+use super::{AppState, caller, error::GatewayError, pages};
 use crate::{
     domain::{
         caller::Caller, conversation::Conversation, fault::PublicError, ids::ConversationId, interface::Capability,
@@ -20,28 +19,22 @@ use crate::{
     ports::conversations::StoredMessage,
 };
 
-const DEFAULT_LIMIT: u32 = 20;
-const MOST: u32 = 100;
-
 type Refused = Box<Response>;
 
 pub(super) async fn list(State(app): State<AppState>, request: Request) -> Response {
     let page = async {
         let (caller, head) = authenticate(&app, request).await?;
-        let (limit, token) = read_query(&head.uri).map_err(refuse)?;
+        let (limit, token) = pages::read(&head.uri).map_err(refuse)?;
         let before = match token {
             None => None,
-            Some(token) => Some(place(&token).ok_or_else(|| refuse(bad_token()))?),
+            Some(token) => Some(place(&token).ok_or_else(|| refuse(pages::bad_token()))?),
         };
-        let found = app.conversations.list(&caller, before, limit + 1).await;
-        let mut found = found.map_err(refuse)?;
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let next = found
-            .last()
-            .filter(|_| more)
-            .map(|last| URL_SAFE_NO_PAD.encode(format!("{}.{}", last.created_at.as_micros(), last.id)));
-        let items: Vec<Value> = found.iter().map(form).collect();
+        let found = app.conversations.list(&caller, before, limit).await;
+        let page = found.map_err(refuse)?;
+        let next = page
+            .next
+            .map(|(time, id)| pages::token(&format!("{}.{id}", time.as_micros())));
+        let items: Vec<Value> = page.items.iter().map(form).collect();
         Ok::<_, Refused>(respond(&json!({"items": items, "next_page_token": next})))
     };
     page.await.unwrap_or_else(|refused| *refused)
@@ -50,10 +43,10 @@ pub(super) async fn list(State(app): State<AppState>, request: Request) -> Respo
 pub(super) async fn one(State(app): State<AppState>, Path(id): Path<String>, request: Request) -> Response {
     let page = async {
         let (caller, head) = authenticate(&app, request).await?;
-        let (limit, token) = read_query(&head.uri).map_err(refuse)?;
+        let (limit, token) = pages::read(&head.uri).map_err(refuse)?;
         let after = match token {
             None => 0,
-            Some(token) => token.parse().map_err(|_| refuse(bad_token()))?,
+            Some(token) => token.parse().map_err(|_| refuse(pages::bad_token()))?,
         };
         let found = app
             .conversations
@@ -62,7 +55,7 @@ pub(super) async fn one(State(app): State<AppState>, Path(id): Path<String>, req
         let (conversation, messages) = found.map_err(refuse)?;
         let last = messages.last().map(|message| message.number);
         let next = last.filter(|last| *last < conversation.length);
-        let next = next.map(|next| URL_SAFE_NO_PAD.encode(next.to_string()));
+        let next = next.map(|next| pages::token(&next.to_string()));
         let mut shown = form(&conversation);
         if let Some(members) = shown.as_object_mut() {
             members.insert("items".to_owned(), messages.iter().map(message).collect());
@@ -100,48 +93,6 @@ async fn authenticate(app: &AppState, request: Request) -> Result<(Arc<Caller>, 
 #[expect(clippy::unnecessary_box_returns, reason = "the shape of every refusal here")]
 fn refuse(error: PublicError) -> Refused {
     Box::new(GatewayError(error).into_response())
-}
-
-fn bad_token() -> PublicError {
-    PublicError::invalid(
-        Some("page_token"),
-        "invalid_page_token",
-        "The page_token is not one of ours.",
-    )
-}
-
-/// `limit` and `page_token`, each once at most; nothing else.
-fn read_query(uri: &Uri) -> Result<(u32, Option<String>), PublicError> {
-    let wrong = |name: &str, why: &str| {
-        let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
-        PublicError::invalid(Some(&name), "invalid_query", format!("The parameter '{name}' {why}."))
-    };
-    let (mut limit, mut token) = (None, None);
-    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-        let place = match &*name {
-            "limit" => &mut limit,
-            "page_token" => &mut token,
-            _ => return Err(wrong(&name, "is unknown; there are limit and page_token")),
-        };
-        if place.replace(value.into_owned()).is_some() {
-            return Err(wrong(&name, "stands there twice"));
-        }
-    }
-    let limit = match limit {
-        None => DEFAULT_LIMIT,
-        Some(text) => {
-            let number = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-            number.ok_or_else(|| wrong("limit", "must be a whole number from 1 to 100"))?
-        }
-    };
-    let token = token.filter(|token| !token.is_empty());
-    let decode = |token: String| {
-        let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-        bytes
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .ok_or_else(bad_token)
-    };
-    Ok((limit, token.map(decode).transpose()?))
 }
 
 fn place(token: &str) -> Option<(Timestamp, ConversationId)> {

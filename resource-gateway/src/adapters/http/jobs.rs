@@ -4,14 +4,14 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Path, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{AppState, caller, error::GatewayError};
+use super::{AppState, caller, error::GatewayError, pages};
 use crate::{
     application::invoke::{Invocation, InvokeError},
     domain::{
@@ -26,8 +26,6 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const WEBHOOK: HeaderName = HeaderName::from_static("x-hexgate-webhook");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const DEFAULT_LIMIT: u32 = 20;
-const MOST: u32 = 100;
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
@@ -199,39 +197,18 @@ fn failure(job: &Job) -> Response {
 async fn list(State(app): State<AppState>, request: Request) -> Response {
     let uri = request.uri().clone();
     let page = of_caller(&app, request, async |caller| {
-        let (after, limit) = page(&uri)?;
+        let (limit, after) = pages::read(&uri)?;
         app.jobs.list(caller, after.as_deref(), limit).await
     });
     match page.await {
-        Ok((jobs, next)) => {
-            let data: Vec<_> = jobs.iter().map(form).collect();
-            let body = json!({"object": "list", "data": data, "has_more": next.is_some(), "next_after": next});
+        Ok(page) => {
+            let items: Vec<_> = page.items.iter().map(form).collect();
+            let next = page.next.map(|id| pages::token(id.as_str()));
             let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-            (no_store, Json(body)).into_response()
+            (no_store, Json(json!({"items": items, "next_page_token": next}))).into_response()
         }
         Err(refused) => *refused,
     }
-}
-
-/// `?after=&limit=`; anything else would be ignored, and is refused.
-fn page(uri: &Uri) -> Result<(Option<String>, u32), PublicError> {
-    let (mut after, mut limit) = (None, None);
-    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-        let number = value.parse().ok().filter(|number| (1..=MOST).contains(number));
-        match &*name {
-            "after" if after.is_none() => after = Some(value.into_owned()),
-            "limit" if limit.is_none() && number.is_some() => limit = number,
-            "limit" => {
-                let message = format!("limit must be one whole number from 1 to {MOST}.");
-                return Err(PublicError::invalid(Some("limit"), "invalid_query", message));
-            }
-            _ => {
-                let message = "There are the parameters after and limit, each once.";
-                return Err(PublicError::invalid(None, "invalid_query", message));
-            }
-        }
-    }
-    Ok((after, limit.unwrap_or(DEFAULT_LIMIT)))
 }
 
 /// The secret by which the caller verifies news of its jobs.

@@ -9,6 +9,7 @@ mod error;
 mod forward;
 mod jobs;
 mod models;
+mod pages;
 mod panics;
 mod raw;
 mod request_body;
@@ -26,6 +27,7 @@ use axum::{
 use service_kit::{Clock, Entropy, RequestContextLayer};
 
 pub use admin::routes as admin_routes;
+pub use ai::DOORS;
 pub use resource_metadata::ResourceMetadata;
 
 use crate::{
@@ -77,16 +79,6 @@ type AppState = Arc<App>;
 pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
     let clock = app.clock.clone();
     let mut router = Router::new()
-        .route("/v1/chat/completions", ai::post_to(Capability::Chat))
-        .route("/v1/embeddings", ai::post_to(Capability::Embeddings))
-        .route("/v1/audio/transcriptions", ai::post_to(Capability::Transcription))
-        .route("/v1/audio/speech", ai::post_to(Capability::Speech))
-        .route("/v1/images/generations", ai::post_to(Capability::Image))
-        .route("/v1/images/labels", ai::post_to(Capability::Labels))
-        .route("/v1/moderations", ai::post_to(Capability::Moderation))
-        .route("/v1/ocr", ai::post_to(Capability::Ocr))
-        .route("/v1/faces/detect", ai::post_to(Capability::Faces))
-        .route("/v1/rerank", ai::post_to(Capability::Rerank))
         .route("/v1/models", get(models::list))
         // Everything behind the slash, so that a name with slashes is unknown and not the path.
         .route("/v1/models/{*name}", get(models::one))
@@ -101,6 +93,9 @@ pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
         .route(resource_metadata::WELL_KNOWN, get(resource_metadata::get))
         .merge(jobs::router())
         .merge(admin::router());
+    for (capability, path) in DOORS {
+        router = router.route(path, ai::post_to(capability));
+    }
     if app.metadata.path != resource_metadata::WELL_KNOWN {
         router = router.route(&app.metadata.path, get(resource_metadata::get));
     }

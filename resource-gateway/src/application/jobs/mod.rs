@@ -20,7 +20,7 @@ pub use self::{
     secrets::WebhookSecrets,
     work::WorkJobs,
 };
-use super::invoke::Invocation;
+use super::{invoke::Invocation, page::Page};
 use crate::{
     domain::{
         caller::Caller,
@@ -208,17 +208,16 @@ impl Jobs {
         caller: &Caller,
         before: Option<&str>,
         limit: u32,
-    ) -> Result<(Vec<Job>, Option<JobId>), PublicError> {
-        let before = before.map(JobId::new);
-        let page = self
+    ) -> Result<Page<Job, JobId>, PublicError> {
+        let (before, more) = (before.map(JobId::new), limit.saturating_add(1));
+        let found = self
             .store
-            .list_jobs(&Owner::of(caller), before.as_ref(), limit, self.clock.now())
+            .list_jobs(&Owner::of(caller), before.as_ref(), more, self.clock.now())
             .await
             .map_err(unavailable)?;
-        let full = page.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        let next = page.last().filter(|_| full).map(|job| job.id.clone());
-        let seen = page.into_iter().filter(|job| may_see(caller, job)).collect();
-        Ok((seen, next))
+        let mut page = Page::cut(found, limit, |job| job.id.clone());
+        page.items.retain(|job| may_see(caller, job));
+        Ok(page)
     }
 
     /// Cancels a job; one that has ended stays as it is. A call that is under way is dropped.

@@ -32,7 +32,7 @@ pub struct Shape {
     /// Whether answers have parts with scores, so that a threshold means something.
     pub scored: bool,
     /// Whether requests continue conversations.
-    pub(super) converses: bool,
+    pub converses: bool,
     /// A body over this is too large whatever the operator allows: nothing that is asked for here needs more.
     pub max_body_bytes: usize,
     /// The words for `response_format`, the default first. Empty where it is the vendor's business.
