@@ -91,7 +91,7 @@ pub(super) fn follow_revocations(
         feed: Arc::new(feed),
         keys: keys.clone(),
         revocations: revocations.clone(),
-        access_keys: Arc::new(KeyUpkeep::new(foundation.key_store())),
+        access_keys: Arc::new(KeyUpkeep::new(foundation.key_store(), foundation.ambient.clock.clone())),
         clock: foundation.ambient.clock.clone(),
     })
 }

@@ -12,7 +12,7 @@ use super::{
 /// Who changes the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// None on the command line.
+    /// None on the command line, and when the provider ended what this is about.
     pub sub: Option<Subject>,
     pub client_id: Option<ClientId>,
     pub tenant: Option<TenantId>,
@@ -37,6 +37,13 @@ pub enum AuditAction {
     Created,
     Replaced,
     Deleted,
+}
+
+impl Actor {
+    /// The provider, which told that a client or person has ended.
+    pub fn provider() -> Self {
+        Self::command_line()
+    }
 }
 
 impl AuditAction {

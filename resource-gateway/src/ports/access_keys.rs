@@ -12,8 +12,7 @@ use crate::domain::{
     ids::{AccessKeyId, ClientId, TenantId},
 };
 
-/// Access keys at rest; their secrets are sealed. Every change but [`AccessKeys::note_uses`] counts up the revision that all
-/// gateways watch, and leaves its audit row at that revision, in one transaction.
+/// Access keys at rest; their secrets are sealed.
 #[async_trait]
 pub trait AccessKeys: Send + Sync + fmt::Debug {
     /// A key with what it signs with. `Corrupt` when its secrets do not open.
@@ -27,27 +26,38 @@ pub trait AccessKeys: Send + Sync + fmt::Debug {
     /// A page of keys by id.
     async fn list(&self, page: &KeyPage) -> StoreResult<Vec<AccessKey>>;
 
-    /// Saves a new key.
-    async fn insert(&self, key: &AccessKey, secrets: &Secrets, audit: AuditEvent) -> StoreResult<()>;
+    /// The enabled keys of a client or person that nobody has stood by since the end of the second `before`.
+    async fn find_ended(&self, whose: &Ended, before: i64) -> StoreResult<Vec<AccessKey>>;
 
-    /// Replaces a key's settings and stamps if it is still at `version`; its secrets only when there are new ones. MUST let one
-    /// of several callers win.
-    async fn replace(
-        &self,
-        key: &AccessKey,
-        secrets: Option<&Secrets>,
-        version: i64,
-        audit: AuditEvent,
-    ) -> StoreResult<Written>;
+    /// Begins a change. Of several at once, of keys and of the configuration, one goes on, the others wait.
+    async fn begin_change(&self) -> StoreResult<Box<dyn KeyChange>>;
 
-    /// Removes a key if it is still at `version`.
-    async fn delete(&self, id: &AccessKeyId, version: i64, audit: AuditEvent) -> StoreResult<Written>;
-
-    /// Remembers when keys were used last. An earlier moment changes nothing.
+    /// Remembers when keys were used last. An earlier moment changes nothing. This alone leaves no trace and no revision.
     async fn note_uses(&self, uses: &[(AccessKeyId, Timestamp)]) -> StoreResult<()>;
+}
 
-    /// Disables the keys of a client or person that nobody has changed since the end of the second `before`; answers how many.
-    async fn end(&self, whose: &Ended, before: i64) -> StoreResult<u64>;
+/// A change of keys: nothing of it is visible before `commit`, dropping it undoes it.
+#[async_trait]
+pub trait KeyChange: Send {
+    /// A key as this change sees it.
+    async fn find(&mut self, id: &AccessKeyId) -> StoreResult<Option<AccessKey>>;
+
+    /// The same with what it signs with. `Corrupt` when its secrets do not open.
+    async fn find_with_secrets(&mut self, id: &AccessKeyId) -> StoreResult<Option<(AccessKey, Secrets)>>;
+
+    /// Saves a new key.
+    async fn insert(&mut self, key: &AccessKey, secrets: &Secrets) -> StoreResult<()>;
+
+    /// Replaces a key's settings and stamps; its secrets only when there are new ones.
+    async fn replace(&mut self, key: &AccessKey, secrets: Option<&Secrets>) -> StoreResult<()>;
+
+    async fn delete(&mut self, id: &AccessKeyId) -> StoreResult<()>;
+
+    /// Writes down who did what, at the revision that this change will make and in the order of the calls.
+    async fn note(&mut self, event: AuditEvent) -> StoreResult<()>;
+
+    /// Counts up the revision that all gateways watch, and makes all of it visible at once.
+    async fn commit(self: Box<Self>) -> StoreResult<()>;
 }
 
 /// What a list is to hold.
@@ -60,14 +70,6 @@ pub struct KeyPage {
     /// Keys behind this one.
     pub after: Option<AccessKeyId>,
     pub limit: u32,
-}
-
-/// Whether a change that depends on a version took place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
-    Done,
-    /// Somebody else changed it meanwhile, or it is gone.
-    Conflict,
 }
 
 /// Nonces that have been used.

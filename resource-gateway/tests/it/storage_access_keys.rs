@@ -1,9 +1,10 @@
-//! One contract over both engines: access keys come back as they went in, and of several changes one wins.
+//! One contract over both engines: access keys come back as they went in, and changes come one after the other.
 
 use std::sync::Arc;
 
 use resource_gateway::{
     adapters::sql::SqlAccessKeys,
+    application::access_keys::KeyUpkeep,
     domain::{
         access_key::{AccessKey, Ended, KeySettings, Secrets},
         audit::{Actor, AuditAction, AuditEvent, AuditKind, AuditPlace, Audited},
@@ -12,16 +13,16 @@ use resource_gateway::{
         vendor::Switch,
     },
     ports::{
-        access_keys::{AccessKeys as _, KeyPage, Written},
-        config_source::{AuditQuery, ConfigSource as _, ConfigStore as _, StoreError},
+        access_keys::{AccessKeys as _, KeyChange, KeyPage},
+        config_source::{AuditQuery, ConfigSource as _, ConfigStore as _, StoreError, StoreResult},
     },
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use service_kit::Timestamp;
+use service_kit::{SystemClock, Timestamp};
 use sql_kit::{Sql, args, sql};
 use token_keys::MasterKey;
 
-use crate::storage_world::World;
+use crate::{storage::on_both, storage_world::World};
 
 const SEALED: Sql = sql!("SELECT secret, previous_secret FROM access_key WHERE id = ?");
 const MOVE_SECRET: Sql =
@@ -109,22 +110,36 @@ fn note() -> AuditEvent {
     }
 }
 
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        mod sqlite {
-            use crate::storage_world::World;
-            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(World::sqlite().await).await; })+
-        }
-        mod postgres {
-            use crate::storage_world::World;
-            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(World::postgres().await).await; })+
-        }
-    };
+fn upkeep(store: &SqlAccessKeys) -> KeyUpkeep {
+    KeyUpkeep::new(Arc::new(store.clone()), Arc::new(SystemClock))
+}
+
+/// A change that does one thing and tells of it.
+async fn change(
+    store: &SqlAccessKeys,
+    work: impl AsyncFnOnce(&mut dyn KeyChange) -> StoreResult<()>,
+) -> StoreResult<()> {
+    let mut change = store.begin_change().await?;
+    work(change.as_mut()).await?;
+    change.note(note()).await?;
+    change.commit().await
+}
+
+async fn insert(store: &SqlAccessKeys, key: &AccessKey, secrets: &Secrets) -> StoreResult<()> {
+    change(store, async |change| change.insert(key, secrets).await).await
+}
+
+async fn replace(store: &SqlAccessKeys, key: &AccessKey, secrets: Option<&Secrets>) -> StoreResult<()> {
+    change(store, async |change| change.replace(key, secrets).await).await
+}
+
+async fn delete(store: &SqlAccessKeys, id: &AccessKeyId) -> StoreResult<()> {
+    change(store, async |change| change.delete(id).await).await
 }
 
 on_both!(
     a_key_comes_back_as_it_went_in_and_its_secrets_are_sealed,
-    of_several_changes_at_one_version_one_wins,
+    changes_at_once_come_one_after_the_other,
     every_change_counts_the_revision_and_a_use_does_not,
     every_change_of_a_key_changes_its_version,
     keys_are_listed_by_page_tenant_and_client,
@@ -133,14 +148,10 @@ on_both!(
 
 async fn a_key_comes_back_as_it_went_in_and_its_secrets_are_sealed(world: World) {
     let store = store(&world);
-    store
-        .insert(&key("hgk_1"), &secrets("one", Some("zero")), note())
+    insert(&store, &key("hgk_1"), &secrets("one", Some("zero")))
         .await
         .unwrap();
-    store
-        .insert(&bare("hgk_2"), &secrets("two", None), note())
-        .await
-        .unwrap();
+    insert(&store, &bare("hgk_2"), &secrets("two", None)).await.unwrap();
     let (full, had) = store
         .find_with_secrets(&AccessKeyId::new("hgk_1"))
         .await
@@ -160,12 +171,7 @@ async fn a_key_comes_back_as_it_went_in_and_its_secrets_are_sealed(world: World)
             .unwrap()
             .is_none()
     );
-    assert!(
-        store
-            .insert(&key("hgk_1"), &secrets("again", None), note())
-            .await
-            .is_err()
-    );
+    assert!(insert(&store, &key("hgk_1"), &secrets("again", None)).await.is_err());
     let (sealed, previous): (Vec<u8>, Option<Vec<u8>>) = world.db.one(SEALED, args!["hgk_1"]).await.unwrap();
     assert!(!sealed.windows(3).any(|part| part == b"one"));
     assert!(!previous.unwrap().windows(4).any(|part| part == b"zero"));
@@ -176,41 +182,36 @@ async fn a_key_comes_back_as_it_went_in_and_its_secrets_are_sealed(world: World)
     assert!(store.find(&AccessKeyId::new("hgk_2")).await.unwrap().is_some());
 }
 
-async fn of_several_changes_at_one_version_one_wins(world: World) {
+async fn changes_at_once_come_one_after_the_other(world: World) {
     let store = store(&world);
-    store
-        .insert(&key("hgk_1"), &secrets("one", None), note())
-        .await
-        .unwrap();
-    let changed = AccessKey {
-        version: 2,
-        ..bare("hgk_1")
-    };
-    let won = |writes: Vec<Result<Written, StoreError>>| {
-        let done = writes.into_iter().filter(|write| matches!(write, Ok(Written::Done)));
-        done.count()
-    };
-    let fresh = secrets("fresh", Some("one"));
-    let racers = (0..8).map(|_| store.replace(&changed, Some(&fresh), 1, note()));
-    assert_eq!(won(futures_util::future::join_all(racers).await), 1);
+    insert(&store, &key("hgk_1"), &secrets("one", None)).await.unwrap();
     let id = AccessKeyId::new("hgk_1");
+    // Each sees what the one before it wrote.
+    let racers = (0..8).map(|_| {
+        change(&store, async |change| {
+            let key = change.find(&id).await?.unwrap();
+            let version = key.version + 1;
+            let current = secrets(&format!("secret {version}"), None);
+            change.replace(&AccessKey { version, ..key }, Some(&current)).await
+        })
+    });
+    for raced in futures_util::future::join_all(racers).await {
+        raced.unwrap();
+    }
     let (now, had) = store.find_with_secrets(&id).await.unwrap().unwrap();
-    assert_eq!((now, texts(&had)), (changed.clone(), ("fresh", Some("one"))));
+    assert_eq!((now.version, texts(&had)), (9, ("secret 9", None)));
     // Without new secrets the old ones stay.
-    let again = AccessKey {
-        version: 3,
-        ..key("hgk_1")
-    };
-    assert_eq!(store.replace(&again, None, 2, note()).await.unwrap(), Written::Done);
-    assert_eq!(
-        texts(&store.find_with_secrets(&id).await.unwrap().unwrap().1),
-        ("fresh", Some("one"))
-    );
-    assert_eq!(store.delete(&id, 2, note()).await.unwrap(), Written::Conflict);
-    let racers = (0..8).map(|_| store.delete(&id, 3, note()));
-    assert_eq!(won(futures_util::future::join_all(racers).await), 1);
+    replace(&store, &bare("hgk_1"), None).await.unwrap();
+    let (now, had) = store.find_with_secrets(&id).await.unwrap().unwrap();
+    assert_eq!((now, texts(&had)), (bare("hgk_1"), ("secret 9", None)));
+    // What was not committed never was.
+    let mut dropped = store.begin_change().await.unwrap();
+    dropped.delete(&id).await.unwrap();
+    assert!(dropped.find(&id).await.unwrap().is_none());
+    drop(dropped);
+    assert!(store.find(&id).await.unwrap().is_some());
+    delete(&store, &id).await.unwrap();
     assert!(store.find(&id).await.unwrap().is_none());
-    assert_eq!(store.replace(&again, None, 3, note()).await.unwrap(), Written::Conflict);
 }
 
 async fn every_change_counts_the_revision_and_a_use_does_not(world: World) {
@@ -218,23 +219,16 @@ async fn every_change_counts_the_revision_and_a_use_does_not(world: World) {
     let id = AccessKeyId::new("hgk_1");
     let revision = async || world.config.current_revision().await.unwrap().0;
     let start = revision().await;
-    store
-        .insert(&key("hgk_1"), &secrets("one", None), note())
-        .await
-        .unwrap();
+    insert(&store, &key("hgk_1"), &secrets("one", None)).await.unwrap();
     assert_eq!(revision().await, start + 1);
     let second = AccessKey {
         version: 2,
         ..key("hgk_1")
     };
-    store.replace(&second, None, 1, note()).await.unwrap();
+    replace(&store, &second, None).await.unwrap();
     assert_eq!(revision().await, start + 2);
-    store.replace(&second, None, 1, note()).await.unwrap();
-    store.delete(&id, 1, note()).await.unwrap();
-    store
-        .end(&Ended::Client(ClientId::new("nobody")), i64::MAX / 2_000_000)
-        .await
-        .unwrap();
+    let nobody = Ended::Client(ClientId::new("nobody"));
+    assert_eq!(upkeep(&store).end(&nobody, i64::MAX / 2_000_000).await.unwrap(), 0);
     let at = |micros| (id.clone(), Timestamp::from_micros(micros));
     store
         .note_uses(&[at(7), (AccessKeyId::new("hgk_0"), Timestamp::from_micros(1))])
@@ -245,7 +239,7 @@ async fn every_change_counts_the_revision_and_a_use_does_not(world: World) {
     assert_eq!((used.last_used_at, used.version), (Some(Timestamp::from_micros(7)), 2));
     // What changed nothing has not been counted.
     assert_eq!(revision().await, start + 2);
-    store.delete(&id, 2, note()).await.unwrap();
+    delete(&store, &id).await.unwrap();
     assert_eq!(revision().await, start + 3);
     // Each has left an audit row at its revision.
     let query = AuditQuery {
@@ -269,19 +263,19 @@ async fn every_change_of_a_key_changes_its_version(world: World) {
     };
     assert!(versions().await.is_empty());
     for id in ["hgk_1", "hgk_2"] {
-        store.insert(&key(id), &secrets("one", None), note()).await.unwrap();
+        insert(&store, &key(id), &secrets("one", None)).await.unwrap();
     }
     assert_eq!(versions().await, [1, 1]);
     let second = AccessKey {
         version: 2,
         ..key("hgk_1")
     };
-    store.replace(&second, None, 1, note()).await.unwrap();
+    replace(&store, &second, None).await.unwrap();
     assert_eq!(versions().await, [2, 1]);
     let whose = Ended::Client(ClientId::new("machine"));
-    assert_eq!(store.end(&whose, i64::MAX / 2_000_000).await.unwrap(), 2);
+    assert_eq!(upkeep(&store).end(&whose, i64::MAX / 2_000_000).await.unwrap(), 2);
     assert_eq!(versions().await, [3, 2]);
-    store.delete(&ids[0], 3, note()).await.unwrap();
+    delete(&store, &ids[0]).await.unwrap();
     assert_eq!(versions().await, [2]);
 }
 
@@ -290,7 +284,7 @@ async fn keys_are_listed_by_page_tenant_and_client(world: World) {
     for at in 0..5 {
         let id = format!("hgk_{at}");
         let key = if at % 2 == 0 { key(&id) } else { bare(&id) };
-        store.insert(&key, &secrets("s", None), note()).await.unwrap();
+        insert(&store, &key, &secrets("s", None)).await.unwrap();
     }
     let list = async |tenant: Option<&str>, client: Option<&str>, after: Option<&str>, limit| {
         let page = KeyPage {
@@ -332,7 +326,7 @@ async fn revocations_end_the_keys_that_nobody_has_stood_by_since(world: World) {
         changed("hgk_5", "alice", None, 100),
         changed("hgk_6", "other", None, 100),
     ] {
-        store.insert(&key, &secrets("s", None), note()).await.unwrap();
+        insert(&store, &key, &secrets("s", None)).await.unwrap();
     }
     let ended = async || {
         let page = KeyPage {
@@ -346,12 +340,34 @@ async fn revocations_end_the_keys_that_nobody_has_stood_by_since(world: World) {
         off.map(|key| key.id.to_string()).collect::<Vec<_>>().join(" ")
     };
     let client = Ended::Client(ClientId::new("machine"));
-    assert_eq!(store.end(&client, 101).await.unwrap(), 2);
+    assert_eq!(upkeep(&store).end(&client, 101).await.unwrap(), 2);
     assert_eq!(ended().await, "hgk_1 hgk_2");
-    assert_eq!(store.end(&client, 101).await.unwrap(), 0);
+    assert_eq!(upkeep(&store).end(&client, 101).await.unwrap(), 0);
     // A person's keys, and those of a client of that name that speaks for itself.
-    assert_eq!(store.end(&Ended::Subject(Subject::new("alice")), 100).await.unwrap(), 2);
+    let alice = Ended::Subject(Subject::new("alice"));
+    assert_eq!(upkeep(&store).end(&alice, 100).await.unwrap(), 2);
     assert_eq!(ended().await, "hgk_1 hgk_2 hgk_4 hgk_5");
     let key = store.find(&AccessKeyId::new("hgk_4")).await.unwrap().unwrap();
     assert_eq!(key.version, 2);
+    // Each leaves an audit row, which says what became of it and names nobody.
+    let query = AuditQuery {
+        before: None,
+        row_tenant: Some(TenantId::new("t1")),
+        limit: 4,
+    };
+    let events = world.config.list_audit(&query).await.unwrap();
+    let told: Vec<_> = events.iter().map(|event| event.row.name.as_str()).collect();
+    assert_eq!(told, ["hgk_5", "hgk_4", "hgk_2", "hgk_1"]);
+    for event in &events {
+        let enabled = |form: &Option<serde_json::Map<_, _>>| form.as_ref().unwrap()["enabled"].clone();
+        assert_eq!(
+            (enabled(&event.before), enabled(&event.after)),
+            (true.into(), false.into())
+        );
+        assert_eq!(
+            (&event.action, &event.actor),
+            (&AuditAction::Replaced, &Actor::provider())
+        );
+        assert!(!event.secret_changed);
+    }
 }

@@ -13,12 +13,12 @@ use super::{audit, statements, statements_access_keys as sql};
 use crate::{
     domain::{
         access_key::{AccessKey, Ended, KeySettings, Secrets},
-        audit::AuditEvent,
+        audit::{AuditEvent, AuditPlace},
         ids::{AccessKeyId, ClientId, Subject, TenantId},
         snapshot::Revision,
     },
     ports::{
-        access_keys::{AccessKeys, KeyPage, Written},
+        access_keys::{AccessKeys, KeyChange, KeyPage},
         config_source::{StoreError, StoreResult},
     },
 };
@@ -27,8 +27,21 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct SqlAccessKeys {
     db: Db,
-    keys: Arc<MasterKey>,
+    seals: Seals,
 }
+
+/// One transaction over the table.
+#[derive(Debug)]
+struct SqlKeyChange {
+    tx: Tx,
+    seals: Seals,
+    /// Audit rows that it has written.
+    notes: i64,
+}
+
+/// What seals and opens secrets.
+#[derive(Debug, Clone)]
+struct Seals(Arc<MasterKey>);
 
 #[derive(FromRow)]
 struct KeyRow {
@@ -50,23 +63,27 @@ struct KeyRow {
 
 #[derive(FromRow)]
 struct SecretsRow {
+    #[sqlx(flatten)]
+    key: KeyRow,
     secret: Vec<u8>,
     previous_secret: Option<Vec<u8>>,
-    version: i64,
 }
 
 impl SqlAccessKeys {
     pub fn new(db: Db, keys: Arc<MasterKey>) -> Self {
-        Self { db, keys }
+        let seals = Seals(keys);
+        Self { db, seals }
     }
+}
 
+impl Seals {
     fn seal(&self, column: &'static str, id: &AccessKeyId, secret: &SecretString) -> StoreResult<Vec<u8>> {
-        let sealed = self.keys.seal(&place(column, id), secret.expose_secret().as_bytes());
+        let sealed = self.0.seal(&place(column, id), secret.expose_secret().as_bytes());
         sealed.map_err(|error| StoreError::Failed(Box::new(error)))
     }
 
     fn unseal(&self, column: &'static str, id: &AccessKeyId, sealed: &[u8]) -> StoreResult<SecretString> {
-        let plain = self.keys.unseal(&place(column, id), sealed).ok();
+        let plain = self.0.unseal(&place(column, id), sealed).ok();
         let text = plain.and_then(|plain| std::str::from_utf8(&plain).ok().map(str::to_owned));
         text.map(SecretString::from).ok_or_else(|| corrupt(column, id.as_str()))
     }
@@ -75,6 +92,18 @@ impl SqlAccessKeys {
         let previous = secrets.previous.as_ref();
         let previous = previous.map(|secret| self.seal("previous_secret", id, secret));
         Ok((self.seal("secret", id, &secrets.current)?, previous.transpose()?))
+    }
+
+    fn opened(&self, row: SecretsRow) -> StoreResult<(AccessKey, Secrets)> {
+        let key = row.key.into_key()?;
+        let previous = row.previous_secret.as_deref();
+        let secrets = Secrets {
+            current: self.unseal("secret", &key.id, &row.secret)?,
+            previous: previous
+                .map(|sealed| self.unseal("previous_secret", &key.id, sealed))
+                .transpose()?,
+        };
+        Ok((key, secrets))
     }
 }
 
@@ -140,35 +169,11 @@ fn micros(moment: Option<Timestamp>) -> Option<i64> {
     moment.map(Timestamp::as_micros)
 }
 
-/// The audit row of a change that has counted the revision up.
-async fn note(tx: &mut Tx, mut event: AuditEvent) -> StoreResult<()> {
-    let (revision,): (i64,) = tx.one(statements::REVISION, args![]).await?;
-    event.place.revision = Revision(revision);
-    tx.execute(statements::INSERT_AUDIT, audit::columns(&event)).await?;
-    Ok(())
-}
-
 #[async_trait]
 impl AccessKeys for SqlAccessKeys {
     async fn find_with_secrets(&self, id: &AccessKeyId) -> StoreResult<Option<(AccessKey, Secrets)>> {
-        // Two reads that belong together, when both are of one version.
-        loop {
-            let Some(key) = self.find(id).await? else {
-                return Ok(None);
-            };
-            let row: Option<SecretsRow> = self.db.optional(sql::SECRETS, args![id.as_str()]).await?;
-            let Some(row) = row.filter(|row| row.version == key.version) else {
-                continue;
-            };
-            let previous = row.previous_secret.as_deref();
-            let secrets = Secrets {
-                current: self.unseal("secret", id, &row.secret)?,
-                previous: previous
-                    .map(|sealed| self.unseal("previous_secret", id, sealed))
-                    .transpose()?,
-            };
-            return Ok(Some((key, secrets)));
-        }
+        let row: Option<SecretsRow> = self.db.optional(sql::FIND_WITH_SECRETS, args![id.as_str()]).await?;
+        row.map(|row| self.seals.opened(row)).transpose()
     }
 
     async fn find(&self, id: &AccessKeyId) -> StoreResult<Option<AccessKey>> {
@@ -199,66 +204,27 @@ impl AccessKeys for SqlAccessKeys {
         rows.into_iter().map(KeyRow::into_key).collect()
     }
 
-    async fn insert(&self, key: &AccessKey, secrets: &Secrets, audit: AuditEvent) -> StoreResult<()> {
-        let (secret, previous) = self.sealed(&key.id, secrets)?;
-        let rest = args![
-            secret,
-            previous,
-            micros(key.previous_until),
-            key.created_at.as_micros(),
-            micros(key.rotated_at),
-            key.changed_at.as_micros(),
-            key.version,
-            key.id.as_str(),
-        ];
-        let args = settings_columns(&key.settings)?.into_iter().chain(rest);
-        let mut tx = self.db.begin().await?;
-        tx.execute(statements::BUMP_REVISION, args![]).await?;
-        tx.execute(sql::INSERT, args).await?;
-        note(&mut tx, audit).await?;
-        Ok(tx.commit().await?)
+    async fn find_ended(&self, whose: &Ended, before: i64) -> StoreResult<Vec<AccessKey>> {
+        // A revocation counts whole seconds, the one that it names included.
+        let end = Timestamp::from_seconds(before.saturating_add(1)).as_micros();
+        let rows: Vec<KeyRow> = match whose {
+            Ended::Client(id) => {
+                let args = args![id.as_str(), true, end];
+                self.db.all(sql::ENDED_WITH_CLIENT, args).await?
+            }
+            Ended::Subject(sub) => {
+                let args = args![sub.as_str(), sub.as_str(), true, end];
+                self.db.all(sql::ENDED_WITH_SUBJECT, args).await?
+            }
+        };
+        rows.into_iter().map(KeyRow::into_key).collect()
     }
 
-    async fn replace(
-        &self,
-        key: &AccessKey,
-        secrets: Option<&Secrets>,
-        version: i64,
-        audit: AuditEvent,
-    ) -> StoreResult<Written> {
-        let sealed = secrets.map(|secrets| self.sealed(&key.id, secrets)).transpose()?;
-        let rest = args![
-            micros(key.previous_until),
-            micros(key.rotated_at),
-            key.changed_at.as_micros(),
-            key.version,
-            key.id.as_str(),
-            version,
-        ];
-        let args = settings_columns(&key.settings)?.into_iter().chain(rest);
+    async fn begin_change(&self) -> StoreResult<Box<dyn KeyChange>> {
         let mut tx = self.db.begin().await?;
-        tx.execute(statements::BUMP_REVISION, args![]).await?;
-        if tx.execute(sql::REPLACE, args).await? != 1 {
-            return Ok(Written::Conflict);
-        }
-        if let Some((secret, previous)) = sealed {
-            tx.execute(sql::REPLACE_SECRETS, args![secret, previous, key.id.as_str()])
-                .await?;
-        }
-        note(&mut tx, audit).await?;
-        tx.commit().await?;
-        Ok(Written::Done)
-    }
-
-    async fn delete(&self, id: &AccessKeyId, version: i64, audit: AuditEvent) -> StoreResult<Written> {
-        let mut tx = self.db.begin().await?;
-        tx.execute(statements::BUMP_REVISION, args![]).await?;
-        if tx.execute(sql::DELETE, args![id.as_str(), version]).await? != 1 {
-            return Ok(Written::Conflict);
-        }
-        note(&mut tx, audit).await?;
-        tx.commit().await?;
-        Ok(Written::Done)
+        tx.execute(statements::LOCK_REVISION, args![]).await?;
+        let seals = self.seals.clone();
+        Ok(Box::new(SqlKeyChange { tx, seals, notes: 0 }))
     }
 
     async fn note_uses(&self, uses: &[(AccessKeyId, Timestamp)]) -> StoreResult<()> {
@@ -272,26 +238,76 @@ impl AccessKeys for SqlAccessKeys {
         }
         Ok(tx.commit().await?)
     }
+}
 
-    async fn end(&self, whose: &Ended, before: i64) -> StoreResult<u64> {
-        // A revocation counts whole seconds, the one that it names included.
-        let end = Timestamp::from_seconds(before.saturating_add(1)).as_micros();
-        let mut tx = self.db.begin().await?;
-        tx.execute(statements::BUMP_REVISION, args![]).await?;
-        let ended = match whose {
-            Ended::Client(id) => {
-                let args = args![false, id.as_str(), true, end];
-                tx.execute(sql::END_OF_CLIENT, args).await?
-            }
-            Ended::Subject(sub) => {
-                let args = args![false, sub.as_str(), sub.as_str(), true, end];
-                tx.execute(sql::END_OF_SUBJECT, args).await?
-            }
-        };
-        // Most revocations concern nobody with a key: then nothing changes, the revision neither.
-        if ended > 0 {
-            tx.commit().await?;
+#[async_trait]
+impl KeyChange for SqlKeyChange {
+    async fn find(&mut self, id: &AccessKeyId) -> StoreResult<Option<AccessKey>> {
+        let row: Option<KeyRow> = self.tx.optional(sql::FIND, args![id.as_str()]).await?;
+        row.map(KeyRow::into_key).transpose()
+    }
+
+    async fn find_with_secrets(&mut self, id: &AccessKeyId) -> StoreResult<Option<(AccessKey, Secrets)>> {
+        let row: Option<SecretsRow> = self.tx.optional(sql::FIND_WITH_SECRETS, args![id.as_str()]).await?;
+        row.map(|row| self.seals.opened(row)).transpose()
+    }
+
+    async fn insert(&mut self, key: &AccessKey, secrets: &Secrets) -> StoreResult<()> {
+        let (secret, previous) = self.seals.sealed(&key.id, secrets)?;
+        let rest = args![
+            secret,
+            previous,
+            micros(key.previous_until),
+            key.created_at.as_micros(),
+            micros(key.rotated_at),
+            key.changed_at.as_micros(),
+            key.version,
+            key.id.as_str(),
+        ];
+        let args = settings_columns(&key.settings)?.into_iter().chain(rest);
+        self.tx.execute(sql::INSERT, args).await?;
+        Ok(())
+    }
+
+    async fn replace(&mut self, key: &AccessKey, secrets: Option<&Secrets>) -> StoreResult<()> {
+        let rest = args![
+            micros(key.previous_until),
+            micros(key.rotated_at),
+            key.changed_at.as_micros(),
+            key.version,
+            key.id.as_str(),
+        ];
+        let args = settings_columns(&key.settings)?.into_iter().chain(rest);
+        self.tx.execute(sql::REPLACE, args).await?;
+        if let Some(secrets) = secrets {
+            let (secret, previous) = self.seals.sealed(&key.id, secrets)?;
+            let args = args![secret, previous, key.id.as_str()];
+            self.tx.execute(sql::REPLACE_SECRETS, args).await?;
         }
-        Ok(ended)
+        Ok(())
+    }
+
+    async fn delete(&mut self, id: &AccessKeyId) -> StoreResult<()> {
+        self.tx.execute(sql::DELETE, args![id.as_str()]).await?;
+        Ok(())
+    }
+
+    async fn note(&mut self, mut event: AuditEvent) -> StoreResult<()> {
+        // The change holds the revision's lock, so this is the one that it will make.
+        let (revision,): (i64,) = self.tx.one(statements::REVISION, args![]).await?;
+        event.place = AuditPlace {
+            revision: Revision(revision + 1),
+            position: self.notes,
+        };
+        self.notes += 1;
+        self.tx
+            .execute(statements::INSERT_AUDIT, audit::columns(&event))
+            .await?;
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>) -> StoreResult<()> {
+        self.tx.execute(statements::BUMP_REVISION, args![]).await?;
+        Ok(self.tx.commit().await?)
     }
 }

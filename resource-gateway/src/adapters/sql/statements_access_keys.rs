@@ -16,7 +16,12 @@ pub(super) const VERSIONS: Sql = sql!(
     postgres: "SELECT id, version FROM access_key WHERE id IN \
                (SELECT value FROM json_array_elements_text(CAST(? AS json)))",
 );
-pub(super) const SECRETS: Sql = sql!("SELECT secret, previous_secret, version FROM access_key WHERE id = ?");
+/// One row, so that both halves are of one version.
+pub(super) const FIND_WITH_SECRETS: Sql = sql!(concat!(
+    "SELECT ",
+    facts!(),
+    ", secret, previous_secret FROM access_key WHERE id = ?"
+));
 /// Parameters that are not wanted are empty texts.
 pub(super) const LIST: Sql = sql!(concat!(
     "SELECT ",
@@ -29,17 +34,20 @@ pub(super) const INSERT: Sql = sql!(
 );
 pub(super) const REPLACE: Sql = sql!(
     "UPDATE access_key SET client_id = ?, tenant = ?, sub = ?, scopes = ?, interfaces = ?, ip_allow = ?, enabled = ?, \
-     previous_until = ?, rotated_at = ?, changed_at = ?, version = ? WHERE id = ? AND version = ?"
+     previous_until = ?, rotated_at = ?, changed_at = ?, version = ? WHERE id = ?"
 );
 /// After [`REPLACE`] in one transaction, so the row is this change's own.
 pub(super) const REPLACE_SECRETS: Sql = sql!("UPDATE access_key SET secret = ?, previous_secret = ? WHERE id = ?");
-pub(super) const DELETE: Sql = sql!("DELETE FROM access_key WHERE id = ? AND version = ?");
+pub(super) const DELETE: Sql = sql!("DELETE FROM access_key WHERE id = ?");
 pub(super) const NOTE_USE: Sql =
     sql!("UPDATE access_key SET last_used_at = ? WHERE id = ? AND (last_used_at IS NULL OR last_used_at < ?)");
-pub(super) const END_OF_CLIENT: Sql = sql!(
-    "UPDATE access_key SET enabled = ?, version = version + 1 WHERE client_id = ? AND enabled = ? AND changed_at < ?"
-);
-pub(super) const END_OF_SUBJECT: Sql = sql!(
-    "UPDATE access_key SET enabled = ?, version = version + 1 WHERE (sub = ? OR (sub IS NULL AND client_id = ?)) AND enabled = ? \
-     AND changed_at < ?"
-);
+pub(super) const ENDED_WITH_CLIENT: Sql = sql!(concat!(
+    "SELECT ",
+    facts!(),
+    " FROM access_key WHERE client_id = ? AND enabled = ? AND changed_at < ? ORDER BY id"
+));
+pub(super) const ENDED_WITH_SUBJECT: Sql = sql!(concat!(
+    "SELECT ",
+    facts!(),
+    " FROM access_key WHERE (sub = ? OR (sub IS NULL AND client_id = ?)) AND enabled = ? AND changed_at < ? ORDER BY id"
+));

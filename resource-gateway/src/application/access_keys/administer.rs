@@ -25,10 +25,6 @@ use crate::{
 
 const READ: &str = "access_key:read";
 const WRITE: &str = "access_key:write";
-/// A write without a precondition begins anew when somebody was faster, after pauses from here …
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
-/// … to here.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Looks after access keys for people. A tenant's people reach the keys of their tenant; the others are missing to them.
 #[derive(Debug)]
@@ -82,7 +78,9 @@ impl AdministerKeys {
     /// [`AdministerError`].
     pub async fn load(&self, by: By<'_>, id: &AccessKeyId) -> Result<AccessKey, AdministerError> {
         let administrator = self.administer.admit(by, READ)?;
-        self.reach(&administrator, id).await
+        let key = self.keys.load(id).await?;
+        check_reached(&administrator, &key)?;
+        Ok(key)
     }
 
     /// Replaces a key's settings.
@@ -93,25 +91,21 @@ impl AdministerKeys {
         &self,
         by: By<'_>,
         id: &AccessKeyId,
-        form: &Map<String, Value>,
+        form: Map<String, Value>,
         precondition: Option<&Precondition>,
     ) -> Result<AccessKey, AdministerError> {
         let administrator = self.administer.admit(by, WRITE)?;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let key = self.seen(&administrator, id, precondition).await?;
+        let settings = |key: &AccessKey| {
+            check_seen(&administrator, key, precondition)?;
             let mut faults = Faults::default();
-            let mut table = Table::root(form.clone());
-            refuse_changes(&mut table, &key, &mut faults);
+            let mut table = Table::root(form);
+            refuse_changes(&mut table, key, &mut faults);
             let settings = read_settings(&mut table, key.settings.tenant.as_ref(), &mut faults);
             table.finish(&mut faults);
             super::form::check(&settings, faults)?;
-            let actor = &administrator.actor;
-            let replaced = self.keys.replace(id, settings, key.version, actor).await;
-            if !is_to_repeat(&replaced, &mut pause).await {
-                return Ok(replaced?);
-            }
-        }
+            Ok(settings)
+        };
+        Ok(self.keys.replace(id, &administrator.actor, settings).await?)
     }
 
     /// Gives a key a new secret; the one before is good for another `overlap`.
@@ -137,14 +131,8 @@ impl AdministerKeys {
         if !faults.is_empty() {
             return Err(KeyError::Invalid(faults.into_vec()).into());
         }
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let key = self.seen(&administrator, id, precondition).await?;
-            let rotated = self.keys.rotate(id, overlap, key.version, &administrator.actor).await;
-            if !is_to_repeat(&rotated, &mut pause).await {
-                return Ok(rotated?);
-            }
-        }
+        let permit = |key: &AccessKey| check_seen(&administrator, key, precondition);
+        Ok(self.keys.rotate(id, overlap, &administrator.actor, permit).await?)
     }
 
     /// Removes a key.
@@ -158,50 +146,30 @@ impl AdministerKeys {
         precondition: Option<&Precondition>,
     ) -> Result<(), AdministerError> {
         let administrator = self.administer.admit(by, WRITE)?;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let key = self.seen(&administrator, id, precondition).await?;
-            let deleted = self.keys.delete(&key, &administrator.actor).await;
-            if !is_to_repeat(&deleted, &mut pause).await {
-                return Ok(deleted?);
-            }
-        }
-    }
-
-    async fn reach(&self, administrator: &Administrator, id: &AccessKeyId) -> Result<AccessKey, AdministerError> {
-        let key = self.keys.load(id).await?;
-        match administrator.reaches_tenant(key.settings.tenant.as_ref()) {
-            true => Ok(key),
-            false => Err(KeyError::Unknown.into()),
-        }
-    }
-
-    /// The key, if it is one that the writer means to change.
-    async fn seen(
-        &self,
-        administrator: &Administrator,
-        id: &AccessKeyId,
-        precondition: Option<&Precondition>,
-    ) -> Result<AccessKey, AdministerError> {
-        let key = self.reach(administrator, id).await?;
-        let met = match precondition {
-            None | Some(Precondition::Exists) => true,
-            Some(Precondition::Absent) => false,
-            Some(Precondition::OneOf(versions)) => versions.contains(&RowVersion(key.version)),
-        };
-        Ok(met.then_some(key).ok_or(KeyError::Conflict)?)
+        let permit = |key: &AccessKey| check_seen(&administrator, key, precondition);
+        Ok(self.keys.delete(id, &administrator.actor, permit).await?)
     }
 }
 
-/// Somebody was faster: whoever named a version finds out on the next look whether it is still that one. What the faster one wrote
-/// may not be visible yet, so there is a pause before that.
-async fn is_to_repeat<T>(done: &Result<T, KeyError>, pause: &mut Duration) -> bool {
-    if !matches!(done, Err(KeyError::Conflict)) || *pause > LONGEST_PAUSE {
-        return false;
-    }
-    tokio::time::sleep(*pause).await;
-    *pause *= 2;
-    true
+/// Whether the key is within reach. One that is not is missing.
+fn check_reached(administrator: &Administrator, key: &AccessKey) -> Result<(), KeyError> {
+    let reached = administrator.reaches_tenant(key.settings.tenant.as_ref());
+    reached.then_some(()).ok_or(KeyError::Unknown)
+}
+
+/// Whether it is one that the writer means to change.
+fn check_seen(
+    administrator: &Administrator,
+    key: &AccessKey,
+    precondition: Option<&Precondition>,
+) -> Result<(), KeyError> {
+    check_reached(administrator, key)?;
+    let met = match precondition {
+        None | Some(Precondition::Exists) => true,
+        Some(Precondition::Absent) => false,
+        Some(Precondition::OneOf(versions)) => versions.contains(&RowVersion(key.version)),
+    };
+    met.then_some(()).ok_or(KeyError::Conflict)
 }
 
 fn check_reach(administrator: &Administrator, tenant: Option<&TenantId>, faults: &mut Faults) {

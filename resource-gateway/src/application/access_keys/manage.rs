@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use secrecy::SecretString;
 use service_kit::{Clock, Entropy};
 
-use super::{KeyIds, form, render_settings};
+use super::{
+    KeyIds, form,
+    trail::{self, Rotated},
+};
 use crate::{
     application::{
         documents::{DocumentFault, Faults, Place},
@@ -13,12 +16,11 @@ use crate::{
     },
     domain::{
         access_key::{AccessKey, KeySettings, SECRET_PREFIX, Secrets},
-        audit::{Actor, AuditAction, AuditEvent, AuditKind, AuditPlace, Audited},
+        audit::Actor,
         ids::{AccessKeyId, ClientId, TenantId},
-        snapshot::Revision,
     },
     ports::{
-        access_keys::{AccessKeys, KeyPage, Written},
+        access_keys::{AccessKeys, KeyPage},
         config_source::{StoreError, StoreResult},
     },
 };
@@ -85,8 +87,11 @@ impl ManageAccessKeys {
             current: secret.clone(),
             previous: None,
         };
-        let audit = self.audit(None, Some(&key), actor, Rotated::Yes);
-        self.store.insert(&key, &secrets, audit).await?;
+        let event = trail::event(now, actor, None, Some(&key), Rotated::Yes);
+        let mut change = self.store.begin_change().await?;
+        change.insert(&key, &secrets).await?;
+        change.note(event).await?;
+        change.commit().await?;
         Ok(Issued { key, secret })
     }
 
@@ -102,7 +107,6 @@ impl ManageAccessKeys {
         limit: u32,
     ) -> StoreResult<Page<AccessKey, AccessKeyId>> {
         let limit = limit.clamp(1, PAGE_LIMIT);
-        // One more tells whether there is another page.
         let page = KeyPage {
             tenant,
             client_id,
@@ -121,19 +125,21 @@ impl ManageAccessKeys {
         self.store.find(id).await?.ok_or(KeyError::Unknown)
     }
 
-    /// Replaces the settings of the key at `version`. Its client and tenant stay: whoever needs another's issues another.
+    /// Replaces the settings of a key by what `settings` makes of the key as it stands. Its client and tenant stay: whoever needs
+    /// another's issues another. Of several writers each sees what the one before it wrote.
     ///
     /// # Errors
-    /// [`KeyError`].
+    /// [`KeyError`], those of `settings` among them; then nothing was written.
     pub async fn replace(
         &self,
         id: &AccessKeyId,
-        settings: KeySettings,
-        version: i64,
         actor: &Actor,
+        settings: impl FnOnce(&AccessKey) -> Result<KeySettings, KeyError> + Send,
     ) -> Result<AccessKey, KeyError> {
+        let mut change = self.store.begin_change().await?;
+        let before = change.find(id).await?.ok_or(KeyError::Unknown)?;
+        let settings = settings(&before)?;
         let mut faults = Faults::default();
-        let before = self.load(id).await?;
         for (path, same) in [
             ("client_id", settings.client_id == before.settings.client_id),
             ("tenant", settings.tenant == before.settings.tenant),
@@ -143,30 +149,36 @@ impl ManageAccessKeys {
             }
         }
         form::check(&settings, faults)?;
+        let now = self.clock.now();
         let key = AccessKey {
             settings,
-            changed_at: self.clock.now(),
-            version: version + 1,
+            changed_at: now,
+            version: before.version + 1,
             ..before.clone()
         };
-        let audit = self.audit(Some(&before), Some(&key), actor, Rotated::No);
-        self.write(&key, None, version, audit).await?;
+        change.replace(&key, None).await?;
+        let event = trail::event(now, actor, Some(&before), Some(&key), Rotated::No);
+        change.note(event).await?;
+        change.commit().await?;
         Ok(key)
     }
 
-    /// Gives the key at `version` a new secret; the one that it had is good for another `overlap`. One from a rotation before ends
-    /// now.
+    /// Gives a key a new secret if `permit` allows that of the key as it stands; the one that it had is good for another `overlap`.
+    /// One from a rotation before ends now.
     ///
     /// # Errors
-    /// [`KeyError`].
+    /// [`KeyError`], those of `permit` among them; then nothing was written.
     pub async fn rotate(
         &self,
         id: &AccessKeyId,
         overlap: Duration,
-        version: i64,
         actor: &Actor,
+        permit: impl FnOnce(&AccessKey) -> Result<(), KeyError> + Send,
     ) -> Result<Issued, KeyError> {
-        let (before, had) = self.store.find_with_secrets(id).await?.ok_or(KeyError::Unknown)?;
+        let mut change = self.store.begin_change().await?;
+        let before = change.find(id).await?.ok_or(KeyError::Unknown)?;
+        permit(&before)?;
+        let (before, had) = change.find_with_secrets(id).await?.ok_or(KeyError::Unknown)?;
         let now = self.clock.now();
         let secret = self.new_secret();
         let overlap = overlap.min(Self::LONGEST_OVERLAP);
@@ -178,85 +190,36 @@ impl ManageAccessKeys {
             rotated_at: Some(now),
             changed_at: now,
             previous_until: secrets.previous.as_ref().map(|_| now + overlap),
-            version: version + 1,
+            version: before.version + 1,
             ..before.clone()
         };
-        let audit = self.audit(Some(&before), Some(&key), actor, Rotated::Yes);
-        self.write(&key, Some(&secrets), version, audit).await?;
+        change.replace(&key, Some(&secrets)).await?;
+        let event = trail::event(now, actor, Some(&before), Some(&key), Rotated::Yes);
+        change.note(event).await?;
+        change.commit().await?;
         Ok(Issued { key, secret })
     }
 
-    /// Removes the key, if it is still as it is given.
+    /// Removes a key if `permit` allows that of the key as it stands.
     ///
     /// # Errors
-    /// [`KeyError`].
-    pub async fn delete(&self, key: &AccessKey, actor: &Actor) -> Result<(), KeyError> {
-        let audit = self.audit(Some(key), None, actor, Rotated::Yes);
-        match self.store.delete(&key.id, key.version, audit).await? {
-            Written::Done => Ok(()),
-            Written::Conflict => Err(self.why_not(&key.id).await?),
-        }
-    }
-
-    async fn write(
+    /// [`KeyError`], those of `permit` among them; then nothing was removed.
+    pub async fn delete(
         &self,
-        key: &AccessKey,
-        secrets: Option<&Secrets>,
-        version: i64,
-        audit: AuditEvent,
-    ) -> Result<(), KeyError> {
-        match self.store.replace(key, secrets, version, audit).await? {
-            Written::Done => Ok(()),
-            Written::Conflict => Err(self.why_not(&key.id).await?),
-        }
-    }
-
-    async fn why_not(&self, id: &AccessKeyId) -> StoreResult<KeyError> {
-        let there = self.store.find(id).await?.is_some();
-        Ok(if there { KeyError::Conflict } else { KeyError::Unknown })
-    }
-
-    fn audit(
-        &self,
-        before: Option<&AccessKey>,
-        after: Option<&AccessKey>,
+        id: &AccessKeyId,
         actor: &Actor,
-        secret: Rotated,
-    ) -> AuditEvent {
-        let (action, key) = match (before, after) {
-            (None, key) => (AuditAction::Created, key),
-            (Some(_), Some(key)) => (AuditAction::Replaced, Some(key)),
-            (Some(key), None) => (AuditAction::Deleted, Some(key)),
-        };
-        let form = |key: &AccessKey| render_settings(&key.settings);
-        AuditEvent {
-            // Which revision it will be is known to the store.
-            place: AuditPlace {
-                revision: Revision(0),
-                position: 0,
-            },
-            time: self.clock.now(),
-            actor: actor.clone(),
-            action,
-            row: Audited {
-                kind: AuditKind::AccessKey,
-                name: key.map(|key| key.id.to_string()).unwrap_or_default(),
-            },
-            row_tenant: key.and_then(|key| key.settings.tenant.clone()),
-            before: before.map(form),
-            after: after.map(form),
-            secret_changed: secret == Rotated::Yes,
-        }
+        permit: impl FnOnce(&AccessKey) -> Result<(), KeyError> + Send,
+    ) -> Result<(), KeyError> {
+        let mut change = self.store.begin_change().await?;
+        let key = change.find(id).await?.ok_or(KeyError::Unknown)?;
+        permit(&key)?;
+        change.delete(id).await?;
+        let event = trail::event(self.clock.now(), actor, Some(&key), None, Rotated::Yes);
+        change.note(event).await?;
+        Ok(change.commit().await?)
     }
 
     fn new_secret(&self) -> SecretString {
         SecretString::from(format!("{SECRET_PREFIX}{}", self.entropy.secret()))
     }
-}
-
-/// Whether a change concerned the secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rotated {
-    Yes,
-    No,
 }

@@ -5,6 +5,7 @@ mod form;
 mod ids;
 mod known;
 mod manage;
+mod trail;
 mod upkeep;
 mod verify;
 

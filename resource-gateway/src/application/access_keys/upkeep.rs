@@ -7,16 +7,21 @@ use std::{
 };
 
 use oauth_wire::Revoked;
-use service_kit::Tasks;
+use service_kit::{Clock, Tasks, Timestamp};
 use tokio::sync::Notify;
 
-use super::VerifySignature;
+use super::{
+    VerifySignature,
+    trail::{self, Rotated},
+};
 use crate::{
     domain::{
         access_key::Ended,
+        audit::Actor,
         ids::{ClientId, Subject},
+        vendor::Switch,
     },
-    ports::access_keys::AccessKeys,
+    ports::{access_keys::AccessKeys, config_source::StoreResult},
 };
 
 /// How often last uses are written down.
@@ -31,15 +36,17 @@ const MAX_WAITING: usize = 100_000;
 #[derive(Debug)]
 pub struct KeyUpkeep {
     store: Arc<dyn AccessKeys>,
+    clock: Arc<dyn Clock>,
     /// Whose keys are still to be ended, and which (seconds).
     waiting: Mutex<HashMap<Ended, i64>>,
     news: Notify,
 }
 
 impl KeyUpkeep {
-    pub fn new(store: Arc<dyn AccessKeys>) -> Self {
+    pub fn new(store: Arc<dyn AccessKeys>, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
+            clock,
             waiting: Mutex::default(),
             news: Notify::new(),
         }
@@ -70,7 +77,7 @@ impl KeyUpkeep {
         let mut pause = FIRST_PAUSE;
         while stop.run_until_cancelled(self.news.notified()).await.is_some() {
             while let Some((whose, before)) = self.next() {
-                match self.store.end(&whose, before).await {
+                match self.end(&whose, before).await {
                     Ok(ended) => {
                         self.done(&whose, before);
                         pause = FIRST_PAUSE;
@@ -88,6 +95,45 @@ impl KeyUpkeep {
                 }
             }
         }
+    }
+
+    /// Disables the keys of a client or person that nobody has stood by since the end of the second `before`; answers how many.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::ports::config_source::StoreError); then none was.
+    pub async fn end(&self, whose: &Ended, before: i64) -> StoreResult<usize> {
+        // Most revocations concern nobody with a key: then nothing changes, the revision neither.
+        let found = self.store.find_ended(whose, before).await?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        let end = Timestamp::from_seconds(before.saturating_add(1));
+        let mut change = self.store.begin_change().await?;
+        let mut ended = 0;
+        for found in found {
+            // Somebody may have stood by it meanwhile, or another node has ended it.
+            let now = change.find(&found.id).await?;
+            let Some(key) = now.filter(|key| key.settings.enabled.is_on() && key.changed_at < end) else {
+                continue;
+            };
+            let mut off = key.clone();
+            off.settings.enabled = Switch::Off;
+            off.version += 1;
+            change.replace(&off, None).await?;
+            let event = trail::event(
+                self.clock.now(),
+                &Actor::provider(),
+                Some(&key),
+                Some(&off),
+                Rotated::No,
+            );
+            change.note(event).await?;
+            ended += 1;
+        }
+        if ended > 0 {
+            change.commit().await?;
+        }
+        Ok(ended)
     }
 
     fn next(&self) -> Option<(Ended, i64)> {

@@ -58,7 +58,7 @@ pub(super) async fn put(State(app): State<AppState>, Path(id): Path<String>, req
     let precondition = version::precondition(&asked.head.headers)?;
     let form = rows::form(&mut asked).await?;
     let (id, precondition) = (AccessKeyId::new(id), precondition.as_ref());
-    let key = app.access_keys.replace(asked.by(), &id, &form, precondition).await;
+    let key = app.access_keys.replace(asked.by(), &id, form, precondition).await;
     let key = key.map_err(|error| asked.refuse(error))?;
     // The next call to this node obeys already.
     app.snapshots.refresh().await;
