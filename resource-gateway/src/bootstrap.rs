@@ -152,6 +152,7 @@ impl Gateway {
                 budgets: money.budgets.clone(),
                 conversations: conversations.clone(),
                 meters: meters.clone(),
+                tally: money.tally.clone(),
                 entropy: entropy.clone(),
             },
             list_models: list_models(&snapshots),
@@ -233,6 +234,8 @@ impl Gateway {
     /// Hands over the last usage records and gives back what budgets lent; `false` when the database did not take them in time, and
     /// then the next start does the rest. To be called after the last reply.
     pub async fn finish(&self, deadline: Duration) -> bool {
+        // What is not counted by then is weighed.
+        self.money.tally.finish(deadline).await;
         if !self.journal.finish(deadline).await {
             return false;
         }

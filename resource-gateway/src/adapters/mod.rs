@@ -14,4 +14,5 @@ pub mod sandbox;
 pub mod secrets;
 pub mod sql;
 pub mod upstream;
+pub mod vocabulary;
 pub mod webhooks;

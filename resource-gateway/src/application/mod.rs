@@ -23,4 +23,5 @@ pub mod report_usage;
 pub mod retain_usage;
 pub mod revocations;
 pub mod snapshots;
+pub mod tally;
 pub mod verify_token;

@@ -98,7 +98,7 @@ impl Foundation {
     }
 
     pub(super) fn conversations(&self, config: &Config) -> Arc<Conversations> {
-        let store = Arc::new(SqlConversations::new(self.db.clone()));
+        let store = Arc::new(SqlConversations::new(self.db.clone(), Arc::clone(&self.master)));
         let Ambient { clock, entropy } = self.ambient.clone();
         Arc::new(Conversations::new(
             store,

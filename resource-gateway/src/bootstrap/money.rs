@@ -6,13 +6,17 @@ use service_kit::Tasks;
 
 use super::Foundation;
 use crate::{
-    adapters::sql::{SqlLedger, SqlReports},
+    adapters::{
+        sql::{SqlLedger, SqlReports},
+        vocabulary::Vocabulary,
+    },
     application::{
         administer::Administer,
         budgets::{Budgets, Upkeep},
         report_usage::ReportUsage,
         retain_usage::RetainUsage,
         snapshots::Snapshots,
+        tally::Tally,
     },
     config::UsageConfig,
     domain::ids::NodeId,
@@ -25,6 +29,8 @@ const DEAD_AFTER: Duration = Duration::from_hours(1);
 #[derive(Debug)]
 pub(super) struct Money {
     pub(super) budgets: Arc<Budgets>,
+    /// Counts what vendors do not count.
+    pub(super) tally: Arc<Tally>,
     ledger: Arc<SqlLedger>,
     reports: Arc<SqlReports>,
     retain: RetainUsage,
@@ -37,6 +43,7 @@ impl Money {
         let ledger = Arc::new(SqlLedger::new(foundation.db.clone()));
         let reports = Arc::new(SqlReports::new(foundation.db.clone()));
         Self {
+            tally: Arc::new(Tally::new(Arc::new(Vocabulary))),
             budgets: Arc::new(Budgets::new(ledger.clone(), node, clock.clone())),
             retain: RetainUsage {
                 reports: reports.clone(),

@@ -15,6 +15,7 @@ use crate::{
         },
         sandbox::{RAW_BASE, Sandbox},
         upstream::HyperTransport,
+        vocabulary::Vocabulary,
     },
     application::registry::{Profile, Registry},
     domain::{
@@ -54,7 +55,7 @@ pub(super) fn registry(ambient: &Ambient, extra_ca: Option<&Path>) -> anyhow::Re
             facts: facts(&sandbox, Need::Unused, Need::Unused, Need::Unused),
             codecs: sandbox,
             scheme: Arc::new(Unsigned),
-            transport: Arc::new(Sandbox::new(Arc::clone(&ambient.clock))),
+            transport: Arc::new(Sandbox::new(Arc::clone(&ambient.clock), Arc::new(Vocabulary))),
             // Nothing is sent there; the name is reserved for that (RFC 2606 §2).
             default_base_url: Some(BaseUrl::parse("http://sandbox.invalid")?),
         },

@@ -1,8 +1,12 @@
-//! Token counts for the case that a vendor sends none. Rough on purpose: the record says that it is an estimate.
+//! Tokens as they can be told without a vocabulary: rough on purpose, and quick. This is what limits and budgets hold back for a call
+//! before it begins; what a vendor did not count is counted afterwards, see [`Said`](super::said::Said).
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 
 /// Four of these make a token: an ASCII character weighs one, any other four. That is near what tokenizers give for English
 /// and for Chinese alike.
@@ -23,6 +27,18 @@ impl Weight {
     pub fn tokens(self) -> u64 {
         self.0.div_ceil(4)
     }
+
+    /// The tokens of a text of which a part of this weight was counted, and the rest is only weighed.
+    pub fn extended(self, counted: u64, rest: Self) -> u64 {
+        let more = match self.0 {
+            0 => rest.tokens(),
+            weight => {
+                let more = (u128::from(counted) * u128::from(rest.0)).div_ceil(u128::from(weight));
+                u64::try_from(more).unwrap_or(u64::MAX)
+            }
+        };
+        counted.saturating_add(more)
+    }
 }
 
 impl std::ops::AddAssign for Weight {
@@ -36,93 +52,125 @@ pub fn tokens_of(text: &str) -> u64 {
     Weight::of(text).tokens()
 }
 
-/// The weight of the texts in a JSON value: of a string, of the `text` and other short strings in arrays and objects. Binary
-/// data (`image_url`, `input_audio`, `file`) is left out.
+/// Hears what a JSON value says.
+pub trait Listener {
+    fn text(&mut self, text: &str);
+    /// A picture stands there, by address or as data.
+    fn picture(&mut self);
+    fn number(&mut self);
+}
+
+impl Listener for Weight {
+    fn text(&mut self, text: &str) {
+        *self += Self::of(text);
+    }
+
+    fn picture(&mut self) {}
+
+    fn number(&mut self) {}
+}
+
+/// Tells a listener of the texts in a JSON value: of a string, of the `text` and other strings in arrays and objects. Binary data
+/// (`image_url`, `input_audio`, `file`) is left out.
+#[derive(Debug)]
+pub struct Texts<'l, L>(pub &'l mut L);
+
+/// The weight of the texts in a JSON value.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TextWeight(pub Weight);
 
-/// Members that hold data, not text.
-const DATA: &[&str] = &["image_url", "input_audio", "file", "role", "type", "id", "index"];
-
 impl<'de> Deserialize<'de> for TextWeight {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(TextVisitor)
+        let mut weight = Weight::default();
+        Texts(&mut weight).deserialize(from)?;
+        Ok(Self(weight))
     }
 }
 
-struct TextVisitor;
+impl<'de, L: Listener> DeserializeSeed<'de> for Texts<'_, L> {
+    type Value = ();
 
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = TextWeight;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de, L: Listener> Visitor<'de> for Texts<'_, L> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<TextWeight, E> {
-        Ok(TextWeight(Weight::of(text)))
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.0.text(text);
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<TextWeight, A::Error> {
-        let mut sum = Weight::default();
-        while let Some(TextWeight(weight)) = seq.next_element()? {
-            sum += weight;
-        }
-        Ok(TextWeight(sum))
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Texts(&mut *self.0))?.is_some() {}
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TextWeight, A::Error> {
-        let mut sum = Weight::default();
-        while let Some(IsData(is_data)) = map.next_key()? {
-            if is_data {
-                map.next_value::<IgnoredAny>()?;
-            } else {
-                sum += map.next_value::<TextWeight>()?.0;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(kind) = map.next_key()? {
+            match kind {
+                Kind::Text => map.next_value_seed(Texts(&mut *self.0))?,
+                Kind::Picture => {
+                    self.0.picture();
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Kind::Data => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
-        Ok(TextWeight(sum))
+        Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<TextWeight, E> {
-        Ok(TextWeight::default())
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<TextWeight, E> {
-        Ok(TextWeight::default())
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        self.0.number();
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<TextWeight, E> {
-        Ok(TextWeight::default())
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        self.0.number();
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<TextWeight, E> {
-        Ok(TextWeight::default())
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.0.number();
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<TextWeight, E> {
-        Ok(TextWeight::default())
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 }
 
-/// A member's name, read without keeping it.
-struct IsData(bool);
-
-impl<'de> Deserialize<'de> for IsData {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl Visitor<'_> for NameVisitor {
-            type Value = IsData;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<IsData, E> {
-                Ok(IsData(DATA.contains(&name)))
-            }
-        }
-        from.deserialize_str(NameVisitor)
-    }
+/// What a member's name says of its value.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Kind {
+    #[serde(rename = "image_url")]
+    Picture,
+    /// Data, and words that no model reads.
+    #[serde(
+        rename = "input_audio",
+        alias = "file",
+        alias = "role",
+        alias = "type",
+        alias = "id",
+        alias = "index",
+        alias = "tool_call_id"
+    )]
+    Data,
+    #[serde(other)]
+    Text,
 }
 
 #[cfg(test)]
@@ -134,6 +182,15 @@ mod tests {
         assert_eq!(tokens_of(""), 0);
         assert_eq!(tokens_of("The quick brown fox"), 5);
         assert_eq!(tokens_of("\u{4f60}\u{597d}"), 2);
+    }
+
+    #[test]
+    fn what_is_only_weighed_counts_as_what_was_counted() {
+        assert_eq!(Weight(100).extended(20, Weight(0)), 20);
+        assert_eq!(Weight(100).extended(20, Weight(50)), 30);
+        assert_eq!(Weight(3).extended(1, Weight(1)), 2, "parts of tokens are tokens");
+        assert_eq!(Weight(0).extended(0, Weight(9)), 3);
+        assert_eq!(Weight(1).extended(u64::MAX, Weight(u64::MAX)), u64::MAX);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::domain::{
     call::Call,
     estimate::Weight,
     fault::{Fault, FaultClass},
+    said::Said,
 };
 
 /// What a vendor counted. Components are kept; totals are derived last, by whoever needs one.
@@ -75,8 +76,8 @@ pub struct Received<'a> {
 pub struct Decoded {
     pub answer: Answer,
     pub usage: Option<TokenUsage>,
-    /// How much text the answer holds.
-    pub weight: Weight,
+    /// The answer's text, to be counted; empty when the vendor has counted it.
+    pub said: Said,
     /// For the caller, as far as it may see them.
     pub headers: HeaderMap,
 }
@@ -87,7 +88,7 @@ impl Decoded {
         Self {
             answer,
             usage: None,
-            weight: Weight::default(),
+            said: Said::default(),
             headers: HeaderMap::new(),
         }
     }
@@ -118,6 +119,8 @@ pub trait StreamDecoder: Send {
     fn finish(&mut self) -> Pushed;
     /// What is known so far.
     fn progress(&self) -> Progress;
+    /// The answer's text so far, to be counted; empty when the vendor has counted it. It is asked for once, at the end.
+    fn take_said(&mut self) -> Said;
 }
 
 /// The decoder of what is never streamed: a request that asks for it is refused before it gets to a codec.
@@ -138,6 +141,10 @@ impl StreamDecoder for NoStream {
 
     fn progress(&self) -> Progress {
         Progress::default()
+    }
+
+    fn take_said(&mut self) -> Said {
+        Said::default()
     }
 }
 
@@ -161,6 +168,7 @@ pub enum StreamEnd {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Progress {
     pub usage: Option<TokenUsage>,
+    /// How much text there was: as long as there is none, nothing of the answer has come.
     pub weight: Weight,
 }
 

@@ -32,6 +32,27 @@ pub struct NewJob<'a> {
     pub caller: &'a Caller,
     pub request: &'a JobRequest,
     pub webhook: Option<&'a str>,
+    /// For a request that its caller may repeat.
+    pub repeat: Option<Repeat>,
+}
+
+/// What a caller calls its request, and what the request is: digests, of which the first is the owner's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeat {
+    pub key: String,
+    pub fingerprint: String,
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Submitted {
+    Done,
+    /// It is a repeated one: that is its job.
+    Again(JobId),
+    /// What was asked for under that name was something else.
+    OtherRequest,
+    /// The client has as many unfinished jobs as it may have.
+    TooMany,
 }
 
 /// The request of a job. It holds prompts, so it does not show.
@@ -134,8 +155,9 @@ pub enum Told {
 /// Jobs at rest. What callers sent and are to get is sealed.
 #[async_trait]
 pub trait JobStore: Send + Sync + fmt::Debug {
-    /// Saves a job unless its client has as many unfinished ones at the interface as it may have; of several at once no more pass.
-    async fn insert_job(&self, job: &NewJob<'_>) -> StoreResult<bool>;
+    /// Saves a job unless its client has as many unfinished ones at the interface as it may have; of several at once no more pass. Of
+    /// a request that is repeated there is one job, until that has ended without a result or is gone: of several at once one is saved.
+    async fn insert_job(&self, job: &NewJob<'_>) -> StoreResult<Submitted>;
 
     /// A job of this owner, unless its time is over.
     async fn find_job(&self, owner: &Owner, id: &JobId, now: Timestamp) -> StoreResult<Option<Job>>;

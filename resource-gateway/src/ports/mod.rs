@@ -11,6 +11,7 @@ pub mod provider;
 pub mod rate_store;
 pub mod replies;
 pub mod resolver;
+pub mod tokenizer;
 pub mod transport;
 pub mod usage;
 pub mod usage_reports;

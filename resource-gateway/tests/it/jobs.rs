@@ -19,7 +19,11 @@ use service_kit::{Clock as _, SystemClock, Tasks};
 use test_kit::FixedClock;
 use tokio::net::TcpListener;
 
-use crate::running::{Answer, Running, chat};
+use crate::{
+    forms::form,
+    recorder::{Recorder, interface},
+    running::{Answer, Running, chat},
+};
 
 const CALLS: &str = "/v1/chat/completions";
 
@@ -155,8 +159,8 @@ async fn the_preference_is_ignored_where_nothing_is_answered_later_and_refused_w
     let refused = world.ask(&token, &stream, &[]).await;
     assert_eq!(refused.error(400)["code"], "stream_not_deferrable");
     assert_eq!(world.usage(refused.request_id()).await.state, "rejected");
-    let refused = world.ask(&token, &chat("quick"), &[("idempotency-key", "k")]).await;
-    assert_eq!(refused.error(400)["code"], "idempotency_not_deferrable");
+    let refused = world.ask(&token, &chat("quick"), &[("idempotency-key", "a b")]).await;
+    assert_eq!(refused.error(400)["code"], "invalid_idempotency_key");
     let webhook = ("x-hexgate-webhook", "https://127.0.0.1/");
     let refused = world.ask(&token, &chat("quick"), &[webhook]).await;
     assert_eq!(refused.error(400)["code"], "invalid_webhook");
@@ -165,6 +169,97 @@ async fn the_preference_is_ignored_where_nothing_is_answered_later_and_refused_w
     world.ask(&other, &chat("quick"), &[]).await.error(403);
     let list = world.get("/v1/jobs", &token).await.ok();
     assert_eq!(list, json!({"items": [], "next_page_token": null}));
+}
+
+#[tokio::test]
+async fn a_submission_that_is_repeated_is_accepted_once() {
+    let world = world(|_| {}).await;
+    let token = world.token();
+    let named = [("idempotency-key", "order-7")];
+    let first = world.ask(&token, &chat("quick"), &named).await;
+    assert_eq!((first.status, first.header("idempotent-replayed")), (202, ""));
+    let id = first.json()["id"].clone();
+    let check = async |when: &str| {
+        let again = world.ask(&token, &chat("quick"), &named).await;
+        assert_eq!(
+            (again.status, again.header("idempotent-replayed")),
+            (202, "true"),
+            "{when}"
+        );
+        assert_eq!(again.json()["id"], id, "{when}");
+        assert_eq!(again.header("location"), first.header("location"), "{when}");
+    };
+    check("at once").await;
+    world.until_job(id.as_str().unwrap(), "succeeded").await;
+    check("when it is done").await;
+    let refused = world.ask(&token, &marked("quick", "another"), &named).await;
+    assert_eq!(refused.error(422)["code"], "idempotency_key_reused");
+    // A key is its caller's own, and answers at once are other things.
+    let bob = world.issuer.token(&json!({"sub": "bob"}));
+    assert_ne!(world.ask(&bob, &chat("quick"), &named).await.json()["id"], id);
+    let request = world
+        .request(CALLS, &token, &chat("quick"))
+        .header("idempotency-key", "order-7");
+    let at_once = Answer::read(request.send().await.unwrap()).await;
+    assert_eq!((at_once.status, at_once.header("idempotent-replayed")), (200, ""));
+    // After a failure it is safe to repeat, and another job.
+    let named = [("idempotency-key", "order-8")];
+    let failed = world.ask(&token, &chat("broken"), &named).await.json()["id"].clone();
+    world.until_job(failed.as_str().unwrap(), "failed").await;
+    let next = world.ask(&token, &chat("broken"), &named).await;
+    assert_eq!((next.status, next.header("idempotent-replayed")), (202, ""));
+    assert_ne!(next.json()["id"], failed);
+}
+
+#[tokio::test]
+async fn a_recording_is_written_down_later_and_survives_a_restart() {
+    let recorder = Recorder::start().await;
+    let document = format!(
+        "[[vendor]]\nname = \"recorder\"\nstrategy = \"openai\"\nbase_url = \"{}\"\n{}",
+        recorder.url,
+        interface("stt", "transcription", "recorder", "jobs = {}")
+    );
+    let world = Running::start_at(Arc::new(SystemClock), &document, |config| config.jobs.workers = 0).await;
+    let body = form(&[
+        ("response_format", "text"),
+        ("file", "RIFF\r\n\r\n--"),
+        ("language", "en"),
+        ("model", "stt"),
+    ]);
+    let request = world.http.post(format!("{}/v1/audio/transcriptions", world.url));
+    let request = request
+        .bearer_auth(world.token())
+        .header("prefer", "respond-async")
+        .header("content-type", "multipart/form-data; boundary=XyZ")
+        .body(body);
+    let accepted = Answer::read(request.send().await.unwrap()).await;
+    assert_eq!(accepted.status, 202, "{}", accepted.body);
+    let id = accepted.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(accepted.json()["capability"], "transcription");
+    assert_eq!(world.job(&id).await["status"], "queued", "nobody here runs jobs");
+    // The process ends, and another one finds the form where it was left.
+    world.stop().await;
+    let mut config = world.config.clone();
+    config.jobs.workers = 1;
+    let next = world.another_with(&config).await;
+    let done = next.until_job(&id, "succeeded").await;
+    let result = next.get(done["result"]["url"].as_str().unwrap(), &next.token()).await;
+    assert_eq!((result.status, result.body.as_str()), (200, "Clear. Mumble.\n"));
+    assert_eq!(result.header("content-type"), "text/plain; charset=utf-8");
+    let seen = recorder.take().form();
+    let fields: Vec<_> = seen
+        .parts()
+        .iter()
+        .map(|part| (&*part.name, part.value.clone()))
+        .collect();
+    let expected = [
+        ("response_format", "text"),
+        ("file", "RIFF\r\n\r\n--"),
+        ("language", "en"),
+        ("model", "up"),
+    ];
+    assert_eq!(fields, expected.map(|(name, value)| (name, Bytes::from(value))));
+    assert_eq!(next.usage(accepted.request_id()).await.state, "completed");
 }
 
 #[tokio::test]

@@ -151,9 +151,13 @@ impl Running {
 
     /// Another node on the same database.
     pub(crate) async fn another(&self) -> Self {
-        let gateway = Gateway::build(&self.config, Ambient::default()).await.unwrap();
+        self.another_with(&self.config).await
+    }
+
+    pub(crate) async fn another_with(&self, config: &Config) -> Self {
+        let gateway = Gateway::build(config, Ambient::default()).await.unwrap();
         let around = (self.issuer.clone(), self.vendor.clone());
-        let running = Self::serve(gateway, around, self.config.clone(), None).await;
+        let running = Self::serve(gateway, around, config.clone(), None).await;
         running
             .until("the other gateway is ready", async || running.gateway.ready().is_ok())
             .await;

@@ -8,11 +8,22 @@ use resource_gateway::{
         conversation::{Conversation, MessageHead, Owner, Role},
         ids::{ClientId, ConversationId, InterfaceName, RequestId, Subject, TenantId},
     },
-    ports::conversations::{Added, Addition, ConversationStore as _, Held, Hold, NewMessage, Span},
+    ports::{
+        config_source::StoreError,
+        conversations::{Added, Addition, ConversationStore as _, Held, Hold, NewMessage, Span},
+    },
 };
 use service_kit::Timestamp;
+use sql_kit::{Sql, args, sql};
+use token_keys::MasterKey;
 
 use crate::{storage::on_both, storage_world::World};
+
+fn store(world: &World) -> SqlConversations {
+    let keys = tempfile::tempdir().unwrap();
+    let key = MasterKey::load_or_create(keys.path()).unwrap();
+    SqlConversations::new(world.db.clone(), Arc::new(key))
+}
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(1_900_000_000 + seconds)
@@ -86,10 +97,11 @@ on_both!(
     of_many_requests_one_gets_the_turn,
     lists_show_an_owners_own_and_only_what_lives,
     what_is_past_its_time_goes_in_steps,
+    what_was_said_is_sealed_for_its_place,
 );
 
 async fn a_conversation_grows_at_its_end_and_is_read_as_it_was_written(world: World) {
-    let store = SqlConversations::new(world.db.clone());
+    let store = store(&world);
     told(&store, "a", 0, 3).await;
     let id = ConversationId::new("a");
     let next = hold("a", "next");
@@ -137,7 +149,7 @@ async fn a_conversation_grows_at_its_end_and_is_read_as_it_was_written(world: Wo
 }
 
 async fn of_many_requests_one_gets_the_turn(world: World) {
-    let store = Arc::new(SqlConversations::new(world.db.clone()));
+    let store = Arc::new(store(&world));
     told(&store, "a", 0, 1).await;
     let racers = (0..8).map(|racer| {
         let store = Arc::clone(&store);
@@ -204,7 +216,7 @@ async fn of_many_requests_one_gets_the_turn(world: World) {
 }
 
 async fn lists_show_an_owners_own_and_only_what_lives(world: World) {
-    let store = SqlConversations::new(world.db.clone());
+    let store = store(&world);
     for (id, second) in [("a", 0), ("b", 1), ("c", 1), ("d", 2)] {
         told(&store, id, second, 1).await;
     }
@@ -253,7 +265,7 @@ async fn lists_show_an_owners_own_and_only_what_lives(world: World) {
 }
 
 async fn what_is_past_its_time_goes_in_steps(world: World) {
-    let store = SqlConversations::new(world.db.clone());
+    let store = store(&world);
     told(&store, "old", 0, 7).await;
     told(&store, "young", 50, 2).await;
     assert_eq!(store.forget(at(99), 3).await.unwrap(), 0);
@@ -290,4 +302,36 @@ async fn what_is_past_its_time_goes_in_steps(world: World) {
             .len(),
         2
     );
+}
+
+async fn what_was_said_is_sealed_for_its_place(world: World) {
+    const BODIES: Sql = sql!("SELECT body FROM message WHERE conversation = ? ORDER BY number");
+    const MOVE: Sql = sql!(
+        "UPDATE message SET body = (SELECT body FROM message WHERE conversation = 'a' AND number = 1) WHERE conversation = ? AND number = 2"
+    );
+    const PLAIN: Sql = sql!("UPDATE message SET body = '{\"old\":1}' WHERE conversation = ? AND number = 2");
+    let store = store(&world);
+    for id in ["a", "b"] {
+        told(&store, id, 0, 2).await;
+    }
+    let bodies: Vec<(String,)> = world.db.all(BODIES, args!["a"]).await.unwrap();
+    assert_eq!(bodies.len(), 2);
+    for (body,) in &bodies {
+        assert!(!body.contains(['{', '"']) && !body.contains("\u{65e5}"), "{body}");
+    }
+    assert_ne!(bodies[0], bodies[1], "the same words do not look the same");
+    let page = async |id: &str| store.page(&ConversationId::new(id), 1, 9, 1 << 20).await;
+    let text = async |id: &str| page(id).await.unwrap()[0].body.clone();
+    assert_eq!(&*text("a").await, "{\"x\":\"\u{65e5}\u{672c}\"}");
+    // Neither in another place of its conversation nor in another conversation does it open.
+    for id in ["a", "b"] {
+        world.db.execute(MOVE, args![id]).await.unwrap();
+        assert!(
+            matches!(page(id).await, Err(StoreError::Corrupt { table: "message", .. })),
+            "{id}"
+        );
+    }
+    // What was stored before messages were sealed is still read.
+    world.db.execute(PLAIN, args!["a"]).await.unwrap();
+    assert_eq!(&*text("a").await, "{\"old\":1}");
 }

@@ -13,7 +13,7 @@ use resource_gateway::{
         interface::Capability,
         job::{JobError, JobStatus, Owner, WebhookState},
     },
-    ports::jobs::{JobEnd, JobRequest, JobResult, JobStore as _, NewJob, Run, Tidied, Told},
+    ports::jobs::{JobEnd, JobRequest, JobResult, JobStore as _, NewJob, Repeat, Run, Submitted, Tidied, Told},
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -88,6 +88,17 @@ fn error() -> JobError {
 }
 
 async fn insert(store: &SqlJobs, id: &str, created: i64, webhook: Option<&str>) -> bool {
+    submit(store, id, created, webhook, None).await == Submitted::Done
+}
+
+/// A name and a request are texts of a letter.
+async fn submit(
+    store: &SqlJobs,
+    id: &str,
+    created: i64,
+    webhook: Option<&str>,
+    repeat: Option<(&str, &str)>,
+) -> Submitted {
     let caller = caller();
     let job = NewJob {
         id: JobId::new(id),
@@ -101,6 +112,10 @@ async fn insert(store: &SqlJobs, id: &str, created: i64, webhook: Option<&str>) 
         caller: &caller,
         request: &request(),
         webhook,
+        repeat: repeat.map(|(key, fingerprint)| Repeat {
+            key: key.into(),
+            fingerprint: fingerprint.into(),
+        }),
     };
     store.insert_job(&job).await.unwrap()
 }
@@ -147,6 +162,7 @@ on_both!(
     a_row_that_its_node_forgot_is_not_kept_alive_by_the_others,
     a_job_that_was_cancelled_before_it_ran_goes_soon,
     a_waiting_job_fails_with_its_callers_access,
+    a_request_that_is_repeated_has_one_job_until_that_comes_to_nothing,
 );
 
 async fn a_job_is_run_as_it_was_asked_for_and_what_it_holds_is_sealed(world: World) {
@@ -485,4 +501,56 @@ async fn a_job_that_was_cancelled_before_it_ran_goes_soon(world: World) {
         Some(JobStatus::Cancelled),
         "it may have cost something"
     );
+}
+
+async fn a_request_that_is_repeated_has_one_job_until_that_comes_to_nothing(world: World) {
+    let store = store(&world);
+    let named =
+        async |id: &str, created, fingerprint| submit(&store, id, created, None, Some(("k", fingerprint))).await;
+    // Of many at once one is saved.
+    let ids: Vec<String> = (1..=8).map(|number| format!("job_{number}")).collect();
+    let racers = join_all(ids.iter().map(|id| named(id, 0, "f"))).await;
+    let saved: Vec<_> = ids
+        .iter()
+        .zip(&racers)
+        .filter(|(_, racer)| **racer == Submitted::Done)
+        .collect();
+    assert_eq!(saved.len(), 1, "{racers:?}");
+    let first = JobId::new(saved[0].0.as_str());
+    let again = racers.iter().filter(|racer| **racer == Submitted::Again(first.clone()));
+    assert_eq!(again.count(), 7, "{racers:?}");
+    assert_eq!(named("other", 0, "g").await, Submitted::OtherRequest);
+    assert_eq!(
+        submit(&store, "unlike", 0, None, Some(("l", "f"))).await,
+        Submitted::Done,
+        "another name is another request's"
+    );
+    // Running or done, it is the same job.
+    let run = claim(&store, "n", 1).await.unwrap();
+    assert_eq!(run.id, first);
+    assert_eq!(named("x", 1, "f").await, Submitted::Again(first.clone()));
+    assert!(
+        store
+            .finish_job(&run, &JobEnd::Succeeded(result()), at(2))
+            .await
+            .unwrap()
+    );
+    assert_eq!(named("x", 2, "f").await, Submitted::Again(first.clone()));
+    // Once its result is gone the name is free, removed or not.
+    assert_eq!(named("job_a", 3602, "g").await, Submitted::Done);
+    // So it is when there will be none.
+    assert!(
+        store
+            .cancel_job(&owner(), &JobId::new("job_a"), at(3603))
+            .await
+            .unwrap()
+    );
+    assert_eq!(named("job_b", 3604, "f").await, Submitted::Done);
+    assert!(
+        store
+            .fail_waiting(&JobId::new("job_b"), &error(), at(3605))
+            .await
+            .unwrap()
+    );
+    assert_eq!(named("job_c", 3606, "f").await, Submitted::Done);
 }

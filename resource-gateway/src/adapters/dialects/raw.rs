@@ -10,6 +10,7 @@ use crate::{
         call::Call,
         estimate::Weight,
         fault::{Fault, FaultClass, RetryHints, VendorWords},
+        said::Said,
     },
     ports::codec::{Codec, Decoded, Encoded, Passed, Progress, Pushed, Received, StreamDecoder, StreamEnd, TokenUsage},
 };
@@ -113,6 +114,10 @@ impl StreamDecoder for PassedStream {
             // Any weight tells that the answer has begun.
             weight: Weight(u64::from(self.begun)),
         }
+    }
+
+    fn take_said(&mut self) -> Said {
+        Said::default()
     }
 }
 

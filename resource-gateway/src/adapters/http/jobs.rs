@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 
 use super::{AppState, caller, error::GatewayError, pages};
 use crate::{
-    application::invoke::{Invocation, InvokeError},
+    application::{
+        invoke::{Invocation, InvokeError},
+        jobs::Accepted,
+    },
     domain::{
         caller::Caller,
         fault::{ErrorKind, PublicError},
@@ -25,7 +28,7 @@ use crate::{
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const WEBHOOK: HeaderName = HeaderName::from_static("x-hexgate-webhook");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
@@ -76,21 +79,12 @@ pub(super) async fn submit(
         Err(error) => return Some(Err(refuse(error))),
     };
     let submitted = app.jobs.submit(invocation, &interface, webhook).await;
-    Some(submitted.map(|job| accepted(&job)).map_err(refuse))
+    Some(submitted.map(accepted).map_err(refuse))
 }
 
-/// The URL that wants to hear of the end. Refuses what cannot be obeyed together with a job.
+/// The URL that wants to hear of the end.
 fn webhook(headers: &HeaderMap) -> Result<Option<&str>, PublicError> {
     let invalid = |message: &str| PublicError::invalid(Some("x-hexgate-webhook"), "invalid_webhook", message);
-    if headers.contains_key(IDEMPOTENCY_KEY) {
-        let message =
-            "An Idempotency-Key does not hold for a request that is answered later: send no Prefer: respond-async.";
-        return Err(PublicError::invalid(
-            Some("idempotency-key"),
-            "idempotency_not_deferrable",
-            message,
-        ));
-    }
     let mut values = headers.get_all(WEBHOOK).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -106,10 +100,17 @@ fn refuse(error: PublicError) -> Response {
     GatewayError(error).into_response()
 }
 
-fn accepted(job: &Job) -> Response {
+fn accepted(accepted: Accepted) -> Response {
+    let (job, repeated) = match &accepted {
+        Accepted::New(job) => (job, false),
+        Accepted::Again(job) => (job, true),
+    };
     let mut response = show(job);
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
+    if repeated {
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
     headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
     headers.insert(header::VARY, HeaderValue::from_static("prefer"));
     if let Ok(location) = HeaderValue::try_from(format!("/v1/jobs/{}", job.id)) {

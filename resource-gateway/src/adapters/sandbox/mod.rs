@@ -31,7 +31,10 @@ use service_kit::Clock;
 
 pub use self::raw::BASE as RAW_BASE;
 use self::tokens::Tokenizer;
-use crate::ports::transport::{Transport, TransportError, UpstreamReply, UpstreamRequest};
+use crate::ports::{
+    self,
+    transport::{Transport, TransportError, UpstreamReply, UpstreamRequest},
+};
 
 /// The simulated vendor.
 #[derive(Debug)]
@@ -67,10 +70,10 @@ enum Answer {
 }
 
 impl Sandbox {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, tokenizer: Arc<dyn ports::tokenizer::Tokenizer>) -> Self {
         Self {
             clock,
-            tokenizer: Tokenizer::default(),
+            tokenizer: Tokenizer(tokenizer),
         }
     }
 

@@ -1,9 +1,13 @@
 //! The tables `conversation` and `message`.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use service_kit::Timestamp;
 use sql_kit::{Arg, Db, args};
 use sqlx::FromRow;
+use token_keys::MasterKey;
 
 use super::statements_conversations as sql;
 use crate::{
@@ -17,14 +21,55 @@ use crate::{
     },
 };
 
-/// Conversations and their messages.
+/// Conversations and their messages, which are sealed on the way in and unsealed on the way out.
 #[derive(Debug, Clone)]
-pub struct SqlConversations(Db);
+pub struct SqlConversations {
+    db: Db,
+    keys: Arc<MasterKey>,
+}
 
 impl SqlConversations {
-    pub fn new(db: Db) -> Self {
-        Self(db)
+    pub fn new(db: Db, keys: Arc<MasterKey>) -> Self {
+        Self { db, keys }
     }
+
+    fn seal(&self, id: &str, number: i64, body: &str) -> StoreResult<String> {
+        let sealed = self.keys.seal(&place(id, number), body.as_bytes());
+        let sealed = sealed.map_err(|error| StoreError::Failed(Box::new(error)))?;
+        Ok(STANDARD_NO_PAD.encode(sealed))
+    }
+
+    fn unseal(&self, id: &str, row: &MessageRow) -> StoreResult<Box<str>> {
+        // Rows from before messages were sealed; what is sealed has no braces.
+        if row.body.starts_with('{') {
+            return Ok(row.body.as_str().into());
+        }
+        let sealed = STANDARD_NO_PAD.decode(&row.body).ok();
+        let plain = sealed.and_then(|sealed| self.keys.unseal(&place(id, row.number), &sealed).ok());
+        let body = plain.and_then(|plain| String::from_utf8(plain.to_vec()).ok());
+        body.map(Into::into).ok_or_else(|| StoreError::Corrupt {
+            table: "message",
+            column: "body",
+            row: format!("{id}/{}", row.number),
+        })
+    }
+
+    fn messages(&self, id: &ConversationId, rows: Vec<MessageRow>) -> StoreResult<Vec<StoredMessage>> {
+        let message = |row: MessageRow| {
+            Ok(StoredMessage {
+                number: count("message", "number", row.number)?,
+                body: self.unseal(id.as_str(), &row)?,
+                time: Timestamp::from_micros(row.time),
+                request_id: row.request_id,
+            })
+        };
+        rows.into_iter().map(message).collect()
+    }
+}
+
+/// What a message is sealed for, so that it opens in no other place of this or another conversation.
+fn place(id: &str, number: i64) -> String {
+    format!("message/body/{id}/{number}")
 }
 
 #[derive(FromRow)]
@@ -88,18 +133,6 @@ fn heads(rows: Vec<HeadRow>) -> StoreResult<Vec<MessageHead>> {
     rows.into_iter().map(head).collect()
 }
 
-fn messages(rows: Vec<MessageRow>) -> StoreResult<Vec<StoredMessage>> {
-    let message = |row: MessageRow| {
-        Ok(StoredMessage {
-            number: count("message", "number", row.number)?,
-            body: row.body.into(),
-            time: Timestamp::from_micros(row.time),
-            request_id: row.request_id,
-        })
-    };
-    rows.into_iter().map(message).collect()
-}
-
 /// Columns `tenant` to `sub`.
 fn owned(owner: &Owner) -> [Arg; 3] {
     args![owner.tenant_text(), owner.client_id.as_str(), owner.sub.as_str(),]
@@ -126,7 +159,7 @@ impl ConversationStore for SqlConversations {
                 &*hold.token,
                 until.as_micros(),
             ]);
-        self.0.execute(sql::INSERT, args).await?;
+        self.db.execute(sql::INSERT, args).await?;
         Ok(())
     }
 
@@ -142,7 +175,7 @@ impl ConversationStore for SqlConversations {
             .into_iter()
             .chain(owned(owner))
             .chain(args![interface, now.as_micros(), now.as_micros()]);
-        let mut tx = self.0.begin().await?;
+        let mut tx = self.db.begin().await?;
         let won = tx.execute(sql::HOLD, args).await?;
         let args = args![id].into_iter().chain(owned(owner)).chain(args![now.as_micros()]);
         let row: Option<ConversationRow> = tx.optional(sql::FIND, args).await?;
@@ -157,7 +190,7 @@ impl ConversationStore for SqlConversations {
     async fn add(&self, hold: &Hold, addition: &Addition<'_>) -> StoreResult<Added> {
         let id = hold.conversation.as_str();
         let first = addition.messages.first().map_or(1, |message| message.head.number);
-        let mut tx = self.0.begin().await?;
+        let mut tx = self.db.begin().await?;
         let args = args![
             number(addition.messages.len() as u64),
             addition.at.as_micros(),
@@ -175,7 +208,7 @@ impl ConversationStore for SqlConversations {
                 id,
                 number(head.number),
                 head.role.as_str(),
-                &*message.body,
+                self.seal(id, number(head.number), &message.body)?,
                 number(head.bytes),
                 number(head.tokens),
                 addition.at.as_micros(),
@@ -189,21 +222,21 @@ impl ConversationStore for SqlConversations {
 
     async fn release(&self, hold: &Hold) -> StoreResult<()> {
         let args = || args![hold.conversation.as_str(), &*hold.token];
-        let mut tx = self.0.begin().await?;
+        let mut tx = self.db.begin().await?;
         tx.execute(sql::DELETE_EMPTY, args()).await?;
         tx.execute(sql::RELEASE, args()).await?;
         Ok(tx.commit().await?)
     }
 
     async fn newest(&self, id: &ConversationId, limit: u32) -> StoreResult<(Vec<MessageHead>, Vec<MessageHead>)> {
-        let newest = self.0.all(sql::NEWEST, args![id.as_str(), limit]).await?;
-        let system = self.0.all(sql::NEWEST_SYSTEM, args![id.as_str(), limit]).await?;
+        let newest = self.db.all(sql::NEWEST, args![id.as_str(), limit]).await?;
+        let system = self.db.all(sql::NEWEST_SYSTEM, args![id.as_str(), limit]).await?;
         Ok((heads(newest)?, heads(system)?))
     }
 
     async fn read(&self, id: &ConversationId, span: Span) -> StoreResult<Vec<StoredMessage>> {
         let args = args![id.as_str(), number(span.from), number(span.system_from)];
-        messages(self.0.all(sql::READ, args).await?)
+        self.messages(id, self.db.all(sql::READ, args).await?)
     }
 
     async fn list(
@@ -220,7 +253,7 @@ impl ConversationStore for SqlConversations {
         let args = owned(owner)
             .into_iter()
             .chain(args![now.as_micros(), time, time, id, limit]);
-        let rows: Vec<ConversationRow> = self.0.all(sql::LIST, args).await?;
+        let rows: Vec<ConversationRow> = self.db.all(sql::LIST, args).await?;
         rows.into_iter().map(ConversationRow::into_conversation).collect()
     }
 
@@ -229,13 +262,13 @@ impl ConversationStore for SqlConversations {
             .into_iter()
             .chain(owned(owner))
             .chain(args![now.as_micros()]);
-        let row: Option<ConversationRow> = self.0.optional(sql::FIND, args).await?;
+        let row: Option<ConversationRow> = self.db.optional(sql::FIND, args).await?;
         row.map(ConversationRow::into_conversation).transpose()
     }
 
     async fn page(&self, id: &ConversationId, after: u64, limit: u32, bytes: u64) -> StoreResult<Vec<StoredMessage>> {
         let args = args![id.as_str(), number(after), limit];
-        let heads = heads(self.0.all(sql::SIZES_BEHIND, args).await?)?;
+        let heads = heads(self.db.all(sql::SIZES_BEHIND, args).await?)?;
         let mut room = bytes;
         let mut last = None;
         for head in heads {
@@ -250,18 +283,18 @@ impl ConversationStore for SqlConversations {
             return Ok(Vec::new());
         };
         let args = args![id.as_str(), number(after), number(last)];
-        messages(self.0.all(sql::BETWEEN, args).await?)
+        self.messages(id, self.db.all(sql::BETWEEN, args).await?)
     }
 
     async fn delete(&self, id: &ConversationId, owner: &Owner) -> StoreResult<bool> {
         let args = args![id.as_str()].into_iter().chain(owned(owner));
-        Ok(self.0.execute(sql::DELETE, args).await? > 0)
+        Ok(self.db.execute(sql::DELETE, args).await? > 0)
     }
 
     async fn forget(&self, now: Timestamp, limit: u32) -> StoreResult<u64> {
         let args = || args![now.as_micros(), limit];
-        let messages = self.0.execute(sql::FORGET_MESSAGES, args()).await?;
-        let conversations = self.0.execute(sql::FORGET_EMPTY, args()).await?;
+        let messages = self.db.execute(sql::FORGET_MESSAGES, args()).await?;
+        let conversations = self.db.execute(sql::FORGET_EMPTY, args()).await?;
         Ok(messages + conversations)
     }
 }

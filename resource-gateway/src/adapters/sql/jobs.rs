@@ -26,7 +26,7 @@ use crate::{
     },
     ports::{
         config_source::{StoreError, StoreResult},
-        jobs::{ClaimedJob, Delivery, JobEnd, JobRequest, JobResult, JobStore, NewJob, Run, Tidied, Told},
+        jobs::{ClaimedJob, Delivery, JobEnd, JobRequest, JobResult, JobStore, NewJob, Run, Submitted, Tidied, Told},
     },
 };
 
@@ -223,7 +223,7 @@ fn micros(length: Duration) -> i64 {
 
 #[async_trait]
 impl JobStore for SqlJobs {
-    async fn insert_job(&self, job: &NewJob<'_>) -> StoreResult<bool> {
+    async fn insert_job(&self, job: &NewJob<'_>) -> StoreResult<Submitted> {
         let (id, owner) = (&job.id, &job.owner);
         let caller = serde_json::to_vec(job.caller).map_err(failed)?;
         let request = pack(
@@ -249,17 +249,30 @@ impl JobStore for SqlJobs {
             self.seal("request", id, &request)?,
             webhook.transpose()?,
             job.webhook.map(|_| WebhookState::Waiting.as_str().to_owned()),
+            job.repeat.as_ref().map(|repeat| repeat.key.clone()),
+            job.repeat.as_ref().map(|repeat| repeat.fingerprint.clone()),
         ];
         let mut tx = self.db.begin().await?;
         tx.execute(sql::PASS_GATE, args![gate(owner)]).await?;
+        if let Some(repeat) = &job.repeat {
+            let args = args![repeat.key.as_str(), created];
+            let earlier: Option<(String, Option<String>)> = tx.optional(sql::REPEATED, args).await?;
+            match earlier {
+                Some((id, first)) if first.as_deref() == Some(&*repeat.fingerprint) => {
+                    return Ok(Submitted::Again(JobId::new(id)));
+                }
+                Some(_) => return Ok(Submitted::OtherRequest),
+                None => tx.execute(sql::RELEASE_REPEAT, args![repeat.key.as_str()]).await?,
+            };
+        }
         let args = args![owner.client_id.as_str(), job.interface.as_str(), owner.tenant_text()];
         let (unfinished,): (i64,) = tx.one(sql::UNFINISHED, args).await?;
         if unfinished >= i64::from(job.most_waiting) {
-            return Ok(false);
+            return Ok(Submitted::TooMany);
         }
         tx.execute(sql::INSERT, row).await?;
         tx.commit().await?;
-        Ok(true)
+        Ok(Submitted::Done)
     }
 
     async fn find_job(&self, owner: &Owner, id: &JobId, now: Timestamp) -> StoreResult<Option<Job>> {

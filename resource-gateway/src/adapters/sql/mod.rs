@@ -44,7 +44,8 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0013_add_usage_costs",
         "0014_create_budget_ledger",
         "0015_create_prices_and_budgets",
-        "0016_create_access_key"
+        "0016_create_access_key",
+        "0029_add_job_repeats"
     ]
 );
 

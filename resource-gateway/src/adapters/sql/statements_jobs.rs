@@ -18,9 +18,14 @@ pub(super) const UNFINISHED: Sql = sql!(
 );
 pub(super) const INSERT: Sql = sql!(
     "INSERT INTO job (id, tenant, client_id, sub, interface, capability, request_id, status, created_at, expires_at, retention, \
-     due_at, runs, lost, caller, request, webhook, webhook_state, webhook_attempts) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, 0)"
+     due_at, runs, lost, caller, request, webhook, webhook_state, webhook_attempts, repeat_key, fingerprint) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, 0, ?, ?)"
 );
+/// The job that was asked for under a name, as long as it may come to something.
+pub(super) const REPEATED: Sql = sql!(
+    "SELECT id, fingerprint FROM job WHERE repeat_key = ? AND (status IN ('queued', 'running') OR (status = 'succeeded' AND due_at > ?))"
+);
+pub(super) const RELEASE_REPEAT: Sql = sql!("UPDATE job SET repeat_key = NULL WHERE repeat_key = ?");
 /// What has ended is due when it is removed, and not shown from then on.
 pub(super) const FIND: Sql = sql!(concat!(
     "SELECT ",

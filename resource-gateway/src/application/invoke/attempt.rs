@@ -18,9 +18,10 @@ use crate::{
         estimate::Weight,
         fault::{Fault, FaultClass},
         raw,
+        said::Said,
     },
     ports::{
-        codec::{Codec, Decoded, Encoded, Progress, Pushed, Received, StreamDecoder, StreamEnd},
+        codec::{Codec, Decoded, Encoded, Pushed, Received, StreamDecoder, StreamEnd, TokenUsage},
         transport::{Deadlines, TransportError, UpstreamReply, UpstreamRequest},
     },
 };
@@ -140,7 +141,8 @@ impl Invoke {
 pub(super) enum Answer {
     Whole {
         reply: WholeReply,
-        progress: Progress,
+        usage: Option<TokenUsage>,
+        said: Said,
     },
     Stream {
         upstream: Paced,
@@ -172,7 +174,7 @@ fn finish_whole(call: &Call, decoded: Decoded) -> Answer {
     let Decoded {
         mut answer,
         usage,
-        weight,
+        said,
         mut headers,
     } = decoded;
     if let Some(least) = call.min_confidence {
@@ -186,7 +188,8 @@ fn finish_whole(call: &Call, decoded: Decoded) -> Answer {
             content_type: HeaderValue::from_static(content_type),
             headers,
         },
-        progress: Progress { usage, weight },
+        usage,
+        said,
     }
 }
 

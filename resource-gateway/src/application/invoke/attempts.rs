@@ -11,11 +11,14 @@ use super::{
     no_route,
     settlement::Settlement,
 };
-use crate::domain::{
-    call::Call,
-    fault::{Fault, FaultClass},
-    interface::Interface,
-    usage::UsageState,
+use crate::{
+    domain::{
+        call::Call,
+        fault::{Fault, FaultClass},
+        interface::Interface,
+        usage::UsageState,
+    },
+    ports::codec::Progress,
 };
 
 /// A caller is not kept waiting for longer before the same address is asked again: it gets the vendor's wish instead, and may
@@ -67,7 +70,7 @@ impl Invoke {
                 fault,
                 reached,
             } = match self.attempt_once(journey, stop, &mut course, &mut settlement).await {
-                Ok((stop, answer)) => return Ok(reply(journey.invocation, stop, answer, settlement)),
+                Ok((stop, answer)) => return Ok(reply(journey.invocation, stop, answer, settlement).await),
                 Err(lost) => lost,
             };
             settlement.fault(&fault);
@@ -175,20 +178,27 @@ async fn next<'a>(
     course.again(&member)
 }
 
-fn reply(invocation: &Invocation, stop: Stop<'_>, answer: Answer, mut settlement: Settlement) -> Reply {
+async fn reply(invocation: &Invocation, stop: Stop<'_>, answer: Answer, mut settlement: Settlement) -> Reply {
     match answer {
-        Answer::Whole { reply, progress } => {
-            settlement.note(progress);
+        Answer::Whole { reply, usage, said } => {
+            settlement.note(Progress {
+                usage,
+                ..Progress::default()
+            });
+            settlement.answers(said);
             settlement.first_byte();
             settlement.sends_whole(&reply);
             // The vendor refused what was passed on: the caller gets its words, and it counts as any refusal.
-            settlement.settle(match reply.status.is_client_error() {
+            let settled = settlement.end(match reply.status.is_client_error() {
                 true => {
                     settlement.fault(&Fault::of(FaultClass::of_status(reply.status.as_u16())));
                     UsageState::UpstreamError
                 }
                 false => UsageState::Completed,
             });
+            if let Some(settled) = settled {
+                settled.await;
+            }
             Reply::Whole(reply)
         }
         Answer::Stream {

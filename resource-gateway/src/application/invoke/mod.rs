@@ -13,6 +13,7 @@ mod purse;
 mod reply_stream;
 mod settlement;
 mod talk;
+mod uncounted;
 
 use std::{sync::Arc, time::Instant};
 
@@ -39,6 +40,7 @@ use super::{
     registry::Registry,
     replay::{Before, Replay, Wanted},
     snapshots::Snapshots,
+    tally::Tally,
 };
 use crate::{
     domain::{
@@ -77,6 +79,7 @@ pub struct Invoke {
     pub budgets: Arc<Budgets>,
     pub conversations: Arc<Conversations>,
     pub meters: Arc<Meters>,
+    pub tally: Arc<Tally>,
     pub entropy: Arc<dyn Entropy>,
 }
 
@@ -198,13 +201,7 @@ impl Invoke {
         let found = wanted.take_found(&invocation, headers);
         let vendors = self.registry.bind(&snapshot);
         let record = new_record(&invocation, &interface, call.stream);
-        let mut settlement = Settlement::open(
-            record,
-            call.estimated_input,
-            invocation.began,
-            admission,
-            self.books(&snapshot),
-        );
+        let mut settlement = Settlement::open(record, invocation.began, admission, self.books(&snapshot));
         if let Some(route) = call.raw_route() {
             settlement.route(route.clone());
         }
@@ -216,6 +213,7 @@ impl Invoke {
             return Ok(Reply::Recorded(answer));
         }
         settlement.keep_answer(self.replay.keeper(wanted, &invocation));
+        settlement.asks(call.words());
         self.reserve(&invocation, &interface, &call, &mut settlement).await?;
         let course = Course::new(&invocation, &interface, &vendors, Dice::new(self.chance()));
         let journey = Journey {
@@ -389,7 +387,7 @@ impl Invoke {
         }
         let record = new_record(invocation, interface, stream);
         let nothing = Admission::unlimited();
-        Settlement::open(record, 0, invocation.began, nothing, self.books(snapshot)).settle(UsageState::Rejected);
+        Settlement::open(record, invocation.began, nothing, self.books(snapshot)).settle(UsageState::Rejected);
     }
 
     fn books(&self, snapshot: &Arc<Snapshot>) -> Books {
@@ -397,6 +395,7 @@ impl Invoke {
             snapshot: Arc::clone(snapshot),
             sink: Arc::clone(&self.usage),
             meters: Arc::clone(&self.meters),
+            tally: Arc::clone(&self.tally),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::Future as _,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -10,7 +11,12 @@ use std::{
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::{Body, Frame};
 
-use super::{ErrorEvent, paced::Paced, passing::Head, settlement::Settlement};
+use super::{
+    ErrorEvent,
+    paced::Paced,
+    passing::Head,
+    settlement::{Settled, Settlement},
+};
 use crate::{
     application::pools::Permit,
     domain::{fault::Fault, usage::UsageState},
@@ -32,6 +38,8 @@ pub struct ReplyStream {
     /// How the stream ends says something about the address, too; dropped before the end it says nothing.
     permit: Permit,
     settlement: Settlement,
+    /// The end of the answer, which waits until it is accounted for: a vendor that does not count makes work.
+    held: Option<(Settled, Bytes)>,
     error_event: ErrorEvent,
     /// The vendor's own, where that is passed on.
     head: Option<Box<Head>>,
@@ -69,6 +77,7 @@ impl ReplyStream {
             complete: false,
             permit,
             settlement,
+            held: None,
             error_event,
             head: None,
         };
@@ -91,22 +100,21 @@ impl ReplyStream {
         self.complete
     }
 
-    /// Settles if this was the end; answers the bytes to release afterwards.
+    /// Settles if this was the end; answers the bytes to release afterwards. They may be held.
     fn take(&mut self, pushed: Pushed) -> Bytes {
         self.settlement.sends(&pushed.out);
         match pushed.end {
             None => pushed.out,
             Some(StreamEnd::Complete) => {
                 self.permit.succeed();
-                self.settlement.note(self.decoder.progress());
                 self.settlement.first_byte();
-                self.settlement.settle(UsageState::Completed);
+                let settled = self.end(UsageState::Completed);
                 self.phase = Phase::Lingering;
                 self.complete = true;
                 if let Some(upstream) = &mut self.upstream {
                     upstream.hurry(LINGER);
                 }
-                pushed.out
+                self.release(settled, pushed.out)
             }
             Some(StreamEnd::Failed(fault)) => self.fail(pushed.out, &fault),
         }
@@ -117,25 +125,40 @@ impl ReplyStream {
         self.upstream = None;
         self.phase = Phase::Ended;
         self.permit.break_off(fault);
-        self.settlement.note(self.decoder.progress());
         self.settlement.fault(fault);
         if !out.is_empty() {
             self.settlement.first_byte();
         }
-        let begun = self.settlement.has_first_byte();
-        self.settlement.settle(if begun {
+        let settled = self.end(if self.settlement.has_first_byte() {
             UsageState::Incomplete
         } else {
             UsageState::UpstreamError
         });
         let event = (self.error_event)(&fault.to_public());
         if out.is_empty() {
-            return event;
+            return self.release(settled, event);
         }
         let mut both = BytesMut::with_capacity(out.len() + event.len());
         both.put(out);
         both.put(event);
-        both.freeze()
+        self.release(settled, both.freeze())
+    }
+
+    fn end(&mut self, state: UsageState) -> Option<Settled> {
+        self.settlement.note(self.decoder.progress());
+        self.settlement.answers(self.decoder.take_said());
+        self.settlement.end(state)
+    }
+
+    /// Lets the end of the answer through, or holds it as long as it is not accounted for.
+    fn release(&mut self, settled: Option<Settled>, out: Bytes) -> Bytes {
+        match settled {
+            None => out,
+            Some(settled) => {
+                self.held = Some((settled, out));
+                Bytes::new()
+            }
+        }
     }
 
     /// The next bytes for the caller; empty when the answer has ended.
@@ -172,6 +195,10 @@ impl Body for ReplyStream {
         if out.is_empty() && this.phase == Phase::Answering {
             out = ready!(this.poll_answer(cx));
         }
+        if let Some((settled, _)) = &mut this.held {
+            ready!(Pin::new(settled).poll(cx));
+            out = this.held.take().map(|(_, out)| out).unwrap_or_default();
+        }
         if !out.is_empty() {
             if !this.settlement.has_first_byte() {
                 this.settlement.first_byte();
@@ -193,6 +220,14 @@ impl Body for ReplyStream {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.phase == Phase::Ended && self.first.is_empty()
+        self.phase == Phase::Ended && self.first.is_empty() && self.held.is_none()
+    }
+}
+
+impl Drop for ReplyStream {
+    fn drop(&mut self) {
+        if self.phase == Phase::Answering {
+            self.settlement.answers(self.decoder.take_said());
+        }
     }
 }

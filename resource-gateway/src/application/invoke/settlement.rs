@@ -1,27 +1,38 @@
 //! The one owner of a request's usage record.
 
 use std::{
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::sync::oneshot;
 
-use super::{WholeReply, passing::Head, payload_tap::PayloadTap};
+use super::{
+    WholeReply,
+    passing::Head,
+    payload_tap::PayloadTap,
+    uncounted::{Asked, Uncounted},
+};
 use crate::{
-    application::{budgets::Reservation, limits::Admission, meters::Meters, replay::Keeper},
+    application::{budgets::Reservation, limits::Admission, meters::Meters, replay::Keeper, tally::Tally},
     domain::{
+        call::Words,
         fault::Fault,
         ids::{ModelName, RawRouteName, VendorName},
         money::Nanos,
         price::Sought,
         recorded::Recorded,
+        said::Said,
         snapshot::Snapshot,
         usage::{UsageRecord, UsageState},
     },
     ports::{
         codec::{Progress, TokenUsage},
+        tokenizer::Tokenizer,
         usage::UsageSink,
     },
 };
@@ -31,12 +42,16 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Settlement {
     record: UsageRecord,
-    /// Tokens of the input, roughly.
-    estimated_input: u64,
+    /// What is counted if the vendor does not.
+    uncounted: Uncounted,
     progress: Progress,
     began: Instant,
     first_byte: Option<Duration>,
+    /// How long the call took, once it is over.
+    took: Option<Duration>,
     settled: bool,
+    /// How the call ended, where its tokens are still to be counted.
+    ended: Option<UsageState>,
     /// What the request holds of its limits.
     admission: Admission,
     /// Request and answer, for interfaces that log them.
@@ -51,29 +66,26 @@ pub(super) struct Settlement {
 }
 
 /// Where a request is accounted for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Books {
     /// Whose prices hold.
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) sink: Arc<dyn UsageSink>,
     pub(super) meters: Arc<Meters>,
+    pub(super) tally: Arc<Tally>,
 }
 
 impl Settlement {
-    pub(super) fn open(
-        record: UsageRecord,
-        estimated_input: u64,
-        began: Instant,
-        admission: Admission,
-        books: Books,
-    ) -> Self {
+    pub(super) fn open(record: UsageRecord, began: Instant, admission: Admission, books: Books) -> Self {
         Self {
             record,
-            estimated_input,
+            uncounted: Uncounted::default(),
             progress: Progress::default(),
             began,
             first_byte: None,
+            took: None,
             settled: false,
+            ended: None,
             admission,
             payload: None,
             keeper: None,
@@ -81,6 +93,16 @@ impl Settlement {
             route: None,
             books,
         }
+    }
+
+    /// What is asked, to be counted if the vendor does not.
+    pub(super) fn asks(&mut self, words: Words) {
+        self.uncounted.asked = Asked::Words(words);
+    }
+
+    /// What was answered, to be counted if the vendor does not.
+    pub(super) fn answers(&mut self, said: Said) {
+        self.uncounted.said = said;
     }
 
     /// Request and answer are kept.
@@ -100,6 +122,8 @@ impl Settlement {
     /// The answer comes as a stream, perhaps under a head of the vendor's.
     pub(super) fn streams(&mut self, head: Option<&Head>) {
         self.record.stream = true;
+        // It goes on for a while: nothing large is held on to for so long.
+        self.uncounted.lighten();
         if let (Some(keeper), Some(head)) = (&mut self.keeper, head) {
             keeper.head(head.status, &head.content_type, &head.headers);
         }
@@ -212,14 +236,57 @@ impl Settlement {
         self.first_byte.is_some()
     }
 
-    /// Writes the record. Called before the last byte of the reply is released.
-    pub(super) fn settle(&mut self, state: UsageState) {
+    /// Writes the record; or has it written, when the tokens have to be counted first. The last byte of the reply is released after
+    /// that: whoever can wait does.
+    #[must_use]
+    pub(super) fn end(&mut self, state: UsageState) -> Option<Settled> {
         if std::mem::replace(&mut self.settled, true) {
-            return;
+            return None;
         }
-        let duration = self.began.elapsed();
+        self.took = Some(self.began.elapsed());
         self.record.state = state;
-        self.count_tokens(state);
+        if !self.is_uncounted(state) {
+            self.take_vendors_count();
+            self.close(state);
+            return None;
+        }
+        let (done, settled) = oneshot::channel();
+        let mut later = self.take_over(state);
+        let tally = Arc::clone(&self.books.tally);
+        tally.count(later.uncounted.bytes(), move |tokenizer| {
+            later.count(tokenizer, state);
+            drop(done);
+        });
+        Some(Settled(settled))
+    }
+
+    /// The same for whoever waits for nothing.
+    pub(super) fn settle(&mut self, state: UsageState) {
+        let _ = self.end(state);
+    }
+
+    /// All that is left to do, for somebody else to do it.
+    fn take_over(&mut self, state: UsageState) -> Self {
+        Self {
+            record: self.record.clone(),
+            uncounted: std::mem::take(&mut self.uncounted),
+            progress: self.progress,
+            began: self.began,
+            first_byte: self.first_byte,
+            took: self.took,
+            settled: false,
+            ended: Some(state),
+            admission: std::mem::replace(&mut self.admission, Admission::unlimited()),
+            payload: self.payload.take(),
+            keeper: self.keeper.take(),
+            reservation: self.reservation.take(),
+            route: self.route.clone(),
+            books: self.books.clone(),
+        }
+    }
+
+    fn close(&mut self, state: UsageState) {
+        let duration = self.took.unwrap_or_default();
         self.reckon();
         self.record.duration_ms = millis(duration);
         self.record.first_byte_ms = self.first_byte.map(millis);
@@ -264,33 +331,57 @@ impl Settlement {
         self.record.reckon(price.map(Arc::as_ref));
     }
 
-    fn count_tokens(&mut self, state: UsageState) {
-        if self.route.is_some() {
+    /// The vendor's count goes before ours. It is taken even from a call that failed: what was counted was spent.
+    fn take_vendors_count(&mut self) {
+        let Some(usage) = self.progress.usage.filter(|_| self.route.is_none()) else {
             return;
-        }
-        // The vendor's count goes before ours. It is taken even from a call that failed: what was counted was spent.
-        if let Some(usage) = self.progress.usage {
-            self.record.input_tokens = usage.input;
-            self.record.output_tokens = usage.output;
-            self.record.cached_input_tokens = usage.cached_input;
-            self.record.reasoning_tokens = usage.reasoning;
-            self.record.images = usage.images;
-            self.record.audio_ms = usage.audio_ms;
-            self.record.characters = usage.characters;
-            return;
-        }
-        let (input, output) = match state {
-            // What the caller got, and what it took to make it.
-            UsageState::Completed | UsageState::Incomplete | UsageState::ClientGoneAfterFirstByte => {
-                (self.estimated_input, self.progress.weight.tokens())
-            }
-            // The vendor had begun to read the prompt when the caller left; nothing was delivered.
-            UsageState::ClientGoneBeforeFirstByte if self.record.attempts > 0 => (self.estimated_input, 0),
-            UsageState::ClientGoneBeforeFirstByte | UsageState::UpstreamError | UsageState::Rejected => return,
         };
-        self.record.input_tokens = input;
-        self.record.output_tokens = output;
+        self.record.input_tokens = usage.input;
+        self.record.output_tokens = usage.output;
+        self.record.cached_input_tokens = usage.cached_input;
+        self.record.reasoning_tokens = usage.reasoning;
+        self.record.images = usage.images;
+        self.record.audio_ms = usage.audio_ms;
+        self.record.characters = usage.characters;
+    }
+
+    /// Whether a vendor worked and did not say how much.
+    fn is_uncounted(&self, state: UsageState) -> bool {
+        if self.route.is_some() {
+            return false;
+        }
+        match (state, self.progress.usage) {
+            (UsageState::UpstreamError | UsageState::Rejected, _)
+            | (UsageState::ClientGoneBeforeFirstByte | UsageState::Completed, Some(_)) => false,
+            // The vendor had begun to read the prompt when the caller left; nothing was delivered.
+            (UsageState::ClientGoneBeforeFirstByte, None) => self.record.attempts > 0,
+            // It had counted the input, and was to count the output at the end.
+            (UsageState::Incomplete | UsageState::ClientGoneAfterFirstByte, Some(usage)) => {
+                usage.output == 0 && !self.uncounted.said.is_empty()
+            }
+            (UsageState::Completed | UsageState::Incomplete | UsageState::ClientGoneAfterFirstByte, None) => true,
+        }
+    }
+
+    /// Counts what the vendor did not count, and settles.
+    fn count(&mut self, tokenizer: Option<&dyn Tokenizer>, state: UsageState) {
+        let count = |text: &str| tokenizer.and_then(|tokenizer| tokenizer.count(text));
+        self.take_vendors_count();
+        if self.progress.usage.is_none() {
+            let asked = self.uncounted.count_asked(count);
+            self.record.input_tokens = asked.tokens;
+            self.record.images = asked.images;
+            self.record.characters = asked.characters;
+        }
+        if state != UsageState::ClientGoneBeforeFirstByte {
+            let said = self.uncounted.said.count(count);
+            self.record.output_tokens = said.tokens;
+            self.record.reasoning_tokens = (said.reasoning > 0).then_some(said.reasoning);
+        }
         self.record.estimated = true;
+        // Not before: a text that breaks the tokenizer is weighed when this is dropped.
+        self.settled = true;
+        self.close(state);
     }
 }
 
@@ -300,9 +391,27 @@ fn millis(duration: Duration) -> u64 {
 
 impl Drop for Settlement {
     fn drop(&mut self) {
-        self.settle(match self.first_byte {
-            None => UsageState::ClientGoneBeforeFirstByte,
-            Some(_) => UsageState::ClientGoneAfterFirstByte,
-        });
+        if self.settled {
+            return;
+        }
+        match (self.ended, self.first_byte) {
+            // It was to be counted, and nobody did.
+            (Some(state), _) => self.count(None, state),
+            (None, None) => self.settle(UsageState::ClientGoneBeforeFirstByte),
+            (None, Some(_)) => self.settle(UsageState::ClientGoneAfterFirstByte),
+        }
+    }
+}
+
+/// Ends when a record is written that had to be counted first.
+#[derive(Debug)]
+pub(super) struct Settled(oneshot::Receiver<()>);
+
+impl Future for Settled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Nothing is sent: the sender is dropped behind the record.
+        Pin::new(&mut self.0).poll(cx).map(|_| ())
     }
 }

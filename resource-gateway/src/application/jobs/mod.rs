@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, header};
 use service_kit::{Clock, Entropy, Timestamp};
 use tokio::sync::Notify;
@@ -20,7 +21,11 @@ pub use self::{
     secrets::WebhookSecrets,
     work::WorkJobs,
 };
-use super::{invoke::Invocation, page::Page};
+use super::{
+    invoke::Invocation,
+    page::Page,
+    replay::{another, named},
+};
 use crate::{
     domain::{
         caller::Caller,
@@ -31,12 +36,12 @@ use crate::{
     },
     ports::{
         config_source::StoreError,
-        jobs::{JobRequest, JobResult, JobStore, NewJob, Run, WebhookSender},
+        jobs::{JobRequest, JobResult, JobStore, NewJob, Repeat, Run, Submitted, WebhookSender},
     },
 };
 
 /// What is not kept of a request: credentials, what is about the connection, and what was about the submission.
-const NOT_KEPT: [HeaderName; 13] = [
+const NOT_KEPT: [HeaderName; 14] = [
     header::AUTHORIZATION,
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
@@ -47,6 +52,7 @@ const NOT_KEPT: [HeaderName; 13] = [
     header::TRANSFER_ENCODING,
     header::EXPECT,
     HeaderName::from_static("prefer"),
+    HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("x-hexgate-webhook"),
     HeaderName::from_static("x-hexgate-nonce"),
     HeaderName::from_static("x-hexgate-content-sha256"),
@@ -62,6 +68,14 @@ pub struct Jobs {
     pub entropy: Arc<dyn Entropy>,
     pub max_request_bytes: usize,
     pub wakes: Wakes,
+}
+
+/// A call that is run later.
+#[derive(Debug)]
+pub enum Accepted {
+    New(Job),
+    /// The job of a submission that is repeated.
+    Again(Job),
 }
 
 /// What of a job happens on this node: it is known here sooner than by looking at rows.
@@ -109,7 +123,7 @@ impl Wakes {
 }
 
 impl Jobs {
-    /// Accepts a call that may be run later.
+    /// Accepts a call that may be run later. A submission that its caller repeats under a key of its own is accepted once.
     ///
     /// # Errors
     /// What to tell the caller.
@@ -118,7 +132,7 @@ impl Jobs {
         invocation: &Invocation,
         interface: &Interface,
         webhook: Option<&str>,
-    ) -> Result<Job, PublicError> {
+    ) -> Result<Accepted, PublicError> {
         if invocation.body.len() > self.max_request_bytes {
             let message = format!(
                 "The body of a request that is answered later has {} bytes at most.",
@@ -157,13 +171,23 @@ impl Jobs {
             caller: &invocation.caller,
             request: &request,
             webhook,
+            repeat: repeat(invocation)?,
         };
-        if !self.store.insert_job(&job).await.map_err(unavailable)? {
-            return Err(too_many(policy.max_waiting_per_client));
+        let (id, repeated) = match self.store.insert_job(&job).await.map_err(unavailable)? {
+            Submitted::Done => (job.id.clone(), false),
+            Submitted::Again(id) => (id, true),
+            Submitted::OtherRequest => return Err(another()),
+            Submitted::TooMany => return Err(too_many(policy.max_waiting_per_client)),
+        };
+        if !repeated {
+            self.wakes.submitted.notify_one();
         }
-        self.wakes.submitted.notify_one();
-        let saved = self.store.find_job(&owner, &job.id, now).await.map_err(unavailable)?;
-        saved.ok_or_else(not_found)
+        let saved = self.store.find_job(&owner, &id, now).await.map_err(unavailable)?;
+        let job = saved.ok_or_else(not_found)?;
+        Ok(match repeated {
+            true => Accepted::Again(job),
+            false => Accepted::New(job),
+        })
     }
 
     /// A job of the caller's.
@@ -251,6 +275,14 @@ impl Jobs {
         }
         JobId::new(id)
     }
+}
+
+fn repeat(invocation: &Invocation) -> Result<Option<Repeat>, PublicError> {
+    let named = named(&invocation.headers.0, &invocation.caller, invocation)?;
+    Ok(named.map(|(place, request)| Repeat {
+        key: URL_SAFE_NO_PAD.encode(place),
+        fingerprint: URL_SAFE_NO_PAD.encode(request),
+    }))
 }
 
 fn kept(headers: &HeaderMap) -> HeaderMap {

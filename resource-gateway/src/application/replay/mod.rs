@@ -15,6 +15,7 @@ pub use repeat::Repeats;
 
 pub(super) use cache::Found;
 pub(super) use keeper::Keeper;
+pub(super) use repeat::{another, named};
 
 use self::{
     cache::{CacheKey, Looked, Question},

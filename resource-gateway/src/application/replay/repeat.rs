@@ -57,15 +57,9 @@ impl Repeats {
         caller: &Caller,
         invocation: &Invocation,
     ) -> Result<Repeat, PublicError> {
-        let mut values = sent.get_all(IDEMPOTENCY_KEY).iter();
-        let Some(value) = values.next() else {
+        let Some((place, request)) = named(sent, caller, invocation)? else {
             return Ok(Repeat::Unnamed);
         };
-        let text = value.to_str().ok().filter(|_| values.next().is_none());
-        let key = text.ok_or(BadIdempotencyKey).and_then(IdempotencyKey::read);
-        let key = key.map_err(|error| PublicError::invalid(None, "invalid_idempotency_key", format!("{error}.")))?;
-        let place = place(caller, &key);
-        let request = fingerprint(invocation);
         match self.replies.begin(place, request).await {
             Beginning::Begun => Ok(Repeat::First(Claim {
                 replies: Arc::clone(&self.replies),
@@ -78,6 +72,23 @@ impl Repeats {
             Beginning::Another => Err(another()),
         }
     }
+}
+
+/// What a caller calls its request, and what the request is. `None`: nothing.
+///
+/// # Errors
+/// The key is none.
+pub(in crate::application) fn named(
+    sent: &HeaderMap,
+    caller: &Caller,
+    invocation: &Invocation,
+) -> Result<Option<(ReplyPlace, Fingerprint)>, PublicError> {
+    let mut values = sent.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|_| values.next().is_none());
+    let key = text.ok_or(BadIdempotencyKey).and_then(IdempotencyKey::read);
+    let key = key.map_err(|error| PublicError::invalid(None, "invalid_idempotency_key", format!("{error}.")))?;
+    Ok(Some((place(caller, &key), fingerprint(invocation))))
 }
 
 /// What the caller of a repeated request is told.
@@ -117,7 +128,7 @@ fn under_way() -> PublicError {
     error
 }
 
-fn another() -> PublicError {
+pub(in crate::application) fn another() -> PublicError {
     let message = "This Idempotency-Key was another request's.";
     PublicError::new(422, ErrorKind::InvalidRequest, "idempotency_key_reused", message)
 }

@@ -151,6 +151,21 @@ impl JsonBody {
         self.spliced(before.iter().chain([&own]).chain(behind))
     }
 
+    /// The same request without what is only the vendor's.
+    pub(super) fn as_shaped(&self) -> Self {
+        Self {
+            bytes: self.bytes.clone(),
+            model_at: self.model_at.clone(),
+            ruled: self.ruled.clone(),
+            vendor: Vec::new(),
+        }
+    }
+
+    /// Bytes that it holds, at most.
+    pub(super) fn length(&self) -> usize {
+        self.bytes.len() + self.ruled.iter().map(|(_, with)| with.len()).sum::<usize>()
+    }
+
     pub(super) fn shaped(&self) -> Bytes {
         match self.ruled.as_slice() {
             [] => self.bytes.clone(),

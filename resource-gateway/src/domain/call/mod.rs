@@ -3,6 +3,7 @@
 mod json;
 mod raw;
 mod shape;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -12,8 +13,11 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use self::json::JsonBody;
-pub use self::raw::RawCall;
-pub use self::shape::{BodyForm, Shape, weigh_message};
+pub use self::{
+    raw::RawCall,
+    shape::{BodyForm, Shape, weigh_message},
+    words::Words,
+};
 use super::{
     answer::TranscriptFormat,
     confidence::Confidence,
@@ -33,7 +37,7 @@ pub struct Call {
     pub stream: bool,
     /// Whether the caller wants the stream's usage chunk.
     pub include_usage: bool,
-    /// Tokens of the input, roughly, for the case that the vendor does not say.
+    /// Tokens of the input, roughly: what is held back for them before the call begins.
     pub estimated_input: u64,
     /// Tokens of output that the caller asks for at most; 0 when it leaves that to the vendor.
     pub asked_output: u64,

@@ -1,6 +1,6 @@
 //! What requests of each capability look like. A capability is an entry of the table; nothing else asks which one it is.
 
-use super::{Form, json_error, missing, wrong};
+use super::{Form, json_error, missing, words, wrong};
 use crate::domain::{
     answer::TranscriptFormat,
     estimate::{TextWeight, tokens_of},
@@ -8,6 +8,7 @@ use crate::domain::{
     interface::{Capability, FieldAction, FieldRule},
     json_draft::Draft,
     json_object::{JsonObject, elements},
+    prompt::Prompt,
 };
 
 /// A message longer than this is looked at closely before its tokens are estimated: it may hold a picture.
@@ -37,6 +38,8 @@ pub struct Shape {
     pub max_body_bytes: usize,
     /// The words for `response_format`, the default first. Empty where it is the vendor's business.
     pub(super) formats: &'static [&'static str],
+    /// What of a request in JSON is counted in case its vendor does not.
+    pub(super) counts: fn(&JsonObject<'_>, &mut Prompt),
     /// Several names of one field. What is ruled of one of them holds for the others.
     synonyms: &'static [&'static [&'static str]],
 }
@@ -56,6 +59,7 @@ const PLAIN: Shape = Shape {
     converses: false,
     max_body_bytes: usize::MAX,
     formats: &[],
+    counts: words::nothing,
     synonyms: &[],
 };
 
@@ -65,6 +69,7 @@ static RAW: Shape = Shape { streams: true, ..PLAIN };
 const PICTURE: Shape = Shape {
     body: BodyForm::Json(check_picture),
     scored: true,
+    counts: words::picture,
     ..PLAIN
 };
 
@@ -73,6 +78,7 @@ static SHAPES: [Shape; 10] = [
         capability: Capability::Chat,
         body: BodyForm::Json(check_chat),
         streams: true,
+        counts: words::chat,
         converses: true,
         synonyms: &[
             &["max_tokens", "max_completion_tokens", "max_output_tokens"],
@@ -85,6 +91,7 @@ static SHAPES: [Shape; 10] = [
     Shape {
         capability: Capability::Embeddings,
         body: BodyForm::Json(check_embeddings),
+        counts: words::input,
         synonyms: &[&["dimensions", "output_dimension"]],
         ..PLAIN
     },
@@ -98,6 +105,7 @@ static SHAPES: [Shape; 10] = [
     Shape {
         capability: Capability::Speech,
         body: BodyForm::Json(check_speech),
+        counts: words::speech,
         max_body_bytes: SHORT_TEXT_BYTES,
         formats: &["mp3", "opus", "aac", "flac", "wav", "pcm"],
         ..PLAIN
@@ -105,6 +113,7 @@ static SHAPES: [Shape; 10] = [
     Shape {
         capability: Capability::Image,
         body: BodyForm::Json(check_drawing),
+        counts: words::drawing,
         max_body_bytes: SHORT_TEXT_BYTES,
         ..PLAIN
     },
@@ -123,11 +132,13 @@ static SHAPES: [Shape; 10] = [
     Shape {
         capability: Capability::Moderation,
         body: BodyForm::Json(check_moderation),
+        counts: words::text_input,
         ..PLAIN
     },
     Shape {
         capability: Capability::Rerank,
         body: BodyForm::Json(check_rerank),
+        counts: words::query_and_documents,
         scored: true,
         synonyms: &[&["top_n", "top_k"]],
         ..PLAIN

@@ -10,7 +10,6 @@ use crate::{
     domain::{
         answer::{Answer, Faces, Labels, Ocr, Ranking},
         call::Call,
-        estimate::Weight,
         fault::{Fault, FaultClass, RetryHints, VendorWords},
     },
     ports::codec::{Codec, Decoded, Encoded, NoStream, Received, StreamDecoder, TokenUsage},
@@ -31,7 +30,6 @@ pub struct Normalised {
 struct Read {
     answer: Answer,
     usage: Option<Value>,
-    weight: Weight,
 }
 
 impl Normalised {
@@ -41,11 +39,9 @@ impl Normalised {
         images: 1,
         read: |body| {
             let ocr: Ocr = serde_json::from_slice(body)?;
-            let (usage, weight) = (ocr.usage.clone(), Weight::of(&ocr.text));
             Ok(Read {
+                usage: ocr.usage.clone(),
                 answer: Answer::Ocr(ocr),
-                usage,
-                weight,
             })
         },
     };
@@ -82,7 +78,6 @@ fn of_more(more: &Map<String, Value>, answer: Answer) -> Read {
     Read {
         answer,
         usage: more.get("usage").cloned(),
-        weight: Weight::default(),
     }
 }
 
@@ -122,7 +117,6 @@ impl Codec for Normalised {
                     ..TokenUsage::default()
                 }
             }),
-            weight: read.weight,
             ..Decoded::of(read.answer)
         })
     }
@@ -225,10 +219,7 @@ mod tests {
             json!({"text": "four", "lines": [{"text": "four", "confidence": 0.4}], "usage": {"output_tokens": 3}});
         let mut decoded = decode(Normalised::OCR, &ocr).unwrap();
         assert_eq!(decoded.usage.map(|usage| usage.output), Some(3));
-        assert_eq!(
-            (decoded.usage.map(|usage| usage.images), decoded.weight.tokens()),
-            (Some(1), 1)
-        );
+        assert_eq!(decoded.usage.map(|usage| usage.images), Some(1));
         assert_eq!(decoded.answer.hold_to(Confidence::new(0.5).unwrap()), 1);
         let ranking = json!({"results": [{"index": 0, "relevance_score": 0.5}], "usage": {"prompt_tokens": 7}});
         let decoded = decode(Normalised::RERANK, &ranking).unwrap();

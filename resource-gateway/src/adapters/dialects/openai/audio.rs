@@ -10,8 +10,8 @@ use crate::{
     domain::{
         answer::{Answer, Transcript, TranscriptFormat},
         call::Call,
-        estimate::Weight,
         fault::{Fault, FaultClass},
+        said::Said,
     },
     ports::codec::{Codec, Decoded, Encoded, NoStream, Received, StreamDecoder, TokenUsage},
 };
@@ -53,7 +53,10 @@ impl Codec for OpenAiTranscription {
         }
         let read: Recorded = parse(&reply.body)?;
         let usage = read.usage();
-        let weight = Weight::of(&read.text);
+        let said = match usage {
+            Some(_) => Said::default(),
+            None => Said::of(&read.text),
+        };
         // What the caller asked for is what it gets, byte by byte.
         let as_it_is = call.min_confidence.is_none() && (!call.timed || format == TranscriptFormat::Verbose);
         let answer = match as_it_is {
@@ -65,7 +68,7 @@ impl Codec for OpenAiTranscription {
         };
         Ok(Decoded {
             usage,
-            weight,
+            said,
             ..Decoded::of(answer)
         })
     }
@@ -83,8 +86,8 @@ fn decode_text(format: TranscriptFormat, reply: Received<'_>) -> Result<Decoded,
     let kind = media_type(reply.headers);
     // A proxy's page is no transcript.
     let text = std::str::from_utf8(&reply.body).ok().filter(|_| kind != "text/html");
-    let weight = match text {
-        Some(text) => Weight::of(text),
+    let said = match text {
+        Some(text) => Said::of(text),
         None => return Err(Fault::of(FaultClass::InvalidReply)),
     };
     if kind == "application/json" {
@@ -95,7 +98,7 @@ fn decode_text(format: TranscriptFormat, reply: Received<'_>) -> Result<Decoded,
         content_type: format.content_type(),
     };
     Ok(Decoded {
-        weight,
+        said,
         headers: marks(reply.headers),
         ..Decoded::of(answer)
     })

@@ -1,6 +1,7 @@
 //! OpenAI's wire format, which is the callers' format, too: bytes pass through and only what has to change is spliced in.
 
 mod audio;
+mod delta;
 mod fault;
 mod stream;
 mod wire;
@@ -17,6 +18,7 @@ use crate::{
         answer::Answer,
         call::Call,
         fault::{Fault, FaultClass},
+        said::Said,
     },
     ports::codec::{Codec, Decoded, Encoded, NoStream, Received, StreamDecoder, TokenUsage},
 };
@@ -53,9 +55,13 @@ impl Codec for OpenAiChat {
         let usage = reply.token_usage();
         let choices = reply.choices.ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
         let usage = usage.or(choices.usage);
+        let said = match usage {
+            Some(_) => Said::default(),
+            None => said_in(&body),
+        };
         Ok(Decoded {
             usage,
-            weight: choices.weight,
+            said,
             ..Decoded::of(Answer::json(body))
         })
     }
@@ -168,9 +174,16 @@ fn read_list(body: Bytes, list: impl FnOnce(wire::Reply<'_>) -> Option<wire::Cou
     Ok((count.0, decoded))
 }
 
+/// The text of an answer that was read before.
+fn said_in(body: &[u8]) -> Said {
+    let mut said = Said::default();
+    let _ = wire::read(body, wire::Ear::Listening(&mut said));
+    said
+}
+
 /// Reads an answer that claims success; an error object in it is an error all the same.
 fn read(body: &[u8]) -> Result<wire::Reply<'_>, Fault> {
-    let reply: wire::Reply<'_> = serde_json::from_slice(body).map_err(|_| Fault::of(FaultClass::InvalidReply))?;
+    let reply = wire::read(body, wire::Ear::Deaf).map_err(|_| Fault::of(FaultClass::InvalidReply))?;
     match reply.error {
         Some(error) => Err(fault::in_band(error.get())),
         None => Ok(reply),

@@ -2,10 +2,14 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{fault, wire};
+use super::{
+    fault,
+    wire::{self, Ear},
+};
 use crate::{
     domain::{
         fault::{Fault, FaultClass},
+        said::Said,
         sse::{Events, SseSplitter},
     },
     ports::codec::{Progress, Pushed, StreamDecoder, StreamEnd},
@@ -24,6 +28,8 @@ pub(super) struct ChatStream {
     seen: u128,
     finished: u128,
     progress: Progress,
+    /// Kept until the vendor says how much it was.
+    said: Said,
 }
 
 /// What one event is to the stream.
@@ -42,6 +48,7 @@ impl ChatStream {
             seen: 0,
             finished: 0,
             progress: Progress::default(),
+            said: Said::default(),
         }
     }
 
@@ -81,7 +88,11 @@ impl ChatStream {
         if data.is_empty() {
             return Verdict::Pass;
         }
-        let Ok(chunk) = serde_json::from_slice::<wire::Reply<'_>>(data) else {
+        let ear = match self.progress.usage {
+            Some(usage) if usage.output > 0 => Ear::Weighing,
+            _ => Ear::Listening(&mut self.said),
+        };
+        let Ok(chunk) = wire::read(data, ear) else {
             return Verdict::Failed(Fault::of(FaultClass::InvalidReply));
         };
         if let Some(error) = chunk.error {
@@ -93,8 +104,12 @@ impl ChatStream {
         self.finished |= choices.finished;
         self.progress.weight += choices.weight;
         let usage = usage.or(choices.usage);
-        if let Some(usage) = usage {
-            self.progress.usage = Some(self.progress.usage.unwrap_or_default().merged(usage));
+        if let Some(newest) = usage {
+            let usage = self.progress.usage.unwrap_or_default().merged(newest);
+            self.progress.usage = Some(usage);
+            if usage.output > 0 {
+                self.said = Said::default();
+            }
         }
         // The chunk that nobody but the gateway asked for: usage and nothing else.
         if usage.is_some() && choices.count == 0 && !self.include_usage {
@@ -148,6 +163,10 @@ impl StreamDecoder for ChatStream {
 
     fn progress(&self) -> Progress {
         self.progress
+    }
+
+    fn take_said(&mut self) -> Said {
+        std::mem::take(&mut self.said)
     }
 }
 

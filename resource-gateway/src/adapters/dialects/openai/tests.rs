@@ -389,8 +389,8 @@ fn a_transcript_passes_as_it_came_unless_a_threshold_holds() {
     assert_eq!(timed("json", bare).0, Some(1500), "as long as its last part");
     let text = decode("text", None, "text/plain", "hello\n").unwrap();
     assert_eq!(
-        (text.weight.tokens(), text.answer.into_body().1),
-        (2, "text/plain; charset=utf-8")
+        (text.said.kept(), text.answer.into_body().1),
+        (6, "text/plain; charset=utf-8")
     );
     let tokens = r#"{"text":"x","usage":{"type":"tokens","input_tokens":14,"output_tokens":45,"total_tokens":59}}"#;
     let usage = decode("json", None, "application/json", tokens).unwrap().usage.unwrap();

@@ -4,28 +4,99 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
+use super::delta;
 use crate::{
-    domain::estimate::{TextWeight, Weight},
+    domain::{estimate::Weight, said::Said},
     ports::codec::TokenUsage,
 };
 
+/// What is done with the texts of an answer.
+#[derive(Debug)]
+pub(super) enum Ear<'s> {
+    /// Nothing: whoever wants them reads the answer again.
+    Deaf,
+    /// They are weighed: whether something came.
+    Weighing,
+    /// They are kept as well, to be counted.
+    Listening(&'s mut Said),
+}
+
 /// A whole answer, or one chunk of a stream.
-#[derive(Deserialize)]
+#[derive(Default)]
 pub(super) struct Reply<'a> {
-    #[serde(default)]
     pub(super) choices: Option<Choices>,
-    #[serde(default)]
     pub(super) data: Option<Count>,
-    #[serde(default)]
     pub(super) results: Option<Count>,
-    #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     pub(super) error: Option<&'a RawValue>,
+}
+
+/// Reads an answer.
+pub(super) fn read<'a>(json: &'a [u8], ear: Ear<'_>) -> serde_json::Result<Reply<'a>> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let reply = ReplySeed(ear).deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(reply)
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum ReplyField {
+    Choices,
+    Data,
+    Results,
+    Usage,
+    Error,
+    #[serde(other)]
+    Other,
+}
+
+struct ReplySeed<'s>(Ear<'s>);
+
+impl<'de> DeserializeSeed<'de> for ReplySeed<'_> {
+    type Value = Reply<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Reply<'de>, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReplySeed<'_> {
+    type Value = Reply<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Reply<'de>, A::Error> {
+        let mut reply = Reply::default();
+        while let Some(field) = map.next_key()? {
+            match field {
+                ReplyField::Choices => once(&mut reply.choices, map.next_value_seed(ChoicesSeed(&mut self.0))?)?,
+                ReplyField::Data => once(&mut reply.data, map.next_value()?)?,
+                ReplyField::Results => once(&mut reply.results, map.next_value()?)?,
+                ReplyField::Usage => once(&mut reply.usage, map.next_value()?)?,
+                ReplyField::Error => once(&mut reply.error, map.next_value()?)?,
+                ReplyField::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(reply)
+    }
+}
+
+/// A member that stands there twice is no answer: its caller might read the other one.
+fn once<T, E: de::Error>(slot: &mut Option<T>, value: Option<T>) -> Result<(), E> {
+    if slot.is_some() && value.is_some() {
+        return Err(E::custom("a member stands there twice"));
+    }
+    *slot = value.or(slot.take());
+    Ok(())
 }
 
 impl Reply<'_> {
@@ -122,24 +193,31 @@ pub(super) struct Choices {
     pub(super) usage: Option<TokenUsage>,
 }
 
-impl<'de> Deserialize<'de> for Choices {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_seq(ChoicesVisitor)
+/// `None` for null.
+struct ChoicesSeed<'e, 's>(&'e mut Ear<'s>);
+
+impl<'de> DeserializeSeed<'de> for ChoicesSeed<'_, '_> {
+    type Value = Option<Choices>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<Choices>, D::Error> {
+        from.deserialize_any(self)
     }
 }
 
-struct ChoicesVisitor;
-
-impl<'de> Visitor<'de> for ChoicesVisitor {
-    type Value = Choices;
+impl<'de> Visitor<'de> for ChoicesSeed<'_, '_> {
+    type Value = Option<Choices>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of choices")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Choices, A::Error> {
+    fn visit_unit<E>(self) -> Result<Option<Choices>, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<Choices>, A::Error> {
         let mut all = Choices::default();
-        while let Some(choice) = seq.next_element::<Choice>()? {
+        while let Some(choice) = seq.next_element_seed(ChoiceSeed(&mut *self.0))? {
             all.count += 1;
             all.weight += choice.weight;
             // OpenAI's `n` is 128 at most; what is beyond that shares the last bit.
@@ -148,7 +226,7 @@ impl<'de> Visitor<'de> for ChoicesVisitor {
             all.finished |= if choice.finished { bit } else { 0 };
             all.usage = choice.usage.or(all.usage);
         }
-        Ok(all)
+        Ok(Some(all))
     }
 }
 
@@ -164,47 +242,58 @@ struct Choice {
 #[serde(field_identifier, rename_all = "snake_case")]
 enum ChoiceField {
     Index,
+    #[serde(alias = "message")]
     Delta,
-    Message,
     FinishReason,
     Usage,
     #[serde(other)]
     Other,
 }
 
-impl<'de> Deserialize<'de> for Choice {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct ChoiceVisitor;
-        impl<'de> Visitor<'de> for ChoiceVisitor {
-            type Value = Choice;
+struct ChoiceSeed<'e, 's>(&'e mut Ear<'s>);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a choice")
-            }
+impl<'de> DeserializeSeed<'de> for ChoiceSeed<'_, '_> {
+    type Value = Choice;
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Choice, A::Error> {
-                let mut choice = Choice::default();
-                while let Some(field) = map.next_key()? {
-                    match field {
-                        // Servers that have only one choice leave it out, or send null.
-                        ChoiceField::Index => {
-                            choice.index = map.next_value::<serde_json::Value>()?.as_u64().unwrap_or(0);
-                        }
-                        ChoiceField::Delta | ChoiceField::Message => {
-                            choice.weight += map.next_value::<TextWeight>()?.0;
-                        }
-                        ChoiceField::FinishReason => {
-                            choice.finished = map.next_value::<Option<IgnoredAny>>()?.is_some();
-                        }
-                        ChoiceField::Usage => choice.usage = map.next_value::<Option<Usage>>()?.map(Into::into),
-                        ChoiceField::Other => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                    }
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Choice, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ChoiceSeed<'_, '_> {
+    type Value = Choice;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a choice")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Choice, A::Error> {
+        let mut choice = Choice::default();
+        while let Some(field) = map.next_key()? {
+            match field {
+                // Servers that have only one choice leave it out, or send null.
+                ChoiceField::Index => {
+                    choice.index = map.next_value::<serde_json::Value>()?.as_u64().unwrap_or(0);
                 }
-                Ok(choice)
+                ChoiceField::Delta => match &mut *self.0 {
+                    Ear::Deaf => {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                    ear => map.next_value_seed(delta::Delta {
+                        ear,
+                        index: choice.index,
+                        weight: &mut choice.weight,
+                    })?,
+                },
+                ChoiceField::FinishReason => {
+                    choice.finished = map.next_value::<Option<IgnoredAny>>()?.is_some();
+                }
+                ChoiceField::Usage => choice.usage = map.next_value::<Option<Usage>>()?.map(Into::into),
+                ChoiceField::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
-        from.deserialize_map(ChoiceVisitor)
+        Ok(choice)
     }
 }
