@@ -129,6 +129,7 @@ async fn answer(
                 ("set-cookie", "s=1"),
                 ("www-authenticate", "Basic"),
                 ("x-listed", "yes"),
+                ("x-sandbox", "true"),
                 ("x-unlisted", "no"),
                 ("x-echo", authorization.as_deref().unwrap_or_default()),
                 ("cache-control", "public"),

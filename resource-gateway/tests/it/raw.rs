@@ -33,7 +33,7 @@ const ALLOW: &str = "\
 fn interface(name: &str, more: &str) -> String {
     format!(
         "[[interface]]\nname = \"{name}\"\ncapability = \"raw\"\nroutes = [{{ vendor = \"echo\" }}]\n\
-         raw = {{ allow = [{ALLOW}], headers = [\"x-tag\", \"if-none-match\"], response_headers = [\"x-listed\", \"x-echo\", \"location\"] }}\n{more}\n"
+         raw = {{ allow = [{ALLOW}], headers = [\"x-tag\", \"if-none-match\"], response_headers = [\"x-listed\", \"x-echo\", \"x-sandbox\", \"location\"] }}\n{more}\n"
     )
 }
 
@@ -292,6 +292,8 @@ async fn an_answer_brings_back_what_is_listed_and_no_credential() {
         "www-authenticate",
         "x-unlisted",
         "x-echo",
+        // Nobody but the simulator is one.
+        "x-sandbox",
         "access-control-allow-origin",
         "location",
     ] {

@@ -21,7 +21,7 @@ use service_kit::Timestamp;
 use sql_kit::{Sql, args, sql};
 use token_keys::MasterKey;
 
-use crate::storage_world::World;
+use crate::{storage::on_both, storage_world::World};
 
 const SEALED: Sql = sql!("SELECT caller, request, webhook FROM job WHERE id = ?");
 const SEALED_RESULT: Sql = sql!("SELECT result FROM job WHERE id = ?");
@@ -133,19 +133,6 @@ async fn status(store: &SqlJobs, id: &str, now: i64) -> Option<JobStatus> {
 
 async fn tidy(store: &SqlJobs, now: i64) -> Tidied {
     store.tidy_jobs(at(now), 1, &error(), 100).await.unwrap()
-}
-
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        mod sqlite {
-            use crate::storage_world::World;
-            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(World::sqlite().await).await; })+
-        }
-        mod postgres {
-            use crate::storage_world::World;
-            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(World::postgres().await).await; })+
-        }
-    };
 }
 
 on_both!(

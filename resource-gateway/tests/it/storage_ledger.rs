@@ -18,24 +18,14 @@ use resource_gateway::{
 use service_kit::{SystemClock, Timestamp};
 use sql_kit::{Sql, args, sql};
 
-use crate::storage_world::{World, full_record};
+use crate::{
+    storage::on_both,
+    storage_world::{World, full_record},
+};
 
 const LEASES: Sql = sql!("SELECT COUNT(*) FROM budget_lease");
 const CHARGES: Sql = sql!("SELECT COUNT(*) FROM budget_charge");
 const BREAK_SUMS: Sql = sql!("UPDATE budget_period SET spent = spent + 7, held = held + 9");
-
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        mod sqlite {
-            use crate::storage_world::World;
-            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(World::sqlite().await).await; })+
-        }
-        mod postgres {
-            use crate::storage_world::World;
-            $(#[tokio::test(flavor = "multi_thread")] async fn $name() { super::$name(World::postgres().await).await; })+
-        }
-    };
-}
 
 on_both!(
     a_lease_moves_money_and_a_record_spends_it_once,

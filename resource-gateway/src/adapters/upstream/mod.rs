@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use http::{Request, uri::Scheme};
+use http::{HeaderName, Request, uri::Scheme};
 use hyper_tls::HttpsConnector;
 use hyper_util::{
     client::legacy::{
@@ -36,6 +36,8 @@ use self::{
 };
 use crate::ports::transport::{Transport, TransportError, UpstreamReply, UpstreamRequest};
 
+/// What answers without JSON are marked by when nobody but the simulator gave them. From anybody else it is not true.
+const SIMULATED: HeaderName = HeaderName::from_static("x-sandbox");
 /// An idle connection is kept this long; servers close theirs after 60 s or more.
 const IDLE_CONNECTION: Duration = Duration::from_secs(50);
 
@@ -205,7 +207,8 @@ where
         }
     })
     .await?;
-    let (head, incoming) = reply.into_parts();
+    let (mut head, incoming) = reply.into_parts();
+    head.headers.remove(SIMULATED);
     Ok(UpstreamReply {
         status: head.status,
         headers: head.headers,
