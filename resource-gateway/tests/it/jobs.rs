@@ -697,3 +697,31 @@ async fn only_hosts_and_addresses_that_the_operator_allows_are_told() {
         assert_eq!(refused.error(400)["code"], "invalid_webhook", "{url}");
     }
 }
+
+#[tokio::test]
+async fn a_slow_server_holds_up_the_news_of_its_own_client_alone() {
+    let world = world(tell_loopback).await;
+    // It takes connections and answers nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = (format!("http://{}/hook", silent.local_addr().unwrap()), silent);
+    let slow = world.issuer.token(&json!({"client_id": "slow"}));
+    for _ in 0..6 {
+        let accepted = world
+            .ask(&slow, &chat("many"), &[("x-hexgate-webhook", &silent.0)])
+            .await;
+        let path = format!("/v1/jobs/{}", accepted.json()["id"].as_str().unwrap());
+        world
+            .until("its news are due", async || {
+                world.get(&path, &slow).await.ok()["status"] == "succeeded"
+            })
+            .await;
+    }
+    let (hooks, url) = Hooks::start(&[]).await;
+    let other = world
+        .ask(&world.token(), &chat("many"), &[("x-hexgate-webhook", &url)])
+        .await;
+    assert_eq!(other.status, 202, "{}", other.body);
+    world
+        .until("the other's news are told", async || hooks.seen().len() == 1)
+        .await;
+}
