@@ -59,8 +59,18 @@ pub struct Demand {
     pub least: Nanos,
     /// What it may cost, as far as can be told: held back until it has ended.
     pub most: Nanos,
+    pub bound: Bound,
     /// The budget's name, if it is the caller's own and may be told.
     pub shown: Option<BudgetName>,
+}
+
+/// How far [`Demand::most`] can be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// The caller has said how long the answer may be, or it shows beforehand.
+    Known,
+    /// Nobody has: it is what most calls need. What calls have cost that needed more is held back then.
+    Assumed,
 }
 
 /// Why no money was reserved.
@@ -149,13 +159,17 @@ impl Budgets {
 
     /// Reserves from one account: all that the call may cost, or at the edge of the budget what there is.
     async fn hold(&self, demand: &Demand) -> Result<(Arc<Lease>, i64), BudgetError> {
-        let (least, most) = (demand.least.0.max(0), demand.most.0.max(demand.least.0).max(0));
+        let (least, assumed) = (demand.least.0.max(0), demand.most.0.max(demand.least.0).max(0));
         let exhausted = || BudgetError::Exhausted(demand.shown.clone());
         let began = Instant::now();
         let mut place = None;
         loop {
             let lease = self.lease_of(&demand.account, demand.every)?;
             lease.obey(demand.amount);
+            let most = match demand.bound {
+                Bound::Known => assumed,
+                Bound::Assumed => assumed.max(lease.dearest()),
+            };
             if lease.tally.reserve(most).is_ok() {
                 if lease.is_low() && lease.wish() && self.wishes.try_send(Arc::clone(&lease)).is_err() {
                     lease.unwish();
@@ -330,6 +344,7 @@ impl Reservation {
         for hold in self.holds.drain(..) {
             if let Some(lease) = hold.lease {
                 lease.tally.settle(hold.reserved, cost);
+                lease.note_cost(hold.reserved, cost);
                 lease.touch();
             }
         }

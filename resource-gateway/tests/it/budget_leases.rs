@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use resource_gateway::{
     adapters::sql::SqlLedger,
-    application::budgets::{Budgets, Demand},
+    application::budgets::{Bound, Budgets, Demand},
     domain::{
         budget::{Firmness, Period},
         ids::{BudgetName, NodeId},
@@ -106,6 +106,7 @@ async fn a_grant_whose_answer_was_lost_is_given_back_when_nobody_calls() {
         amount: Nanos(1000),
         least: Nanos(1),
         most: Nanos(10),
+        bound: Bound::Known,
         shown: None,
     };
     drop(budgets.reserve(vec![demand]).await.unwrap());
@@ -128,4 +129,38 @@ async fn a_grant_whose_answer_was_lost_is_given_back_when_nobody_calls() {
     }
     let status = ledger.find_account("b", account.period).await.unwrap().unwrap();
     assert_eq!(status.row, PeriodRow { spent: 0, held: 0 });
+}
+
+#[tokio::test]
+async fn what_calls_without_a_bound_have_cost_is_held_back_for_the_next() {
+    let account = |key: &str| Account {
+        key: key.to_owned(),
+        budget: Some(BudgetName::new("b")),
+        period: Timestamp::from_seconds(0),
+    };
+    let world = World::sqlite().await;
+    let ledger = Arc::new(SqlLedger::new(world.db.clone()));
+    let budgets = Budgets::new(ledger.clone(), NodeId::new("n"), Arc::new(SystemClock));
+    let held_after = async |key: &str, bound: Bound| {
+        let reserve = async || {
+            let demand = Demand {
+                account: account(key),
+                every: Period::Total,
+                firmness: Firmness::Hard,
+                amount: Nanos(10_000),
+                least: Nanos(1),
+                most: Nanos(10),
+                bound,
+                shown: None,
+            };
+            budgets.reserve(vec![demand]).await.unwrap()
+        };
+        reserve().await.settle(Nanos(500));
+        let _held = reserve().await;
+        let status = ledger.find_account(key, account(key).period).await.unwrap();
+        status.unwrap().row.held
+    };
+    // 500 of each are what the first call has cost.
+    assert!(held_after("known", Bound::Known).await < 1000);
+    assert!(held_after("assumed", Bound::Assumed).await >= 1000);
 }

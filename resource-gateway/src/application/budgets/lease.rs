@@ -36,6 +36,8 @@ const BRISK: Duration = Duration::from_secs(2);
 const FIRST_CALLS: i64 = 4;
 /// How often a refill that others were quicker to use up is tried.
 const TRIES: usize = 4;
+/// The part of what the dearest call has cost that each cheaper one takes away.
+const FORGETS: i64 = 64;
 /// Calls that wait at the edge of one budget; more are refused at once.
 const MOST_WAITING: usize = 512;
 
@@ -58,6 +60,8 @@ pub(super) struct Lease {
     amount: AtomicI64,
     /// Below this the lease is refilled in the background.
     low: AtomicI64,
+    /// What the dearest call has cost of those that cost more than was held back for them; forgotten little by little.
+    dearest: AtomicI64,
     wished: AtomicBool,
     closed: AtomicBool,
     waiting: AtomicUsize,
@@ -113,6 +117,7 @@ impl Lease {
             desk: Mutex::default(),
             amount: AtomicI64::new(i64::MAX),
             low: AtomicI64::new(0),
+            dearest: AtomicI64::new(0),
             wished: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
@@ -144,6 +149,26 @@ impl Lease {
         let before = self.amount.swap(amount.0, Ordering::AcqRel);
         if amount.0 < before && before != i64::MAX {
             self.tally.withdraw(i64::MAX);
+        }
+    }
+
+    /// What a call may cost of which nobody knows more.
+    pub(super) fn dearest(&self) -> i64 {
+        self.dearest.load(Ordering::Relaxed)
+    }
+
+    /// A call has cost this. As long as calls cost more than was held back, as much is held back for others; every call that does
+    /// not takes some of it away.
+    pub(super) fn note_cost(&self, reserved: i64, cost: i64) {
+        let before = self.dearest.load(Ordering::Relaxed);
+        if cost > reserved && cost > before {
+            self.dearest.fetch_max(cost, Ordering::Relaxed);
+        } else if before > 0 && cost < before {
+            let after = before - (before / FORGETS).max(1);
+            // Of two at once one takes away: that is of no account.
+            let _ = self
+                .dearest
+                .compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 

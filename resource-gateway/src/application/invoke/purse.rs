@@ -5,7 +5,7 @@ use service_kit::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    application::budgets::{BudgetError, Demand},
+    application::budgets::{Bound, BudgetError, Demand},
     domain::{
         budget::{Budget, Firmness, Period, Selector, Spender},
         call::Call,
@@ -58,6 +58,7 @@ pub(super) fn demands(
         sub: caller.sub.as_str(),
         access_key: caller.access_key.as_ref().map(AccessKeyId::as_str),
     };
+    let bound = bound_of(interface.capability, call);
     let mut demands = Vec::new();
     let mut estimate = None;
     for budget in snapshot.budgets().matching(&spender, name) {
@@ -82,6 +83,7 @@ pub(super) fn demands(
             amount: money.amount,
             least: estimate.least,
             most: estimate.most,
+            bound,
             shown: is_own(budget).then(|| budget.name.clone()),
         });
     }
@@ -110,6 +112,7 @@ pub(super) fn demands(
             amount: Nanos(nanos.unwrap_or(i64::MAX)),
             least: estimate.least,
             most: estimate.most,
+            bound,
             shown: None,
         });
     }
@@ -167,6 +170,23 @@ fn estimated(
         sum.most = sum.most.max(most);
     }
     Ok(whole)
+}
+
+fn bound_of(capability: Capability, call: &Call) -> Bound {
+    match capability {
+        Capability::Chat if call.asked_output == 0 => Bound::Assumed,
+        // How long a recording is shows in the answer.
+        Capability::Transcription | Capability::Speech => Bound::Assumed,
+        Capability::Chat
+        | Capability::Embeddings
+        | Capability::Image
+        | Capability::Ocr
+        | Capability::Labels
+        | Capability::Faces
+        | Capability::Moderation
+        | Capability::Rerank
+        | Capability::Raw => Bound::Known,
+    }
 }
 
 /// What a call costs at least, and what it may cost.
