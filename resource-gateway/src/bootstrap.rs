@@ -3,11 +3,12 @@
 mod access_keys;
 mod foundation;
 mod jobs;
-pub(crate) mod limits;
+mod limits;
 mod money;
 mod provider;
 mod replay;
 mod serve;
+pub(crate) mod shared;
 mod strategies;
 
 use std::{sync::Arc, time::Duration};
@@ -21,7 +22,7 @@ pub use self::{
     foundation::{Ambient, Foundation},
     serve::serve,
 };
-use self::{limits::Limits, money::Money};
+use self::{money::Money, shared::Kept};
 use crate::{
     adapters::{
         http::{self, App},
@@ -96,7 +97,7 @@ pub struct Gateway {
     money: Money,
     pub conversations: Arc<Conversations>,
     pub foundation: Foundation,
-    limits: Limits,
+    kept: Kept,
     keys: Arc<DiscoveredKeys>,
     revocations: Arc<Revocations>,
     pools: Arc<KeepPools>,
@@ -127,9 +128,9 @@ impl Gateway {
         let keys = Arc::new(provider::keys(config, provider.clone()));
         let revocations = Arc::new(Revocations::default());
         let follow = provider::follow_revocations(config, &foundation, provider, &keys, &revocations)?;
-        let signatures = foundation.signatures(&config.access_keys, &snapshots, &revocations)?;
+        let kept = Kept::build(config, &foundation)?;
+        let signatures = foundation.signatures(&config.access_keys, &kept.nonces, &snapshots, &revocations)?;
         let meters = Arc::new(Meters::new(&Capability::ALL));
-        let limits = Limits::build(config, &foundation.ambient)?;
         let jobs = jobs::build(config, &foundation)?;
         let app = App {
             jobs: jobs.clone(),
@@ -145,8 +146,8 @@ impl Gateway {
             invoke: Invoke {
                 snapshots: snapshots.clone(),
                 registry: registry.clone(),
-                limits: limits.limiter.clone(),
-                replay: replay::replay(config),
+                limits: kept.limits.limiter.clone(),
+                replay: kept.answers.replay.clone(),
                 usage: journal.clone(),
                 payloads: payloads.clone(),
                 budgets: money.budgets.clone(),
@@ -181,7 +182,7 @@ impl Gateway {
             money,
             conversations,
             foundation,
-            limits,
+            kept,
             keys,
             revocations,
             pools,
@@ -201,7 +202,7 @@ impl Gateway {
         tasks.spawn(async move { signatures.note_uses(stop).await });
         let (snapshots, stop) = (self.snapshots.clone(), tasks.stop_token());
         tasks.spawn(async move { snapshots.follow(stop).await });
-        self.limits.start(tasks, records);
+        self.kept.start(tasks, records);
         self.jobs.start(tasks);
         tasks.spawn(self.pools.clone().run(tasks.clone()));
         let (payloads, stop) = (self.payloads.clone(), records.stop_token());
@@ -250,7 +251,9 @@ impl Gateway {
             "version": env!("CARGO_PKG_VERSION"),
             "config": self.snapshots.status(),
             "usage": self.journal.status(),
-            "limits": self.limits.limiter.status(),
+            "limits": self.kept.limits.limiter.status(),
+            "nonces": self.kept.nonces.status(),
+            "answers": self.kept.answers.status(),
             "vendors": self.pools.status(self.foundation.ambient.clock.now()),
             "provider": {
                 "keys_loaded": self.keys.is_loaded(),

@@ -12,7 +12,7 @@ use service_kit::{reference, telemetry};
 
 use crate::{
     application::snapshots::POLL_INTERVAL,
-    bootstrap::{self, Ambient, Foundation, limits},
+    bootstrap::{self, Ambient, Foundation, shared::SharedMemory},
     config::Config,
 };
 
@@ -137,8 +137,10 @@ async fn doctor(config: &Config) -> anyhow::Result<()> {
         )),
     )?;
     let ambient = Ambient::default();
-    if let Some(redis) = limits::check_redis(config, &ambient).await.transpose() {
-        told("redis", redis)?;
+    match SharedMemory::build(config) {
+        Err(error) => told("redis", Err(error))?,
+        Ok(Some(memory)) => told("redis", memory.check().await)?,
+        Ok(None) => {}
     }
     match Foundation::lay(config, ambient).await {
         Err(error) => told("database and master key", Err(error))?,

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 use crate::{
     domain::ids::AccessKeyId,
-    ports::access_keys::{NonceMemory, Spent},
+    ports::access_keys::{NonceMemory, SignedNonce, Spent},
 };
 
 const SHARDS: usize = 64;
@@ -108,8 +108,8 @@ impl LocalNonces {
 
 #[async_trait]
 impl NonceMemory for LocalNonces {
-    async fn spend(&self, key: &AccessKeyId, nonce: &str, until: i64, now: i64) -> Spent {
-        self.spend_now(key.as_str(), nonce, until, now)
+    async fn spend(&self, key: &AccessKeyId, nonce: SignedNonce<'_>, now: i64) -> Spent {
+        self.spend_now(key.as_str(), nonce.text, nonce.until, now)
     }
 }
 

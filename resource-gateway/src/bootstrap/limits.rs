@@ -1,15 +1,14 @@
 //! What counts requests: this process, or Redis for all nodes.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use anyhow::Context as _;
 use service_kit::Tasks;
 
-use super::Ambient;
+use super::{Ambient, shared::SharedMemory};
 use crate::{
     adapters::{
         limits_local::LocalRates,
-        limits_redis::{RedisOptions, RedisRates},
+        redis::{LEASE, RedisRates},
     },
     application::limits::{Limiter, Shared},
     config::Config,
@@ -24,19 +23,22 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn build(config: &Config, ambient: &Ambient) -> anyhow::Result<Self> {
+    pub(super) fn build(config: &Config, ambient: &Ambient, memory: Option<&SharedMemory>) -> Self {
         let local = Arc::new(LocalRates::new(ambient.clock.clone()));
-        let options = redis_options(config)?;
-        let redis = options.map(|options| Arc::new(RedisRates::new(options, ambient.entropy.as_ref())));
+        let rates = |memory: &SharedMemory| {
+            let channel = Arc::clone(&memory.limits);
+            Arc::new(RedisRates::new(channel, LEASE, ambient.entropy.as_ref()))
+        };
+        let redis = memory.map(rates);
         let shared = redis.clone().map(|store| Shared {
             store,
             local_share: config.limits.local_share,
         });
-        Ok(Self {
+        Self {
             limiter: Arc::new(Limiter::new(local.clone(), shared)),
             local,
             redis,
-        })
+        }
     }
 
     /// The ends of requests are told until `records` stops, which comes after the last reply.
@@ -48,32 +50,4 @@ impl Limits {
             records.spawn(async move { redis.run(stop).await });
         }
     }
-}
-
-fn redis_options(config: &Config) -> anyhow::Result<Option<RedisOptions>> {
-    let Some(place) = config.redis.place().context("redis.url")? else {
-        return Ok(None);
-    };
-    let pem = config.outbound.extra_ca.as_ref().map(std::fs::read).transpose();
-    Ok(Some(RedisOptions {
-        place,
-        extra_ca: pem.context("outbound.extra_ca")?,
-        prefix: config.redis.prefix.clone(),
-        patience: Duration::from_millis(config.redis.timeout_ms),
-        lease: RedisOptions::LEASE,
-    }))
-}
-
-/// For `doctor`: nothing when there is no Redis.
-///
-/// # Errors
-/// Limits cannot be counted there.
-pub(crate) async fn check_redis(config: &Config, ambient: &Ambient) -> anyhow::Result<Option<String>> {
-    let Some(options) = redis_options(config)? else {
-        return Ok(None);
-    };
-    let place = options.place.to_string();
-    let redis = RedisRates::new(options, ambient.entropy.as_ref());
-    redis.check().await.with_context(|| place.clone())?;
-    Ok(Some(format!("{place} counts limits")))
 }

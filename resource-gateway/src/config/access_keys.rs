@@ -11,7 +11,8 @@ pub struct AccessKeysConfig {
     /// Access keys that are kept in memory at most. Others are read from the database when they are used.
     pub cache_entries: u64,
     /// Nonces that are remembered at most, some 40 bytes each: as many signed requests get through in five minutes, or in the time that
-    /// callers sign them for. More are refused with 503, one key's own flood with 429.
+    /// callers sign them for. More are refused with 503, one key's own flood (half of them) with 429. With Redis all nodes remember
+    /// together, and only what one key may have is limited.
     pub nonce_entries: usize,
 }
 

@@ -135,7 +135,7 @@ impl Settings for Config {
         self.auth.problems(&mut problems);
         self.dpop.problems(&mut problems);
         self.database.problems(&mut problems);
-        self.redis.problems(&mut problems);
+        self.redis.problems(&self.outbound, &mut problems);
         self.etcd.problems(&mut problems);
         self.limits.problems(&mut problems);
         self.access_keys.problems(&mut problems);
@@ -205,6 +205,29 @@ mod tests {
     #[test]
     fn the_defaults_are_right() {
         assert_eq!(Config::default().problems(), Vec::new());
+    }
+
+    #[test]
+    fn a_cluster_over_tls_is_not_believed_to_trust_what_it_does_not() {
+        let named = |url: &str, extra_ca: Option<&str>| {
+            let mut config = Config::default();
+            config.redis.url = Some(url.into());
+            config.outbound.extra_ca = extra_ca.map(PathBuf::from);
+            config
+                .problems()
+                .into_iter()
+                .map(|problem| problem.path)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(named("rediss+cluster://a:7000", Some("ca.pem")), ["redis.url"]);
+        for (url, extra_ca) in [
+            ("rediss+cluster://a:7000", None),
+            ("redis+cluster://a:7000", Some("ca.pem")),
+            ("rediss://a", Some("ca.pem")),
+            ("rediss+sentinel://a/m", Some("ca.pem")),
+        ] {
+            assert!(named(url, extra_ca).is_empty(), "{url}");
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use service_kit::config::Problem;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheConfig {
-    /// Bytes of answers that this node keeps at most. An answer that is longer than an eighth of it, or than 8 MiB, is not kept.
+    /// Bytes of answers that this node keeps at most. An answer that is longer than an eighth of it, or than 8 MiB, is not kept. With
+    /// Redis the answers are there, each for its time, and 1 MiB at most.
     pub max_bytes: u64,
 }
 
@@ -25,7 +26,8 @@ impl Default for CacheConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct IdempotencyConfig {
     /// Bytes of answers that this node keeps at most; the oldest make room. An answer that is longer than an eighth of it, or
-    /// than 8 MiB, is not kept: its request runs again when it is repeated.
+    /// than 8 MiB, is not kept: its request runs again when it is repeated. With Redis the answers are there, each for its time, and
+    /// 1 MiB at most.
     pub max_bytes: u64,
     /// Seconds for which an answer is kept.
     pub ttl_s: u32,

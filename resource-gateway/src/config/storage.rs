@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::config::Problem;
 
+use super::OutboundConfig;
 use crate::domain::redis_place::{InvalidRedisUrl, RedisPlace};
 
 /// The database.
@@ -109,17 +110,20 @@ impl Default for KeysConfig {
     }
 }
 
-/// Redis, in which all nodes count limits together. Without it each node counts for itself.
+/// Redis, in which all nodes keep together what limits have counted, nonces of signed requests, and answers that are given again.
+/// Without it each node has its own.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:port][/database]`, `redis+sentinel://host:port,…/master[/database]` or
-    /// `redis+cluster://host:port,…`; `rediss…` for TLS, which trusts `outbound.extra_ca`, too (a cluster trusts the system's
-    /// authorities alone).
+    /// `redis+cluster://host:port,…`; `rediss…` for TLS, which trusts `outbound.extra_ca`, too. A cluster trusts the system's
+    /// authorities alone, so the two are refused together: give the system the authority (`SSL_CERT_FILE`) in place of
+    /// `outbound.extra_ca`.
     pub url: Option<String>,
     /// What the keys begin with, so that several installations can share a Redis.
     pub prefix: String,
-    /// Milliseconds that a request waits for Redis before the node decides on its own (`limits.local_share`).
+    /// Milliseconds that a request waits for Redis. Then limits are decided by the node on its own (`limits.local_share`), signed
+    /// requests and those with an `Idempotency-Key` are refused, and answers are not looked for in the cache.
     pub timeout_ms: u64,
 }
 
@@ -143,9 +147,15 @@ impl RedisConfig {
         url.map(RedisPlace::parse).transpose()
     }
 
-    pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
-        if let Err(error) = self.place() {
-            problems.push(Problem::new("redis.url", error.to_string()));
+    pub(super) fn problems(&self, outbound: &OutboundConfig, problems: &mut Vec<Problem>) {
+        match self.place() {
+            Err(error) => problems.push(Problem::new("redis.url", error.to_string())),
+            Ok(Some(place)) if place.is_encrypted_cluster() && outbound.extra_ca.is_some() => {
+                let reason = "a cluster over TLS trusts the system's authorities alone and would not obey outbound.extra_ca: add the \
+                              authority to the system's, or name both in SSL_CERT_FILE, and leave outbound.extra_ca unset";
+                problems.push(Problem::new("redis.url", reason));
+            }
+            Ok(_) => {}
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
         if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.chars().all(plain) {

@@ -24,7 +24,17 @@ const PIECE_OVERHEAD: usize = 64;
 /// And an answer so many.
 const ANSWER_OVERHEAD: usize = 512;
 
+/// An answer may take this part of the memory for answers.
+const LARGEST_SHARE: u64 = 8;
+/// And no more than this.
+const LARGEST: u64 = 8 * 1024 * 1024;
+
 impl Recorded {
+    /// How long an answer may be to be kept in so many bytes of memory.
+    pub fn largest_in(bytes: u64) -> usize {
+        usize::try_from((bytes / LARGEST_SHARE).min(LARGEST)).unwrap_or(0)
+    }
+
     /// Memory that it takes, roughly.
     pub fn weight(&self) -> usize {
         let pieces: usize = self.pieces.iter().map(|piece| piece.len() + PIECE_OVERHEAD).sum();

@@ -73,6 +73,10 @@ const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 impl RedisPlace {
+    pub fn is_encrypted_cluster(&self) -> bool {
+        self.encrypted && matches!(self.kind, RedisKind::Cluster)
+    }
+
     /// Reads `redis://[user[:password]@]host[:port][/database]`, `redis+sentinel://[…@]host[:port][,host…]/master[/database]` and
     /// `redis+cluster://[…@]host[:port][,host…]`.
     ///

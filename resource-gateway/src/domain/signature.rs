@@ -17,6 +17,8 @@ const FAMILY: &str = "x-hexgate-";
 const REQUIRED: [&str; 4] = [HOST, CONTENT_SHA256, DATE, NONCE];
 /// A signature lives no longer than this many seconds, and no clock may differ by more.
 pub const WINDOW: i64 = 300;
+/// For how long after it came a request can be good at most: it may be dated ahead, and expires by its date.
+pub const LONGEST_VALIDITY: i64 = 2 * WINDOW;
 /// More signed headers than any request needs.
 const MAX_SIGNED_HEADERS: usize = 64;
 

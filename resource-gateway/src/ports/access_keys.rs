@@ -75,9 +75,18 @@ pub struct KeyPage {
 /// Nonces that have been used.
 #[async_trait]
 pub trait NonceMemory: Send + Sync + fmt::Debug {
-    /// Spends a key's nonce until the moment `until` (seconds), from when on its request is too old anyway. MUST let one of
-    /// several callers of one nonce win, and MUST NOT forget a nonce to make room for another.
-    async fn spend(&self, key: &AccessKeyId, nonce: &str, until: i64, now: i64) -> Spent;
+    /// Spends a key's nonce until its request is too old anyway. MUST let one of several callers of one nonce win, and MUST NOT
+    /// forget a nonce to make room for another.
+    async fn spend(&self, key: &AccessKeyId, nonce: SignedNonce<'_>, now: i64) -> Spent;
+}
+
+/// A nonce with the times of its request, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct SignedNonce<'a> {
+    pub text: &'a str,
+    pub signed_at: i64,
+    /// From the second after on the request is too old.
+    pub until: i64,
 }
 
 /// What became of a nonce.
@@ -89,4 +98,6 @@ pub enum Spent {
     TooMany,
     /// Nothing more can be remembered, so nothing more can be let in.
     Full,
+    /// The memory cannot be asked, or does not reach back to when the request was signed.
+    Unknown,
 }

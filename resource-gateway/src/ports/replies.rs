@@ -1,6 +1,6 @@
-//! Answers that are given again when a caller repeats a request under its idempotency key.
+//! Answers that are given again: to a caller that repeats a request under its idempotency key, and to whoever asks the same.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -36,4 +36,29 @@ pub enum Beginning {
     UnderWay,
     /// The key was another request's.
     Another,
+    /// It cannot be told now.
+    Unknown,
+}
+
+/// What was asked, as a digest: see [`ResponseCache`](crate::application::replay::ResponseCache).
+pub type AnswerKey = [u8; 32];
+
+/// Complete answers by question, given to whoever asks the same.
+#[async_trait]
+pub trait Answers: Send + Sync + fmt::Debug {
+    /// The answer to a question; `None` also when that cannot be told.
+    async fn find(&self, key: &AnswerKey) -> Option<Kept>;
+
+    /// Keeps an answer for `ttl`, as long as there is room.
+    fn keep(&self, key: AnswerKey, answer: Arc<Recorded>, ttl: Duration);
+
+    /// Answers that weigh more are not kept.
+    fn largest(&self) -> usize;
+}
+
+/// An answer that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    pub answer: Arc<Recorded>,
+    pub age: Duration,
 }

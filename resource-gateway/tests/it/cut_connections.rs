@@ -9,7 +9,7 @@ use std::{
 };
 
 use resource_gateway::{
-    adapters::limits_redis::{RedisOptions, RedisRates},
+    adapters::redis::{Channel, Link, Purpose, RedisRates},
     domain::{ids::Subject, limits::Measure, redis_place::RedisPlace},
     ports::rate_store::{Bucket, BucketKey, End, Mode, RateStore as _, Taken, Verdict, Wanted, Who},
 };
@@ -94,16 +94,16 @@ impl Wire {
 }
 
 fn start(url: &str, tasks: &Tasks) -> Arc<RedisRates> {
-    let options = RedisOptions {
-        place: RedisPlace::parse(url).unwrap(),
-        extra_ca: None,
-        prefix: "w".to_owned(),
-        patience: Duration::from_secs(1),
-        lease: LEASE,
-    };
-    let store = Arc::new(RedisRates::new(options, &SystemEntropy));
+    let place = RedisPlace::parse(url).unwrap();
+    let link = Arc::new(Link::new(place, None, Duration::from_secs(1)));
+    let channel = Channel::new(link, "w".to_owned(), &Purpose::LIMITS);
+    let store = Arc::new(RedisRates::new(Arc::clone(&channel), LEASE, &SystemEntropy));
     let (runs, stop) = (Arc::clone(&store), tasks.stop_token());
     tasks.spawn(async move { runs.run(stop).await });
+    let stop = tasks.stop_token();
+    tasks.spawn(async move {
+        stop.run_until_cancelled(channel.watch()).await;
+    });
     store
 }
 
@@ -177,7 +177,7 @@ async fn tokens_are_given_back_once_though_the_answer_is_lost() {
 #[tokio::test]
 async fn a_slot_that_is_renewed_while_its_request_ends_comes_free() {
     let (server, tasks) = (RedisServer::start(), Tasks::default());
-    let renew = redis::Script::new(include_str!("../../src/adapters/limits_redis/renew.lua"));
+    let renew = redis::Script::new(include_str!("../../src/adapters/redis/rates/renew.lua"));
     let wire = Arc::new(Wire {
         words: renew.get_hash().as_bytes().to_vec(),
         mishap: Mishap::Late(Duration::from_millis(200)),

@@ -45,6 +45,8 @@ mod resilience;
 mod retention;
 mod running;
 mod scripted;
+mod shared_gateways;
+mod shared_stores;
 mod signed_calls;
 mod signer;
 mod storage;

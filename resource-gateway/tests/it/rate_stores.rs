@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use resource_gateway::{
     adapters::{
         limits_local::LocalRates,
-        limits_redis::{RedisOptions, RedisRates},
+        redis::{Channel, Link, Purpose, RedisRates},
     },
     domain::{ids::Subject, limits::Measure, redis_place::RedisPlace},
     ports::rate_store::{Bucket, BucketKey, End, Mode, RateStore, Taken, Verdict, Wanted, Who},
@@ -24,6 +24,7 @@ const LEASE: Duration = Duration::from_millis(300);
 /// A node's store, with what runs beside it.
 struct Node {
     store: Arc<RedisRates>,
+    channel: Arc<Channel>,
     stop: CancellationToken,
 }
 
@@ -33,23 +34,20 @@ impl Node {
     }
 
     fn trusting(extra_ca: Option<String>, url: &str, prefix: &str) -> Self {
-        let options = RedisOptions {
-            place: RedisPlace::parse(url).unwrap(),
-            extra_ca: extra_ca.map(String::into_bytes),
-            prefix: prefix.to_owned(),
-            // Longer than in service: what is tested is not how quick this machine is.
-            patience: Duration::from_millis(500),
-            lease: LEASE,
-        };
-        let store = Arc::new(RedisRates::new(options, &SystemEntropy));
-        let (stop, runs) = (CancellationToken::new(), Arc::clone(&store));
+        // Longer than in service: what is tested is not how quick this machine is.
+        let patience = Duration::from_millis(500);
+        let place = RedisPlace::parse(url).unwrap();
+        let link = Arc::new(Link::new(place, extra_ca.map(String::into_bytes), patience));
+        let channel = Channel::new(link, prefix.to_owned(), &Purpose::LIMITS);
+        let store = Arc::new(RedisRates::new(Arc::clone(&channel), LEASE, &SystemEntropy));
+        let (stop, runs, looks) = (CancellationToken::new(), Arc::clone(&store), Arc::clone(&channel));
         let until = stop.clone();
         #[expect(
             clippy::disallowed_methods,
             reason = "it ends with its node, or with the test's runtime"
         )]
-        tokio::spawn(async move { runs.run(until).await });
-        Self { store, stop }
+        tokio::spawn(async move { tokio::join!(runs.run(until.clone()), until.run_until_cancelled(looks.watch())) });
+        Self { store, channel, stop }
     }
 
     async fn until(&self, what: &str, mut probe: impl AsyncFnMut(&RedisRates) -> bool) {
@@ -70,7 +68,7 @@ impl Drop for Node {
 }
 
 /// The server that the tests are given; `make test` starts it.
-fn given() -> String {
+pub(crate) fn given() -> String {
     #[expect(
         clippy::disallowed_methods,
         reason = "where the server is, only the environment knows"
@@ -531,9 +529,9 @@ async fn redis_is_reached_by_tls_with_a_login_and_strangers_are_not_trusted() {
     let node = Node::trusting(Some(authority.pem()), &url, "hexgate-t");
     node.until("it is reached", async |store| store.acquire(&ten).await.is_ok())
         .await;
-    assert!(node.store.check().await.is_ok());
+    assert!(node.channel.check().await.is_ok());
     for refused in [stranger, wrong] {
-        let error = refused.store.check().await.unwrap_err().to_string();
+        let error = refused.channel.check().await.unwrap_err();
         assert!(!error.contains("pass%word"), "{error}");
     }
 }

@@ -141,6 +141,7 @@ fn refuse(error: &SignatureError) -> TurnedAway {
             without_headers(error)
         }
         SignatureError::Full => unavailable("signatures_unavailable", "15"),
+        SignatureError::Unknown => unavailable("signatures_unavailable", "1"),
         SignatureError::NotReady => unavailable("not_ready", "1"),
         SignatureError::Store(cause) => {
             tracing::error!(error = %cause, source = ?std::error::Error::source(cause).map(ToString::to_string), "access keys cannot be read");

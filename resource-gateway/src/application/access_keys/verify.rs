@@ -13,7 +13,7 @@ use crate::{
         signature::{Authorization, SignatureFault, SignedRequest},
     },
     ports::{
-        access_keys::{NonceMemory, Spent},
+        access_keys::{NonceMemory, SignedNonce, Spent},
         config_source::StoreError,
     },
 };
@@ -73,6 +73,9 @@ pub enum SignatureError {
     /// Ours, not the caller's: nonces cannot be remembered.
     #[error("signed requests cannot be told from replays now")]
     Full,
+    /// Likewise, but the next attempt may succeed at once.
+    #[error("signed requests cannot be told from replays at the moment; sign anew and try again")]
+    Unknown,
     #[error("signatures cannot be verified yet")]
     NotReady,
     #[error("access keys cannot be read")]
@@ -117,13 +120,18 @@ impl VerifySignature {
         if self.revocations.covers(key.caller.facts()) {
             return Err(SignatureError::Revoked);
         }
-        let until = claimed.date.saturating_add(i64::from(authorization.expires));
+        let nonce = SignedNonce {
+            text: claimed.nonce,
+            signed_at: claimed.date,
+            until: claimed.date.saturating_add(i64::from(authorization.expires)),
+        };
         // Last, since it spends the nonce.
-        match self.nonces.spend(&key.id, claimed.nonce, until, now).await {
+        match self.nonces.spend(&key.id, nonce, now).await {
             Spent::Fresh => {}
             Spent::Replayed => return Err(SignatureError::Replayed),
             Spent::TooMany => return Err(SignatureError::TooMany),
             Spent::Full => return Err(SignatureError::Full),
+            Spent::Unknown => return Err(SignatureError::Unknown),
         }
         key.note_use(moment);
         Ok(Signed {

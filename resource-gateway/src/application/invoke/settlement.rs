@@ -303,7 +303,7 @@ impl Settlement {
             tap.offer(&self.record);
         }
         if let Some(keeper) = self.keeper.take() {
-            keeper.end(state, self.began + duration);
+            keeper.end(state);
         }
         let leaves_row = state != UsageState::Rejected || self.books.meters.refused_rows.admit(&self.record);
         if leaves_row && let Err(error) = self.books.sink.record(&self.record) {

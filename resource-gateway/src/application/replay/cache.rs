@@ -4,56 +4,57 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use moka::sync::Cache;
+use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::{
-    cache_control::CacheWish,
-    call::Call,
-    caller::Caller,
-    fault::{ErrorKind, PublicError},
-    ids::InterfaceName,
-    interface::Interface,
-    recorded::Recorded,
-    snapshot::Snapshot,
+use crate::{
+    application::documents::render,
+    domain::{
+        cache_control::CacheWish,
+        call::Call,
+        caller::Caller,
+        config_row::Row,
+        fault::{ErrorKind, PublicError},
+        ids::InterfaceName,
+        interface::Interface,
+        recorded::Recorded,
+        snapshot::Snapshot,
+        vendor::Vendor,
+    },
+    ports::replies::{AnswerKey, Answers},
 };
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-hexgate-cache");
-/// An answer may take this part of the memory.
-const LARGEST_SHARE: u64 = 8;
-/// And no more than this.
-const LARGEST: u64 = 8 * 1024 * 1024;
 
-/// What identifies a question: tenant, interface as it is configured, capability, the shaped body, and what the caller asked for that a
-/// rule may have hidden in it.
-pub(super) type CacheKey = [u8; 32];
-
-#[derive(Clone)]
-struct Entry {
-    answer: Arc<Recorded>,
-    stored: Instant,
+/// Where an answer is kept, and for how long. The key identifies a question: tenant, interface as it is configured, capability, the
+/// shaped body, and what the caller asked for that a rule may have hidden in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CachePlace {
+    key: AnswerKey,
+    ttl: Duration,
 }
 
-/// Complete answers by question, bounded by memory. An answer is given to callers of one tenant, and only as long as the interface's row
-/// and those of its vendors are what they were.
+/// What an interface and its vendors are configured to be, as a digest: the same on every node.
+type Stamp = [u8; 32];
+
+/// Complete answers by question. An answer is given to callers of one tenant, and only as long as the interface's row and those of its
+/// vendors are what they were.
 pub struct ResponseCache {
-    answers: Cache<CacheKey, Entry>,
+    answers: Arc<dyn Answers>,
     stamps: ArcSwap<Stamps>,
     building: Mutex<()>,
-    max_bytes: u64,
 }
 
-/// A number for each interface that is cached, which changes with its configuration.
+/// The stamps of the interfaces that are cached, worked out once for each snapshot.
 #[derive(Default)]
 struct Stamps {
     snapshot: Option<Arc<Snapshot>>,
-    by_name: HashMap<InterfaceName, u64>,
-    last: u64,
+    by_name: HashMap<InterfaceName, Stamp>,
 }
 
 /// A call as the cache sees it.
@@ -64,7 +65,6 @@ pub(super) struct Question<'a> {
     pub(super) caller: &'a Caller,
     /// The caller's headers.
     pub(super) sent: &'a HeaderMap,
-    pub(super) now: Instant,
 }
 
 /// What the cache has to say about a call.
@@ -72,8 +72,8 @@ pub(super) enum Looked {
     /// The interface is not cached, or the caller wants nothing of it.
     Not,
     Hit(Found),
-    /// The answer is to be kept under this key.
-    Miss(CacheKey),
+    /// The answer is to be kept there.
+    Miss(CachePlace),
 }
 
 /// An answer and its age in seconds.
@@ -93,34 +93,24 @@ impl Found {
 }
 
 impl ResponseCache {
-    pub fn new(max_bytes: u64) -> Self {
-        let answers = Cache::builder()
-            .max_capacity(max_bytes)
-            .weigher(|_, entry: &Entry| u32::try_from(entry.answer.weight()).unwrap_or(u32::MAX))
-            .build();
+    pub fn new(answers: Arc<dyn Answers>) -> Self {
         Self {
             answers,
             stamps: ArcSwap::default(),
             building: Mutex::default(),
-            max_bytes,
         }
     }
 
     /// Answers that are longer are not kept.
     pub(super) fn largest(&self) -> usize {
-        Self::largest_of(self.max_bytes)
-    }
-
-    /// How long an answer may be to be kept in so many bytes of memory.
-    pub fn largest_of(max_bytes: u64) -> usize {
-        usize::try_from((max_bytes / LARGEST_SHARE).min(LARGEST)).unwrap_or(0)
+        self.answers.largest()
     }
 
     /// Looks for an answer to a shaped body; `headers` gets what the caller is told.
     ///
     /// # Errors
     /// The caller wants a kept answer or none, and there is none.
-    pub(super) fn look(
+    pub(super) async fn look(
         &self,
         snapshot: &Arc<Snapshot>,
         question: Question<'_>,
@@ -134,8 +124,8 @@ impl ResponseCache {
             headers.insert(X_CACHE, HeaderValue::from_static("bypass"));
             return Ok(Looked::Not);
         }
-        let key = key(self.stamp(snapshot, question.interface), question);
-        if let Some(found) = self.find(&key, wish, ttl, question.now) {
+        let key = key(&self.stamp(snapshot, question.interface), question);
+        if let Some(found) = self.find(&key, wish, ttl).await {
             return Ok(Looked::Hit(found));
         }
         if wish.only_if_cached {
@@ -144,29 +134,24 @@ impl ResponseCache {
         }
         let told = if wish.no_cache { "bypass" } else { "miss" };
         headers.insert(X_CACHE, HeaderValue::from_static(told));
-        Ok(Looked::Miss(key))
+        Ok(Looked::Miss(CachePlace { key, ttl }))
     }
 
-    fn find(&self, key: &CacheKey, wish: CacheWish, ttl: Duration, now: Instant) -> Option<Found> {
+    async fn find(&self, key: &AnswerKey, wish: CacheWish, ttl: Duration) -> Option<Found> {
         if wish.no_cache {
             return None;
         }
-        let entry = self.answers.get(key)?;
-        let age = now.saturating_duration_since(entry.stored).as_secs();
-        if age >= ttl.as_secs() {
-            self.answers.invalidate(key);
-            return None;
-        }
-        let answer = entry.answer;
+        let kept = self.answers.find(key).await?;
+        let age = kept.age.as_secs();
+        let answer = kept.answer;
         wish.accepts(age, ttl.as_secs()).then_some(Found { answer, age })
     }
 
-    pub(super) fn keep(&self, key: CacheKey, answer: Arc<Recorded>, stored: Instant) {
-        self.answers.insert(key, Entry { answer, stored });
+    pub(super) fn keep(&self, place: CachePlace, answer: Arc<Recorded>) {
+        self.answers.keep(place.key, answer, place.ttl);
     }
 
-    /// The interface's number under the snapshot. Worked out once for each snapshot.
-    fn stamp(&self, snapshot: &Arc<Snapshot>, interface: &Interface) -> u64 {
+    fn stamp(&self, snapshot: &Arc<Snapshot>, interface: &Interface) -> Stamp {
         let stamps = self.stamps.load();
         if let Some(stamp) = stamps.of(snapshot, interface) {
             return stamp;
@@ -177,49 +162,58 @@ impl ResponseCache {
         if let Some(stamp) = before.of(snapshot, interface) {
             return stamp;
         }
-        let after = Arc::new(before.next(snapshot));
+        let after = Arc::new(Stamps::of_all(snapshot));
         self.stamps.store(Arc::clone(&after));
-        after.of(snapshot, interface).unwrap_or(0)
+        after
+            .of(snapshot, interface)
+            .unwrap_or_else(|| stamp(snapshot, interface))
     }
 }
 
 impl Stamps {
-    fn of(&self, snapshot: &Arc<Snapshot>, interface: &Interface) -> Option<u64> {
+    fn of(&self, snapshot: &Arc<Snapshot>, interface: &Interface) -> Option<Stamp> {
         let known = self.snapshot.as_ref().is_some_and(|known| Arc::ptr_eq(known, snapshot));
         known.then(|| self.by_name.get(interface.name.as_str()).copied())?
     }
 
-    /// Interfaces that are what they were, together with their vendors, keep their number; the others get one that nobody had.
-    fn next(&self, snapshot: &Arc<Snapshot>) -> Self {
-        let mut last = self.last;
-        let mut stamp = |interface: &Interface| {
-            let same = self
-                .snapshot
-                .as_ref()
-                .is_some_and(|before| is_same(interface, snapshot, before));
-            if let Some(stamp) = self.by_name.get(interface.name.as_str()).filter(|_| same) {
-                return *stamp;
-            }
-            last += 1;
-            last
-        };
+    fn of_all(snapshot: &Arc<Snapshot>) -> Self {
         let cached = snapshot.interfaces().filter(|one| one.policy.cache_ttl.is_some());
-        let by_name = cached.map(|one| (one.name.clone(), stamp(one))).collect();
         Self {
             snapshot: Some(Arc::clone(snapshot)),
-            by_name,
-            last,
+            by_name: cached.map(|one| (one.name.clone(), stamp(snapshot, one))).collect(),
         }
     }
 }
 
-fn is_same(interface: &Interface, now: &Snapshot, before: &Snapshot) -> bool {
-    let same_row = before
-        .find_interface(interface.name.as_str())
-        .is_some_and(|known| **known == *interface);
-    let same_vendor =
-        |route: &crate::domain::interface::Route| now.find_vendor(&route.vendor) == before.find_vendor(&route.vendor);
-    same_row && interface.routes.iter().all(same_vendor)
+/// Of all that the rows say, and of the vendors' secrets, which rows do not show.
+fn stamp(snapshot: &Snapshot, interface: &Interface) -> Stamp {
+    let mut hash = Parts::default();
+    let row = |row: Row| serde_json::Value::Object(render(&row)).to_string();
+    hash.add(row(Row::Interface(interface.clone())).as_bytes());
+    for route in &interface.routes {
+        let Some(vendor) = snapshot.find_vendor(&route.vendor) else {
+            continue;
+        };
+        hash.add(row(Row::Vendor(Vendor::clone(vendor))).as_bytes());
+        let secret = vendor.credential.secret_key.present();
+        hash.add(secret.map_or("", |secret| secret.expose_secret()).as_bytes());
+    }
+    hash.end()
+}
+
+/// Hashes parts, each told by its length, so that no two lists of parts are one.
+#[derive(Default)]
+struct Parts(Sha256);
+
+impl Parts {
+    fn add(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    fn end(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
 }
 
 fn wish(headers: &HeaderMap) -> CacheWish {
@@ -234,41 +228,35 @@ fn wish(headers: &HeaderMap) -> CacheWish {
     CacheWish::read(values.iter().map(String::as_str), pragma.as_deref())
 }
 
-fn key(stamp: u64, question: Question<'_>) -> CacheKey {
+fn key(stamp: &Stamp, question: Question<'_>) -> AnswerKey {
     let Question {
         interface,
         call,
         caller,
         ..
     } = question;
-    let mut hash = Sha256::new();
-    let mut part = |bytes: &[u8]| {
-        // Each part is told by its length, so that no two lists of parts are one.
-        hash.update((bytes.len() as u64).to_be_bytes());
-        hash.update(bytes);
-    };
+    let mut hash = Parts::default();
     match &caller.tenant {
-        None => part(b"0"),
+        None => hash.add(b"0"),
         Some(tenant) => {
-            part(b"1");
-            part(tenant.as_str().as_bytes());
+            hash.add(b"1");
+            hash.add(tenant.as_str().as_bytes());
         }
     }
-    part(interface.name.as_str().as_bytes());
-    part(&stamp.to_be_bytes());
-    part(interface.capability.as_str().as_bytes());
-    part(&call.body());
-    part(&[u8::from(call.stream), u8::from(call.include_usage)]);
-    part(call.format.unwrap_or_default().as_bytes());
-    part(format!("{:?}", call.min_confidence).as_bytes());
-    hash.finalize().into()
+    hash.add(interface.name.as_str().as_bytes());
+    hash.add(stamp);
+    hash.add(interface.capability.as_str().as_bytes());
+    hash.add(&call.body());
+    hash.add(&[u8::from(call.stream), u8::from(call.include_usage)]);
+    hash.add(call.format.unwrap_or_default().as_bytes());
+    hash.add(format!("{:?}", call.min_confidence).as_bytes());
+    hash.end()
 }
 
 impl fmt::Debug for ResponseCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseCache")
-            .field("answers", &self.answers.entry_count())
-            .field("max_bytes", &self.max_bytes)
+            .field("answers", &self.answers)
             .finish_non_exhaustive()
     }
 }

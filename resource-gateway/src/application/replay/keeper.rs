@@ -1,11 +1,11 @@
 //! Writes an answer down while it passes.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{ResponseCache, cache::CacheKey, repeat::Claim};
+use super::{ResponseCache, cache::CachePlace, repeat::Claim};
 use crate::domain::{ids::RequestId, recorded::Recorded, usage::UsageState};
 
 /// Travels with a request's settlement. An answer that is complete is kept, for whoever asked for that; any other is forgotten.
@@ -19,14 +19,14 @@ pub(in crate::application) struct Keeper {
     content_type: HeaderValue,
     headers: HeaderMap,
     request_id: RequestId,
-    cache: Option<(Arc<ResponseCache>, CacheKey)>,
+    cache: Option<(Arc<ResponseCache>, CachePlace)>,
     claim: Option<Claim>,
 }
 
 impl Keeper {
     /// `None` when nobody wants the answer.
     pub(super) fn new(
-        cache: Option<(Arc<ResponseCache>, CacheKey)>,
+        cache: Option<(Arc<ResponseCache>, CachePlace)>,
         claim: Option<(Claim, usize)>,
         request_id: &RequestId,
     ) -> Option<Box<Self>> {
@@ -74,7 +74,7 @@ impl Keeper {
     }
 
     /// The answer has ended in this state.
-    pub(in crate::application) fn end(self, state: UsageState, now: Instant) {
+    pub(in crate::application) fn end(self, state: UsageState) {
         if state != UsageState::Completed || self.bytes > self.largest {
             // Dropping the claim gives the key back.
             return;
@@ -87,16 +87,16 @@ impl Keeper {
             headers: self.headers,
             request_id: self.request_id,
         });
-        keep(answer, self.cache, self.claim, now);
+        keep(answer, self.cache, self.claim);
     }
 }
 
 /// Keeps a complete answer where it is wanted and not too long.
-fn keep(answer: Arc<Recorded>, cache: Option<(Arc<ResponseCache>, CacheKey)>, claim: Option<Claim>, now: Instant) {
-    if let Some((cache, key)) = cache
+fn keep(answer: Arc<Recorded>, cache: Option<(Arc<ResponseCache>, CachePlace)>, claim: Option<Claim>) {
+    if let Some((cache, place)) = cache
         && answer.weight() <= cache.largest()
     {
-        cache.keep(key, Arc::clone(&answer), now);
+        cache.keep(place, Arc::clone(&answer));
     }
     if let Some(claim) = claim {
         claim.finish(answer);

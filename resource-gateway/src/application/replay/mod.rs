@@ -18,7 +18,7 @@ pub(super) use keeper::Keeper;
 pub(super) use repeat::{another, named};
 
 use self::{
-    cache::{CacheKey, Looked, Question},
+    cache::{CachePlace, Looked, Question},
     repeat::{Claim, Repeat, tell},
 };
 use super::invoke::Invocation;
@@ -42,7 +42,7 @@ pub(super) enum Before {
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     pub(super) found: Option<Found>,
-    cache: Option<CacheKey>,
+    cache: Option<CachePlace>,
     claim: Option<Claim>,
 }
 
@@ -71,19 +71,18 @@ impl Replay {
             call,
             caller: &invocation.caller,
             sent,
-            now: invocation.began,
         };
-        match self.cache.look(snapshot, question, headers)? {
+        match self.cache.look(snapshot, question, headers).await? {
             Looked::Not => {}
             Looked::Hit(found) => wanted.found = Some(found),
-            Looked::Miss(key) => wanted.cache = Some(key),
+            Looked::Miss(place) => wanted.cache = Some(place),
         }
         Ok(Before::Go(wanted))
     }
 
     /// What writes the call's answer down; `None` when nobody wants it.
     pub(super) fn keeper(&self, wanted: Wanted, invocation: &Invocation) -> Option<Box<Keeper>> {
-        let cache = wanted.cache.map(|key| (Arc::clone(&self.cache), key));
+        let cache = wanted.cache.map(|place| (Arc::clone(&self.cache), place));
         let claim = wanted.claim.map(|claim| (claim, self.repeats.largest));
         Keeper::new(cache, claim, &invocation.request_id)
     }

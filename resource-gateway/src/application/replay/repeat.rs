@@ -70,6 +70,7 @@ impl Repeats {
             Beginning::Finished(answer) => Ok(Repeat::Again(answer)),
             Beginning::UnderWay => Err(under_way()),
             Beginning::Another => Err(another()),
+            Beginning::Unknown => Err(unavailable()),
         }
     }
 }
@@ -124,6 +125,14 @@ impl fmt::Debug for Claim {
 fn under_way() -> PublicError {
     let message = "The request with this Idempotency-Key is under way; ask again when it is done.";
     let mut error = PublicError::new(409, ErrorKind::InvalidRequest, "idempotency_key_in_use", message);
+    error.hints.retry_after = Some("1".into());
+    error
+}
+
+/// The caller named a key because the request must not run twice; nobody can say whether it did.
+fn unavailable() -> PublicError {
+    let message = "Whether the request with this Idempotency-Key ran before cannot be told at the moment.";
+    let mut error = PublicError::new(503, ErrorKind::Server, "idempotency_unavailable", message);
     error.hints.retry_after = Some("1".into());
     error
 }

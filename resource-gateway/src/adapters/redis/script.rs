@@ -1,6 +1,6 @@
 //! Scripts and how they are called.
 
-use redis::{Cmd, ErrorKind, RedisResult, Script, ServerErrorKind};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Script, ServerErrorKind};
 
 use super::link::Connection;
 
@@ -24,6 +24,16 @@ impl Arguments {
     pub(super) fn push(&mut self, value: impl ToString) {
         self.values.push(value.to_string().into_bytes());
     }
+
+    pub(super) fn push_bytes(&mut self, value: Vec<u8>) {
+        self.values.push(value);
+    }
+
+    /// Bytes that go over the wire, nearly.
+    pub(super) fn weight(&self) -> usize {
+        let keys = self.keys.iter().map(String::len);
+        keys.chain(self.values.iter().map(Vec::len)).sum()
+    }
 }
 
 impl StoredScript {
@@ -34,7 +44,7 @@ impl StoredScript {
 
     /// Runs the script by its digest, and with its text where the server does not know it (any more). The text goes to the node
     /// that has the keys, which a load of the script would not.
-    pub(super) async fn run(&self, on: &mut Connection, arguments: &Arguments) -> RedisResult<Vec<i64>> {
+    pub(super) async fn run<T: FromRedisValue>(&self, on: &mut Connection, arguments: &Arguments) -> RedisResult<T> {
         match on.query(&command("EVALSHA", &self.digest, arguments)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 on.query(&command("EVAL", self.text, arguments)).await

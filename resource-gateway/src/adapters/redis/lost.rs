@@ -11,14 +11,15 @@ use std::{
 
 use metrics::{Gauge, describe_gauge, gauge};
 
-const TOGETHER: &str = "gateway_limits_counted_together";
+use super::Purpose;
 
 /// Parts that do not answer, each with why. There are no more of them than interfaces.
 pub(super) struct Lost {
+    purpose: &'static Purpose,
     /// Nearly always 0, and then nothing else is looked at.
     count: AtomicUsize,
     parts: Mutex<BTreeMap<Arc<str>, String>>,
-    together: Gauge,
+    whole: Gauge,
 }
 
 impl fmt::Debug for Lost {
@@ -28,14 +29,15 @@ impl fmt::Debug for Lost {
 }
 
 impl Lost {
-    pub(super) fn nothing() -> Self {
-        describe_gauge!(TOGETHER, "1 while all limits are counted together with the other nodes");
-        let together = gauge!(TOGETHER);
-        together.set(1.0);
+    pub(super) fn nothing(purpose: &'static Purpose) -> Self {
+        describe_gauge!(purpose.gauge, purpose.while_whole);
+        let whole = gauge!(purpose.gauge);
+        whole.set(1.0);
         Self {
+            purpose,
             count: AtomicUsize::new(0),
             parts: Mutex::default(),
-            together,
+            whole,
         }
     }
 
@@ -53,12 +55,13 @@ impl Lost {
             tracing::warn!(
                 redis.part = &**part,
                 reason,
-                "Redis does not answer, limits are counted by this node alone"
+                "Redis does not answer: {}",
+                self.purpose.while_lost
             );
         }
         parts.insert(Arc::clone(part), reason);
         self.count.store(parts.len(), Ordering::Release);
-        self.together.set(0.0);
+        self.whole.set(0.0);
     }
 
     pub(super) fn found(&self, part: &str) {
@@ -66,13 +69,10 @@ impl Lost {
         if parts.remove(part).is_none() {
             return;
         }
-        tracing::info!(
-            redis.part = part,
-            "Redis answers again, limits are counted together with the other nodes"
-        );
+        tracing::info!(redis.part = part, "Redis answers again, for {}", self.purpose.home);
         self.count.store(parts.len(), Ordering::Release);
         if parts.is_empty() {
-            self.together.set(1.0);
+            self.whole.set(1.0);
         }
     }
 

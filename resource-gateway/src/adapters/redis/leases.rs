@@ -1,4 +1,4 @@
-//! Slots that this node holds. Each is a lease: whoever dies stops renewing it.
+//! What this node holds for the requests that it runs: slots, keys of their own. Each is a lease: whoever dies stops renewing it.
 
 use std::{
     collections::HashMap,
@@ -9,11 +9,19 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
+use super::{
+    channel::Channel,
+    script::{Arguments, StoredScript},
+};
+
+/// Leases that are renewed at once.
+const AT_ONCE: usize = 64;
 const SHARDS: usize = 16;
 
-/// A request's slots.
+/// What a request holds.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     pub(super) part: Arc<str>,
@@ -65,12 +73,40 @@ impl Leases {
         self.shard(lease).remove(&lease);
     }
 
-    pub(super) fn holds(&self, lease: u64) -> bool {
+    fn holds(&self, lease: u64) -> bool {
         self.shard(lease).contains_key(&lease)
     }
 
+    /// Renews what is held, well before its time, for as long as it is held. `overtaken` hears of what was let go while it was renewed:
+    /// that may have come to Redis over another connection, before the renewal.
+    pub(super) async fn keep(&self, channel: &Channel, renew: &StoredScript, overtaken: impl Fn(u64, Held)) {
+        let overtaken = &overtaken;
+        loop {
+            tokio::time::sleep(self.length / 3).await;
+            stream::iter(self.due())
+                .for_each_concurrent(AT_ONCE, |(lease, held)| async move {
+                    // It may have ended in the meantime: then it must not come back.
+                    if !self.holds(lease) {
+                        return;
+                    }
+                    let mut arguments = Arguments {
+                        keys: held.keys.clone(),
+                        ..Arguments::default()
+                    };
+                    arguments.push(self.name(lease));
+                    arguments.push(self.length.as_millis());
+                    // What is lost is looked for by others; the next round tries again, well before the lease ends.
+                    let _ = channel.ask_soon::<redis::Value>(&held.part, renew, &arguments).await;
+                    if !self.holds(lease) {
+                        overtaken(lease, held);
+                    }
+                })
+                .await;
+        }
+    }
+
     /// Those that are older than a third of their length. Most requests end before they have to be renewed at all.
-    pub(super) fn due(&self) -> Vec<(u64, Held)> {
+    fn due(&self) -> Vec<(u64, Held)> {
         let shards = self.held.iter().map(lock);
         shards
             .flat_map(|shard| {

@@ -54,7 +54,7 @@ impl Pool {
 }
 
 /// The way to Redis.
-pub(super) struct Link {
+pub struct Link {
     place: RedisPlace,
     /// Certificate authorities to trust beside the system's, as PEM.
     extra_ca: Option<Vec<u8>>,
@@ -72,7 +72,9 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    pub(super) fn new(place: RedisPlace, extra_ca: Option<Vec<u8>>, patience: Duration) -> Self {
+    /// Connects when it is first needed. `extra_ca`, as PEM, is for single servers and sentinels: the client of clusters trusts the
+    /// system's authorities alone, and the configuration is refused that wants more of it.
+    pub fn new(place: RedisPlace, extra_ca: Option<Vec<u8>>, patience: Duration) -> Self {
         Self {
             place,
             extra_ca,
@@ -80,6 +82,11 @@ impl Link {
             pool: ArcSwapOption::empty(),
             connecting: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// How long whoever asks has to wait at most.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
     }
 
     pub(super) fn is_cluster(&self) -> bool {
