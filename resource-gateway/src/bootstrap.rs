@@ -122,7 +122,7 @@ impl Gateway {
         snapshots.refresh().await;
         let journal = Arc::new(journal(config, &foundation)?);
         let payloads = Arc::new(payload_queue(config, &foundation));
-        let money = Money::build(&foundation, &config.usage, journal.node().clone());
+        let money = Money::build(&foundation, &config.usage, journal.node().clone())?;
         let conversations = foundation.conversations(config);
         let provider = provider::client(config)?;
         let keys = Arc::new(provider::keys(config, provider.clone()));
@@ -207,7 +207,7 @@ impl Gateway {
         tasks.spawn(self.pools.clone().run(tasks.clone()));
         let (payloads, stop) = (self.payloads.clone(), records.stop_token());
         records.spawn(async move { payloads.follow(stop).await });
-        self.money.start(tasks, &self.snapshots);
+        self.money.start(tasks, &self.snapshots, &self.foundation.ambient.clock);
         let (conversations, stop) = (self.conversations.clone(), records.stop_token());
         records.spawn(async move { conversations.follow(stop).await });
         let (journal, stop) = (self.journal.clone(), records.stop_token());

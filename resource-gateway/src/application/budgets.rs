@@ -4,6 +4,7 @@
 //! they run dry; only at the edge of a budget does a call wait for the ledger, and then for a bounded time.
 
 mod lease;
+mod tell;
 mod upkeep;
 
 use std::{
@@ -21,7 +22,10 @@ use service_kit::{Clock, Timestamp};
 use tokio::sync::mpsc;
 
 use self::lease::{Counter, Lease, Refill};
-pub use self::upkeep::Upkeep;
+pub use self::{
+    tell::{NoticeSecrets, TellNotices},
+    upkeep::Upkeep,
+};
 use crate::{
     domain::{
         budget::{Firmness, Period},

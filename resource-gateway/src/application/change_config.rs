@@ -12,7 +12,10 @@ use crate::{
         snapshot::{ConfigFault, ConfigRows, FaultReason, Revision, Snapshot, StrategyCatalog},
         vendor::SecretKey,
     },
-    ports::config_source::{ConfigChange, ConfigStore, RowVersion, StoreError},
+    ports::{
+        config_source::{ConfigChange, ConfigStore, RowVersion, StoreError},
+        jobs::WebhookSender,
+    },
 };
 
 /// The use case behind documents and the admin API.
@@ -20,6 +23,7 @@ use crate::{
 pub struct ChangeConfig {
     store: Arc<dyn ConfigStore>,
     catalog: Arc<dyn StrategyCatalog>,
+    webhooks: Arc<dyn WebhookSender>,
     clock: Arc<dyn Clock>,
 }
 
@@ -76,8 +80,19 @@ fn list(faults: &[DocumentFault]) -> String {
 }
 
 impl ChangeConfig {
-    pub fn new(store: Arc<dyn ConfigStore>, catalog: Arc<dyn StrategyCatalog>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, catalog, clock }
+    /// `webhooks` says who may be told of budgets.
+    pub fn new(
+        store: Arc<dyn ConfigStore>,
+        catalog: Arc<dyn StrategyCatalog>,
+        webhooks: Arc<dyn WebhookSender>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            store,
+            catalog,
+            webhooks,
+            clock,
+        }
     }
 
     /// Makes a change. Entries replace rows of the same name, others stay; a stored secret stays when an entry says nothing about
@@ -207,6 +222,7 @@ impl ChangeConfig {
         }
         for entry in entries {
             rows.put(entry.row.clone());
+            self.judge_webhook(entry, faults);
         }
         // What repairs one of several rows that cannot be read need not repair them all at once.
         let repairs = rows.unreadable.len() < stored.unreadable.len();
@@ -227,6 +243,17 @@ impl ChangeConfig {
             if !is_misread(&fault, entry, faults) {
                 faults.add_unless_known(entry.at(&fault.path), fault.reason.to_string());
             }
+        }
+    }
+}
+
+impl ChangeConfig {
+    /// Whom the operator of the machine lets be told is no part of the rows: what was written before it changed its mind stays in force,
+    /// and is refused where it is told.
+    fn judge_webhook(&self, entry: &Entry, faults: &mut Faults) {
+        let Row::Budget(budget) = &entry.row else { return };
+        if let Some(Err(reason)) = budget.notify_url().map(|url| self.webhooks.check(url)) {
+            faults.add_unless_known(entry.at("notify_url"), reason);
         }
     }
 }

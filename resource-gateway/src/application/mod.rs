@@ -25,3 +25,4 @@ pub mod revocations;
 pub mod snapshots;
 pub mod tally;
 pub mod verify_token;
+pub mod webhook_signer;

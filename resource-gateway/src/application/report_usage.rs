@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use service_kit::{Clock, Timestamp};
 
 use super::{
     administer::{Administer, AdministerError, By},
+    budgets::NoticeSecrets,
     change_config::ChangeError,
     page::Page,
 };
@@ -30,6 +32,7 @@ pub struct ReportUsage {
     pub administer: Administer,
     pub reports: Arc<dyn UsageReports>,
     pub ledger: Arc<dyn BudgetLedger>,
+    pub notice_secrets: Arc<NoticeSecrets>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -54,6 +57,10 @@ impl BudgetStatus {
     pub fn remaining(&self, account: &AccountStatus) -> Nanos {
         Nanos(account.row.left(self.money.amount.0).max(0))
     }
+}
+
+fn missing(name: &str) -> AdministerError {
+    ChangeError::Missing(RowId::new(RowKind::Budget, name)).into()
 }
 
 impl ReportUsage {
@@ -112,6 +119,27 @@ impl ReportUsage {
         Ok(Page::cut(sums, limit, |sum| sum.place.clone()))
     }
 
+    async fn find_budget(&self, by: By<'_>, permission: &str, name: &str) -> Result<Budget, AdministerError> {
+        let administrator = self.administer.admit(by, permission)?;
+        let id = RowId::new(RowKind::Budget, name);
+        let row = self.administer.store.load_rows().await?.find(&id);
+        match row.filter(|row| administrator.reaches(Some(row))) {
+            Some(Row::Budget(budget)) => Ok(budget),
+            _ => Err(missing(name)),
+        }
+    }
+
+    /// What the news of a budget are signed with, for those who may say where they go.
+    ///
+    /// # Errors
+    /// [`AdministerError`]; a budget out of reach is missing, and so is the secret of one whose news go nowhere.
+    pub async fn notice_secret(&self, by: By<'_>, name: &str) -> Result<SecretString, AdministerError> {
+        let budget = self.find_budget(by, "budget:write", name).await?;
+        let told = budget.notify_url().is_some();
+        let secret = self.notice_secrets.show(&budget).filter(|_| told);
+        secret.ok_or_else(|| missing(name))
+    }
+
     /// How it stands with a budget in the period that holds now.
     ///
     /// # Errors
@@ -123,15 +151,8 @@ impl ReportUsage {
         after: Option<&str>,
         limit: u32,
     ) -> Result<BudgetStatus, AdministerError> {
-        let administrator = self.administer.admit(by, "budget:read")?;
-        let id = RowId::new(RowKind::Budget, name);
-        let row = self.administer.store.load_rows().await?.find(&id);
-        let missing = || AdministerError::from(ChangeError::Missing(id.clone()));
-        let row = row.filter(|row| administrator.reaches(Some(row)));
-        let Some(Row::Budget(budget)) = row else {
-            return Err(missing());
-        };
-        let money = budget.money.clone().ok_or_else(missing)?;
+        let budget = self.find_budget(by, "budget:read", name).await?;
+        let money = budget.money.clone().ok_or_else(|| missing(name))?;
         let now = self.clock.now();
         let period_start = money.period.start(now);
         let more = limit.saturating_add(1);

@@ -12,6 +12,7 @@ use crate::{
     adapters::{
         secrets::MachineSecrets,
         sql::{MIGRATIONS, SqlConfig, SqlConversations, SqlPayloads},
+        webhooks::{HttpWebhooks, WebhookRules},
     },
     application::{
         administer::Administer, apply::ApplyDocument, change_config::ChangeConfig, conversations::Conversations,
@@ -43,6 +44,7 @@ pub struct Foundation {
     pub ambient: Ambient,
     pub(super) db: Db,
     pub(super) master: Arc<MasterKey>,
+    pub(super) webhooks: Arc<HttpWebhooks>,
 }
 
 impl Foundation {
@@ -63,7 +65,12 @@ impl Foundation {
         db.migrate(&MIGRATIONS)
             .await
             .context("the schema could not be migrated")?;
-        Ok(Self { ambient, db, master })
+        Ok(Self {
+            ambient,
+            db,
+            master,
+            webhooks: Arc::new(webhooks(config)?),
+        })
     }
 
     /// The use case behind `apply`.
@@ -72,16 +79,22 @@ impl Foundation {
     /// When the strategies cannot be set up.
     pub fn apply(&self) -> anyhow::Result<ApplyDocument> {
         let registry = Arc::new(strategies::registry(&self.ambient, None)?);
-        let config = ChangeConfig::new(self.store(), registry, Arc::clone(&self.ambient.clock));
-        Ok(ApplyDocument::new(config, Arc::new(MachineSecrets)))
+        Ok(ApplyDocument::new(
+            self.change_config(registry),
+            Arc::new(MachineSecrets),
+        ))
+    }
+
+    fn change_config(&self, registry: Arc<Registry>) -> ChangeConfig {
+        let clock = Arc::clone(&self.ambient.clock);
+        ChangeConfig::new(self.store(), registry, self.webhooks.clone(), clock)
     }
 
     /// The use cases behind the admin API.
     pub(super) fn administer(&self, config: &Config, registry: Arc<Registry>) -> Administer {
-        let store = self.store();
         Administer {
-            config: ChangeConfig::new(store.clone(), registry, Arc::clone(&self.ambient.clock)),
-            store,
+            config: self.change_config(registry),
+            store: self.store(),
             operator: TenantId::new(config.admin.operator_tenant.as_str()),
         }
     }
@@ -154,6 +167,16 @@ impl Foundation {
     pub async fn close(self) {
         self.db.close().await;
     }
+}
+
+/// Whoever is told of anything: ends of jobs, budgets that run out.
+fn webhooks(config: &Config) -> anyhow::Result<HttpWebhooks> {
+    let extra_ca = match &config.outbound.extra_ca {
+        None => None,
+        Some(path) => Some(std::fs::read(path).with_context(|| format!("outbound.extra_ca {}", path.display()))?),
+    };
+    let rules = WebhookRules::new(&config.jobs.webhook_hosts, config.jobs.webhook_networks.clone());
+    Ok(HttpWebhooks::new(rules, extra_ca))
 }
 
 /// Writes a file and removes it.

@@ -2,16 +2,12 @@
 
 use std::sync::{Arc, atomic::AtomicI64};
 
-use anyhow::Context as _;
 use service_kit::Tasks;
 use tokio::sync::Mutex;
 
 use super::Foundation;
 use crate::{
-    adapters::{
-        sql::SqlJobs,
-        webhooks::{HttpWebhooks, WebhookRules},
-    },
+    adapters::sql::SqlJobs,
     application::{
         invoke::Invoke,
         jobs::{Jobs, TellEnds, UnderWay, Wakes, WebhookSecrets, WorkJobs},
@@ -36,14 +32,9 @@ impl JobTasks {
 }
 
 pub(super) fn build(config: &Config, foundation: &Foundation) -> anyhow::Result<Arc<Jobs>> {
-    let extra_ca = match &config.outbound.extra_ca {
-        None => None,
-        Some(path) => Some(std::fs::read(path).with_context(|| format!("outbound.extra_ca {}", path.display()))?),
-    };
-    let rules = WebhookRules::new(&config.jobs.webhook_hosts, config.jobs.webhook_networks.clone());
     Ok(Arc::new(Jobs {
         store: Arc::new(SqlJobs::new(foundation.db.clone(), Arc::clone(&foundation.master))),
-        webhooks: Arc::new(HttpWebhooks::new(rules, extra_ca)),
+        webhooks: foundation.webhooks.clone(),
         secrets: WebhookSecrets::new(foundation.master.derive(WebhookSecrets::PURPOSE)?),
         clock: Arc::clone(&foundation.ambient.clock),
         entropy: Arc::clone(&foundation.ambient.entropy),

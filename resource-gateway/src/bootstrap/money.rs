@@ -2,17 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use service_kit::Tasks;
+use service_kit::{Clock, Tasks};
 
 use super::Foundation;
 use crate::{
     adapters::{
         sql::{SqlLedger, SqlReports},
         vocabulary::Vocabulary,
+        webhooks::HttpWebhooks,
     },
     application::{
         administer::Administer,
-        budgets::{Budgets, Upkeep},
+        budgets::{Budgets, NoticeSecrets, TellNotices, Upkeep},
         report_usage::ReportUsage,
         retain_usage::RetainUsage,
         snapshots::Snapshots,
@@ -34,15 +35,18 @@ pub(super) struct Money {
     ledger: Arc<SqlLedger>,
     reports: Arc<SqlReports>,
     retain: RetainUsage,
+    webhooks: Arc<HttpWebhooks>,
+    notice_secrets: Arc<NoticeSecrets>,
 }
 
 impl Money {
     /// `node` is whom the usage journal names as the writer of its records.
-    pub(super) fn build(foundation: &Foundation, config: &UsageConfig, node: NodeId) -> Self {
+    pub(super) fn build(foundation: &Foundation, config: &UsageConfig, node: NodeId) -> anyhow::Result<Self> {
         let clock = &foundation.ambient.clock;
         let ledger = Arc::new(SqlLedger::new(foundation.db.clone()));
         let reports = Arc::new(SqlReports::new(foundation.db.clone()));
-        Self {
+        let secrets = NoticeSecrets::new(foundation.master.derive(NoticeSecrets::PURPOSE)?);
+        Ok(Self {
             tally: Arc::new(Tally::new(Arc::new(Vocabulary))),
             budgets: Arc::new(Budgets::new(ledger.clone(), node, clock.clone())),
             retain: RetainUsage {
@@ -53,7 +57,9 @@ impl Money {
             },
             ledger,
             reports,
-        }
+            webhooks: foundation.webhooks.clone(),
+            notice_secrets: Arc::new(secrets),
+        })
     }
 
     pub(super) fn report(&self, foundation: &Foundation, administer: Administer) -> ReportUsage {
@@ -61,11 +67,21 @@ impl Money {
             administer,
             reports: self.reports.clone(),
             ledger: self.ledger.clone(),
+            notice_secrets: self.notice_secrets.clone(),
             clock: foundation.ambient.clock.clone(),
         }
     }
 
-    pub(super) fn start(&self, tasks: &Tasks, snapshots: &Arc<Snapshots>) {
+    pub(super) fn start(&self, tasks: &Tasks, snapshots: &Arc<Snapshots>, clock: &Arc<dyn Clock>) {
+        let tell = TellNotices {
+            outbox: self.ledger.clone(),
+            webhooks: self.webhooks.clone(),
+            secrets: self.notice_secrets.clone(),
+            snapshots: snapshots.clone(),
+            clock: clock.clone(),
+        };
+        let stop = tasks.stop_token();
+        tasks.spawn(async move { tell.run(stop).await });
         let upkeep = Upkeep {
             budgets: self.budgets.clone(),
             snapshots: snapshots.clone(),

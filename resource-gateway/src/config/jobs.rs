@@ -16,8 +16,8 @@ pub struct JobsConfig {
     pub max_request_bytes: usize,
     /// Longest answer that is kept; a longer one fails its job.
     pub max_result_bytes: usize,
-    /// Hosts that callers may have told of the end of their jobs, such as `hooks.example.com` or `*.example.com`. None: nobody is
-    /// told.
+    /// Hosts that may be told: by callers of the end of their jobs, by budgets (`notify_url`) that they run out. Such as
+    /// `hooks.example.com` or `*.example.com`. None: nobody is told.
     pub webhook_hosts: Vec<String>,
     /// Addresses or networks that such hosts may have beside those of the public internet, and that are told in plain http, too.
     pub webhook_networks: Vec<Network>,

@@ -52,6 +52,8 @@ pub struct Allowance {
     pub firmness: Firmness,
     /// Shares of the amount, in thousandths and rising, at which operators are told.
     pub notify_at: Vec<u32>,
+    /// Where else they are told, beside log and table.
+    pub notify_url: Option<String>,
 }
 
 impl Allowance {
@@ -193,6 +195,11 @@ impl Selector {
 }
 
 impl Budget {
+    /// Where operators are told that it runs out.
+    pub fn notify_url(&self) -> Option<&str> {
+        self.money.as_ref()?.notify_url.as_deref()
+    }
+
     /// What the budget's sums are kept by: its name, and whoever each of `"*"` stands for.
     pub fn key<'s>(&'s self, spender: &Spender<'s>) -> String {
         let mut key = self.name.as_str().to_owned();
@@ -271,6 +278,11 @@ impl BudgetBook {
 
     pub fn all(&self) -> impl Iterator<Item = &Arc<Budget>> {
         self.by_name.values()
+    }
+
+    /// Whether anybody is told of a budget over the network.
+    pub fn tells(&self) -> bool {
+        self.by_name.values().any(|budget| budget.notify_url().is_some())
     }
 
     /// Every budget that a call counts against.
@@ -472,6 +484,7 @@ mod tests {
             period: Period::Day,
             firmness: Firmness::Soft,
             notify_at: vec![500, 800, 1000],
+            notify_url: None,
         };
         for (spent, wanted) in [
             (0, vec![]),

@@ -117,6 +117,7 @@ mod tests {
                 period: Period::Day,
                 firmness: Firmness::Soft,
                 notify_at: Vec::new(),
+                notify_url: None,
             }),
             limits: Limits::default(),
         };

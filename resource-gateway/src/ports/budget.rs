@@ -59,6 +59,8 @@ pub struct Notice<'a> {
     pub amount: Nanos,
     pub currency: Currency,
     pub at: Timestamp,
+    /// Whether somebody is to be told over the network.
+    pub told: bool,
 }
 
 /// What checking the sums of an account came to.

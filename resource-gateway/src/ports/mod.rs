@@ -6,6 +6,7 @@ pub mod codec;
 pub mod config_source;
 pub mod conversations;
 pub mod jobs;
+pub mod notices;
 pub mod payload_log;
 pub mod provider;
 pub mod rate_store;

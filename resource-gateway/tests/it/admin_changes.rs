@@ -31,7 +31,7 @@ use sql_kit::{Sql, sql};
 use crate::{
     admin::{admin_token, get, problem, put, send, token},
     running::{Running, chat},
-    storage_world::{Catalog, World},
+    storage_world::{Catalog, World, no_webhooks},
 };
 
 /// A store in which somebody else does something as soon as a change was made.
@@ -153,7 +153,7 @@ async fn a_writer_is_answered_with_what_it_wrote_whoever_comes_next() {
             done: AtomicBool::new(false),
         });
         let administer = Administer {
-            config: ChangeConfig::new(store.clone(), Arc::new(Catalog), Arc::new(SystemClock)),
+            config: ChangeConfig::new(store.clone(), Arc::new(Catalog), no_webhooks(), Arc::new(SystemClock)),
             store: store.clone(),
             operator: TenantId::new("default"),
         };

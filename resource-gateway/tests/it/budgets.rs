@@ -20,7 +20,7 @@ const NO_LEDGER: Sql = sql!("ALTER TABLE budget_period RENAME TO budget_period_a
 const LEDGER_AGAIN: Sql = sql!("ALTER TABLE budget_period_away RENAME TO budget_period");
 
 /// The stub counts 11 tokens in and 22 out: 231 millionths, 231000 nanos.
-const PRICES: &str = "\
+pub(crate) const PRICES: &str = "\
 [[price]]
 name = \"stub\"
 vendor = \"stub\"

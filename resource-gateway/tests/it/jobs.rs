@@ -556,16 +556,20 @@ fn jobs_survive_the_death_of_the_process_that_ran_them() {
 
 /// A caller's server: answers what it was told to, one after the other, then 204.
 #[derive(Clone, Default)]
-struct Hooks {
+pub(crate) struct Hooks {
     seen: Arc<Mutex<Vec<(HeaderMap, String)>>>,
     answers: Arc<Mutex<Vec<u16>>>,
 }
 
 impl Hooks {
-    async fn start(answers: &[u16]) -> (Self, String) {
+    pub(crate) async fn start(answers: &[u16]) -> (Self, String) {
+        Self::start_at(0, answers).await
+    }
+
+    pub(crate) async fn start_at(port: u16, answers: &[u16]) -> (Self, String) {
         let hooks = Self::default();
         hooks.answers.lock().unwrap().extend(answers);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let url = format!("http://{}/hook?a=b", listener.local_addr().unwrap());
         let router = Router::new().route("/hook", post(hook)).with_state(hooks.clone());
         #[expect(clippy::disallowed_methods, reason = "the stub ends with its test's runtime")]
@@ -573,7 +577,7 @@ impl Hooks {
         (hooks, url)
     }
 
-    fn seen(&self) -> Vec<(HeaderMap, String)> {
+    pub(crate) fn seen(&self) -> Vec<(HeaderMap, String)> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -590,13 +594,13 @@ async fn hook(
     (StatusCode::from_u16(status).unwrap(), [("location", "/hook")])
 }
 
-fn tell_loopback(config: &mut Config) {
+pub(crate) fn tell_loopback(config: &mut Config) {
     config.jobs.webhook_hosts = vec!["127.0.0.1".into()];
     config.jobs.webhook_networks = vec!["127.0.0.0/8".parse().unwrap()];
 }
 
 /// As the specification says it, by another implementation of HMAC than the gateway's.
-fn signature(secret: &str, id: &str, timestamp: &str, body: &str) -> String {
+pub(crate) fn signature(secret: &str, id: &str, timestamp: &str, body: &str) -> String {
     let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
     let key = PKey::hmac(&key).unwrap();
     let mut signer = Signer::new(MessageDigest::sha256(), &key).unwrap();

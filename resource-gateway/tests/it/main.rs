@@ -14,6 +14,7 @@ mod admin_description;
 mod apply;
 mod architecture;
 mod budget_leases;
+mod budget_notices;
 mod budgets;
 mod bypass;
 mod callers;

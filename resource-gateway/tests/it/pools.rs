@@ -39,7 +39,10 @@ use serde_json::Value;
 use service_kit::{BoundListener, Clock as _, SystemClock, Tasks};
 use test_kit::certificates::self_signed;
 
-use crate::{apply::NoSecrets, storage_world::World};
+use crate::{
+    apply::NoSecrets,
+    storage_world::{World, no_webhooks},
+};
 
 /// Sends nothing; knows to where it would.
 #[derive(Debug)]
@@ -118,7 +121,7 @@ impl Pools {
 
     async fn apply(&self, pool: &str) {
         let (config, clock) = (Arc::new(self.world.config.clone()), Arc::new(SystemClock));
-        let change = ChangeConfig::new(config, self.registry.clone(), clock);
+        let change = ChangeConfig::new(config, self.registry.clone(), no_webhooks(), clock);
         let text = format!("[[vendor]]\nname = \"v\"\nstrategy = \"openai\"\npool = {{ {pool} }}\n");
         let apply = ApplyDocument::new(change, Arc::new(NoSecrets));
         apply.apply(&text, Path::new(".")).await.unwrap();

@@ -170,6 +170,7 @@ async fn notices_go_with_what_they_are_about(world: World) {
             amount: Nanos(100),
             currency: Currency::parse("EUR").unwrap(),
             at: told,
+            told: false,
         };
         assert!(ledger.keep_notice(notice).await.unwrap());
     };

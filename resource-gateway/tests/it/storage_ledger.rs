@@ -349,6 +349,7 @@ async fn a_share_is_told_of_once(world: World) {
         amount: Nanos(100),
         currency: Currency::parse("EUR").unwrap(),
         at: at(1),
+        told: false,
     };
     assert!(ledger.keep_notice(notice(800)).await.unwrap());
     assert!(!ledger.keep_notice(notice(800)).await.unwrap());

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use resource_gateway::{
-    adapters::sql::{MIGRATIONS, SqlConfig},
+    adapters::{
+        sql::{MIGRATIONS, SqlConfig},
+        webhooks::{HttpWebhooks, WebhookRules},
+    },
     application::change_config::ChangeConfig,
     domain::{
         ids::{
@@ -59,6 +62,11 @@ impl StrategyCatalog for Catalog {
     }
 }
 
+/// Nobody may be told of anything.
+pub(crate) fn no_webhooks() -> Arc<HttpWebhooks> {
+    Arc::new(HttpWebhooks::new(WebhookRules::new(&[], Vec::new()), None))
+}
+
 /// A migrated database with its master key.
 pub(crate) struct World {
     pub(crate) db: Db,
@@ -68,7 +76,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn change_config(&self) -> ChangeConfig {
-        ChangeConfig::new(Arc::new(self.config.clone()), Arc::new(Catalog), Arc::new(SystemClock))
+        let (config, clock) = (Arc::new(self.config.clone()), Arc::new(SystemClock));
+        ChangeConfig::new(config, Arc::new(Catalog), no_webhooks(), clock)
     }
 
     pub(crate) async fn sqlite() -> Self {
@@ -79,7 +88,7 @@ impl World {
         Self::over(TestDatabase::postgres().await).await
     }
 
-    async fn over(database: TestDatabase) -> Self {
+    pub(crate) async fn over(database: TestDatabase) -> Self {
         let db = Db::connect(&database.url, &Options::default()).await.unwrap();
         db.migrate(&MIGRATIONS).await.unwrap();
         let keys = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use service_kit::Timestamp;
 use sql_kit::{Db, SqlError, Tx, args};
 use sqlx::FromRow;
 
-use super::ledger_statements as statements;
+use super::{ledger_statements as statements, statements_notices::KEEP_NOTICE};
 use crate::{
     domain::{
         ids::{BudgetName, NodeId},
@@ -22,7 +22,7 @@ const ENDED_AT_ONCE: i64 = 500;
 
 /// The tables `budget_period`, `budget_lease`, `budget_charge` and `budget_notice`.
 #[derive(Debug, Clone)]
-pub struct SqlLedger(Db);
+pub struct SqlLedger(pub(super) Db);
 
 #[derive(FromRow)]
 struct AccountRow {
@@ -273,9 +273,11 @@ impl BudgetLedger for SqlLedger {
             notice.spent.0,
             notice.amount.0,
             notice.currency.as_str(),
-            notice.at.as_micros()
+            notice.at.as_micros(),
+            if notice.told { "pending" } else { "kept" },
+            notice.told.then(|| notice.at.as_micros())
         ];
-        Ok(self.0.execute(statements::KEEP_NOTICE, args).await? == 1)
+        Ok(self.0.execute(KEEP_NOTICE, args).await? == 1)
     }
 
     async fn reconcile(&self, account: &Account, at: Timestamp) -> StoreResult<Option<Reconciled>> {

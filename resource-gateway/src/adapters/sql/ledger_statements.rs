@@ -80,10 +80,6 @@ pub(super) const FORGET_NOTICES: Sql = sql!(
     "DELETE FROM budget_notice WHERE (budget_key, period_start, share) IN \
      (SELECT budget_key, period_start, share FROM budget_notice WHERE period_start > 0 AND time < ? ORDER BY time LIMIT ?)"
 );
-pub(super) const KEEP_NOTICE: Sql = sql!(
-    "INSERT INTO budget_notice (budget_key, period_start, share, budget, spent, amount, currency, time) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (budget_key, period_start, share) DO NOTHING"
-);
 
 /// `[{key, period, request_id, requests, amount, time}]`.
 pub(super) const INSERT_CHARGES: Sql = sql!(

@@ -10,12 +10,14 @@ mod forms;
 mod jobs;
 mod ledger;
 mod ledger_statements;
+mod notices;
 mod payload;
 mod reports;
 mod statements;
 mod statements_access_keys;
 mod statements_conversations;
 mod statements_jobs;
+mod statements_notices;
 mod usage;
 
 pub use access_keys::SqlAccessKeys;
@@ -45,6 +47,7 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0014_create_budget_ledger",
         "0015_create_prices_and_budgets",
         "0016_create_access_key",
+        "0017_add_notice_delivery",
         "0029_add_job_repeats"
     ]
 );

@@ -1,4 +1,4 @@
-//! Messages to servers that callers name and operators allow.
+//! Messages to servers that callers and administrators name and operators allow.
 //!
 //! A name is resolved once for each connection, by us: addresses that are neither public nor listed are dropped before anything
 //! connects, so that a name which answers differently the next time gains nothing. Connections are not kept, and nothing of an answer
@@ -77,7 +77,7 @@ impl WebhookRules {
 
     fn read(&self, text: &str) -> Result<Url, &'static str> {
         if self.hosts.is_empty() {
-            return Err("cannot be used: this gateway tells nobody of the end of jobs");
+            return Err("cannot be used: the operator of this gateway allows no webhooks");
         }
         // RFC 3986 §2: nothing else is part of a URI; parsers disagree about the rest.
         let plain = text.len() <= MAX_URL_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');

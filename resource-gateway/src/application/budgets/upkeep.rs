@@ -231,6 +231,7 @@ impl Upkeep {
                 amount: money.amount,
                 currency: money.currency,
                 at,
+                told: money.notify_url.is_some(),
             };
             if self.budgets.ledger.keep_notice(notice).await? {
                 counter!(NOTICES, "share" => share.to_string()).increment(1);

@@ -15,7 +15,7 @@ use crate::domain::{
 };
 
 /// Members that make up the money part.
-const MONEY: [&str; 5] = ["amount", "currency", "period", "hard", "notify_at"];
+const MONEY: [&str; 6] = ["amount", "currency", "period", "hard", "notify_at", "notify_url"];
 /// Shares of a budget at which operators can be told.
 const MOST_SHARES: usize = 10;
 
@@ -65,6 +65,9 @@ pub(super) fn render(budget: &Budget) -> Map<String, Value> {
         set("hard", json!(money.firmness.is_hard()));
         let shares = money.notify_at.iter().map(|share| share_text(*share));
         set("notify_at", shares.collect());
+        if let Some(url) = &money.notify_url {
+            set("notify_url", json!(url));
+        }
     }
     members.extend(limits(&budget.limits));
     members
@@ -106,6 +109,13 @@ fn money(table: &mut Table, faults: &mut Faults) -> Option<Allowance> {
     });
     let hard = table.flag("hard", true, faults);
     let notify_at = notify_at(table, faults);
+    let notify_url = table.optional_text("notify_url", faults);
+    if notify_url.is_some() && notify_at.is_empty() && !faults.mentions(&table.at("notify_at")) {
+        faults.add(
+            table.at("notify_url"),
+            "is never told anything, since notify_at is empty",
+        );
+    }
     if amount == Some(Nanos::ZERO) && !hard {
         faults.add(table.at("amount"), "must be more than 0 when hard is false");
     }
@@ -115,6 +125,7 @@ fn money(table: &mut Table, faults: &mut Faults) -> Option<Allowance> {
         period: period.unwrap_or(Period::Total),
         firmness: Firmness::from(hard),
         notify_at,
+        notify_url,
     })
 }
 

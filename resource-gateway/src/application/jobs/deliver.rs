@@ -158,12 +158,8 @@ impl TellEnds {
         let body = json!({"id": id, "object": "job", "status": delivery.status.as_str(),
             "finished_at": delivery.finished_at.as_seconds(), "result_url": result_url})
         .to_string();
-        let signature = self.jobs.secrets.sign(&delivery.owner, id, at, &body);
-        let headers = [
-            ("webhook-id", id.to_owned()),
-            ("webhook-timestamp", at.to_string()),
-            ("webhook-signature", signature.ok_or(WebhookFault::Refused)?),
-        ];
+        let headers = self.jobs.secrets.headers(&delivery.owner, id, at, &body);
+        let headers = headers.ok_or(WebhookFault::Refused)?;
         self.jobs.webhooks.post(WebhookMessage { url, headers, body }).await
     }
 }

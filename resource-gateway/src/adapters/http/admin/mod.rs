@@ -43,7 +43,7 @@ const fn route(method: MethodFilter, path: &'static str, handler: fn(MethodFilte
 }
 
 /// Everything below `/admin`. The description of the API is compared with it.
-const ROUTES: [Route; 17] = {
+const ROUTES: [Route; 18] = {
     use MethodFilter as M;
     [
         route(M::GET, "/admin/v1/audit-events", |m| on(m, audit::list)),
@@ -51,6 +51,9 @@ const ROUTES: [Route; 17] = {
         route(M::GET, "/admin/v1/usage", |m| on(m, usage::list)),
         route(M::GET, "/admin/v1/usage/summary", |m| on(m, usage::summary)),
         route(M::GET, "/admin/v1/budgets/{name}/status", |m| on(m, usage::budget)),
+        route(M::GET, "/admin/v1/budgets/{name}/webhook-secret", |m| {
+            on(m, usage::notice_secret)
+        }),
         route(M::GET, "/admin/v1/access-keys", |m| on(m, access_keys::list)),
         route(M::POST, "/admin/v1/access-keys", |m| on(m, access_keys::issue)),
         route(M::GET, "/admin/v1/access-keys/{id}", |m| on(m, access_keys::load)),

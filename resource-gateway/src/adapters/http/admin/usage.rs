@@ -9,6 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::stream;
+use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -93,6 +94,17 @@ pub(super) async fn budget(State(app): State<AppState>, Path(name): Path<String>
     let status = status.map_err(|error| asked.refuse(error))?;
     let next = status.accounts.next.as_deref().map(page::token);
     let mut response = Json(budget_form(&status, next)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// What the webhooks of a budget are signed with.
+pub(super) async fn notice_secret(State(app): State<AppState>, Path(name): Path<String>, request: Request) -> Answer {
+    let asked = Asked::read(&app, request, &[]).await?;
+    let secret = app.report_usage.notice_secret(asked.by(), &name).await;
+    let secret = secret.map_err(|error| asked.refuse(error))?;
+    let mut response = Json(json!({"secret": secret.expose_secret()})).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

@@ -45,7 +45,9 @@ impl RedisRates {
 
     /// Tells the ends of requests and renews their leases until `stop`, and then tells the last ends.
     pub async fn run(&self, stop: CancellationToken) {
-        let leases = self.leases.keep(&self.channel, &self.renew, |lease, held| self.free(lease, held));
+        let leases = self
+            .leases
+            .keep(&self.channel, &self.renew, |lease, held| self.free(lease, held));
         tokio::join!(self.errands.run(&stop), stop.run_until_cancelled(leases));
     }
 
