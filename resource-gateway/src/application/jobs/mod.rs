@@ -179,10 +179,11 @@ impl Jobs {
             Submitted::OtherRequest => return Err(another()),
             Submitted::TooMany => return Err(too_many(policy.max_waiting_per_client)),
         };
+        let saved = self.store.find_job(&owner, &id, now).await.map_err(unavailable)?;
+        // After the look, so that the caller sees a job that waits.
         if !repeated {
             self.wakes.submitted.notify_one();
         }
-        let saved = self.store.find_job(&owner, &id, now).await.map_err(unavailable)?;
         let job = saved.ok_or_else(not_found)?;
         Ok(match repeated {
             true => Accepted::Again(job),
