@@ -434,7 +434,7 @@ async fn nobody_is_served_before_all_revocations_have_come() {
     let asked = async |polls| {
         world
             .until("it asks", async || world.issuer.polls_seen() == polls)
-            .await
+            .await;
     };
     asked(1).await;
     world.issuer.answer_polls(1);
