@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything the tests use besides Rust: PostgreSQL, Redis, Chromium, Apache, and the client libraries
+# Everything the tests use besides Rust: PostgreSQL, Redis, Chromium, Apache, nginx, Caddy, and the client libraries
 # that nobody here wrote, at pinned versions. Quick when it is all there already.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -13,6 +13,8 @@ command -v redis-server >/dev/null || packages+=(redis-server)
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || packages+=(chromium)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
 [[ -e /usr/lib/apache2/modules/mod_auth_openidc.so ]] || packages+=(apache2-bin libapache2-mod-auth-openidc)
+[[ -x /usr/sbin/nginx ]] || packages+=(nginx-light)
+[[ -x /usr/bin/caddy ]] || packages+=(caddy)
 ((${#packages[@]} == 0)) || install_packages "the tests" "${packages[@]}"
 
 node_major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/') || true

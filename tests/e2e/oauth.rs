@@ -273,6 +273,18 @@ impl Http {
         self.token(Auth::Public("console"), &fields).await
     }
 
+    /// A console's token for the gateway's admin API.
+    pub(crate) async fn operator(&self, gateway: &str) -> String {
+        let fields = [
+            ("grant_type", "password"),
+            ("username", "admin"),
+            ("password", PASSWORD),
+            ("scope", "openid admin"),
+            ("resource", gateway),
+        ];
+        self.token(Auth::Public("console"), &fields).await.tokens().access
+    }
+
     /// RFC 7662 by the demo's resource server.
     pub(crate) async fn introspect(&self, token: &str) -> Value {
         self.post(

@@ -231,6 +231,11 @@ fn streamed(model: &str, body: &Value, watch: Watch) -> Response {
             pause = Duration::from_millis(20);
             parts = (0..500).map(|i| chunk(&format!(" {i}"))).collect();
         }
+        "paced" => {
+            pause = Duration::from_millis(20);
+            parts = (0..150).map(|i| chunk(&format!(" {i}"))).collect();
+            complete(&mut parts);
+        }
         _ => complete(&mut parts),
     }
     if model == "crlf" {
