@@ -122,6 +122,9 @@ class Soak(run.Bench):
         run.AUTH_DOCUMENT = run.AUTH_DOCUMENT.replace('scope = "ai:chat"', 'scope = "ai:chat ai:labels"')
         super().configure()
 
+    def token(self):
+        return self.ask_token({"grant_type": "client_credentials", "scope": "ai:chat ai:labels"}, {"authorization": self.basic("machine")})
+
     # -- one call of each kind --------------------------------------------------------------------------------------
 
     def kinds(self):

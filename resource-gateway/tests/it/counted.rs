@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use resource_gateway::application::{apply::ApplyDocument, change_config::ChangeError};
+use resource_gateway::application::{apply::ApplyDocument, change_config::ChangeError, refused_rows::MOST_A_MINUTE};
 use serde_json::json;
 use service_kit::{Clock as _, SystemClock};
 use sql_kit::{Db, Options, Record, Sql, args, sql};
@@ -166,16 +166,17 @@ async fn of_many_refused_calls_some_leave_a_row() {
         limits = { requests_per_minute = 1 }\n";
     let world = Running::start_at(clock.clone(), text, |_| {}).await;
     assert_eq!(world.chat("one").await.status, 200);
-    for _ in 0..70 {
+    for _ in 0..MOST_A_MINUTE + 5 {
         assert_eq!(world.chat("one").await.status, 429);
     }
     world.gateway.journal.finish(Duration::from_secs(5)).await;
-    assert_eq!(rows::<(i64,)>(&world, REFUSED).await, [(60,)]);
+    let most = i64::try_from(MOST_A_MINUTE).unwrap();
+    assert_eq!(rows::<(i64,)>(&world, REFUSED).await, [(most,)]);
     // Others are not affected by it.
     let other = world.issuer.token(&json!({"client_id": "other"}));
     assert_eq!(world.chat_as(&other, "one").await.status, 429);
     world.gateway.journal.finish(Duration::from_secs(5)).await;
-    assert_eq!(rows::<(i64,)>(&world, REFUSED).await, [(61,)]);
+    assert_eq!(rows::<(i64,)>(&world, REFUSED).await, [(most + 1,)]);
 }
 
 #[tokio::test]
