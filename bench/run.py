@@ -40,6 +40,20 @@ fields = [
 ]
 limits = { requests_per_second = 1000000, tokens_per_minute = 500000000, concurrency = 10000 }
 
+[[interface]]
+name = "policed-burst"
+capability = "chat"
+routes = [{ vendor = "mock", model = "mock-d5-n20" }]
+fields = [{ name = "/user", value = "hexgate" }]
+limits = { requests_per_second = 1000000, tokens_per_minute = 500000000, concurrency = 10000 }
+
+[[interface]]
+name = "policed-paced"
+capability = "chat"
+routes = [{ vendor = "mock", model = "mock-c5-n20" }]
+fields = [{ name = "/user", value = "hexgate" }]
+limits = { requests_per_second = 1000000, tokens_per_minute = 500000000, concurrency = 10000 }
+
 [[price]]
 name = "policed"
 interface = "policed"
@@ -458,10 +472,11 @@ class Bench:
         tail = statistics.median(tails) / 1000
         self.row("introspection p99 beside log-ins, 100/s", "< 5 ms", f"{tail:.1f} ms", tail < 5, "")
 
-    def chat(self, server, stream, *more):
-        """One load; "policed" is the gateway with every policy on."""
+    def chat(self, server, stream, *more, model="mock", kind=None):
+        """One load; "policed" is the gateway with every policy on. `model` is the upstream's, and `kind` leads to it."""
         name = "gateway" if server == "policed" else server
-        model = {"gateway": "bench", "policed": "policed"}.get(server, "mock")
+        policed = f"policed-{kind}" if kind else "policed"
+        model = {"gateway": "bench", "policed": policed}.get(server, model)
         body = {"model": model, "messages": [{"role": "user", "content": "Tell me about foxes. " * 10}]}
         must = '"finish_reason":"stop"'
         if stream:
@@ -494,6 +509,20 @@ class Bench:
                 ratio = gateway / max(proxy, 1)
                 detail = f"gateway +{gateway:.0f} µs, proxy +{proxy:.0f} µs"
                 self.row(f"added {key[:3]} at 200/s{what}", f"≤ {aim} × the bare proxy's", f"{ratio:.2f}", ratio <= aim, detail)
+        # A chunk that tells nothing but the role waits for the first content, so what is compared is an answer that begins with content
+        # at hand, and one whose chunks come one by one: there whatever waits for more, or for an acknowledgement, shows.
+        slow = ("--rate", 20, "-c", 8)
+        models = {"burst": "mock-d5-n20", "paced": "mock-c5-n20"}
+        results = self.rounds({
+            (name, kind): lambda name=name, kind=kind: self.chat(name, True, *slow, model=models[kind], kind=kind)
+            for kind in models for name in ("upstream", "policed")
+        })
+        later = lambda kind, key: statistics.median(
+            got[key] - bare[key] for got, bare in zip(results["policed", kind], results["upstream", kind])) / 1000
+        first, whole = later("burst", "first_p50_us"), later("paced", "max_us")
+        self.row("first chunk later than direct, every policy on", "≤ 1 ms", f"{first:.2f} ms", first <= 1, "20/s; median")
+        detail = "20 chunks, 5 ms apart, 20/s; the longest of each round, median of the differences"
+        self.row("end of a stream later than direct, every policy on", "no 40 ms stall", f"{whole:.1f} ms", whole < 40, detail)
 
     def rss(self, name):
         for line in pathlib.Path(f"/proc/{self.pid[name]}/status").read_text().splitlines():
