@@ -24,7 +24,10 @@ impl Up {
     async fn start(home: &Path, ports: [u16; 4]) -> Self {
         let address = |index: usize| format!("127.0.0.1:{}", ports[index]);
         let _ = fs::remove_file(home.join("tour"));
-        let mut child = Command::new(root().join("scripts/up.sh"))
+        // A shell cannot trap what its parent ignores, and one that runs these tests in the background ignores Ctrl-C.
+        let mut child = Command::new("env")
+            .arg("--default-signal=INT")
+            .arg(root().join("scripts/up.sh"))
             .env("HEXGATE_HOME", home)
             .env("HEXGATE_BIN_DIR", bin_dir())
             .env("AUTH__LISTEN", address(0))
