@@ -152,10 +152,9 @@ impl Administer {
             deletions: Vec::new(),
             faults,
         };
-        let permit = |row: Option<&Row>| administrator.reaches(row);
         let changed = self
             .config
-            .change(changes, &administrator.actor, precondition, permit)
+            .change(changes, &administrator.actor, precondition, administrator.reach())
             .await?;
         let created = changed
             .changed
@@ -185,9 +184,8 @@ impl Administer {
             deletions: vec![id.clone()],
             ..Changes::default()
         };
-        let permit = |row: Option<&Row>| administrator.reaches(row);
         self.config
-            .change(changes, &administrator.actor, precondition, permit)
+            .change(changes, &administrator.actor, precondition, administrator.reach())
             .await?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::{
     documents::{Faults, SecretPlace, read_document},
 };
 use crate::{
-    domain::{audit::Actor, config_row::Row},
+    domain::{administrator::Reach, audit::Actor},
     ports::config_source::SecretSource,
 };
 
@@ -42,7 +42,7 @@ impl ApplyDocument {
         };
         // Whoever applies documents has the database itself.
         self.config
-            .change(changes, &Actor::command_line(), None, |_: Option<&Row>| true)
+            .change(changes, &Actor::command_line(), None, &Reach::Installation)
             .await
     }
 }

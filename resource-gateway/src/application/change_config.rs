@@ -7,8 +7,11 @@ use service_kit::Clock;
 use super::documents::{DocumentFault, Entry, Faults, Place, SecretChange, render};
 use crate::{
     domain::{
+        administrator::Reach,
         audit::{Actor, AuditAction, AuditEvent, AuditPlace},
+        budget::Budget,
         config_row::{Row, RowId},
+        crowding::Share,
         snapshot::{ConfigFault, ConfigRows, FaultReason, Revision, Snapshot, StrategyCatalog},
         vendor::SecretKey,
     },
@@ -96,8 +99,8 @@ impl ChangeConfig {
     }
 
     /// Makes a change. Entries replace rows of the same name, others stay; a stored secret stays when an entry says nothing about
-    /// it. `precondition` is about the first of them. `permit` sees each row that is to be replaced or removed before anything else
-    /// is said about it; `None` is one that cannot be read.
+    /// it. `precondition` is about the first of them. What is to be replaced or removed lies in `reach`, or nothing else is said about
+    /// it.
     ///
     /// # Errors
     /// [`ChangeError`]; then nothing was written.
@@ -106,7 +109,7 @@ impl ChangeConfig {
         changes: Changes,
         actor: &Actor,
         precondition: Option<&Precondition>,
-        permit: impl Fn(Option<&Row>) -> bool + Send + Sync,
+        reach: &Reach,
     ) -> Result<Changed, ChangeError> {
         let Changes {
             mut entries,
@@ -117,8 +120,8 @@ impl ChangeConfig {
         let mut change = self.store.begin_change().await?;
         let stored = change.load_rows().await?;
         let permitted = |id: &RowId| match stored.find(id) {
-            Some(row) => Some(permit(Some(&row))),
-            None => stored.find_unreadable(id).map(|_| permit(None)),
+            Some(row) => Some(reach.has(Some(&row))),
+            None => stored.find_unreadable(id).map(|_| reach.has(None)),
         };
         let missing = deletions.iter().find(|id| permitted(id) != Some(true)).cloned();
         let mut written = entries.iter().map(|entry| entry.row.id());
@@ -128,7 +131,7 @@ impl ChangeConfig {
         }
         check_precondition(change.as_mut(), &entries, &deletions, precondition).await?;
         keep_secrets(&mut entries, &stored);
-        self.judge(&entries, &deletions, &stored, &mut faults);
+        self.judge(&entries, &deletions, &stored, reach, &mut faults);
         if !faults.is_empty() {
             return Err(ChangeError::Invalid(faults.into_vec()));
         }
@@ -215,7 +218,7 @@ impl ChangeConfig {
     }
 
     /// Judges the rows as they would be, by the very code that judges a snapshot before it is published.
-    fn judge(&self, entries: &[Entry], deletions: &[RowId], stored: &ConfigRows, faults: &mut Faults) {
+    fn judge(&self, entries: &[Entry], deletions: &[RowId], stored: &ConfigRows, reach: &Reach, faults: &mut Faults) {
         let mut rows = stored.clone();
         for id in deletions {
             rows.remove(id);
@@ -224,6 +227,7 @@ impl ChangeConfig {
             rows.put(entry.row.clone());
             self.judge_webhook(entry, faults);
         }
+        judge_shares(entries, stored, &rows.budgets, reach, faults);
         // What repairs one of several rows that cannot be read need not repair them all at once.
         let repairs = rows.unreadable.len() < stored.unreadable.len();
         let found = match Snapshot::build(rows, self.catalog.as_ref()) {
@@ -254,6 +258,27 @@ impl ChangeConfig {
         let Row::Budget(budget) = &entry.row else { return };
         if let Some(Err(reason)) = budget.notify_url().map(|url| self.webhooks.check(url)) {
             faults.add_unless_known(entry.at("notify_url"), reason);
+        }
+    }
+}
+
+/// Whether the writer has room for the tenants' budgets that it writes beside those that there are. One that counts what it counted
+/// before takes none, so that a share that others have filled can still be put in order.
+fn judge_shares(entries: &[Entry], stored: &ConfigRows, budgets: &[Budget], reach: &Reach, faults: &mut Faults) {
+    let mut share = match reach {
+        Reach::Installation => Share::of_operator(),
+        Reach::Tenant(_) => Share::of_tenant(),
+    };
+    for entry in entries {
+        let Row::Budget(new) = &entry.row else { continue };
+        let stood = stored.budgets.iter().find(|budget| budget.name == new.name);
+        let counts_alike =
+            |old: &Budget| old.money.is_some() && (&old.selector, &old.interface) == (&new.selector, &new.interface);
+        if stood.is_some_and(counts_alike) {
+            continue;
+        }
+        if let Some(reason) = share.refusal(new, budgets) {
+            faults.add_unless_known(entry.at("amount"), reason.to_string());
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct Administrator {
 
 /// Which rows somebody may see and change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Reach {
+pub enum Reach {
     /// Those of the installation and of every tenant.
     Installation,
     /// Those of one tenant.
@@ -52,17 +52,18 @@ impl Administrator {
         Ok(Self { actor, reach })
     }
 
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
     /// Whether a row is within reach. One that cannot be read, `None`, may be anybody's.
     pub fn reaches(&self, row: Option<&Row>) -> bool {
-        self.reaches_tenant(row.and_then(Row::tenant).as_ref())
+        self.reach.has(row)
     }
 
     /// Whether what belongs to a tenant is within reach; `None` is the installation's own.
     pub fn reaches_tenant(&self, tenant: Option<&TenantId>) -> bool {
-        match &self.reach {
-            Reach::Installation => true,
-            Reach::Tenant(own) => tenant == Some(own),
-        }
+        self.reach.has_tenant(tenant)
     }
 
     /// The only tenant whose rows are within reach; `None`: all.
@@ -70,6 +71,20 @@ impl Administrator {
         match &self.reach {
             Reach::Installation => None,
             Reach::Tenant(own) => Some(own),
+        }
+    }
+}
+
+impl Reach {
+    /// Whether a row lies in it. One that cannot be read, `None`, may be anybody's.
+    pub fn has(&self, row: Option<&Row>) -> bool {
+        self.has_tenant(row.and_then(Row::tenant).as_ref())
+    }
+
+    fn has_tenant(&self, tenant: Option<&TenantId>) -> bool {
+        match self {
+            Self::Installation => true,
+            Self::Tenant(own) => tenant == Some(own),
         }
     }
 }

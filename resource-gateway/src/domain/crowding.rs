@@ -1,4 +1,8 @@
 //! How many budgets of money may count one call.
+//!
+//! Each of them is looked up before a call, and named in its usage record afterwards: that has to stay a record. There are shares,
+//! so that nobody's rows stand in the way of somebody else's: one of budgets that name no tenant, which the operator alone writes, and
+//! one of each tenant's. Of the latter the tenant's own people fill one half at most; the other is the operator's to fill.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +13,14 @@ use super::{
     snapshot::{ConfigFault, FaultReason},
 };
 
-/// Each of them is looked up before a call, and named in its usage record afterwards: that has to stay a record.
+/// Of the installation's.
 pub const MOST_BUDGETS: usize = 32;
+/// Of one tenant's, as far as its own people write them.
+pub const MOST_OF_TENANT: usize = 32;
+/// Of one tenant's, when the operator writes: as many beside whatever the tenant wrote.
+const MOST_IN_TENANT: usize = MOST_OF_TENANT + 32;
+/// All together. A call that more would count is refused, since none of them may be passed over.
+pub const MOST_COUNTING: usize = MOST_BUDGETS + MOST_IN_TENANT;
 /// Whoever writes budgets that take longer to tell apart has too many of them anyhow.
 const MOST_STEPS: u32 = 1000;
 
@@ -32,11 +42,13 @@ fn named(member: Option<&Match>) -> Option<&str> {
     }
 }
 
-/// No call may count against more than [`MOST_BUDGETS`], whoever makes it.
+/// No call may count against more than [`MOST_BUDGETS`] of the installation's, whoever makes it. Tenants' are judged as they are
+/// written ([`Share`]), and no reason to publish nothing.
 pub(super) fn check_crowds(budgets: &[Budget], faults: &mut Vec<ConfigFault>) {
-    let paying: Vec<_> = budgets.iter().filter(|budget| budget.money.is_some()).collect();
+    let paying = budgets.iter().filter(|budget| budget.money.is_some());
+    let paying = paying.filter(|budget| tenant(budget).is_none()).collect();
     let mut steps = MOST_STEPS;
-    if let Some(budget) = find_crowd(paying, &TRAITS, &mut steps) {
+    if let Some(budget) = find_crowd(paying, MOST_BUDGETS, &TRAITS, &mut steps) {
         faults.push(ConfigFault {
             subject: RowId::new(RowKind::Budget, budget.name.as_str()),
             path: "amount".to_owned(),
@@ -45,9 +57,63 @@ pub(super) fn check_crowds(budgets: &[Budget], faults: &mut Vec<ConfigFault>) {
     }
 }
 
-/// One of too many budgets that may count the same call; those in `set` differ in no other traits than these.
-fn find_crowd<'b>(set: Vec<&'b Budget>, traits: &[Trait], steps: &mut u32) -> Option<&'b Budget> {
-    if at_most(&set, traits) <= MOST_BUDGETS {
+fn tenant(budget: &Budget) -> Option<&str> {
+    named(budget.selector.tenant.as_ref())
+}
+
+/// How many budgets of one tenant somebody may write.
+#[derive(Debug)]
+pub struct Share {
+    most: usize,
+    in_doubt: Doubt,
+    steps: u32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Doubt {
+    Refuses,
+    Admits,
+}
+
+impl Share {
+    /// Of the tenant's own people.
+    pub fn of_tenant() -> Self {
+        Self {
+            most: MOST_OF_TENANT,
+            in_doubt: Doubt::Refuses,
+            steps: MOST_STEPS,
+        }
+    }
+
+    /// Of the operator. A tenant's rows may be such that nobody can tell soon how many of them meet in a call: that is no reason to
+    /// refuse the operator's, since a call that too many count is refused by itself.
+    pub fn of_operator() -> Self {
+        Self {
+            most: MOST_IN_TENANT,
+            in_doubt: Doubt::Admits,
+            steps: MOST_STEPS,
+        }
+    }
+
+    /// Why a tenant's budget must not be put beside the others, among which it stands already, if so.
+    pub fn refusal(&mut self, new: &Budget, budgets: &[Budget]) -> Option<FaultReason> {
+        if new.money.is_none() || tenant(new).is_none() {
+            return None;
+        }
+        let meets = |other: &&Budget| {
+            let apart = |of: &Trait| of(new).is_some_and(|one| of(other).is_some_and(|other| one != other));
+            other.money.is_some() && tenant(other) == tenant(new) && !TRAITS.iter().any(apart)
+        };
+        let set = budgets.iter().filter(meets).collect();
+        let is_crowd = find_crowd(set, self.most, &TRAITS, &mut self.steps).is_some();
+        let refused = is_crowd && (self.steps > 0 || self.in_doubt == Doubt::Refuses);
+        refused.then_some(FaultReason::CrowdedTenant(self.most))
+    }
+}
+
+/// One of more than `most` budgets that may count the same call; those in `set` differ in no other traits than these.
+fn find_crowd<'b>(set: Vec<&'b Budget>, most: usize, traits: &[Trait], steps: &mut u32) -> Option<&'b Budget> {
+    if at_most(&set, traits) <= most {
         return None;
     }
     *steps = steps.saturating_sub(1);
@@ -63,11 +129,11 @@ fn find_crowd<'b>(set: Vec<&'b Budget>, traits: &[Trait], steps: &mut u32) -> Op
         }
     }
     if groups.is_empty() {
-        return find_crowd(for_all, rest, steps);
+        return find_crowd(for_all, most, rest, steps);
     }
     groups.into_values().find_map(|mut group| {
         group.splice(0..0, for_all.iter().copied());
-        find_crowd(group, rest, steps)
+        find_crowd(group, most, rest, steps)
     })
 }
 
@@ -127,7 +193,12 @@ mod tests {
     fn is_crowded(budgets: &[Budget]) -> bool {
         let mut faults = Vec::new();
         check_crowds(budgets, &mut faults);
-        !faults.is_empty()
+        !faults.is_empty() || is_refused(Share::of_tenant(), budgets)
+    }
+
+    /// Whether the last of them could not be written.
+    fn is_refused(mut share: Share, budgets: &[Budget]) -> bool {
+        share.refusal(budgets.last().unwrap(), budgets).is_some()
     }
 
     #[test]
@@ -150,17 +221,54 @@ mod tests {
 
     #[test]
     fn a_call_counts_against_thirty_two_budgets_and_no_more() {
-        for crowd in [32, 33] {
-            let tenants = (0..crowd).map(|_| [Some("t".into()), None, None, None]);
-            assert_eq!(is_crowded(&budgets(tenants)), crowd > MOST_BUDGETS);
-            // Different people's, that meet in one call all the same.
-            let meet = (0..crowd).map(|at| match at % 4 {
-                0 => [Some("t".into()), None, None, None],
-                1 => [None, Some("c".into()), None, None],
-                2 => [None, None, Some("s".into()), None],
-                _ => [None, None, None, Some("i".into())],
-            });
-            assert_eq!(is_crowded(&budgets(meet)), crowd > MOST_BUDGETS);
+        for tenant in [Some("t".to_owned()), None] {
+            for crowd in [32, 33] {
+                let clients = (0..crowd).map(|_| [tenant.clone(), Some("c".into()), None, None]);
+                assert_eq!(is_crowded(&budgets(clients)), crowd > 32);
+                // Different people's, that meet in one call all the same.
+                let meet = (0..crowd).map(|at| match at % 4 {
+                    0 => [tenant.clone(), None, Some("s".into()), Some("i".into())],
+                    1 => [tenant.clone(), Some("c".into()), None, None],
+                    2 => [tenant.clone(), None, Some("s".into()), None],
+                    _ => [tenant.clone(), None, None, Some("i".into())],
+                });
+                assert_eq!(is_crowded(&budgets(meet)), crowd > 32);
+            }
         }
+    }
+
+    #[test]
+    fn what_one_writes_takes_no_room_of_another() {
+        let all = |count: usize| (0..count).map(|_| [None, None, None, Some("i".to_owned())]);
+        let of = |tenant: &str, count: usize| {
+            let one = [Some(tenant.to_owned()), None, None, None];
+            std::iter::repeat_n(one, count)
+        };
+        let full = || all(32).chain(of("t", 32)).chain(of("u", 32));
+        assert!(!is_crowded(&budgets(full())));
+        // Beside all that a tenant can write the operator finds room: for everybody, and for the tenant.
+        assert!(!is_crowded(&budgets(of("t", 500).chain(all(32)))));
+        for (more, refused) in [(32, false), (33, true)] {
+            assert_eq!(
+                is_refused(Share::of_operator(), &budgets(full().chain(of("t", more)))),
+                refused
+            );
+        }
+    }
+
+    #[test]
+    fn rows_that_cannot_be_told_apart_soon_refuse_the_tenant_and_not_the_operator() {
+        // Each names several of a few clients, people and interfaces: no bound is near, and there are many ways of meeting.
+        let named = |kind: &str, at: usize| Some(format!("{kind}{}", at % 12));
+        let tangle = (0..4000).map(|at| match at % 3 {
+            0 => [Some("t".into()), named("c", at / 3), named("s", at / 36), None],
+            1 => [Some("t".into()), None, named("s", at / 3), named("i", at / 36)],
+            _ => [Some("t".into()), named("c", at / 3), None, named("i", at / 36)],
+        });
+        let last = [Some("t".into()), None, None, None];
+        let budgets = budgets(tangle.chain([last]));
+        let in_doubt = |share: Share| Share { steps: 1, ..share };
+        assert!(is_refused(in_doubt(Share::of_tenant()), &budgets));
+        assert!(!is_refused(in_doubt(Share::of_operator()), &budgets));
     }
 }

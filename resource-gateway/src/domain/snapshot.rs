@@ -331,6 +331,8 @@ pub enum FaultReason {
     },
     #[error("more than {0} budgets of money would count one call; limits alone are not counted")]
     Crowded(usize),
+    #[error("more than {0} of the tenant's budgets of money would count one call; limits alone are not counted")]
+    CrowdedTenant(usize),
     #[error(
         "is corrupt in {column} of {table}, or a newer version wrote it; replace or remove it, or bring it back to what this version knows"
     )]

@@ -34,6 +34,12 @@ use crate::{
     storage_world::{Catalog, World, no_webhooks},
 };
 
+const COPY: Sql = sql!(
+    "INSERT INTO budget (name, form) SELECT 'too-' || name, replace(form, 'acme-', 'too-acme-') FROM budget WHERE name LIKE 'acme-%' \
+     UNION ALL SELECT 'and-' || name, replace(form, 'acme-', 'and-acme-') FROM budget WHERE name LIKE 'acme-%'"
+);
+const BUMP: Sql = sql!("UPDATE config_revision SET revision = revision + 1");
+
 /// A store in which somebody else does something as soon as a change was made.
 #[derive(Debug)]
 struct Raced {
@@ -351,6 +357,70 @@ async fn a_tenants_budget_binds_the_tenant_and_not_the_operator() {
     // A budget of the operator's is a promise that holds.
     let whole = json!({"client_id": "*", "amount": 5, "currency": "USD", "period": "day"});
     problem(&put(&running, "/v1/budgets/all", &whole).await, 422, "invalid");
+}
+
+#[tokio::test]
+async fn as_many_budgets_as_a_tenant_may_write_leave_room_for_the_operators() {
+    let running = Running::start().await;
+    let price = json!({"vendor": "sandbox", "per_call": "0.01", "currency": "EUR"});
+    assert_eq!(put(&running, "/v1/prices/p", &price).await.status, 201);
+    let tenants = token(&running, "acme", &["budget:write"]);
+    let budget = |whose: Value, amount: &str| {
+        let mut form = json!({"amount": amount, "currency": "EUR", "period": "total"});
+        form.as_object_mut().unwrap().extend(whose.as_object().unwrap().clone());
+        form
+    };
+    let write = async |name: &str, body: &Value| {
+        let path = format!("/v1/budgets/{name}");
+        send(&running, Method::PUT, &path, &tenants, &[], Some(body)).await
+    };
+    let acmes = budget(json!({"tenant": "acme", "interface": "sandbox"}), "5");
+    for at in 0..32 {
+        assert_eq!(write(&format!("own-{at}"), &acmes).await.status, 201);
+    }
+    let found = problem(&write("own-32", &acmes).await, 422, "invalid");
+    assert_eq!(found["errors"][0]["pointer"], "/amount", "{found}");
+    // The operator writes as many beside them: for everybody, and for the tenant.
+    for at in 0..32 {
+        let path = format!("/v1/budgets/all-{at}");
+        let everybody = budget(json!({"interface": "sandbox"}), "0.02");
+        let written = put(&running, &path, &everybody).await;
+        assert_eq!(written.status, 201, "{}", written.body);
+        let written = put(&running, &format!("/v1/budgets/acme-{at}"), &acmes).await;
+        assert_eq!(written.status, 201, "{}", written.body);
+    }
+    // What there are more of now than the tenant may write, it may still change and remove.
+    let less = budget(json!({"tenant": "acme", "interface": "sandbox"}), "4");
+    assert_eq!(write("own-0", &less).await.status, 200);
+    let remove = async |name: &str| {
+        let path = format!("/v1/budgets/{name}");
+        send(&running, Method::DELETE, &path, &tenants, &[], None).await.status
+    };
+    assert_eq!(remove("own-1").await, 204);
+    problem(&write("own-1", &acmes).await, 422, "invalid");
+    // Each of them counts, the operator's last one too.
+    let acme = running.issuer.token(&json!({"tenant": "acme"}));
+    for _ in 0..2 {
+        running.chat_as(&acme, "sandbox").await.ok();
+    }
+    assert_eq!(
+        running.chat_as(&acme, "sandbox").await.error(429)["code"],
+        "insufficient_quota"
+    );
+    running.gateway.journal.finish(std::time::Duration::from_secs(5)).await;
+    for name in ["own-0", "own-31", "all-31", "acme-31"] {
+        let status = get(&running, &format!("/v1/budgets/{name}/status")).await.ok();
+        assert_eq!(status["spent"], "0.02", "{name}: {status}");
+    }
+    // Rows that came by another way: none is passed over.
+    running.execute(COPY).await;
+    running.execute(BUMP).await;
+    running.gateway.snapshots.refresh().await;
+    assert_eq!(
+        running.chat_as(&acme, "sandbox").await.error(503)["code"],
+        "too_many_budgets"
+    );
+    running.chat("echo").await.ok();
 }
 
 #[tokio::test]

@@ -86,7 +86,6 @@ async fn a_price_that_counts_nothing_of_its_calls_is_refused() {
 
 #[tokio::test]
 async fn so_many_budgets_count_one_call_and_no_more() {
-    let world = World::sqlite().await;
     let budgets = |count: usize, whose: &str| -> String {
         let one = |at| {
             format!(
@@ -95,13 +94,32 @@ async fn so_many_budgets_count_one_call_and_no_more() {
         };
         (0..count).map(one).collect()
     };
-    assert!(faults(&world, &budgets(32, "tenant = \"t\"")).await.is_empty());
-    let crowd = faults(&world, &budgets(33, "tenant = \"t\"")).await;
-    assert_eq!(crowd.len(), 1);
-    assert!(
-        crowd[0].ends_with("amount: more than 32 budgets of money would count one call; limits alone are not counted"),
-        "{crowd:?}"
-    );
+    for (whose, most, reason) in [
+        (
+            "client_id = \"c\"",
+            32,
+            "more than 32 budgets of money would count one call",
+        ),
+        (
+            "tenant = \"*\"",
+            32,
+            "more than 32 budgets of money would count one call",
+        ),
+        (
+            "tenant = \"t\"",
+            64,
+            "more than 64 of the tenant's budgets of money would count one call",
+        ),
+    ] {
+        let world = World::sqlite().await;
+        assert!(faults(&world, &budgets(most, whose)).await.is_empty());
+        let crowd = faults(&world, &budgets(most + 1, whose)).await;
+        assert_eq!(crowd.len(), 1);
+        assert!(
+            crowd[0].ends_with(&format!("amount: {reason}; limits alone are not counted")),
+            "{crowd:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     domain::{
+        crowding::MOST_COUNTING,
         ids::{ClientId, InterfaceName, NodeId, RequestId, Subject},
         interface::Capability,
         usage::{Charge, UsageRecord, UsageState},
@@ -256,8 +257,8 @@ fn a_record_with_too_many_charges_is_kept_without_them() {
         budget: None,
         period: Timestamp::from_seconds(0),
     };
-    // As many as the configuration allows, of the longest names, and a grant's.
-    long.charges = (0..33).map(charge).collect();
+    // As many as may count a call, of the longest keys, and a grant's.
+    long.charges = (0..=MOST_COUNTING).map(charge).collect();
     let (frame, shortened) = frame::encode_shortened(&long).unwrap();
     assert!(!shortened);
     let longest = frame.len();

@@ -10,6 +10,7 @@ use crate::{
         budget::{Budget, Firmness, Period, Selector, Spender},
         call::Call,
         caller::{Caller, Denied},
+        crowding::MOST_COUNTING,
         fault::{ErrorKind, PublicError, RetryHints},
         ids::{AccessKeyId, RawRouteName, TenantId},
         interface::{Capability, Interface},
@@ -39,7 +40,7 @@ struct Estimate {
 /// What every budget has to hold back. Empty, and nothing was done for it, when no budget knows the call.
 ///
 /// # Errors
-/// The token limits what calls cost, and what this one costs is not known, or not in that currency.
+/// The token limits what calls cost, and what this one costs is not known, or not in that currency; or more budgets count it than can.
 pub(super) fn demands(
     snapshot: &Snapshot,
     caller: &Caller,
@@ -63,6 +64,10 @@ pub(super) fn demands(
     let mut estimate = None;
     for budget in snapshot.budgets().matching(&spender, name) {
         let Some(money) = &budget.money else { continue };
+        // None of them may be passed over, and the record names no more.
+        if demands.len() >= MOST_COUNTING {
+            return Err(crowded());
+        }
         // A tenant's budget may not be able to see what this costs, and then it cannot pay for it.
         if snapshot.is_blind(&budget.name, &interface.name) {
             return Err(unpriced());
@@ -251,6 +256,11 @@ fn short(key: String) -> String {
 fn unpriced() -> InvokeError {
     let message = "What this call costs is not known, so no budget can pay for it.";
     PublicError::new(503, ErrorKind::Server, "price_unavailable", message).into()
+}
+
+fn crowded() -> InvokeError {
+    let message = "More budgets count this call than one call can be charged to.";
+    PublicError::new(503, ErrorKind::Server, "too_many_budgets", message).into()
 }
 
 /// What the caller is told.
