@@ -1,6 +1,7 @@
 //! The composition root: the only place that picks adapters.
 
 mod access_keys;
+mod examine;
 mod foundation;
 mod jobs;
 mod limits;
@@ -8,7 +9,7 @@ mod money;
 mod provider;
 mod replay;
 mod serve;
-pub(crate) mod shared;
+mod shared;
 mod strategies;
 
 use std::{sync::Arc, time::Duration};
@@ -19,6 +20,7 @@ use serde_json::json;
 use service_kit::Tasks;
 
 pub use self::{
+    examine::examine,
     foundation::{Ambient, Foundation},
     serve::serve,
 };

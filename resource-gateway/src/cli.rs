@@ -12,7 +12,7 @@ use service_kit::{reference, telemetry};
 
 use crate::{
     application::snapshots::POLL_INTERVAL,
-    bootstrap::{self, Ambient, Foundation, shared::SharedMemory},
+    bootstrap::{self, Ambient, Foundation},
     config::Config,
 };
 
@@ -42,7 +42,7 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Check configuration, master key, database, stored interfaces and the provider.
+    /// Check configuration, Redis, master key, database, stored interfaces, the journal and the provider. Changes nothing.
     Doctor,
     /// Print the reference of every configuration key (Markdown).
     ConfigReference,
@@ -119,37 +119,14 @@ async fn settle() {
     tokio::time::sleep(POLL_INTERVAL + Duration::from_millis(100)).await;
 }
 
+/// Prints what was found, and fails when anything is wrong.
 async fn doctor(config: &Config) -> anyhow::Result<()> {
-    let mut failed = 0;
-    let mut told = |what: &str, outcome: anyhow::Result<String>| match outcome {
-        Ok(detail) => say(&format!("ok    {what}: {detail}")),
-        Err(error) => {
-            failed += 1;
-            say(&format!("FAIL  {what}: {error:#}"))
-        }
-    };
-    told(
-        "configuration",
-        Ok(format!(
-            "listening on {}, reached at {}",
-            config.listen,
-            config.resource()
-        )),
-    )?;
-    let ambient = Ambient::default();
-    match SharedMemory::build(config) {
-        Err(error) => told("redis", Err(error))?,
-        Ok(Some(memory)) => told("redis", memory.check().await)?,
-        Ok(None) => {}
-    }
-    match Foundation::lay(config, ambient).await {
-        Err(error) => told("database and master key", Err(error))?,
-        Ok(foundation) => {
-            told("database and master key", foundation.check_database().await)?;
-            told("stored interfaces", foundation.check_snapshot().await)?;
-            told("usage journal", foundation.check_journal(config))?;
-            told("provider", foundation.check_provider(config).await)?;
-            foundation.close().await;
+    let told = bootstrap::examine(config, &Ambient::default()).await;
+    let failed = told.iter().filter(|(_, outcome)| outcome.is_err()).count();
+    for (what, outcome) in told {
+        match outcome {
+            Ok(detail) => say(&format!("ok    {what}: {detail}"))?,
+            Err(error) => say(&format!("FAIL  {what}: {error:#}"))?,
         }
     }
     anyhow::ensure!(failed == 0, "{failed} checks failed");

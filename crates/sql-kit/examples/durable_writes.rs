@@ -11,7 +11,7 @@ use sql_test_kit::{POSTGRES_VARIABLE, TestDatabase};
 
 const SCHEMA: &str = "CREATE TABLE token (id TEXT NOT NULL PRIMARY KEY, used_at BIGINT)";
 static MIGRATIONS: Migrations = Migrations {
-    history: "migrations",
+    history: sql_kit::history!("migrations"),
     steps: &[Step {
         name: "0001_create_token",
         sqlite: SCHEMA,

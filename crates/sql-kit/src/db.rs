@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::arg;
 use crate::meter::{Meter, Work};
+use crate::migrate::HAS_TABLE;
 use crate::postgres::{Postgres, PostgresTx};
 use crate::query::{All, Count, First, Record, Shape};
 use crate::sqlite::{Sqlite, SqliteTx};
@@ -46,6 +47,13 @@ enum Inner {
 pub enum Dialect {
     Sqlite,
     Postgres,
+}
+
+/// What for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Use,
+    Look,
 }
 
 /// How to connect. The defaults suit a service.
@@ -90,9 +98,21 @@ impl Db {
     /// # Errors
     /// An unknown scheme; a database that cannot be reached. The text never holds the URL, which may hold a password.
     pub async fn connect(url: &str, options: &Options) -> Result<Self, SqlError> {
+        Self::open(url, options, Access::Use).await
+    }
+
+    /// Connects to a database that is there, to look at it and no more: no file is created, and changes are refused.
+    ///
+    /// # Errors
+    /// As [`Db::connect`]; a file that does not exist.
+    pub async fn look_at(url: &str, options: &Options) -> Result<Self, SqlError> {
+        Self::open(url, options, Access::Look).await
+    }
+
+    async fn open(url: &str, options: &Options, access: Access) -> Result<Self, SqlError> {
         let engine = match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("sqlite") => Engine::Sqlite(Box::new(Sqlite::connect(url, options).await?)),
-            Some("postgres" | "postgresql") => Engine::Postgres(Postgres::connect(url, options).await?),
+            Some("sqlite") => Engine::Sqlite(Box::new(Sqlite::open(url, options, access).await?)),
+            Some("postgres" | "postgresql") => Engine::Postgres(Postgres::connect(url, options, access).await?),
             _ => {
                 return Err(SqlError::Other(
                     "the database URL must begin with sqlite: or postgres:".into(),
@@ -121,6 +141,19 @@ impl Db {
             Engine::Sqlite(db) => db.migrate(&migrator).await,
             Engine::Postgres(db) => db.migrate(&migrator).await,
         }
+    }
+
+    /// The names of the steps that [`Db::migrate`] would apply.
+    ///
+    /// # Errors
+    /// A step that was applied but is unknown or was changed since.
+    pub async fn missing(&self, migrations: &Migrations) -> Result<Vec<&'static str>, SqlError> {
+        let (tables,): (i64,) = self.one(HAS_TABLE, args![migrations.history.table]).await?;
+        let applied: Vec<(i64, Vec<u8>)> = match tables {
+            0 => Vec::new(),
+            _ => self.all(migrations.history.applied, args![]).await?,
+        };
+        migrations.missing(self.dialect(), &applied)
     }
 
     /// Asks the database whether it answers.

@@ -41,6 +41,6 @@ pub use arg::Arg;
 pub use db::{Db, Dialect, Options, Tx};
 pub use error::SqlError;
 pub use meter::Work;
-pub use migrate::{Migrations, Step};
+pub use migrate::{History, Migrations, Step};
 pub use query::Record;
 pub use sql::{Sql, Statement, count_parameters, number_parameters, numbered_len, reads_only, utf8};

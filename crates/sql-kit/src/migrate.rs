@@ -3,14 +3,28 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
-use crate::{Dialect, SqlError};
+use crate::{Dialect, Sql, SqlError, sql};
+
+/// Whether there is a table.
+pub(crate) const HAS_TABLE: Sql = sql!(
+    sqlite: "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
+    postgres: "SELECT COUNT(*) FROM pg_catalog.pg_class WHERE oid = to_regclass(?)",
+);
 
 /// The schema history of one service. Made by [`migrations!`](crate::migrations!).
 #[derive(Debug, Clone, Copy)]
 pub struct Migrations {
-    /// The table that remembers which steps were applied; one per service, so that services can share a database.
-    pub history: &'static str,
+    pub history: History,
     pub steps: &'static [Step],
+}
+
+/// The table that remembers which steps were applied; one per service, so that services can share a database. Made by
+/// [`history!`](crate::history!).
+#[derive(Debug, Clone, Copy)]
+pub struct History {
+    pub table: &'static str,
+    /// What stands in it: versions and checksums.
+    pub applied: Sql,
 }
 
 /// One step, in the words of every dialect.
@@ -20,6 +34,17 @@ pub struct Step {
     pub name: &'static str,
     pub sqlite: &'static str,
     pub postgres: &'static str,
+}
+
+/// Names the table that remembers which steps were applied.
+#[macro_export]
+macro_rules! history {
+    ($table:literal) => {
+        $crate::History {
+            table: $table,
+            applied: $crate::sql!(concat!("SELECT version, checksum FROM ", $table, " ORDER BY version")),
+        }
+    };
 }
 
 /// Embeds `<folder>/<dialect>/<name>.sql` for every name; a dialect that lacks a file does not compile. The folder is given
@@ -32,7 +57,7 @@ pub struct Step {
 macro_rules! migrations {
     ($history:literal, $folder:literal, [$($name:literal),+ $(,)?]) => {
         $crate::Migrations {
-            history: $history,
+            history: $crate::history!($history),
             steps: &[$($crate::Step {
                 name: $name,
                 sqlite: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), $folder, "/sqlite/", $name, ".sql")),
@@ -51,22 +76,51 @@ impl Migrations {
                 Dialect::Sqlite => step.sqlite,
                 Dialect::Postgres => step.postgres,
             };
-            let (number, description) = step.name.split_once('_').unwrap_or((step.name, ""));
-            let version = number
-                .parse()
-                .map_err(|_| SqlError::Other(format!("migration {} does not begin with a number", step.name)))?;
-            let description = description.replace('_', " ").into();
+            let description = step.name.split_once('_').map_or("", |(_, description)| description);
             steps.push(Migration::new(
-                version,
-                description,
+                step.version()?,
+                description.replace('_', " ").into(),
                 MigrationType::Simple,
                 text.into_sql_str(),
                 false,
             ));
         }
         let mut migrator = Migrator::with_migrations(steps);
-        migrator.table_name = self.history.into();
+        migrator.table_name = self.history.table.into();
         Ok(migrator)
+    }
+
+    /// The steps that are not among the applied ones, of which versions and checksums are told.
+    ///
+    /// # Errors
+    /// As [`Db::migrate`](crate::Db::migrate): one was applied that is unknown, or was changed since.
+    pub(crate) fn missing(&self, dialect: Dialect, applied: &[(i64, Vec<u8>)]) -> Result<Vec<&'static str>, SqlError> {
+        let migrator = self.migrator(dialect)?;
+        for (version, checksum) in applied {
+            let Some(known) = migrator.iter().find(|step| step.version == *version) else {
+                return Err(error(&MigrateError::VersionMissing(*version)));
+            };
+            if known.checksum.as_ref() != checksum.as_slice() {
+                return Err(error(&MigrateError::VersionMismatch(*version)));
+            }
+        }
+        let mut missing = Vec::new();
+        for step in self.steps {
+            let version = step.version()?;
+            if !applied.iter().any(|(done, _)| *done == version) {
+                missing.push(step.name);
+            }
+        }
+        Ok(missing)
+    }
+}
+
+impl Step {
+    fn version(&self) -> Result<i64, SqlError> {
+        let number = self.name.split('_').next().unwrap_or_default();
+        number
+            .parse()
+            .map_err(|_| SqlError::Other(format!("migration {} does not begin with a number", self.name)))
     }
 }
 

@@ -14,6 +14,7 @@ use sqlx::{Connection, Executor};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use crate::db::Access;
 use crate::query::Shape;
 use crate::{Options, Sql, SqlError};
 
@@ -57,7 +58,7 @@ enum State {
 }
 
 impl Postgres {
-    pub(crate) async fn connect(url: &str, options: &Options) -> Result<Self, SqlError> {
+    pub(crate) async fn connect(url: &str, options: &Options, access: Access) -> Result<Self, SqlError> {
         let mut connect = PgConnectOptions::from_str(url)
             .map_err(|error| SqlError::from(&error))?
             .statement_cache_capacity(512);
@@ -65,6 +66,9 @@ impl Postgres {
             connect = connect.application_name(&options.application_name);
         }
         connect = with_limits(connect, options.statement_timeout);
+        if access == Access::Look {
+            connect = connect.options([("default_transaction_read_only", "on")]);
+        }
         let pool = PgPoolOptions::new()
             .max_connections(options.postgres_connections.max(1))
             .acquire_timeout(options.acquire_timeout)

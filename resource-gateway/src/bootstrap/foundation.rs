@@ -1,22 +1,22 @@
 //! What every command needs: the database and the master key.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use service_kit::{Clock, Entropy, SystemClock, SystemEntropy};
 use sql_kit::{Db, Options};
 use token_keys::MasterKey;
 
-use super::{provider, strategies};
+use super::strategies;
 use crate::{
     adapters::{
         secrets::MachineSecrets,
-        sql::{MIGRATIONS, SqlConfig, SqlConversations, SqlPayloads},
+        sql::{self, MIGRATIONS, SqlConfig, SqlConversations, SqlPayloads},
         webhooks::{HttpWebhooks, WebhookRules},
     },
     application::{
         administer::Administer, apply::ApplyDocument, change_config::ChangeConfig, conversations::Conversations,
-        list_payloads::ListPayloads, registry::Registry, snapshots::Snapshots,
+        list_payloads::ListPayloads, registry::Registry,
     },
     config::Config,
     domain::ids::TenantId,
@@ -38,6 +38,17 @@ impl Default for Ambient {
     }
 }
 
+/// Why no master key is made.
+pub(super) const SEALED: &str = "the database holds what is sealed by its master key, which must be there";
+
+pub(super) fn database_options(config: &Config) -> Options {
+    Options {
+        postgres_connections: config.database.max_connections,
+        application_name: "hexgate resource-gateway".into(),
+        ..Options::default()
+    }
+}
+
 /// What every command needs: the database and the master key.
 #[derive(Debug)]
 pub struct Foundation {
@@ -48,27 +59,26 @@ pub struct Foundation {
 }
 
 impl Foundation {
-    /// Connects, migrates, and loads the master key.
+    /// Connects, migrates, and loads the master key, which is made only for a database in which nothing is sealed yet: with another one
+    /// nothing of it would ever open again.
     ///
     /// # Errors
     /// When the database or the master key cannot be used.
     pub async fn lay(config: &Config, ambient: Ambient) -> anyhow::Result<Self> {
-        let master = Arc::new(MasterKey::load_or_create(&config.keys.dir)?);
-        let options = Options {
-            postgres_connections: config.database.max_connections,
-            application_name: "hexgate resource-gateway".into(),
-            ..Options::default()
-        };
-        let db = Db::connect(&config.database.url, &options)
+        let db = Db::connect(&config.database.url, &database_options(config))
             .await
             .context("database.url")?;
         db.migrate(&MIGRATIONS)
             .await
             .context("the schema could not be migrated")?;
+        let master = match sql::holds_sealed(&db).await? {
+            true => MasterKey::load(&config.keys.dir).context(SEALED)?,
+            false => MasterKey::load_or_create(&config.keys.dir)?,
+        };
         Ok(Self {
             ambient,
             db,
-            master,
+            master: Arc::new(master),
             webhooks: Arc::new(webhooks(config)?),
         })
     }
@@ -124,46 +134,6 @@ impl Foundation {
         Arc::new(SqlConfig::new(self.db.clone(), Arc::clone(&self.master)))
     }
 
-    /// # Errors
-    /// The database does not answer.
-    pub async fn check_database(&self) -> anyhow::Result<String> {
-        self.db.ping().await?;
-        Ok("answers, schema up to date".to_owned())
-    }
-
-    /// # Errors
-    /// What is stored would not be published.
-    pub async fn check_snapshot(&self) -> anyhow::Result<String> {
-        let registry = Arc::new(strategies::registry(&self.ambient, None)?);
-        let snapshots = Snapshots::new(self.store(), registry, Arc::clone(&self.ambient.clock));
-        snapshots.refresh().await;
-        snapshots.ready().map_err(anyhow::Error::msg)?;
-        let snapshot = snapshots.current();
-        let (interfaces, vendors) = (snapshot.interfaces().count(), snapshot.vendors().count());
-        Ok(format!(
-            "{interfaces} interfaces and {vendors} vendors at revision {}",
-            snapshot.revision()
-        ))
-    }
-
-    /// # Errors
-    /// The journal cannot be written.
-    pub fn check_journal(&self, config: &Config) -> anyhow::Result<String> {
-        let dir = config.usage.journal_dir(&config.database);
-        std::fs::create_dir_all(&dir)
-            .and_then(|()| tempfile_in(&dir, self.ambient.entropy.as_ref()))
-            .with_context(|| dir.display().to_string())?;
-        Ok(format!("{} can be written", dir.display()))
-    }
-
-    /// # Errors
-    /// The provider's keys cannot be loaded.
-    pub async fn check_provider(&self, config: &Config) -> anyhow::Result<String> {
-        let keys = provider::keys(config, provider::client(config)?);
-        keys.refresh().await?;
-        Ok(format!("{} publishes keys", config.auth.issuer))
-    }
-
     pub async fn close(self) {
         self.db.close().await;
     }
@@ -177,11 +147,4 @@ fn webhooks(config: &Config) -> anyhow::Result<HttpWebhooks> {
     };
     let rules = WebhookRules::new(&config.jobs.webhook_hosts, config.jobs.webhook_networks.clone());
     Ok(HttpWebhooks::new(rules, extra_ca))
-}
-
-/// Writes a file and removes it.
-fn tempfile_in(dir: &Path, entropy: &dyn Entropy) -> std::io::Result<()> {
-    let path = dir.join(format!("doctor-{}", entropy.id()));
-    std::fs::write(&path, b"")?;
-    std::fs::remove_file(path)
 }

@@ -13,7 +13,7 @@ use crate::{
 
 /// The ways to Redis.
 #[derive(Debug)]
-pub(crate) struct SharedMemory {
+pub(super) struct SharedMemory {
     place: String,
     pub(super) limits: Arc<Channel>,
     pub(super) nonces: Arc<Channel>,
@@ -22,7 +22,7 @@ pub(crate) struct SharedMemory {
 
 impl SharedMemory {
     /// `None` when each node is on its own.
-    pub(crate) fn build(config: &Config) -> anyhow::Result<Option<Self>> {
+    pub(super) fn build(config: &Config) -> anyhow::Result<Option<Self>> {
         let Some(place) = config.redis.place().context("redis.url")? else {
             return Ok(None);
         };
@@ -54,7 +54,7 @@ impl SharedMemory {
     ///
     /// # Errors
     /// Redis cannot be used.
-    pub(crate) async fn check(&self) -> anyhow::Result<String> {
+    pub(super) async fn check(&self) -> anyhow::Result<String> {
         let checked = self.limits.check().await;
         checked
             .map_err(anyhow::Error::msg)

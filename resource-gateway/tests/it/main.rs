@@ -24,6 +24,7 @@ mod confidence;
 mod conversations;
 mod counted;
 mod cut_connections;
+mod doctor;
 mod echo_vendor;
 mod estimates;
 mod faults;

@@ -14,6 +14,7 @@ use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
+use crate::db::Access;
 use crate::query::Shape;
 use crate::{Options, Sql, SqlError};
 use readers::Readers;
@@ -29,7 +30,7 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(crate) async fn connect(url: &str, options: &Options) -> Result<Self, SqlError> {
+    pub(crate) async fn open(url: &str, options: &Options, access: Access) -> Result<Self, SqlError> {
         let base = SqliteConnectOptions::from_str(url).map_err(|error| SqlError::from(&error))?;
         if is_memory(url) {
             let alone = tuned(SqliteConnectOptions::new(), options);
@@ -39,20 +40,23 @@ impl Sqlite {
             });
         }
         let path = base.get_filename().to_owned();
-        create_file(&path)
-            .map_err(|error| SqlError::Unavailable(format!("cannot create {}: {error}", path.display())))?;
         let file = tuned(base, options);
-        let writing = file
-            .clone()
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            // Fewer and longer checkpoints: each one rewrites a page once, however often the log holds it.
-            .pragma("wal_autocheckpoint", "4000")
-            .pragma("journal_size_limit", "67108864")
-            .optimize_on_close(true, 400);
+        let reading = file.clone().pragma("query_only", "ON");
+        let writing = match access {
+            Access::Look => {
+                fs::metadata(&path)
+                    .map_err(|error| SqlError::Unavailable(format!("cannot open {}: {error}", path.display())))?;
+                reading.clone()
+            }
+            Access::Use => {
+                create_file(&path)
+                    .map_err(|error| SqlError::Unavailable(format!("cannot create {}: {error}", path.display())))?;
+                log_keeping(file)
+            }
+        };
         // The writer first: it creates the log that the readers need.
         let writer = Writer::open(writing, options).await?;
-        let readers = Readers::open(file.pragma("query_only", "ON"), options).await?;
+        let readers = Readers::open(reading, options).await?;
         Ok(Self {
             writer,
             readers: Some(readers),
@@ -95,6 +99,16 @@ fn tuned(base: SqliteConnectOptions, options: &Options) -> SqliteConnectOptions 
         .statement_cache_capacity(1024)
         .pragma("temp_store", "MEMORY")
         .create_if_missing(false)
+}
+
+/// How the file is written.
+fn log_keeping(file: SqliteConnectOptions) -> SqliteConnectOptions {
+    file.journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        // Fewer and longer checkpoints: each one rewrites a page once, however often the log holds it.
+        .pragma("wal_autocheckpoint", "4000")
+        .pragma("journal_size_limit", "67108864")
+        .optimize_on_close(true, 400)
 }
 
 /// Creates directory and file. SQLite gives its log files the mode of the database file, so owner-only covers them all.

@@ -71,7 +71,7 @@ async fn a_transaction_that_is_left_idle_loses_its_locks() {
 #[tokio::test]
 async fn a_migration_takes_as_long_as_it_takes() {
     static SLOW: sql_kit::Migrations = sql_kit::Migrations {
-        history: "slow_migrations",
+        history: sql_kit::history!("slow_migrations"),
         steps: &[sql_kit::Step {
             name: "0001_sleep",
             sqlite: "SELECT 1",

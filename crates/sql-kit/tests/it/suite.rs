@@ -11,7 +11,7 @@ pub(crate) const SCHEMA: &str = "CREATE TABLE item (id TEXT NOT NULL PRIMARY KEY
     CREATE TABLE part (id TEXT NOT NULL PRIMARY KEY, item TEXT NOT NULL REFERENCES item (id));";
 
 pub(crate) static MIGRATIONS: Migrations = Migrations {
-    history: "kit_migrations",
+    history: sql_kit::history!("kit_migrations"),
     steps: &[
         Step {
             name: "0001_create_item",
@@ -248,7 +248,7 @@ async fn migrations_run_once_however_many_nodes_start_together() {
 async fn a_failed_migration_leaves_nothing_and_a_changed_one_is_refused() {
     const BAD: &str = "CREATE TABLE extra (id TEXT); CREATE TABLE item (id TEXT)";
     static FAILING: Migrations = Migrations {
-        history: "kit_migrations",
+        history: sql_kit::history!("kit_migrations"),
         steps: &[
             Step {
                 name: "0001_create_item",
@@ -267,7 +267,7 @@ async fn a_failed_migration_leaves_nothing_and_a_changed_one_is_refused() {
         ],
     };
     static CHANGED: Migrations = Migrations {
-        history: "kit_migrations",
+        history: sql_kit::history!("kit_migrations"),
         steps: &[
             Step {
                 name: "0001_create_item",
@@ -292,9 +292,71 @@ async fn a_failed_migration_leaves_nothing_and_a_changed_one_is_refused() {
 }
 
 #[tokio::test]
+async fn who_looks_at_a_database_is_told_what_it_lacks_and_changes_nothing() {
+    static EARLIER: Migrations = Migrations {
+        steps: &[MIGRATIONS.steps[0]],
+        ..MIGRATIONS
+    };
+    static OTHER: Migrations = Migrations {
+        steps: &[Step {
+            sqlite: "SELECT 1",
+            postgres: "SELECT 1",
+            ..MIGRATIONS.steps[0]
+        }],
+        ..MIGRATIONS
+    };
+    const HISTORY: Sql = sql!("SELECT COUNT(*) FROM kit_migrations");
+    for database in [TestDatabase::sqlite(), TestDatabase::postgres().await] {
+        if let Some(directory) = database.directory() {
+            let error = Db::look_at(&database.url, &Options::default()).await.unwrap_err();
+            assert!(
+                error.is_unavailable() && error.to_string().contains("test.db"),
+                "{error}"
+            );
+            assert_eq!(std::fs::read_dir(directory).unwrap().count(), 0);
+        } else {
+            let db = Db::look_at(&database.url, &Options::default()).await.unwrap();
+            assert_eq!(
+                db.missing(&MIGRATIONS).await.unwrap(),
+                ["0001_create_item", "0002_create_blob"]
+            );
+            db.migrate(&MIGRATIONS).await.unwrap_err();
+            db.close().await;
+        }
+        let db = Db::connect(&database.url, &Options::default()).await.unwrap();
+        assert_eq!(
+            db.missing(&MIGRATIONS).await.unwrap(),
+            ["0001_create_item", "0002_create_blob"]
+        );
+        db.all::<(i64,)>(HISTORY, args![]).await.unwrap_err();
+        db.migrate(&EARLIER).await.unwrap();
+        let looking = Db::look_at(&database.url, &Options::default()).await.unwrap();
+        assert_eq!(looking.missing(&MIGRATIONS).await.unwrap(), ["0002_create_blob"]);
+        looking.migrate(&MIGRATIONS).await.unwrap_err();
+        looking
+            .execute(INSERT, args!["a", None::<String>, 1_i64])
+            .await
+            .unwrap_err();
+        looking.close().await;
+        assert_eq!(db.one::<(i64,)>(COUNT, args![]).await.unwrap(), (0,));
+        db.migrate(&MIGRATIONS).await.unwrap();
+        assert!(db.missing(&MIGRATIONS).await.unwrap().is_empty());
+        // What `migrate` would refuse.
+        let newer = db.missing(&EARLIER).await.unwrap_err().to_string();
+        assert_eq!(newer, db.migrate(&EARLIER).await.unwrap_err().to_string());
+        let changed = db.missing(&OTHER).await.unwrap_err().to_string();
+        assert!(
+            changed == "migration 1 was previously applied but has been modified" || changed == newer,
+            "{changed}"
+        );
+        db.close().await;
+    }
+}
+
+#[tokio::test]
 async fn two_services_keep_their_histories_apart_in_one_database() {
     static OTHER: Migrations = Migrations {
-        history: "other_migrations",
+        history: sql_kit::history!("other_migrations"),
         steps: &[Step {
             name: "0001_create_other",
             sqlite: "CREATE TABLE other (id TEXT)",

@@ -29,7 +29,7 @@ pub use payload::SqlPayloads;
 pub use reports::SqlReports;
 pub use usage::SqlUsage;
 
-use sql_kit::{Migrations, SqlError};
+use sql_kit::{Db, Migrations, SqlError, args};
 
 use crate::ports::config_source::StoreError;
 
@@ -51,6 +51,15 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0029_add_job_repeats"
     ]
 );
+
+/// Whether anything stands in the database that only its own master key opens.
+///
+/// # Errors
+/// The database does not answer, or is not migrated.
+pub async fn holds_sealed(db: &Db) -> Result<bool, SqlError> {
+    let (count,): (i64,) = db.one(statements::COUNT_SEALED, args![]).await?;
+    Ok(count > 0)
+}
 
 impl From<SqlError> for StoreError {
     fn from(error: SqlError) -> Self {

@@ -7,6 +7,12 @@ pub(super) const REVISION: Sql = sql!("SELECT revision FROM config_revision WHER
 pub(super) const LOCK_REVISION: Sql = sql!("UPDATE config_revision SET revision = revision WHERE name = 'gateway'");
 pub(super) const BUMP_REVISION: Sql = sql!("UPDATE config_revision SET revision = revision + 1 WHERE name = 'gateway'");
 
+/// One when anything is sealed by the master key.
+pub(super) const COUNT_SEALED: Sql = sql!(
+    "SELECT COUNT(*) FROM config_revision WHERE name = 'gateway' AND (EXISTS (SELECT 1 FROM vendor WHERE secret_key IS NOT NULL) \
+     OR EXISTS (SELECT 1 FROM access_key) OR EXISTS (SELECT 1 FROM job) OR EXISTS (SELECT 1 FROM message))"
+);
+
 pub(super) const VENDORS: Sql = sql!(
     "SELECT vendor.name, vendor.strategy, vendor.enabled, vendor.base_url, vendor.app_id, vendor.secret_id, \
      vendor.secret_key, vendor.policy, pool.strategy AS pool_strategy FROM vendor LEFT JOIN pool ON pool.vendor = vendor.name \
