@@ -9,7 +9,7 @@ use token_keys::MasterKey;
 
 use super::{
     Ambient,
-    foundation::{SEALED, database_options},
+    foundation::{SEALED, database_options, extra_ca},
     provider,
     shared::SharedMemory,
     strategies,
@@ -27,16 +27,28 @@ type Told = (&'static str, anyhow::Result<String>);
 pub async fn examine(config: &Config, ambient: &Ambient) -> Vec<Told> {
     let listening = format!("listening on {}, reached at {}", config.listen, config.resource());
     let mut told = vec![("configuration", Ok(listening))];
-    told.extend(redis(config).await);
+    match extra_ca(config) {
+        // Whom to trust is not known, so nobody is asked.
+        Err(error) => told.push(("outbound requests", Err(error))),
+        Ok(extra_ca) => {
+            told.push(("outbound requests", Ok(trusted(extra_ca.as_deref()))));
+            told.extend(redis(config, extra_ca.as_deref()).await);
+            told.push(("provider", provider(config, extra_ca.as_deref()).await));
+        }
+    }
     told.extend(stored(config, ambient).await);
     told.push(("usage journal", journal(&config.usage.journal_dir(&config.database))));
-    told.push(("provider", provider(config).await));
     told
 }
 
+fn trusted(extra_ca: Option<&[u8]>) -> String {
+    let more = extra_ca.map_or("", |_| " and those of outbound.extra_ca");
+    format!("the system's certificate authorities{more}")
+}
+
 /// Tried by a key that is gone after a second: a replica answers, too, and refuses to be written.
-async fn redis(config: &Config) -> Option<Told> {
-    let told = match SharedMemory::build(config).transpose()? {
+async fn redis(config: &Config, extra_ca: Option<&[u8]>) -> Option<Told> {
+    let told = match SharedMemory::build(config, extra_ca).transpose()? {
         Ok(memory) => memory.check().await,
         Err(error) => Err(error),
     };
@@ -108,8 +120,8 @@ fn journal(dir: &Path) -> anyhow::Result<String> {
     Ok(format!("{} {can}", dir.display()))
 }
 
-async fn provider(config: &Config) -> anyhow::Result<String> {
-    let keys = provider::keys(config, provider::client(config)?);
+async fn provider(config: &Config, extra_ca: Option<&[u8]>) -> anyhow::Result<String> {
+    let keys = provider::keys(config, provider::client(extra_ca)?);
     keys.refresh().await.with_context(|| config.auth.issuer.clone())?;
     Ok(format!("{} publishes keys", config.auth.issuer))
 }

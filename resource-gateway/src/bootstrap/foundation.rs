@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use reqwest::Certificate;
 use service_kit::{Clock, Entropy, SystemClock, SystemEntropy};
 use sql_kit::{Db, Options};
 use token_keys::MasterKey;
@@ -55,6 +56,8 @@ pub struct Foundation {
     pub ambient: Ambient,
     pub(super) db: Db,
     pub(super) master: Arc<MasterKey>,
+    /// The certificate authorities to trust beside the system's, as PEM.
+    pub(super) extra_ca: Option<Vec<u8>>,
     pub(super) webhooks: Arc<HttpWebhooks>,
 }
 
@@ -65,6 +68,7 @@ impl Foundation {
     /// # Errors
     /// When the database or the master key cannot be used.
     pub async fn lay(config: &Config, ambient: Ambient) -> anyhow::Result<Self> {
+        let extra_ca = extra_ca(config)?;
         let db = Db::connect(&config.database.url, &database_options(config))
             .await
             .context("database.url")?;
@@ -79,7 +83,8 @@ impl Foundation {
             ambient,
             db,
             master: Arc::new(master),
-            webhooks: Arc::new(webhooks(config)?),
+            webhooks: Arc::new(webhooks(config, extra_ca.clone())),
+            extra_ca,
         })
     }
 
@@ -88,11 +93,15 @@ impl Foundation {
     /// # Errors
     /// When the strategies cannot be set up.
     pub fn apply(&self) -> anyhow::Result<ApplyDocument> {
-        let registry = Arc::new(strategies::registry(&self.ambient, None)?);
+        let registry = Arc::new(self.registry()?);
         Ok(ApplyDocument::new(
             self.change_config(registry),
             Arc::new(MachineSecrets),
         ))
+    }
+
+    pub(super) fn registry(&self) -> anyhow::Result<Registry> {
+        strategies::registry(&self.ambient, self.extra_ca.as_deref())
     }
 
     fn change_config(&self, registry: Arc<Registry>) -> ChangeConfig {
@@ -140,11 +149,19 @@ impl Foundation {
 }
 
 /// Whoever is told of anything: ends of jobs, budgets that run out.
-fn webhooks(config: &Config) -> anyhow::Result<HttpWebhooks> {
-    let extra_ca = match &config.outbound.extra_ca {
-        None => None,
-        Some(path) => Some(std::fs::read(path).with_context(|| format!("outbound.extra_ca {}", path.display()))?),
-    };
+fn webhooks(config: &Config, extra_ca: Option<Vec<u8>>) -> HttpWebhooks {
     let rules = WebhookRules::new(&config.jobs.webhook_hosts, config.jobs.webhook_networks.clone());
-    Ok(HttpWebhooks::new(rules, extra_ca))
+    HttpWebhooks::new(rules, extra_ca)
+}
+
+/// What `outbound.extra_ca` names, read here once for whoever calls out.
+pub(super) fn extra_ca(config: &Config) -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(path) = &config.outbound.extra_ca else {
+        return Ok(None);
+    };
+    let place = || format!("outbound.extra_ca: {}", path.display());
+    let pem = std::fs::read(path).with_context(place)?;
+    let certificates = Certificate::from_pem_bundle(&pem).with_context(place)?;
+    anyhow::ensure!(!certificates.is_empty(), "{}: holds no certificate", place());
+    Ok(Some(pem))
 }

@@ -65,7 +65,7 @@ impl Foundation {
         let tell = TellEnds {
             jobs,
             invoke,
-            public_url: config.resource().trim_end_matches('/').to_owned(),
+            public_url: config.base_url().to_owned(),
             turn: Mutex::default(),
             under_way: UnderWay::default(),
         };

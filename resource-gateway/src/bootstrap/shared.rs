@@ -22,14 +22,12 @@ pub(super) struct SharedMemory {
 
 impl SharedMemory {
     /// `None` when each node is on its own.
-    pub(super) fn build(config: &Config) -> anyhow::Result<Option<Self>> {
+    pub(super) fn build(config: &Config, extra_ca: Option<&[u8]>) -> anyhow::Result<Option<Self>> {
         let Some(place) = config.redis.place().context("redis.url")? else {
             return Ok(None);
         };
-        let pem = config.outbound.extra_ca.as_ref().map(std::fs::read).transpose();
-        let pem = pem.context("outbound.extra_ca")?;
         let patience = Duration::from_millis(config.redis.timeout_ms);
-        let link = || Arc::new(Link::new(place.clone(), pem.clone(), patience));
+        let link = || Arc::new(Link::new(place.clone(), extra_ca.map(Into::into), patience));
         let channel = |link, purpose| Channel::new(link, config.redis.prefix.clone(), purpose);
         let questions = link();
         Ok(Some(Self {
@@ -74,7 +72,7 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn build(config: &Config, foundation: &Foundation) -> anyhow::Result<Self> {
-        let memory = SharedMemory::build(config)?;
+        let memory = SharedMemory::build(config, foundation.extra_ca.as_deref())?;
         Ok(Self {
             limits: Limits::build(config, &foundation.ambient, memory.as_ref()),
             nonces: Nonces::build(&config.access_keys, memory.as_ref()),

@@ -1,6 +1,6 @@
 //! What this version can do, and by whom: the one place that knows the names of strategies.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use super::Ambient;
 use crate::{
@@ -26,8 +26,8 @@ use crate::{
     ports::{codec::Codec, transport::Transport},
 };
 
-/// Every strategy of this version.
-pub(super) fn registry(ambient: &Ambient, extra_ca: Option<&Path>) -> anyhow::Result<Registry> {
+/// Every strategy of this version. Vendors may be certified by authorities in `extra_ca` (PEM).
+pub(super) fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Registry> {
     let mut openai = openai_codecs();
     let mut sandbox: Vec<_> = openai.iter().cloned().chain(normalised_codecs()).collect();
     openai.push((Capability::Raw, Arc::new(PassedOn::below(""))));

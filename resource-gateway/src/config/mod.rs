@@ -189,6 +189,11 @@ impl Config {
     pub fn resource(&self) -> &str {
         self.public_url.as_deref().unwrap_or(&self.auth.audience)
     }
+
+    /// What stands before the path in the gateway's own URLs.
+    pub fn base_url(&self) -> &str {
+        self.resource().trim_end_matches('/')
+    }
 }
 
 /// RFC 9728 §1.2: a URL without fragment; a query would only be in the way.

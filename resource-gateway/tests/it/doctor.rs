@@ -14,6 +14,7 @@ use resource_gateway::{
 use sql_kit::{Db, Migrations, Options, Sql, args, sql};
 use sql_test_kit::TestDatabase;
 use tempfile::TempDir;
+use test_kit::certificates::self_signed;
 use token_keys::MasterKey;
 
 use crate::stub_issuer::{AUDIENCE, StubIssuer};
@@ -81,6 +82,9 @@ impl Place {
                 "GATEWAY__USAGE__JOURNAL_DIR",
                 self.config.usage.journal_dir(&self.config.database),
             );
+        if let Some(path) = &self.config.outbound.extra_ca {
+            command.env("GATEWAY__OUTBOUND__EXTRA_CA", path);
+        }
         // Its provider lives in this process.
         let Output { status, stdout, stderr } = tokio::task::spawn_blocking(move || command.output())
             .await
@@ -240,6 +244,34 @@ async fn no_master_key_is_made_for_a_database_that_holds_what_another_one_sealed
         let (_, lines) = place.doctor().await;
         assert_fails(about(&lines, "master key"), &["0600"]);
     }
+}
+
+#[tokio::test]
+async fn authorities_that_cannot_be_read_are_named_and_nobody_serves_without_them() {
+    let mut place = Place::sqlite().await;
+    let path = place.dir.path().join("ca.pem");
+    let good = self_signed("authority.test").pem();
+    let cut = good.get(..good.len() / 2).unwrap().to_owned();
+    place.config.outbound.extra_ca = Some(path.clone());
+    for content in [None, Some(""), Some("-----BEGIN X-----\n"), Some(&cut)] {
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        let (_, lines) = place.doctor().await;
+        assert_fails(about(&lines, "outbound requests"), &["outbound.extra_ca: ", "ca.pem"]);
+        let refused = format!("{:#}", place.lay().await.unwrap_err());
+        assert!(
+            refused.starts_with("outbound.extra_ca: ") && refused.contains("ca.pem"),
+            "{refused}"
+        );
+    }
+    std::fs::write(&path, &good).unwrap();
+    place.lay().await.unwrap().close().await;
+    let (well, lines) = place.doctor().await;
+    assert!(
+        well && about(&lines, "outbound requests").contains("those of outbound.extra_ca"),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]

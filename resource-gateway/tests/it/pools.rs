@@ -322,8 +322,6 @@ async fn many_callers_at_once_leave_nothing_behind() {
 async fn a_pinned_connection_goes_to_its_address_and_speaks_to_the_name() {
     let dir = tempfile::tempdir().unwrap();
     let identity = self_signed("models.test");
-    let ca = dir.path().join("ca.pem");
-    std::fs::write(&ca, identity.pem()).unwrap();
     let listener = BoundListener::bind(([127, 0, 0, 1], 0).into(), &identity.files(dir.path()))
         .await
         .unwrap();
@@ -334,7 +332,7 @@ async fn a_pinned_connection_goes_to_its_address_and_speaks_to_the_name() {
     );
     let tasks = Tasks::default();
     tasks.spawn(listener.serve(router, tasks.clone(), Duration::from_secs(1)));
-    let transport = HyperTransport::new(Some(&ca)).unwrap();
+    let transport = HyperTransport::new(Some(identity.pem().as_bytes())).unwrap();
     let ask = async |transport: &dyn Transport, host: &str| -> Result<Bytes, TransportError> {
         let request = UpstreamRequest {
             method: http::Method::GET,

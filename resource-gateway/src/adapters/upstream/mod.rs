@@ -6,7 +6,6 @@ mod resolve;
 use std::{
     future::Future as _,
     net::IpAddr,
-    path::Path,
     pin::pin,
     sync::{Arc, OnceLock},
     task::Poll,
@@ -66,21 +65,21 @@ impl std::fmt::Debug for HyperTransport {
     }
 }
 
-/// The client cannot be built.
+/// Certificates that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("outbound.extra_ca {path}: {reason}")]
-pub struct ExtraCaError {
-    path: String,
-    reason: String,
-}
+#[error("{0}")]
+pub struct ExtraCaError(String);
 
 impl HyperTransport {
     /// Certificates in `extra_ca` (PEM) are trusted beside the system's.
     ///
     /// # Errors
     /// They cannot be read.
-    pub fn new(extra_ca: Option<&Path>) -> Result<Self, ExtraCaError> {
-        let extra_ca = extra_ca.map(read_certificates).transpose()?.unwrap_or_default();
+    pub fn new(extra_ca: Option<&[u8]>) -> Result<Self, ExtraCaError> {
+        let extra_ca = extra_ca.map(Certificate::stack_from_pem).transpose();
+        let extra_ca = extra_ca
+            .map_err(|error| ExtraCaError(error.to_string()))?
+            .unwrap_or_default();
         let connector = OnceCell::new();
         let tls = Arc::new(Tls { connector, extra_ca });
         Ok(Self::to(Destination::by_name(), tls))
@@ -125,15 +124,6 @@ impl Tls {
         };
         self.connector.get_or_try_init(build).await.cloned()
     }
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<Certificate>, ExtraCaError> {
-    let refused = |reason: String| ExtraCaError {
-        path: path.display().to_string(),
-        reason,
-    };
-    let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
-    Certificate::stack_from_pem(&pem).map_err(|error| refused(error.to_string()))
 }
 
 fn connector(destination: Destination) -> HttpConnector<Destination> {
