@@ -5,7 +5,7 @@ use std::time::Duration;
 use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
 
 use super::refused_rows::RefusedRows;
-use crate::domain::{fault::FaultClass, interface::Capability, usage::UsageRecord, usage::UsageState};
+use crate::domain::{caller::Denied, fault::FaultClass, interface::Capability, usage::UsageRecord, usage::UsageState};
 
 const CALLS: &str = "gateway_calls_total";
 const FAULTS: &str = "gateway_upstream_faults_total";
@@ -42,6 +42,15 @@ impl Refusal {
         Self::RateLimit,
         Self::Permission,
     ];
+
+    fn of(denied: &Denied) -> Self {
+        match denied {
+            Denied::Scope(_) => Self::Scope,
+            Denied::Interface => Self::Interface,
+            Denied::Details | Denied::DetailsEnded => Self::Details,
+            Denied::Permission(_) | Denied::Installation(_) => Self::Permission,
+        }
+    }
 
     fn label(self) -> &'static str {
         match self {
@@ -126,6 +135,11 @@ impl Meters {
         if let Some((_, counter)) = self.faults.iter().find(|(known, _)| *known == class) {
             counter.increment(1);
         }
+    }
+
+    /// To be called where a denial is answered, and nowhere else: there it is one, however many places asked before.
+    pub fn denied(&self, denied: &Denied) {
+        self.refused(Refusal::of(denied));
     }
 
     pub fn refused(&self, why: Refusal) {

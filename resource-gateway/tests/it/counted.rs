@@ -183,15 +183,17 @@ async fn of_many_refused_calls_some_leave_a_row() {
     let text = "[[interface]]\nname = \"one\"\ncapability = \"chat\"\nroutes = [{ vendor = \"stub\", model = \"echo\" }]\n\
         limits = { requests_per_minute = 1 }\n";
     let world = Running::start_at(clock.clone(), text, |_| {}).await;
-    assert_eq!(world.chat("one").await.status, 200);
+    // A later one would be of a time that this clock does not reach.
+    let token = world.token();
+    let other = world.issuer.token(&json!({"client_id": "other"}));
+    assert_eq!(world.chat_as(&token, "one").await.status, 200);
     for _ in 0..MOST_A_MINUTE + 5 {
-        assert_eq!(world.chat("one").await.status, 429);
+        assert_eq!(world.chat_as(&token, "one").await.status, 429);
     }
     world.gateway.journal.finish(Duration::from_secs(5)).await;
     let most = i64::try_from(MOST_A_MINUTE).unwrap();
     assert_eq!(rows::<(i64,)>(&world, REFUSED).await, [(most,)]);
     // Others are not affected by it.
-    let other = world.issuer.token(&json!({"client_id": "other"}));
     assert_eq!(world.chat_as(&other, "one").await.status, 429);
     world.gateway.journal.finish(Duration::from_secs(5)).await;
     assert_eq!(rows::<(i64,)>(&world, REFUSED).await, [(most + 1,)]);

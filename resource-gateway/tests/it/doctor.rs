@@ -3,21 +3,16 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
 };
 
-use resource_gateway::{
-    adapters::sql::MIGRATIONS,
-    bootstrap::{Ambient, Foundation},
-    config::Config,
-};
+use resource_gateway::adapters::sql::MIGRATIONS;
 use sql_kit::{Db, Migrations, Options, Sql, args, sql};
 use sql_test_kit::TestDatabase;
-use tempfile::TempDir;
 use test_kit::certificates::self_signed;
 use token_keys::MasterKey;
 
-use crate::stub_issuer::{AUDIENCE, StubIssuer};
+use crate::place::Place;
 
 const TABLES: Sql = sql!(
     sqlite: "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
@@ -25,35 +20,7 @@ const TABLES: Sql = sql!(
 );
 const SEALED: &str = "[[vendor]]\nname = \"v\"\nstrategy = \"openai\"\nsecret_key = \"vendor-secret-0123456789\"\n";
 
-/// An installation in a directory of its own.
-struct Place {
-    dir: TempDir,
-    config: Config,
-    issuer: StubIssuer,
-    database: TestDatabase,
-}
-
 impl Place {
-    async fn on(database: TestDatabase) -> Self {
-        let (dir, issuer) = (TempDir::new().unwrap(), StubIssuer::start().await);
-        let mut config = Config::default();
-        config.auth.issuer.clone_from(&issuer.url);
-        config.auth.audience = AUDIENCE.into();
-        config.database.url.clone_from(&database.url);
-        config.keys.dir = dir.path().join("keys");
-        config.usage.journal_dir = Some(dir.path().join("usage"));
-        Self {
-            dir,
-            config,
-            issuer,
-            database,
-        }
-    }
-
-    async fn sqlite() -> Self {
-        Self::on(TestDatabase::sqlite()).await
-    }
-
     /// With a vendor whose secret is sealed.
     async fn installed(database: TestDatabase) -> Self {
         let place = Self::on(database).await;
@@ -64,27 +31,10 @@ impl Place {
         place
     }
 
-    async fn lay(&self) -> anyhow::Result<Foundation> {
-        Foundation::lay(&self.config, Ambient::default()).await
-    }
-
     /// What `doctor` says, line by line, and whether all is well.
     async fn doctor(&self) -> (bool, Vec<String>) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_resource-gateway"));
-        command
-            .arg("doctor")
-            .current_dir(self.dir.path())
-            .env("GATEWAY__AUTH__ISSUER", &self.issuer.url)
-            .env("GATEWAY__AUTH__AUDIENCE", AUDIENCE)
-            .env("GATEWAY__DATABASE__URL", &self.config.database.url)
-            .env("GATEWAY__KEYS__DIR", &self.config.keys.dir)
-            .env(
-                "GATEWAY__USAGE__JOURNAL_DIR",
-                self.config.usage.journal_dir(&self.config.database),
-            );
-        if let Some(path) = &self.config.outbound.extra_ca {
-            command.env("GATEWAY__OUTBOUND__EXTRA_CA", path);
-        }
+        let mut command = self.command();
+        command.arg("doctor");
         // Its provider lives in this process.
         let Output { status, stdout, stderr } = tokio::task::spawn_blocking(move || command.output())
             .await

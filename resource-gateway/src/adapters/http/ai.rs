@@ -132,10 +132,7 @@ pub(super) async fn let_in(
     authenticated
         .before_body()
         .check_capability(capability)
-        .map_err(|denied| {
-            app.meters.refused(crate::application::meters::Refusal::Scope);
-            Box::new(caller::deny(app, &denied).into_response())
-        })?;
+        .map_err(|denied| Box::new(caller::deny(app, &denied).into_response()))?;
     Ok(authenticated)
 }
 

@@ -140,8 +140,9 @@ fn not_possessed(app: &AppState, fault: &PossessionFault) -> TurnedAway {
     away
 }
 
-/// The answer for a caller who may not do what it asks for.
+/// The answer for a caller who may not do what it asks for. Counts it.
 pub(super) fn deny(app: &AppState, denied: &Denied) -> TurnedAway {
+    app.meters.denied(denied);
     let (scope, code, message) = match denied {
         Denied::Scope(scope) => (
             Some(scope.as_str()),

@@ -83,10 +83,8 @@ async fn authenticate(app: &AppState, request: Request) -> Result<(Arc<Caller>, 
     let head = request.into_parts().0;
     let caller = caller::authenticate(app, &head).await;
     let caller = caller.map_err(|away| Box::new(away.into_response()))?;
-    caller.check_capability(Capability::Chat).map_err(|denied| {
-        app.meters.refused(crate::application::meters::Refusal::Scope);
-        Box::new(caller::deny(app, &denied).into_response())
-    })?;
+    let allowed = caller.check_capability(Capability::Chat);
+    allowed.map_err(|denied| Box::new(caller::deny(app, &denied).into_response()))?;
     Ok((caller, head))
 }
 

@@ -18,14 +18,11 @@ use super::{
     error::GatewayError,
     signed::Target,
 };
-use crate::{
-    application::invoke::refusal_of,
-    domain::{
-        caller::{Caller, Denied},
-        fault::PublicError,
-        ids::{AccessKeyId, TenantId},
-        signature::hex,
-    },
+use crate::domain::{
+    caller::{Caller, Denied},
+    fault::PublicError,
+    ids::{AccessKeyId, TenantId},
+    signature::hex,
 };
 
 const METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -67,10 +64,8 @@ async fn judge(app: &AppState, head: &Parts) -> Result<Response, Box<Response>> 
     let authenticated = caller::begin_at(app, head, place)
         .await
         .map_err(|away| Box::new(away.into_response()))?;
-    check_wanted(app, authenticated.before_body(), &wanted).map_err(|denied| {
-        app.meters.refused(refusal_of(&denied));
-        Box::new(caller::deny(app, &denied).into_response())
-    })?;
+    check_wanted(app, authenticated.before_body(), &wanted)
+        .map_err(|denied| Box::new(caller::deny(app, &denied).into_response()))?;
     Ok(identity(&authenticated))
 }
 

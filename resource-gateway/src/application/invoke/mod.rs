@@ -248,7 +248,6 @@ impl Invoke {
             .caller
             .check_interface(interface, invocation.arrived.as_seconds())
         {
-            self.meters.refused(refusal_of(&denied));
             self.reject(invocation, snapshot, interface, call.stream);
             return Err(InvokeError::Denied(denied));
         }
@@ -370,9 +369,6 @@ impl Invoke {
             },
             Err(error) => error,
         };
-        if let InvokeError::Denied(denied) = &refused {
-            self.meters.refused(refusal_of(denied));
-        }
         match interface.log.metadata.is_on() {
             true => settlement.settle(UsageState::Rejected),
             false => settlement.forget(),
@@ -436,15 +432,6 @@ fn new_record(invocation: &Invocation, interface: &Interface, stream: bool) -> U
         access_key: invocation.caller.access_key.clone(),
         node: None,
         charges: Vec::new(),
-    }
-}
-
-pub(crate) fn refusal_of(denied: &Denied) -> Refusal {
-    match denied {
-        Denied::Scope(_) => Refusal::Scope,
-        Denied::Interface => Refusal::Interface,
-        Denied::Details | Denied::DetailsEnded => Refusal::Details,
-        Denied::Permission(_) | Denied::Installation(_) => Refusal::Permission,
     }
 }
 

@@ -222,7 +222,10 @@ impl WorkJobs {
                 };
                 self.keep(whole, headers)
             }
-            Err(InvokeError::Denied(denied)) => failed(denied_now(&denied)),
+            Err(InvokeError::Denied(denied)) => {
+                self.invoke.meters.denied(&denied);
+                failed(denied_now(&denied))
+            }
             Err(InvokeError::PutOff(error)) => Outcome::PutOff(self.delay(&error)),
             Err(InvokeError::Error(error)) if error.code.as_deref() == Some("usage_unavailable") => {
                 Outcome::PutOff(LATER)

@@ -13,7 +13,6 @@ use super::super::{AppState, caller, caller::TurnedAway, error::GatewayError};
 use crate::{
     application::{
         access_keys::KeyError, administer::AdministerError, change_config::ChangeError, documents::DocumentFault,
-        invoke::refusal_of,
     },
     domain::caller::Denied,
     ports::config_source::StoreError,
@@ -139,7 +138,6 @@ impl Problem {
     }
 
     fn of_denied(app: &AppState, denied: &Denied) -> Response {
-        app.meters.refused(refusal_of(denied));
         Self::of_turned_away(caller::deny(app, denied))
     }
 
