@@ -159,11 +159,20 @@ async fn the_preference_is_ignored_where_nothing_is_answered_later_and_refused_w
     let refused = world.ask(&token, &stream, &[]).await;
     assert_eq!(refused.error(400)["code"], "stream_not_deferrable");
     assert_eq!(world.usage(refused.request_id()).await.state, "rejected");
-    let refused = world.ask(&token, &chat("quick"), &[("idempotency-key", "a b")]).await;
-    assert_eq!(refused.error(400)["code"], "invalid_idempotency_key");
-    let webhook = ("x-hexgate-webhook", "https://127.0.0.1/");
-    let refused = world.ask(&token, &chat("quick"), &[webhook]).await;
-    assert_eq!(refused.error(400)["code"], "invalid_webhook");
+    let webhook = |url| ("x-hexgate-webhook", url);
+    for (headers, code) in [
+        (vec![("idempotency-key", "a b")], "invalid_idempotency_key"),
+        (vec![webhook("https://127.0.0.1/")], "invalid_webhook"),
+        (
+            vec![webhook("https://a.test/"), webhook("https://b.test/")],
+            "invalid_webhook",
+        ),
+    ] {
+        let refused = world.ask(&token, &chat("quick"), &headers).await;
+        assert_eq!(refused.error(400)["code"], code);
+        // As a call at once that is refused for what it says.
+        assert_eq!(world.usage(refused.request_id()).await.state, "rejected");
+    }
     // What a call is refused for at once, it is refused for here.
     let other = world.issuer.token(&json!({"ai_interfaces": ["held"]}));
     world.ask(&other, &chat("quick"), &[]).await.error(403);
@@ -194,6 +203,7 @@ async fn a_submission_that_is_repeated_is_accepted_once() {
     check("when it is done").await;
     let refused = world.ask(&token, &marked("quick", "another"), &named).await;
     assert_eq!(refused.error(422)["code"], "idempotency_key_reused");
+    assert_eq!(world.usage(refused.request_id()).await.state, "rejected");
     // A key is its caller's own, and answers at once are other things.
     let bob = world.issuer.token(&json!({"sub": "bob"}));
     assert_ne!(world.ask(&bob, &chat("quick"), &named).await.json()["id"], id);

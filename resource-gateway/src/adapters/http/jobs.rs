@@ -15,7 +15,8 @@ use super::{AppState, caller, error::GatewayError, pages};
 use crate::{
     application::{
         invoke::{Invocation, InvokeError},
-        jobs::Accepted,
+        jobs::{Accepted, NotAccepted},
+        replay::REPLAYED,
     },
     domain::{
         caller::Caller,
@@ -28,7 +29,6 @@ use crate::{
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const WEBHOOK: HeaderName = HeaderName::from_static("x-hexgate-webhook");
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
@@ -74,12 +74,17 @@ pub(super) async fn submit(
         Err(InvokeError::Denied(denied)) => return Some(Err(caller::deny(app, &denied).into_response())),
         Err(InvokeError::Error(error) | InvokeError::PutOff(error)) => return Some(Err(refuse(error))),
     };
-    let webhook = match webhook(&invocation.headers.0) {
-        Ok(webhook) => webhook,
-        Err(error) => return Some(Err(refuse(error))),
+    let submitted = match webhook(&invocation.headers.0) {
+        Ok(webhook) => app.jobs.submit(invocation, &interface, webhook).await,
+        Err(error) => Err(NotAccepted::Refused(error)),
     };
-    let submitted = app.jobs.submit(invocation, &interface, webhook).await;
-    Some(submitted.map(accepted).map_err(refuse))
+    Some(submitted.map(accepted).map_err(|why| match why {
+        NotAccepted::Refused(error) => {
+            app.invoke.turn_down(invocation, &interface);
+            refuse(error)
+        }
+        NotAccepted::Unknown(error) => refuse(error),
+    }))
 }
 
 /// The URL that wants to hear of the end.

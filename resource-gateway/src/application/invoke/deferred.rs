@@ -42,6 +42,11 @@ impl Invoke {
         Ok(Some(interface))
     }
 
+    /// Leaves a record of a call that may be run later, but was refused as a job.
+    pub fn turn_down(&self, invocation: &Invocation, interface: &Interface) {
+        self.reject(invocation, &self.snapshots.current(), interface, false);
+    }
+
     /// Whether any interface offers to run calls later.
     pub fn offers_jobs(&self) -> bool {
         let snapshot = self.snapshots.current();

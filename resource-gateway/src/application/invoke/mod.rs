@@ -38,7 +38,7 @@ use super::{
     limits::{Admission, Applicant, Limiter, Part},
     meters::{Meters, Refusal},
     registry::Registry,
-    replay::{Before, Replay, Wanted},
+    replay::{Before, IDEMPOTENCY_KEY, Replay, Wanted},
     snapshots::Snapshots,
     tally::Tally,
 };
@@ -277,7 +277,7 @@ impl Invoke {
         };
         let stream = call.stream;
         let joined = async {
-            if invocation.headers.0.contains_key("idempotency-key") {
+            if invocation.headers.0.contains_key(IDEMPOTENCY_KEY) {
                 let message =
                     "A call in a conversation has no Idempotency-Key: what was answered stands in the conversation.";
                 return Err(PublicError::invalid(None, "conversation_not_repeatable", message));

@@ -24,7 +24,7 @@ pub use self::{
 use super::{
     invoke::Invocation,
     page::Page,
-    replay::{another, named},
+    replay::{IDEMPOTENCY_KEY, another, named},
 };
 use crate::{
     domain::{
@@ -52,7 +52,7 @@ const NOT_KEPT: [HeaderName; 14] = [
     header::TRANSFER_ENCODING,
     header::EXPECT,
     HeaderName::from_static("prefer"),
-    HeaderName::from_static("idempotency-key"),
+    IDEMPOTENCY_KEY,
     HeaderName::from_static("x-hexgate-webhook"),
     HeaderName::from_static("x-hexgate-nonce"),
     HeaderName::from_static("x-hexgate-content-sha256"),
@@ -76,6 +76,15 @@ pub enum Accepted {
     New(Job),
     /// The job of a submission that is repeated.
     Again(Job),
+}
+
+/// Why there is no job for the caller.
+#[derive(Debug)]
+pub enum NotAccepted {
+    /// The call may not become one.
+    Refused(PublicError),
+    /// There may be one: the database did not say.
+    Unknown(PublicError),
 }
 
 /// What of a job happens on this node: it is known here sooner than by looking at rows.
@@ -126,31 +135,14 @@ impl Jobs {
     /// Accepts a call that may be run later. A submission that its caller repeats under a key of its own is accepted once.
     ///
     /// # Errors
-    /// What to tell the caller.
+    /// [`NotAccepted`].
     pub async fn submit(
         &self,
         invocation: &Invocation,
         interface: &Interface,
         webhook: Option<&str>,
-    ) -> Result<Accepted, PublicError> {
-        if invocation.body.len() > self.max_request_bytes {
-            let message = format!(
-                "The body of a request that is answered later has {} bytes at most.",
-                self.max_request_bytes
-            );
-            return Err(PublicError::new(
-                413,
-                ErrorKind::InvalidRequest,
-                "request_too_large",
-                message,
-            ));
-        }
-        if let Some(url) = webhook {
-            self.webhooks.check(url).map_err(|why| {
-                let message = format!("The header x-hexgate-webhook {why}.");
-                PublicError::invalid(Some("x-hexgate-webhook"), "invalid_webhook", message)
-            })?;
-        }
+    ) -> Result<Accepted, NotAccepted> {
+        self.check(invocation, webhook).map_err(NotAccepted::Refused)?;
         let (now, policy) = (self.clock.now(), interface.policy.jobs);
         let traceparent = invocation.traceparent.as_ref();
         let request = JobRequest {
@@ -171,24 +163,48 @@ impl Jobs {
             caller: &invocation.caller,
             request: &request,
             webhook,
-            repeat: repeat(invocation)?,
+            repeat: repeat(invocation).map_err(NotAccepted::Refused)?,
         };
-        let (id, repeated) = match self.store.insert_job(&job).await.map_err(unavailable)? {
+        let unknown = |error| NotAccepted::Unknown(unavailable(error));
+        let (id, repeated) = match self.store.insert_job(&job).await.map_err(unknown)? {
             Submitted::Done => (job.id.clone(), false),
             Submitted::Again(id) => (id, true),
-            Submitted::OtherRequest => return Err(another()),
-            Submitted::TooMany => return Err(too_many(policy.max_waiting_per_client)),
+            Submitted::OtherRequest => return Err(NotAccepted::Refused(another())),
+            Submitted::TooMany => return Err(NotAccepted::Refused(too_many(policy.max_waiting_per_client))),
         };
-        let saved = self.store.find_job(&owner, &id, now).await.map_err(unavailable)?;
+        let saved = self.store.find_job(&owner, &id, now).await.map_err(unknown)?;
         // After the look, so that the caller sees a job that waits.
         if !repeated {
             self.wakes.submitted.notify_one();
         }
-        let job = saved.ok_or_else(not_found)?;
+        let job = saved.ok_or_else(|| NotAccepted::Unknown(not_found()))?;
         Ok(match repeated {
             true => Accepted::Again(job),
             false => Accepted::New(job),
         })
+    }
+
+    /// Whether a call can be kept, and its caller be told of the end.
+    fn check(&self, invocation: &Invocation, webhook: Option<&str>) -> Result<(), PublicError> {
+        if invocation.body.len() > self.max_request_bytes {
+            let message = format!(
+                "The body of a request that is answered later has {} bytes at most.",
+                self.max_request_bytes
+            );
+            return Err(PublicError::new(
+                413,
+                ErrorKind::InvalidRequest,
+                "request_too_large",
+                message,
+            ));
+        }
+        if let Some(url) = webhook {
+            self.webhooks.check(url).map_err(|why| {
+                let message = format!("The header x-hexgate-webhook {why}.");
+                PublicError::invalid(Some("x-hexgate-webhook"), "invalid_webhook", message)
+            })?;
+        }
+        Ok(())
     }
 
     /// A job of the caller's.

@@ -11,7 +11,7 @@ use http::HeaderMap;
 
 pub use cache::ResponseCache;
 pub use recorded_stream::RecordedStream;
-pub use repeat::Repeats;
+pub use repeat::{IDEMPOTENCY_KEY, REPLAYED, Repeats};
 
 pub(super) use cache::Found;
 pub(super) use keeper::Keeper;

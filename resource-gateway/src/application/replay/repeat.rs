@@ -17,8 +17,10 @@ use crate::{
     ports::replies::{Beginning, Fingerprint, Replies, ReplyPlace},
 };
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// What the caller calls its request.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Says that the answer is an earlier one.
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const FIRST_REQUEST: HeaderName = HeaderName::from_static("idempotent-request-id");
 
 /// Answers repeated requests once.
