@@ -219,6 +219,8 @@ async fn openais_other_calls_pass_as_they_came_and_are_counted() {
         (speech.body.as_str(), speech.header("content-type")),
         ("ID3 sound", "audio/mpeg")
     );
+    // The vendor claims to be the simulator, and nobody else may.
+    assert_eq!(speech.header("x-sandbox"), "");
     let seen = vendor.take();
     assert_eq!(
         (seen.path.as_str(), seen.content_type.as_str()),

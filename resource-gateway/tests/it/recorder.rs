@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, Uri, header},
+    http::{HeaderMap, HeaderName, Uri, header},
     response::{IntoResponse as _, Response},
 };
 use resource_gateway::domain::multipart::{Boundary, Form};
@@ -76,7 +76,10 @@ async fn answer(State(recorder): State<Recorder>, uri: Uri, headers: HeaderMap, 
     };
     recorder.seen.lock().unwrap().push(seen.clone());
     let reply =
-        |content_type: &'static str, body: String| ([(header::CONTENT_TYPE, content_type)], body).into_response();
+        // Not true, and nobody may pass it on.
+        |content_type: &'static str, body: String| {
+            ([(header::CONTENT_TYPE, content_type), (HeaderName::from_static("x-sandbox"), "true")], body).into_response()
+        };
     let json = |body: serde_json::Value| reply("application/json", body.to_string());
     match uri.path() {
         "/v1/audio/transcriptions" => match seen.form().texts("response_format").next() {

@@ -4,12 +4,13 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
+use super::error_object;
 use crate::{
     domain::{
         answer::Answer,
         call::Call,
         estimate::Weight,
-        fault::{Fault, FaultClass, RetryHints, VendorWords},
+        fault::{Fault, FaultClass, VendorWords},
         said::Said,
     },
     ports::codec::{Codec, Decoded, Encoded, Passed, Progress, Pushed, Received, StreamDecoder, StreamEnd, TokenUsage},
@@ -64,7 +65,6 @@ impl Codec for PassedOn {
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, _body: &[u8]) -> Fault {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(Into::into);
         let class = match status {
             300..=399 => FaultClass::Redirect,
             // A proxy before the vendor wants to know who we are.
@@ -76,11 +76,7 @@ impl Codec for PassedOn {
             status: Some(status),
             // Nothing is known of the body's format, so none of it is ours to tell.
             words: VendorWords::default(),
-            hints: RetryHints {
-                retry_after: header("retry-after"),
-                retry_after_ms: header("retry-after-ms"),
-                should_retry: header("x-should-retry"),
-            },
+            hints: error_object::hints_of(headers),
         }
     }
 

@@ -3,14 +3,15 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::error_object;
 use crate::{
     domain::{
         answer::{Answer, Faces, Labels, Ocr, Ranking},
         call::Call,
-        fault::{Fault, FaultClass, RetryHints, VendorWords},
+        fault::Fault,
     },
     ports::codec::{Codec, Decoded, Encoded, NoStream, Received, StreamDecoder, TokenUsage},
 };
@@ -105,7 +106,7 @@ impl Codec for Normalised {
     }
 
     fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
-        let read = (self.read)(&reply.body).map_err(|_| of_body(&reply.body))?;
+        let read = (self.read)(&reply.body).map_err(|_| error_object::in_place_of_an_answer(&reply.body))?;
         let usage = read.usage.and_then(|usage| Usage::deserialize(usage).ok());
         Ok(Decoded {
             usage: (usage.is_some() || self.images > 0).then(|| {
@@ -122,17 +123,7 @@ impl Codec for Normalised {
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(Into::into);
-        Fault {
-            class: FaultClass::of_status(status),
-            status: Some(status),
-            words: words_of(body),
-            hints: RetryHints {
-                retry_after: header("retry-after"),
-                retry_after_ms: header("retry-after-ms"),
-                should_retry: header("x-should-retry"),
-            },
-        }
+        error_object::decode(status, headers, body)
     }
 
     fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
@@ -140,58 +131,10 @@ impl Codec for Normalised {
     }
 }
 
-/// What stands in place of an answer: an error object is the vendor's failure, anything else no answer.
-fn of_body(body: &[u8]) -> Fault {
-    match parse::<Envelope>(body) {
-        Some(_) => Fault {
-            words: words_of(body),
-            ..Fault::of(FaultClass::ServerError)
-        },
-        None => Fault::of(FaultClass::InvalidReply),
-    }
-}
-
-/// A vendor's message is passed on up to here.
-const MAX_MESSAGE_CHARS: usize = 1000;
-
-#[derive(Deserialize)]
-struct Envelope {
-    error: Words,
-}
-
-#[derive(Deserialize)]
-struct Words {
-    #[serde(default)]
-    message: Option<String>,
-    #[serde(default)]
-    param: Option<Box<str>>,
-    #[serde(default)]
-    code: Option<Box<str>>,
-}
-
-fn words_of(body: &[u8]) -> VendorWords {
-    let Some(Envelope { error }) = parse(body) else {
-        return VendorWords::default();
-    };
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let message = error
-        .message
-        .map(|message| message.chars().take(MAX_MESSAGE_CHARS).collect::<String>().into());
-    VendorWords {
-        message,
-        param: error.param,
-        code: error.code.filter(|code| code.len() <= 64 && code.chars().all(is_word)),
-    }
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
-    serde_json::from_slice(body).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{confidence::Confidence, interface::Capability};
+    use crate::domain::{confidence::Confidence, fault::FaultClass, interface::Capability};
     use serde_json::json;
 
     fn call() -> Call {

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{fault, wire};
+use super::{error_object, wire};
 use crate::{
     domain::{
         answer::{Answer, Transcript, TranscriptFormat},
@@ -74,7 +74,7 @@ impl Codec for OpenAiTranscription {
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
-        fault::decode(status, headers, body)
+        error_object::decode(status, headers, body)
     }
 
     fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
@@ -137,7 +137,7 @@ impl Codec for OpenAiSpeech {
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
-        fault::decode(status, headers, body)
+        error_object::decode(status, headers, body)
     }
 
     fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {

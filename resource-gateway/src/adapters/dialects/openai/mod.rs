@@ -2,7 +2,6 @@
 
 mod audio;
 mod delta;
-mod fault;
 mod stream;
 mod wire;
 
@@ -13,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 pub use self::audio::{OpenAiSpeech, OpenAiTranscription};
+use super::error_object;
 use crate::{
     domain::{
         answer::Answer,
@@ -67,7 +67,7 @@ impl Codec for OpenAiChat {
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
-        fault::decode(status, headers, body)
+        error_object::decode(status, headers, body)
     }
 
     fn stream(&self, call: &Call) -> Box<dyn StreamDecoder> {
@@ -90,7 +90,7 @@ impl Codec for OpenAiEmbeddings {
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
-        fault::decode(status, headers, body)
+        error_object::decode(status, headers, body)
     }
 
     fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
@@ -120,7 +120,7 @@ impl Codec for OpenAiImages {
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
-        fault::decode(status, headers, body)
+        error_object::decode(status, headers, body)
     }
 
     fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
@@ -143,7 +143,7 @@ impl Codec for OpenAiModerations {
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
-        fault::decode(status, headers, body)
+        error_object::decode(status, headers, body)
     }
 
     fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
@@ -185,7 +185,7 @@ fn said_in(body: &[u8]) -> Said {
 fn read(body: &[u8]) -> Result<wire::Reply<'_>, Fault> {
     let reply = wire::read(body, wire::Ear::Deaf).map_err(|_| Fault::of(FaultClass::InvalidReply))?;
     match reply.error {
-        Some(error) => Err(fault::in_band(error.get())),
+        Some(error) => Err(error_object::in_band(error.get())),
         None => Ok(reply),
     }
 }

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    fault,
+    error_object,
     wire::{self, Ear},
 };
 use crate::{
@@ -96,7 +96,7 @@ impl ChatStream {
             return Verdict::Failed(Fault::of(FaultClass::InvalidReply));
         };
         if let Some(error) = chunk.error {
-            return Verdict::Failed(fault::in_band(error.get()));
+            return Verdict::Failed(error_object::in_band(error.get()));
         }
         let usage = chunk.token_usage();
         let choices = chunk.choices.unwrap_or_default();
