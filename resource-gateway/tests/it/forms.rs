@@ -67,6 +67,7 @@ async fn a_recording_goes_on_with_the_vendors_model_and_comes_back_as_text() {
             "bytes that nobody held to anything"
         );
         assert_eq!(answer.header("content-type"), content_type);
+        assert_eq!(answer.header("x-sandbox"), "", "the vendor is none, whatever it says");
         let seen = vendor.take();
         assert_eq!(seen.path, PATH);
         let seen = seen.form();
