@@ -2,15 +2,12 @@
 //!
 //! Each member has been read by then; here it is judged beside the others. Whoever stores a client asks first.
 
-use oauth_wire::{AuthorizationDetails, GrantType, JweAlg, JweEnc, RedirectUri, ResponseType, SigningAlg};
+use oauth_wire::{AI_SCOPE, AuthorizationDetails, GrantType, JweAlg, JweEnc, RedirectUri, ResponseType, SigningAlg};
 use serde_json::{Map, Value};
 use url::{Origin, Url};
 
 use crate::{
-    application::{
-        client_keyring::registration_faults,
-        policy::{AI_PREFIX, Policy},
-    },
+    application::{client_keyring::registration_faults, policy::Policy},
     domain::{
         ciba::DeliveryMode,
         client::Client,
@@ -224,7 +221,7 @@ fn can_encrypt(key: &Map<String, Value>, alg: JweAlg) -> bool {
 
 fn access_tokens(client: &Client, faults: &mut Faults) {
     let is_opaque = client.protocol.access_token_format == AccessTokenFormat::Opaque;
-    if is_opaque && client.scope.iter().any(|token| token.starts_with(AI_PREFIX)) {
+    if is_opaque && client.scope.iter().any(|token| token.starts_with(AI_SCOPE)) {
         faults.add(
             "access_token_format",
             "must be \"jwt\" for a client with ai: scopes: the gateway reads JWTs only",

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use oauth_wire::{ClientAuthMethod, Scope, SigningAlg};
+use oauth_wire::{AI_SCOPE, ClientAuthMethod, Scope, SigningAlg};
 use service_kit::{DpopConfig, Network};
 
 use crate::{
@@ -161,7 +161,6 @@ pub struct CibaPolicy {
 pub const OPENID: &str = "openid";
 pub const OFFLINE_ACCESS: &str = "offline_access";
 pub const ADMIN: &str = "admin";
-pub(super) const AI_PREFIX: &str = "ai:";
 
 /// Resources that one request may name.
 const MAX_RESOURCES: usize = 16;
@@ -226,7 +225,7 @@ impl Policy {
             }
             return audience;
         }
-        if scope.iter().any(|token| token.starts_with(AI_PREFIX)) {
+        if scope.iter().any(|token| token.starts_with(AI_SCOPE)) {
             audience.push(self.gateway_audience.as_str());
         }
         if audience.is_empty() || scope.contains(OPENID) || scope.contains(ADMIN) {

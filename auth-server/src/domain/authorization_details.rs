@@ -2,12 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use oauth_wire::{AiCall, AuthorizationDetail, AuthorizationDetails, Cost, DetailsFault, Scope};
+use oauth_wire::{AI_SCOPE, AiCall, AuthorizationDetail, AuthorizationDetails, Cost, DetailsFault, Scope};
 
 use super::{authorization::AuthorizationRequest, client::Client};
-
-/// Prefix of the scopes that open the gateway.
-const AI_PREFIX: &str = "ai:";
 
 /// What a person leaves of one `ai_call`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +53,7 @@ impl Client {
 
 /// Details narrow what scopes open; without a scope for the gateway there would be nothing to narrow.
 pub fn needs_scope(details: &AuthorizationDetails, scope: &Scope) -> bool {
-    !details.is_empty() && !scope.iter().any(|token| token.starts_with(AI_PREFIX))
+    !details.is_empty() && !scope.iter().any(|token| token.starts_with(AI_SCOPE))
 }
 
 /// Those whose time is not over at `now` (seconds).

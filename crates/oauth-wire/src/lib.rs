@@ -2,6 +2,7 @@
 //!
 //! Words, shapes and syntax rules only: serde types, parsers and formatters. No I/O, no clock, no business rule.
 
+pub mod ai_scope;
 pub mod authorization_details;
 pub mod challenge;
 pub mod client_auth;
@@ -18,6 +19,7 @@ pub mod revocation;
 pub mod scope;
 pub mod token;
 
+pub use ai_scope::{AI_CAPABILITIES, AI_SCOPE, ai_scope, ai_scopes};
 pub use authorization_details::{AiCall, AuthorizationDetail, AuthorizationDetails, Cost, DetailsFault};
 pub use challenge::{BearerChallenge, BearerErrorCode, DpopChallenge, StepUp, TokenChallenges, TokenScheme};
 pub use client_auth::{BasicCredentials, ClientAuthMethod, JWT_BEARER_ASSERTION, MalformedBasic};

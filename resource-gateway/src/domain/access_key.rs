@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use oauth_wire::Scope;
+use oauth_wire::{AI_SCOPE, Scope};
 use secrecy::SecretString;
 use service_kit::{Network, Timestamp};
 
@@ -117,11 +117,10 @@ impl KeySettings {
 /// # Errors
 /// [`SettingReason::Scope`].
 pub fn check_scope(scope: &str) -> Result<(), SettingReason> {
-    let mut parts = scope.splitn(3, ':');
-    let ai = parts.next() == Some("ai");
+    let mut parts = scope.strip_prefix(AI_SCOPE).unwrap_or_default().splitn(2, ':');
     let capability = parts.next().is_some_and(|word| Capability::parse(word).is_some());
     let interface = parts.next().is_none_or(|name| check_name(name).is_ok());
-    let is_one = ai && capability && interface;
+    let is_one = capability && interface;
     is_one.then_some(()).ok_or(SettingReason::Scope)
 }
 

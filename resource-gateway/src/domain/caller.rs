@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use oauth_wire::{
-    AiCall, AuthorizationDetail, AuthorizationDetails, Confirmation, Cost, Scope, TokenFacts, actors, grant_of,
+    AI_SCOPE, AiCall, AuthorizationDetail, AuthorizationDetails, Confirmation, Cost, Scope, TokenFacts, actors,
+    ai_scope, grant_of,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,8 +19,6 @@ use super::{
 const ADMIN_SCOPE: &str = "admin";
 /// The permission code that stands for all.
 const EVERY_PERMISSION: &str = "*";
-/// Prefix of the scopes that permit AI calls.
-const AI_SCOPE: &str = "ai:";
 
 /// Whom tokens must come from and be meant for.
 #[derive(Debug, Clone)]
@@ -221,8 +220,7 @@ impl Caller {
             .strip_prefix(AI_SCOPE)
             .and_then(|rest| rest.split_once(':'))
             .map(|(capability, _)| capability);
-        self.scope.contains(wanted)
-            || wider.is_some_and(|capability| self.scope.contains(&format!("{AI_SCOPE}{capability}")))
+        self.scope.contains(wanted) || wider.is_some_and(|capability| self.scope.contains(&ai_scope(capability)))
     }
 
     /// What revocations are matched with.
@@ -260,7 +258,7 @@ impl Caller {
     pub fn check_capability(&self, capability: Capability) -> Result<(), Denied> {
         let any = self.scopes_for(capability).next().is_some();
         any.then_some(())
-            .ok_or_else(|| Denied::Scope(format!("{AI_SCOPE}{}", capability.as_str())))
+            .ok_or_else(|| Denied::Scope(ai_scope(capability.as_str())))
     }
 
     /// Whether the caller may use an interface at `now` (seconds).

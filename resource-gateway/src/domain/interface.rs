@@ -316,6 +316,11 @@ mod tests {
     }
 
     #[test]
+    fn every_scope_that_the_provider_offers_opens_a_capability_and_each_has_one() {
+        assert_eq!(Capability::ALL.map(Capability::as_str), oauth_wire::AI_CAPABILITIES);
+    }
+
+    #[test]
     fn a_pointer_names_one_field() {
         let tokens = |text: &str| JsonPointer::parse(text).map(|p| p.tokens().to_vec());
         assert_eq!(tokens("/temperature").unwrap(), ["temperature"]);

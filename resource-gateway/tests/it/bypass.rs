@@ -4,9 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    path::Path,
+    sync::LazyLock,
 };
 
+use oauth_wire::ai_scopes;
 use reqwest::Method;
 use resource_gateway::{
     adapters::http::DOORS,
@@ -214,7 +215,7 @@ async fn lay(running: &Running, policy: &str, settings: &str) {
         )
         .unwrap();
     }
-    apply(running, &text).await;
+    running.apply(&text).await;
 }
 
 fn with_paths(capability: Capability, settings: &str) -> String {
@@ -225,20 +226,14 @@ fn with_paths(capability: Capability, settings: &str) -> String {
     }
 }
 
-async fn apply(running: &Running, text: &str) {
-    let apply = running.gateway.foundation.apply().unwrap();
-    apply.apply(text, Path::new(".")).await.unwrap();
-    running.gateway.snapshots.refresh().await;
-}
-
 fn model(policy: &str, door: &Door) -> String {
     format!("{policy}-{}", door.capability.as_str())
 }
 
-const ALL: Rights<'_> = Rights {
-    scope: "ai:chat ai:embeddings ai:transcription ai:speech ai:image ai:ocr ai:labels ai:faces ai:moderation ai:rerank ai:raw",
+static ALL: LazyLock<Rights<'static>> = LazyLock::new(|| Rights {
+    scope: ai_scopes().collect::<Vec<_>>().join(" ").leak(),
     interfaces: None,
-};
+});
 
 /// Nothing was sent to a vendor, whatever was tried.
 async fn nothing_was_spent(running: &Running) {
@@ -272,7 +267,7 @@ async fn neither_scope_nor_grant_can_be_got_around() {
         &running,
         &Rights {
             interfaces: Some("another"),
-            ..ALL
+            ..ALL.clone()
         },
     )
     .await;
@@ -409,7 +404,7 @@ async fn one_budget_holds_behind_all_doors_for_all_credentials() {
         )
         .unwrap();
     }
-    apply(&running, &text).await;
+    running.apply(&text).await;
     let credentials = credentials(&running, &ALL).await;
     let mut through = BTreeMap::new();
     for door in doors() {
@@ -443,7 +438,7 @@ async fn no_caller_talks_a_threshold_down() {
         let text = format!(
             "[[interface]]\nname = \"sure-{word}\"\ncapability = \"{word}\"\nroutes = [{{ vendor = \"sandbox\", model = \"s\" }}]\nmin_confidence = 0.9\n"
         );
-        apply(&running, &text).await;
+        running.apply(&text).await;
     }
     let credentials = credentials(&running, &ALL).await;
     for door in doors().into_iter().filter(|door| scored.contains(&door.capability)) {

@@ -58,19 +58,7 @@ async fn without_a_token_the_challenge_names_no_error_and_leads_to_the_metadata(
     let document = world.get("/.well-known/oauth-protected-resource", "").await.ok();
     assert_eq!(document["resource"], AUDIENCE);
     assert_eq!(document["authorization_servers"], json!([world.issuer.url]));
-    let scopes = [
-        "ai:chat",
-        "ai:embeddings",
-        "ai:transcription",
-        "ai:speech",
-        "ai:image",
-        "ai:ocr",
-        "ai:labels",
-        "ai:faces",
-        "ai:moderation",
-        "ai:rerank",
-        "ai:raw",
-    ];
+    let scopes: Vec<String> = oauth_wire::ai_scopes().collect();
     assert_eq!(document["scopes_supported"], json!(scopes));
 }
 

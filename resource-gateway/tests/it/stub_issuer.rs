@@ -141,7 +141,7 @@ impl StubIssuer {
     /// The claims of a good token.
     pub(crate) fn claims(&self) -> Value {
         json!({"iss": self.url, "aud": [AUDIENCE], "sub": "alice", "client_id": "app", "jti": "grant-1.token-1",
-            "sid": "session-1", "iat": now(), "exp": now() + 600, "scope": "ai:chat ai:embeddings ai:transcription ai:speech ai:image ai:ocr ai:labels ai:faces ai:moderation ai:rerank ai:raw", "tenant": "t1"})
+            "sid": "session-1", "iat": now(), "exp": now() + 600, "scope": oauth_wire::ai_scopes().collect::<Vec<_>>().join(" "), "tenant": "t1"})
     }
 
     pub(crate) fn sign(&self, typ: &str, claims: &Value) -> String {

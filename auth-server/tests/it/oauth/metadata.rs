@@ -1,6 +1,6 @@
 //! Metadata and JWKS (OpenID Connect Discovery, RFC 8414, RFC 7517), key rotation.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
@@ -143,6 +143,18 @@ async fn every_advertised_scope_is_one_that_a_client_may_be_given() {
         .to_owned();
     let sorted = |text: &str| text.split(' ').map(str::to_owned).collect::<BTreeSet<_>>();
     assert_eq!(sorted(&granted), sorted(&scope));
+}
+
+#[test]
+fn the_demo_may_call_everything_that_there_is() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/demo/auth.toml");
+    let document: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+    let service = document["client"].as_array().unwrap().iter();
+    let service = service
+        .clone()
+        .find(|client| client["client_id"].as_str() == Some("service"));
+    let scope: Vec<String> = oauth_wire::ai_scopes().collect();
+    assert_eq!(service.unwrap()["scope"].as_str(), Some(scope.join(" ").as_str()));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
-use oauth_wire::{AuthorizationDetails, ProtectedResourceMetadata, SigningAlg};
+use oauth_wire::{AuthorizationDetails, ProtectedResourceMetadata, SigningAlg, ai_scope};
 use url::Url;
 
 use super::AppState;
@@ -40,7 +40,7 @@ impl ResourceMetadata {
             authorization_servers: vec![issuer.to_owned()],
             scopes_supported: capabilities
                 .iter()
-                .map(|capability| format!("ai:{}", capability.as_str()))
+                .map(|capability| ai_scope(capability.as_str()))
                 .collect(),
             bearer_methods_supported: vec!["header".to_owned()],
             dpop_signing_alg_values_supported: SigningAlg::DPOP.iter().map(|alg| alg.as_str().to_owned()).collect(),

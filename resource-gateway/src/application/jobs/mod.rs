@@ -12,6 +12,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, header};
+use oauth_wire::AI_SCOPE;
 use service_kit::{Clock, Entropy, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -309,7 +310,7 @@ fn kept(headers: &HeaderMap) -> HeaderMap {
 
 /// A token with fewer scopes than the one that asked for the job does not get at what it could not have asked for.
 fn may_see(caller: &Caller, job: &Job) -> bool {
-    caller.has_scope(&format!("ai:{}:{}", job.capability.as_str(), job.interface))
+    caller.has_scope(&format!("{AI_SCOPE}{}:{}", job.capability.as_str(), job.interface))
 }
 
 fn unavailable(error: StoreError) -> PublicError {

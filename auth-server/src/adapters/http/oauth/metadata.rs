@@ -5,14 +5,14 @@ use std::future::ready;
 use axum::{extract::State, response::Response};
 use oauth_wire::{
     AuthorizationDetails, ClientAuthMethod, Display, GrantType, HmacAlg, JweAlg, JweEnc, MtlsEndpointAliases, Prompt,
-    ProviderMetadata, ResponseMode, ResponseType,
+    ProviderMetadata, ResponseMode, ResponseType, ai_scopes,
 };
 
 use crate::{
     adapters::http::{App, wire::cached_json},
     application::{
         issue::ACR_PASSWORD,
-        policy::{BACKCHANNEL_PATH, Policy, TOKEN_PATH},
+        policy::{ADMIN, BACKCHANNEL_PATH, Policy, TOKEN_PATH},
         register::RegistrationMode,
     },
     domain::{ciba::DeliveryMode, client_auth::SIGNING_ALGS, user::claim_names},
@@ -87,26 +87,11 @@ pub(crate) fn document(policy: &Policy) -> ProviderMetadata {
         end_session_endpoint: url("/connect/logout"),
         registration_endpoint: (policy.registration.mode != RegistrationMode::Off).then(|| url("/connect/register")),
         client_id_metadata_document_supported: policy.registration.metadata_documents,
-        scopes_supported: texts(&[
-            "openid",
-            "profile",
-            "email",
-            "phone",
-            "address",
-            "offline_access",
-            "ai:chat",
-            "ai:embeddings",
-            "ai:transcription",
-            "ai:speech",
-            "ai:image",
-            "ai:ocr",
-            "ai:labels",
-            "ai:faces",
-            "ai:moderation",
-            "ai:rerank",
-            "ai:raw",
-            "admin",
-        ]),
+        scopes_supported: texts(&["openid", "profile", "email", "phone", "address", "offline_access"])
+            .into_iter()
+            .chain(ai_scopes())
+            .chain([ADMIN.to_owned()])
+            .collect(),
         response_types_supported: ResponseType::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
         response_modes_supported: ResponseMode::ALL.iter().map(|one| one.as_str().to_owned()).collect(),
         grant_types_supported: GrantType::ALL.iter().map(|one| one.as_str().to_owned()).collect(),

@@ -1,6 +1,7 @@
 //! Pieces that several pages show.
 
 use askama::Template;
+use oauth_wire::AI_SCOPE;
 use url::Url;
 
 use super::super::texts::{Scope, Texts};
@@ -144,7 +145,7 @@ impl ScopeLine {
             "address" => known(&t.address, "pin"),
             "offline_access" => known(&t.offline_access, "clock"),
             "admin" => known(&t.admin, "shield"),
-            other => match other.strip_prefix("ai:").filter(|rest| !rest.is_empty()) {
+            other => match other.strip_prefix(AI_SCOPE).filter(|rest| !rest.is_empty()) {
                 Some(rest) => Self::ai(texts, scope, rest),
                 None => Self {
                     verbatim: true,

@@ -176,19 +176,7 @@ fn scopes_are_put_into_words_and_unknown_ones_are_not_guessed() {
     for unknown in ["read:photos", "ai:", "Openid", "ai"] {
         assert!(line(unknown).verbatim && line(unknown).title == unknown, "{unknown}");
     }
-    for capability in [
-        "chat",
-        "embeddings",
-        "transcription",
-        "speech",
-        "image",
-        "ocr",
-        "labels",
-        "faces",
-        "moderation",
-        "rerank",
-        "raw",
-    ] {
+    for capability in oauth_wire::AI_CAPABILITIES {
         assert!(
             !line(&format!("ai:{capability}"))
                 .title
