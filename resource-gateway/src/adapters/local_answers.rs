@@ -1,13 +1,10 @@
 //! Answers by question, in this process's memory.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use moka::sync::Cache;
+use service_kit::{Clock, Timestamp};
 
 use crate::{
     domain::recorded::Recorded,
@@ -17,7 +14,7 @@ use crate::{
 #[derive(Clone)]
 struct Entry {
     answer: Arc<Recorded>,
-    stored: Instant,
+    stored: Timestamp,
     ttl: Duration,
 }
 
@@ -25,10 +22,11 @@ struct Entry {
 pub struct LocalAnswers {
     answers: Cache<AnswerKey, Entry>,
     largest: usize,
+    clock: Arc<dyn Clock>,
 }
 
 impl LocalAnswers {
-    pub fn new(max_bytes: u64) -> Self {
+    pub fn new(max_bytes: u64, clock: Arc<dyn Clock>) -> Self {
         let answers = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_, entry: &Entry| u32::try_from(entry.answer.weight()).unwrap_or(u32::MAX))
@@ -36,6 +34,7 @@ impl LocalAnswers {
         Self {
             answers,
             largest: Recorded::largest_in(max_bytes),
+            clock,
         }
     }
 }
@@ -44,8 +43,10 @@ impl LocalAnswers {
 impl Answers for LocalAnswers {
     async fn find(&self, key: &AnswerKey) -> Option<Kept> {
         let entry = self.answers.get(key)?;
-        let age = entry.stored.elapsed();
-        if age >= entry.ttl {
+        let now = self.clock.now();
+        let age = now.since(entry.stored);
+        // Of what was kept in a future that a clock put right has taken back, nobody knows the age.
+        if age >= entry.ttl || now < entry.stored {
             self.answers.invalidate(key);
             return None;
         }
@@ -54,7 +55,7 @@ impl Answers for LocalAnswers {
     }
 
     fn keep(&self, key: AnswerKey, answer: Arc<Recorded>, ttl: Duration) {
-        let stored = Instant::now();
+        let stored = self.clock.now();
         self.answers.insert(key, Entry { answer, stored, ttl });
     }
 

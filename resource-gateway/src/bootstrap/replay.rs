@@ -41,7 +41,10 @@ impl Answers {
         let Some(memory) = memory else {
             return Self {
                 replay: Replay {
-                    cache: Arc::new(ResponseCache::new(Arc::new(LocalAnswers::new(config.cache.max_bytes)))),
+                    cache: Arc::new(ResponseCache::new(Arc::new(LocalAnswers::new(
+                        config.cache.max_bytes,
+                        Arc::clone(&foundation.ambient.clock),
+                    )))),
                     repeats: Repeats {
                         largest,
                         replies: Arc::new(LocalReplies::new(config.idempotency.max_bytes, ttl)),

@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,8 +17,9 @@ use resource_gateway::domain::{
     vendor::Switch,
 };
 use serde_json::{Value, json};
-use service_kit::Timestamp;
+use service_kit::{Clock as _, SystemClock, Timestamp};
 use sha2::{Digest as _, Sha256};
+use test_kit::FixedClock;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -556,7 +558,8 @@ async fn an_address_is_the_clients_where_a_trusted_proxy_tells_it() {
 
 #[tokio::test]
 async fn what_operators_do_to_a_key_holds_within_a_second() {
-    let world = Running::start().await;
+    let clock = Arc::new(FixedClock::at(SystemClock.now()));
+    let world = Running::start_at(clock.clone(), "", |_| {}).await;
     let holder = world.issue(settings()).await;
     let id = AccessKeyId::new(holder.id.as_str());
     let keys = world.gateway.foundation.access_keys().unwrap();
@@ -597,7 +600,9 @@ async fn what_operators_do_to_a_key_holds_within_a_second() {
     within_a_second("rotated twice", 200, "", &latest).await;
     is_refused(&world.signed_chat(&holder, "echo").await, 401, "invalid_signature");
     // The overlap ends by itself, without another change.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    clock.advance(Duration::from_millis(999));
+    world.signed_chat(&fresh, "echo").await.ok();
+    clock.advance(Duration::from_millis(1));
     is_refused(&world.signed_chat(&fresh, "echo").await, 401, "invalid_signature");
     world.signed_chat(&latest, "echo").await.ok();
     let last = keys.rotate(&id, Duration::ZERO, &operator(), |_| Ok(())).await;
@@ -634,7 +639,8 @@ async fn a_refused_configuration_does_not_keep_a_key_alive() {
 
 #[tokio::test]
 async fn keys_end_with_their_client_for_good() {
-    let world = Running::start().await;
+    let clock = Arc::new(FixedClock::at(SystemClock.now()));
+    let world = Running::start_at(clock.clone(), "", |_| {}).await;
     let holder = world.issue(settings()).await;
     let bystander = world
         .issue(KeySettings {
@@ -661,8 +667,8 @@ async fn keys_end_with_their_client_for_good() {
         })
         .await;
     world.signed_chat(&bystander, "echo").await.ok();
-    // An operator may stand by it again.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    // An operator may stand by it again, later.
+    clock.advance(Duration::from_secs(60));
     keys.replace(&id, &operator(), |_| Ok(settings())).await.unwrap();
     world
         .until("it is good again", async || {

@@ -16,6 +16,7 @@ use resource_gateway::{
 };
 use serde_json::{Value, json};
 use service_kit::{Clock as _, SystemClock, Tasks};
+use sql_kit::{Db, Options, Record, Sql, args, sql};
 use test_kit::FixedClock;
 use tokio::net::TcpListener;
 
@@ -98,6 +99,14 @@ impl Running {
         let what = format!("{id} is {status}");
         self.until(&what, async || self.job(id).await["status"] == status).await;
         self.job(id).await
+    }
+
+    /// What stands in the table of a job.
+    async fn job_row<R: Record>(&self, sql: Sql, id: &str) -> Option<R> {
+        let db = Db::connect(&self.database, &Options::default()).await.unwrap();
+        let row = db.all(sql, args![id.to_owned()]).await.unwrap().pop();
+        db.close().await;
+        row
     }
 
     async fn delete(&self, path: &str, token: &str) -> Answer {
@@ -434,7 +443,16 @@ async fn a_limit_puts_a_job_off_and_leaves_no_record_of_it() {
     let first = world.submit(&token, &chat("rare")).await;
     world.until_job(&first, "succeeded").await;
     let second = world.submit(&token, &chat("rare")).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // It is due again at a time that will not come: a worker has looked at it and put it off.
+    world
+        .until("it is put off", async || {
+            let due = world.job_row::<(i64, i64)>(
+                sql!("SELECT due_at, created_at FROM job WHERE id = ? AND status = 'queued'"),
+                &second,
+            );
+            due.await.is_some_and(|(due, created)| due > created)
+        })
+        .await;
     let waiting = world.job(&second).await;
     assert_eq!((&waiting["status"], &waiting["runs"]), (&json!("queued"), &json!(0)));
     world.gateway.journal.finish(Duration::from_secs(5)).await;
@@ -645,7 +663,16 @@ async fn the_end_of_a_job_is_told_and_signed_until_it_is_taken() {
     };
     after(1).await;
     clock.advance(Duration::from_secs(4));
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    // Of all news that are due the oldest are told first. So when later ones are told, the older were looked at and not due.
+    let (others, other_url) = Hooks::start(&[]).await;
+    let other = world
+        .ask(&token, &chat("quick"), &[("x-hexgate-webhook", &other_url)])
+        .await;
+    assert_eq!(other.status, 202, "{}", other.body);
+    world
+        .until("the other's news are told", async || others.seen().len() == 1)
+        .await;
+    after(1).await;
     assert_eq!(hooks.seen().len(), 1);
     clock.advance(Duration::from_secs(1));
     world

@@ -1,8 +1,10 @@
 //! Answers that are given again: from an interface's cache, and to a caller that repeats its own request.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
+use service_kit::{Clock as _, SystemClock};
+use test_kit::FixedClock;
 
 use crate::{
     admin::{get, put},
@@ -15,6 +17,14 @@ async fn cached(more: &[(&str, Value)]) -> Running {
     let world = Running::start().await;
     configure(&world, "cached", "echo", more).await;
     world
+}
+
+/// The same, with a clock that stands still.
+async fn still_cached(more: &[(&str, Value)]) -> (Arc<FixedClock>, Running) {
+    let clock = Arc::new(FixedClock::at(SystemClock.now()));
+    let world = Running::start_at(clock.clone(), "", |_| {}).await;
+    configure(&world, "cached", "echo", more).await;
+    (clock, world)
 }
 
 /// Makes an interface that is cached for a minute.
@@ -134,7 +144,7 @@ async fn an_answer_is_for_one_tenant() {
 
 #[tokio::test]
 async fn a_caller_may_want_no_kept_answer() {
-    let world = cached(&[]).await;
+    let (clock, world) = still_cached(&[]).await;
     let body = chat("cached");
     let only = ask(&world, &world.token(), &body, &[("cache-control", "only-if-cached")]).await;
     assert_eq!(only.error(504)["code"], "not_cached");
@@ -151,7 +161,7 @@ async fn a_caller_may_want_no_kept_answer() {
         assert_eq!(told(&world, &body, &[("cache-control", wish)]).await, wanted, "{wish}");
     }
     assert_eq!(told(&world, &body, &[("pragma", "no-cache")]).await, "bypass");
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    clock.advance(Duration::from_secs(1));
     assert_eq!(told(&world, &body, &[("cache-control", "max-age=0")]).await, "miss");
     // The answer to whoever wanted a fresh one is the one that is kept now.
     let answer = ask(&world, &world.token(), &body, &[]).await;
@@ -187,10 +197,17 @@ async fn a_change_of_the_row_or_of_its_vendor_forgets_the_answers_and_no_other_c
 
 #[tokio::test]
 async fn an_answer_grows_old() {
-    let world = cached(&[("cache_ttl_s", json!(1))]).await;
+    let (clock, world) = still_cached(&[("cache_ttl_s", json!(7))]).await;
     assert_eq!(told(&world, &chat("cached"), &[]).await, "miss");
+    for age in ["0", "3", "6"] {
+        let kept = ask(&world, &world.token(), &chat("cached"), &[]).await;
+        assert_eq!((kept.header("x-hexgate-cache"), kept.header("age")), ("hit", age));
+        clock.advance(Duration::from_secs(3));
+    }
+    assert_eq!(told(&world, &chat("cached"), &[]).await, "miss");
+    clock.advance(Duration::from_millis(6999));
     assert_eq!(told(&world, &chat("cached"), &[]).await, "hit");
-    tokio::time::sleep(Duration::from_millis(1050)).await;
+    clock.advance(Duration::from_millis(1));
     assert_eq!(told(&world, &chat("cached"), &[]).await, "miss");
 }
 

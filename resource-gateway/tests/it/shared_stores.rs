@@ -25,7 +25,7 @@ use resource_gateway::{
         replies::{AnswerKey, Answers, Beginning, Replies},
     },
 };
-use service_kit::{Entropy, SystemEntropy};
+use service_kit::{Entropy, SystemClock, SystemEntropy};
 use test_kit::redis::{RedisCluster, RedisSentinel, RedisServer};
 use token_keys::MasterKey;
 use tokio_util::sync::CancellationToken;
@@ -275,7 +275,7 @@ async fn one_process_keeps_the_contracts() {
     let replies = LocalReplies::new(1 << 20, DAY);
     nonces_contract(&[&LocalNonces::new(10_000)]).await;
     replies_contract(&[&replies]).await;
-    answers_contract(&[&LocalAnswers::new(1 << 20)]).await;
+    answers_contract(&[&LocalAnswers::new(1 << 20, Arc::new(SystemClock))]).await;
 }
 
 #[tokio::test]
