@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    admin::{admin_token, get, post, problem, put, send, token},
+    admin::{admin_token, get, post, problem, put, send, token, without},
     running::Running,
     signed_calls::{Holder, is_refused},
 };
@@ -20,11 +20,6 @@ fn holder(issued: &Value) -> Holder {
         id: text("id"),
         secret: text("secret"),
     }
-}
-
-fn without(mut form: Value, member: &str) -> Value {
-    form.as_object_mut().unwrap().remove(member);
-    form
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ pub(crate) fn problem(answer: &Answer, status: u16, code: &str) -> Value {
     problem
 }
 
-fn without(mut form: Value, member: &str) -> Value {
+pub(crate) fn without(mut form: Value, member: &str) -> Value {
     form.as_object_mut().unwrap().remove(member);
     form
 }

@@ -1,6 +1,6 @@
 //! Leases of budgets through their changes and losses.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use resource_gateway::{
     adapters::sql::SqlLedger,
@@ -32,12 +32,6 @@ async fn start(more: &str) -> Running {
     Running::start_at(Arc::new(SystemClock), &(FLAT.to_owned() + more), |_| {}).await
 }
 
-async fn apply(world: &Running, text: &str) {
-    let apply = world.gateway.foundation.apply().unwrap();
-    apply.apply(text, Path::new(".")).await.unwrap();
-    world.gateway.snapshots.refresh().await;
-}
-
 /// How many of the calls passed until one was refused for the budget's sake.
 async fn until_used_up(world: &Running) -> i64 {
     for passed in 0..10 {
@@ -62,9 +56,9 @@ async fn spent(world: &Running, period: Timestamp) -> i64 {
 async fn a_changed_period_holds_for_the_next_call_longer_or_shorter() {
     let world = start(&budget("0.03", "day")).await;
     assert_eq!(world.chat("sandbox").await.status, 200);
-    apply(&world, &budget("0.03", "total")).await;
+    world.apply(&budget("0.03", "total")).await;
     assert_eq!(until_used_up(&world).await, 3, "the whole of the total");
-    apply(&world, &budget("0.03", "day")).await;
+    world.apply(&budget("0.03", "day")).await;
     assert_eq!(until_used_up(&world).await, 2, "what the day had left");
     let today = Period::Day.start(SystemClock.now());
     assert_eq!(spent(&world, Timestamp::from_seconds(0)).await, 3 * CALL);
@@ -84,7 +78,7 @@ async fn a_call_that_costs_nothing_passes_whatever_was_spent() {
     assert_eq!(until_used_up(&world).await, 1);
     let free =
         "[[price]]\nname = \"flat\"\ninterface = \"sandbox\"\nper_call = 0\nunit = \"call\"\ncurrency = \"EUR\"\n";
-    apply(&world, free).await;
+    world.apply(free).await;
     assert_eq!(world.chat("sandbox").await.status, 200);
 }
 

@@ -1,6 +1,6 @@
 //! What calls cost, and budgets that hold: one node, two nodes, and a database that goes away.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use service_kit::SystemClock;
@@ -69,12 +69,6 @@ async fn alter(world: &Running, sql: Sql) {
 async fn sums(world: &Running, budget: &str) -> (i64, i64) {
     world.gateway.journal.finish(Duration::from_secs(5)).await;
     rows(world, SUMS, budget).await[0]
-}
-
-async fn apply(world: &Running, text: &str) {
-    let apply = world.gateway.foundation.apply().unwrap();
-    apply.apply(text, Path::new(".")).await.unwrap();
-    world.gateway.snapshots.refresh().await;
 }
 
 #[track_caller]
@@ -236,9 +230,9 @@ async fn everybody_has_a_budget_of_their_own_and_is_told_its_name() {
 async fn a_changed_amount_holds_for_the_next_call() {
     let world = start(&quota("b", "sandbox", "100", "")).await;
     assert_eq!(world.chat("sandbox").await.status, 200);
-    apply(&world, &quota("b", "sandbox", "0.01", "")).await;
+    world.apply(&quota("b", "sandbox", "0.01", "")).await;
     is_used_up(&world.chat("sandbox").await);
-    apply(&world, &quota("b", "sandbox", "0.02", "")).await;
+    world.apply(&quota("b", "sandbox", "0.02", "")).await;
     world
         .until("the refusal is forgotten", async || {
             world.chat("sandbox").await.status == 200

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     forms,
-    recorder::{apply, interface, world},
+    recorder::{interface, world},
     running::Running,
 };
 
@@ -112,7 +112,7 @@ async fn a_call_can_be_stricter_than_its_interface_and_never_laxer() {
         }
     }
     // The next request obeys a changed row.
-    apply(&world, &document("min_confidence = 1")).await;
+    world.apply(&document("min_confidence = 1")).await;
     let (reply, _) = ask(&world, "ocr", "/v1/ocr", None).await;
     assert_eq!(
         (&reply["lines"], &reply["text"], &reply["filtered"]),

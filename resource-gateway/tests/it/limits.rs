@@ -1,6 +1,6 @@
 //! Limits, as callers meet them.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -294,10 +294,7 @@ async fn in_shadow_mode_nothing_is_refused_and_what_would_be_is_told() {
 async fn a_changed_limit_holds_for_the_next_request_and_forgets_nothing() {
     let (_clock, world) = still_world(&[("changing", "echo", "requests_per_minute = 2")]).await;
     let apply = async |limits: &str| {
-        let document = interfaces(&[("changing", "echo", limits)]);
-        let apply = world.gateway.foundation.apply().unwrap();
-        apply.apply(&document, Path::new(".")).await.unwrap();
-        world.gateway.snapshots.refresh().await;
+        world.apply(&interfaces(&[("changing", "echo", limits)])).await;
     };
     for _ in 0..2 {
         world.chat("changing").await.ok();

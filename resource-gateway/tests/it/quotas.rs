@@ -175,9 +175,7 @@ async fn access_keys_have_quotas_each_for_itself_or_by_name() {
         &format!("access_key = \"{}\"", holders[0].id),
         "requests_per_minute = 2",
     );
-    let apply = world.gateway.foundation.apply().unwrap();
-    apply.apply(&named, std::path::Path::new(".")).await.unwrap();
-    world.gateway.snapshots.refresh().await;
+    world.apply(&named).await;
     for (holder, limit) in holders.iter().zip([2, 3]) {
         let mut passed = 0;
         for _ in 0..5 {

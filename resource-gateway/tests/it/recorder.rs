@@ -124,14 +124,8 @@ pub(crate) async fn world(document: &str) -> (Running, Recorder) {
         "[[vendor]]\nname = \"recorder\"\nstrategy = \"openai\"\nbase_url = \"{}\"\n",
         recorder.url
     );
-    apply(&world, &format!("{vendor}{document}")).await;
+    world.apply(&format!("{vendor}{document}")).await;
     (world, recorder)
-}
-
-pub(crate) async fn apply(world: &Running, document: &str) {
-    let apply = world.gateway.foundation.apply().unwrap();
-    apply.apply(document, std::path::Path::new(".")).await.unwrap();
-    world.gateway.snapshots.refresh().await;
 }
 
 /// An interface of a document.

@@ -1,7 +1,7 @@
 //! One contract over both engines: what goes in comes out, changes are atomic, usage stays single.
 
 use resource_gateway::{
-    adapters::sql::SqlUsage,
+    adapters::sql::{SqlReports, SqlUsage},
     domain::{
         balance::HashKey,
         breaker::BreakerPolicy,
@@ -20,6 +20,7 @@ use resource_gateway::{
     ports::{
         config_source::{ConfigSource as _, ConfigStore as _, StoreError},
         usage::{UsageBatch, UsageStore as _},
+        usage_reports::{UsageFilter, UsageReports as _, UsageRow},
     },
 };
 use service_kit::SystemClock;
@@ -34,11 +35,6 @@ const MOVE_SECRET: Sql =
 const BREAK_CAPABILITY: Sql = sql!("UPDATE interface SET capability = 'sorcery' WHERE name = 'chat'");
 const BREAK_ADDRESS: Sql = sql!("UPDATE pool_address SET url = 'nowhere' WHERE vendor = 'a'");
 const COUNT: Sql = sql!("SELECT COUNT(*) FROM usage_record");
-const ALL_USAGE: Sql = sql!(
-    "SELECT request_id, time, tenant, client_id, sub, interface, capability, vendor, model, state, stream, \
-     input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, estimated, attempts, duration_ms, \
-     first_byte_ms, images, audio_ms, characters, cost, currency, price, access_key FROM usage_record ORDER BY request_id"
-);
 const DROP_USAGE: Sql = sql!("DROP TABLE usage_record");
 
 fn vendor(name: &str) -> Vendor {
@@ -319,68 +315,45 @@ async fn a_row_that_makes_no_sense_is_named_and_hides_no_other(world: World) {
     assert_eq!(rows.unreadable[0].secret, vendor("a").credential.secret_key);
 }
 
-#[derive(Debug, PartialEq, sqlx::FromRow)]
-struct UsageRow {
-    request_id: String,
-    time: i64,
-    tenant: Option<String>,
-    client_id: String,
-    sub: String,
-    interface: String,
-    capability: String,
-    vendor: Option<String>,
-    model: Option<String>,
-    state: String,
-    stream: bool,
-    input_tokens: i64,
-    output_tokens: i64,
-    cached_input_tokens: Option<i64>,
-    reasoning_tokens: Option<i64>,
-    estimated: bool,
-    attempts: i64,
-    duration_ms: i64,
-    first_byte_ms: Option<i64>,
-    images: i64,
-    audio_ms: i64,
-    characters: i64,
-    cost: Option<i64>,
-    currency: Option<String>,
-    price: Option<String>,
-    access_key: Option<String>,
+/// The row that a record becomes.
+fn row(record: &UsageRecord) -> UsageRow {
+    let count = |number: u64| i64::try_from(number).unwrap();
+    UsageRow {
+        request_id: record.request_id.to_string(),
+        time: record.time,
+        tenant: record.tenant.as_ref().map(ToString::to_string),
+        client_id: record.client_id.to_string(),
+        sub: record.sub.to_string(),
+        interface: record.interface.to_string(),
+        capability: record.capability.as_str().to_owned(),
+        vendor: record.vendor.as_ref().map(ToString::to_string),
+        model: record.model.as_ref().map(ToString::to_string),
+        state: record.state.as_str().to_owned(),
+        stream: record.stream,
+        input_tokens: count(record.input_tokens),
+        output_tokens: count(record.output_tokens),
+        cached_input_tokens: record.cached_input_tokens.map(count),
+        reasoning_tokens: record.reasoning_tokens.map(count),
+        estimated: record.estimated,
+        attempts: i64::from(record.attempts),
+        duration_ms: count(record.duration_ms),
+        first_byte_ms: record.first_byte_ms.map(count),
+        images: count(record.images),
+        audio_ms: count(record.audio_ms),
+        characters: count(record.characters),
+        cost: record.cost,
+        currency: record.currency.map(|currency| currency.to_string()),
+        price: record.price.as_ref().map(ToString::to_string),
+        access_key: record.access_key.as_ref().map(ToString::to_string),
+    }
 }
 
-impl From<&UsageRecord> for UsageRow {
-    fn from(record: &UsageRecord) -> Self {
-        let count = |number: u64| i64::try_from(number).unwrap();
-        Self {
-            request_id: record.request_id.to_string(),
-            time: record.time.as_micros(),
-            tenant: record.tenant.as_ref().map(ToString::to_string),
-            client_id: record.client_id.to_string(),
-            sub: record.sub.to_string(),
-            interface: record.interface.to_string(),
-            capability: record.capability.as_str().to_owned(),
-            vendor: record.vendor.as_ref().map(ToString::to_string),
-            model: record.model.as_ref().map(ToString::to_string),
-            state: record.state.as_str().to_owned(),
-            stream: record.stream,
-            input_tokens: count(record.input_tokens),
-            output_tokens: count(record.output_tokens),
-            cached_input_tokens: record.cached_input_tokens.map(count),
-            reasoning_tokens: record.reasoning_tokens.map(count),
-            estimated: record.estimated,
-            attempts: i64::from(record.attempts),
-            duration_ms: count(record.duration_ms),
-            first_byte_ms: record.first_byte_ms.map(count),
-            images: count(record.images),
-            audio_ms: count(record.audio_ms),
-            characters: count(record.characters),
-            cost: record.cost,
-            currency: record.currency.map(|currency| currency.to_string()),
-            price: record.price.as_ref().map(ToString::to_string),
-            access_key: record.access_key.as_ref().map(ToString::to_string),
-        }
-    }
+/// All that there are, as reports read them.
+async fn all_usage(world: &World) -> Vec<UsageRow> {
+    let reports = SqlReports::new(world.db.clone());
+    let mut rows = reports.list_usage(&UsageFilter::default(), None, 100).await.unwrap();
+    rows.sort_by(|a, b| a.request_id.cmp(&b.request_id));
+    rows
 }
 
 fn batch(records: &[UsageRecord]) -> UsageBatch {
@@ -398,8 +371,8 @@ async fn usage_comes_back_as_it_was_and_stays_single(world: World) {
     let mut again = a.clone();
     again.output_tokens = 999;
     usage.insert_usage(&batch(&[again, full_record("c")])).await.unwrap();
-    let rows: Vec<UsageRow> = world.db.all(ALL_USAGE, args![]).await.unwrap();
-    assert_eq!(rows, [UsageRow::from(&a), (&b).into(), (&full_record("c")).into()]);
+    let rows = all_usage(&world).await;
+    assert_eq!(rows, [row(&a), row(&b), row(&full_record("c"))]);
 }
 
 /// A record as the journal of the first version holds it.
@@ -414,9 +387,9 @@ async fn records_of_an_older_version_are_taken(world: World) {
         .insert_usage(&batch)
         .await
         .unwrap();
-    let rows: Vec<UsageRow> = world.db.all(ALL_USAGE, args![]).await.unwrap();
+    let rows = all_usage(&world).await;
     let old: UsageRecord = serde_json::from_str(OLD_RECORD).unwrap();
-    assert_eq!(rows, [UsageRow::from(&old)]);
+    assert_eq!(rows, [row(&old)]);
     assert_eq!((rows[0].cost, rows[0].images), (None, 0));
 }
 
