@@ -63,6 +63,14 @@ fn quota(url: &str) -> String {
     )
 }
 
+/// Another that is told when one call was made.
+fn one_call(name: &str, url: &str) -> String {
+    format!(
+        "[[quota]]\nname = \"{name}\"\ninterface = \"echo\"\namount = \"0.0001\"\ncurrency = \"EUR\"\nperiod = \"month\"\n\
+         hard = false\nnotify_at = [1]\nnotify_url = \"{url}\"\n"
+    )
+}
+
 async fn start(database: &TestDatabase, url: &str) -> Running {
     Running::start_at(Arc::new(SystemClock), &(PRICES.to_owned() + &quota(url)), |config| {
         config.database.url.clone_from(&database.url);
@@ -101,14 +109,25 @@ async fn each_share_is_told_once_by_one_of_two_nodes(database: TestDatabase) {
         states(&database).await == delivered
     })
     .await;
-    // Longer than either node waits between two looks.
-    tokio::time::sleep(Duration::from_millis(2500)).await;
-    let seen = hooks.seen();
-    assert_eq!(seen.len(), 2);
-    let secret = get(&here, "/v1/budgets/ten/webhook-secret").await.ok();
+    // Each tells something else by itself, so it has looked once more at what there is to be told.
+    let tells = async |node: &Running, name: &str, told: usize| {
+        node.apply(&one_call(name, &url)).await;
+        node.chat("echo").await.ok();
+        until("the other share is told", async || hooks.seen().len() >= told).await;
+        let seen = hooks.seen();
+        let last: Value = serde_json::from_str(&seen[told - 1].1).unwrap();
+        assert_eq!((seen.len(), &last["budget"]), (told, &json!(name)));
+    };
+    here.stop().await;
+    tells(&there, "third", 3).await;
+    let again = there.another().await;
+    there.stop().await;
+    tells(&again, "fourth", 4).await;
+    let seen = &hooks.seen()[..2];
+    let secret = get(&again, "/v1/budgets/ten/webhook-secret").await.ok();
     let secret = secret["secret"].as_str().unwrap();
     let mut told = Vec::new();
-    for (headers, body) in &seen {
+    for (headers, body) in seen {
         let header = |name: &str| headers[name].to_str().unwrap().to_owned();
         let wanted = signature(secret, &header("webhook-id"), &header("webhook-timestamp"), body);
         assert_eq!(header("webhook-signature"), wanted);

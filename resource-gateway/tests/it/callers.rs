@@ -397,6 +397,9 @@ async fn events_that_the_provider_did_not_sign_revoke_nothing() {
             world.issuer.unacknowledged() == 0
         })
         .await;
+    // All events were looked at, and a token that only those two were about is good.
+    let elsewhere = world.issuer.token(&json!({"sid": "session-2"}));
+    assert_eq!(world.chat_as(&elsewhere, "echo").await.status, 200);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Two gateways on one Redis: what one has seen, the other knows.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -149,13 +149,18 @@ async fn of_requests_with_one_key_at_all_gateways_at_once_one_reaches_the_vendor
     pair.there.gateway.snapshots.refresh().await;
     let nodes = [&pair.here, &pair.there];
     let body = chat("held");
-    let calls = join_all((0..12).map(|at| ask(nodes[at % 2], &body, Some("once"))));
+    let answered = AtomicUsize::new(0);
+    let calls = join_all((0..12).map(async |at| {
+        let answer = ask(nodes[at % 2], &body, Some("once")).await;
+        answered.fetch_add(1, Ordering::SeqCst);
+        answer
+    }));
     let release = async {
         pair.here
-            .until("one is under way", async || pair.here.vendor.calls_seen() > 0)
+            .until("all others have been told to wait", async || {
+                answered.load(Ordering::SeqCst) == 11
+            })
             .await;
-        // All others have been told to wait by the time that the vendor answers.
-        tokio::time::sleep(Duration::from_millis(500)).await;
         pair.here.vendor.release();
     };
     let (answers, ()) = tokio::join!(calls, release);
