@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Problem;
+use crate::{config::Problem, turn::Turn};
 
 /// What a listener allows its clients. The defaults suit services that face the internet; tests shorten them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,6 +244,7 @@ pub(crate) struct Marked<S> {
     first: [u8; PREFACE.len()],
     /// The part of `first` that is still to be handed on.
     unread: std::ops::Range<usize>,
+    turn: Turn,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Marked<S> {
@@ -274,6 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Marked<S> {
             version,
             first,
             unread: 0..length,
+            turn: Turn::default(),
         }))
     }
 
@@ -281,12 +283,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Marked<S> {
         self.version
     }
 
-    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match result {
-            Poll::Ready(_) => self.pulse.has_written(),
-            Poll::Pending => self.pulse.cannot_write(),
-        }
-        result
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let Self {
+            stream, pulse, turn, ..
+        } = self;
+        turn.write(cx, |cx| {
+            let result = write(Pin::new(stream), cx);
+            match result {
+                Poll::Ready(_) => pulse.has_written(),
+                Poll::Pending => pulse.cannot_write(),
+            }
+            result
+        })
     }
 }
 
@@ -312,8 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Marked<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Marked<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.wrote(result)
+        self.write(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -321,8 +332,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Marked<S> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.wrote(result)
+        self.write(cx, |stream, cx| stream.poll_write_vectored(cx, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {

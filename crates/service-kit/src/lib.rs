@@ -16,6 +16,7 @@ pub mod tasks;
 pub mod telemetry;
 pub mod time;
 mod tls;
+mod turn;
 
 pub use connection::{BodyTimeout, ConnectionsConfig, Limits, StalledBody};
 pub use dpop::DpopConfig;
@@ -28,3 +29,4 @@ pub use secrecy::{ExposeSecret, SecretString};
 pub use tasks::Tasks;
 pub use time::{Clock, SystemClock, Timestamp};
 pub use tls::{ClientCertificates, TlsConfig};
+pub use turn::Turn;

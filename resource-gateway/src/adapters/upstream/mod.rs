@@ -1,6 +1,7 @@
 //! Calls to vendors over HTTP/1.1, by hyper's pooled client.
 
 mod body;
+mod gathered;
 mod resolve;
 
 use std::{
@@ -31,6 +32,7 @@ use tokio::{
 pub use self::resolve::SystemResolver;
 use self::{
     body::{ReplyBody, RequestBody},
+    gathered::Gathering,
     resolve::Destination,
 };
 use crate::ports::transport::{Transport, TransportError, UpstreamReply, UpstreamRequest};
@@ -40,8 +42,8 @@ const SIMULATED: HeaderName = HeaderName::from_static("x-sandbox");
 /// An idle connection is kept this long; servers close theirs after 60 s or more.
 const IDLE_CONNECTION: Duration = Duration::from_secs(50);
 
-type Plain = Client<HttpConnector<Destination>, RequestBody>;
-type Secure = Client<HttpsConnector<HttpConnector<Destination>>, RequestBody>;
+type Plain = Client<Gathering<HttpConnector<Destination>>, RequestBody>;
+type Secure = Client<Gathering<HttpsConnector<HttpConnector<Destination>>>, RequestBody>;
 
 /// The transport to every vendor that is reached over HTTP.
 pub struct HyperTransport {
@@ -135,11 +137,14 @@ fn connector(destination: Destination) -> HttpConnector<Destination> {
     http
 }
 
-fn client<C: Connect + Clone>(connector: C) -> Client<C, RequestBody> {
+fn client<C>(connector: C) -> Client<Gathering<C>, RequestBody>
+where
+    Gathering<C>: Connect + Clone,
+{
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_CONNECTION)
-        .build(connector)
+        .build(Gathering(connector))
 }
 
 #[async_trait]
