@@ -116,11 +116,20 @@ pub const fn numbered_len(text: &str) -> usize {
         }
         if *byte == b'?' && !quoted {
             parameters += 1;
-            len += if parameters < 10 { 1 } else { 2 };
+            len += digits(parameters);
         }
     }
-    assert!(parameters < 100, "a statement takes at most 99 parameters");
     len
+}
+
+/// How many digits a parameter's number has.
+const fn digits(number: usize) -> usize {
+    assert!(number < 1000, "a statement takes at most 999 parameters");
+    match number {
+        0..10 => 1,
+        10..100 => 2,
+        _ => 3,
+    }
 }
 
 /// `text` with its `?` numbered `$1`, `$2`, …
@@ -147,12 +156,14 @@ pub const fn number_parameters<const N: usize>(text: &str) -> [u8; N] {
         parameters += 1;
         out[at] = b'$';
         at += 1;
-        if parameters >= 10 {
-            out[at] = b'0' + (parameters / 10) as u8;
-            at += 1;
+        let (mut number, length) = (parameters, digits(parameters));
+        let mut digit = length;
+        while digit > 0 {
+            digit -= 1;
+            out[at + digit] = b'0' + (number % 10) as u8;
+            number /= 10;
         }
-        out[at] = b'0' + (parameters % 10) as u8;
-        at += 1;
+        at += length;
     }
     out
 }
@@ -243,6 +254,22 @@ mod tests {
     const CTE_READ: Sql = sql!("WITH x AS (SELECT 1) SELECT * FROM x");
     const CTE_WRITE: Sql = sql!("WITH x AS (SELECT 1) DELETE FROM client WHERE id IN (SELECT * FROM x)");
     const RETURNING: Sql = sql!("UPDATE client SET id = ? RETURNING id");
+
+    macro_rules! ten {
+        ($text:expr) => {
+            concat!(
+                $text, $text, $text, $text, $text, $text, $text, $text, $text, $text
+            )
+        };
+    }
+    const HUNDRED: Sql = sql!(concat!("SELECT ", ten!(ten!("?,")), "?"));
+
+    #[test]
+    fn numbers_have_as_many_digits_as_they_need() {
+        let numbers: Vec<String> = (1..=101).map(|number| format!("${number}")).collect();
+        assert_eq!(HUNDRED.texts().postgres, format!("SELECT {}", numbers.join(",")));
+        assert_eq!(HUNDRED.texts().parameters, 101);
+    }
 
     #[test]
     fn question_marks_become_numbers_for_postgresql_and_quoted_ones_stay() {

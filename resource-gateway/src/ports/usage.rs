@@ -82,7 +82,6 @@ pub trait UsageStore: Send + Sync {
 pub struct UsageBatch {
     json: String,
     records: usize,
-    charged: bool,
 }
 
 impl UsageBatch {
@@ -90,7 +89,6 @@ impl UsageBatch {
         Self {
             json: "[".to_owned(),
             records: 0,
-            charged: false,
         }
     }
 
@@ -101,13 +99,6 @@ impl UsageBatch {
         }
         self.json.push_str(record);
         self.records += 1;
-        // Inside a string the quotes would be escaped, so this is the member and nothing else.
-        self.charged |= record.contains("\"charges\":[");
-    }
-
-    /// Whether any record is to be charged to a budget.
-    pub fn is_charged(&self) -> bool {
-        self.charged
     }
 
     pub fn len(&self) -> usize {

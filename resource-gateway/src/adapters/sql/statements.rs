@@ -112,22 +112,20 @@ macro_rules! usage_columns {
     };
 }
 
+/// Whether records could be inserted, without inserting any.
+pub(super) const TRY_USAGE: Sql = sql!(concat!(
+    "INSERT INTO usage_record (",
+    usage_columns!(),
+    ") SELECT ",
+    usage_columns!(),
+    " FROM usage_record WHERE 1 = 0"
+));
+
 /// A whole batch in one statement, in the order of the key, so that two gateways that replay the same records cannot block each
-/// other. Records of older versions lack the newer members. "WHERE true" tells SQLite's parser that ON CONFLICT is no join condition.
-macro_rules! insert_usage {
+/// other. Records of older versions lack the newer members.
+macro_rules! insert_usage_batch {
     ($answer:literal) => {
-        sql!(
-    sqlite: concat!(
-        "INSERT INTO usage_record (", usage_columns!(), ") \
-         SELECT value->>'request_id', value->>'time', value->>'tenant', value->>'client_id', value->>'sub', \
-         value->>'interface', value->>'capability', value->>'vendor', value->>'model', value->>'state', \
-         value->>'stream', value->>'input_tokens', value->>'output_tokens', value->>'cached_input_tokens', \
-         value->>'reasoning_tokens', value->>'estimated', value->>'attempts', value->>'duration_ms', \
-         value->>'first_byte_ms', COALESCE(value->>'images', 0), COALESCE(value->>'audio_ms', 0), \
-         COALESCE(value->>'characters', 0), value->>'cost', value->>'currency', value->>'price', value->>'access_key' \
-         FROM jsonb_each(?) WHERE true ON CONFLICT (request_id) DO NOTHING", $answer
-    ),
-    postgres: concat!(
+        sql!(concat!(
         "INSERT INTO usage_record (", usage_columns!(), ") SELECT request_id, time, tenant, client_id, sub, interface, capability, \
          vendor, model, state, stream, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, estimated, attempts, \
          duration_ms, first_byte_ms, COALESCE(images, 0), COALESCE(audio_ms, 0), COALESCE(characters, 0), cost, currency, price, \
@@ -137,14 +135,52 @@ macro_rules! insert_usage {
          cached_input_tokens bigint, reasoning_tokens bigint, estimated boolean, attempts bigint, duration_ms bigint, \
          first_byte_ms bigint, images bigint, audio_ms bigint, characters bigint, cost bigint, currency text, price text, \
          access_key text) ORDER BY request_id ON CONFLICT (request_id) DO NOTHING", $answer
-    ),
-)
+        ))
     };
 }
 
-pub(super) const INSERT_USAGE: Sql = insert_usage!("");
+/// For PostgreSQL, which reads JSON well.
+pub(super) const INSERT_USAGE_BATCH: Sql = insert_usage_batch!("");
 /// Answers the requests whose records were not there yet.
-pub(super) const INSERT_USAGE_NEW: Sql = insert_usage!(" RETURNING request_id");
+pub(super) const INSERT_USAGE_BATCH_NEW: Sql = insert_usage_batch!(" RETURNING request_id");
+
+macro_rules! usage_row {
+    () => {
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    };
+}
+
+macro_rules! four_rows {
+    () => {
+        concat!(usage_row!(), ", ", usage_row!(), ", ", usage_row!(), ", ", usage_row!())
+    };
+}
+
+macro_rules! insert_usage_rows {
+    ($rows:expr) => {
+        sql!(concat!(
+            "INSERT INTO usage_record (",
+            usage_columns!(),
+            ") VALUES ",
+            $rows,
+            " ON CONFLICT (request_id) DO NOTHING"
+        ))
+    };
+}
+
+/// For SQLite, to which a row of parameters is half the work of one of JSON.
+pub(super) const INSERT_USAGE_ROW: Sql = insert_usage_rows!(usage_row!());
+/// How many [`INSERT_USAGE_ROWS`] takes.
+pub(super) const USAGE_ROWS: usize = 16;
+pub(super) const INSERT_USAGE_ROWS: Sql = insert_usage_rows!(concat!(
+    four_rows!(),
+    ", ",
+    four_rows!(),
+    ", ",
+    four_rows!(),
+    ", ",
+    four_rows!()
+));
 
 macro_rules! payload_columns {
     () => {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service_kit::{Clock, Timestamp};
-use sql_kit::{Db, SqlError, Tx, args};
+use sql_kit::{Arg, Db, Dialect, SqlError, Tx, args};
 
 use super::{SqlLedger, ledger_statements as ledger, statements};
 use crate::{
@@ -38,24 +38,18 @@ impl SqlUsage {
 
     async fn insert_and_charge(&self, batch: &UsageBatch) -> StoreResult<()> {
         let records = batch.to_json_array();
-        let charged: Vec<Charged<'_>> =
-            serde_json::from_str(&records).map_err(|error| StoreError::Failed(Box::new(error)))?;
+        let rows: Vec<Row<'_>> = serde_json::from_str(&records).map_err(|error| StoreError::Failed(Box::new(error)))?;
         let mut tx = self.db.begin().await?;
-        let inserted = tx.execute(statements::INSERT_USAGE, args![records.as_str()]).await?;
         let mut charges = Charges::default();
-        if usize::try_from(inserted) == Ok(batch.len()) {
-            charges.add_all(&charged);
+        if insert(&mut tx, self.db.dialect(), &records, &rows).await? == rows.len() {
+            charges.add_all(&rows);
         } else {
             // Some were there already, after a crash. Which of them are new has to be asked for.
             drop(tx);
             tx = self.db.begin().await?;
-            let new: Vec<(String,)> = tx.all(statements::INSERT_USAGE_NEW, args![records.as_str()]).await?;
-            let mut new: HashSet<String> = new.into_iter().map(|(id,)| id).collect();
+            let mut new = insert_new(&mut tx, self.db.dialect(), &records, &rows).await?;
             // Taken out, so that what stands in the batch twice counts once.
-            charges.add_all(charged.iter().filter(|record| new.remove(record.request_id.as_ref())));
-        }
-        if batch.is_empty() {
-            prove(&mut tx).await?;
+            charges.add_all(rows.iter().filter(|row| new.remove(row.request_id.as_ref())));
         }
         charges.book(&mut tx, self.clock.now()).await?;
         tx.commit().await?;
@@ -63,24 +57,51 @@ impl SqlUsage {
     }
 }
 
-/// Asks for nothing of the tables that charges need. A ledger that is not there must not make single records look bad.
-async fn prove(tx: &mut Tx) -> Result<(), SqlError> {
-    let _: Vec<(String, i64, i64, i64)> = tx.all(ledger::LOCK_PERIODS, args!["[]"]).await?;
-    let _: Vec<(String, String, i64, i64, i64)> = tx.all(ledger::LEASES, args!["[]"]).await?;
-    Ok(())
+/// Inserts what is not there yet, and tells how much that was.
+async fn insert(tx: &mut Tx, dialect: Dialect, records: &str, rows: &[Row<'_>]) -> StoreResult<usize> {
+    let mut inserted = 0;
+    match dialect {
+        Dialect::Postgres => inserted = tx.execute(statements::INSERT_USAGE_BATCH, args![records]).await?,
+        Dialect::Sqlite => {
+            let (many, rest) = rows.as_chunks::<{ statements::USAGE_ROWS }>();
+            for chunk in many {
+                let values = chunk.iter().flat_map(Row::values);
+                inserted += tx.execute(statements::INSERT_USAGE_ROWS, values).await?;
+            }
+            for row in rest {
+                inserted += tx.execute(statements::INSERT_USAGE_ROW, row.values()).await?;
+            }
+        }
+    }
+    Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
+}
+
+/// The same, and tells which ones.
+async fn insert_new(tx: &mut Tx, dialect: Dialect, records: &str, rows: &[Row<'_>]) -> StoreResult<HashSet<String>> {
+    match dialect {
+        Dialect::Postgres => {
+            let new: Vec<(String,)> = tx.all(statements::INSERT_USAGE_BATCH_NEW, args![records]).await?;
+            Ok(new.into_iter().map(|(id,)| id).collect())
+        }
+        Dialect::Sqlite => {
+            let mut new = HashSet::new();
+            for row in rows {
+                if tx.execute(statements::INSERT_USAGE_ROW, row.values()).await? == 1 {
+                    new.insert(row.request_id.clone().into_owned());
+                }
+            }
+            Ok(new)
+        }
+    }
 }
 
 #[async_trait]
 impl UsageStore for SqlUsage {
     async fn insert_usage(&self, batch: &UsageBatch) -> StoreResult<()> {
-        // Also when it is empty: the statements still prove that the tables are there and may be written.
-        if batch.is_charged() || batch.is_empty() {
-            return self.insert_and_charge(batch).await;
+        if batch.is_empty() {
+            return Ok(prove(&self.db).await?);
         }
-        self.db
-            .execute(statements::INSERT_USAGE, args![batch.to_json_array()])
-            .await?;
-        Ok(())
+        self.insert_and_charge(batch).await
     }
 
     async fn end_node(&self, node: &NodeId) -> StoreResult<()> {
@@ -88,18 +109,105 @@ impl UsageStore for SqlUsage {
     }
 }
 
-/// What of a record tells what it is charged to.
+/// Asks for nothing of the tables that records and charges need. A ledger that is not there must not make single records look
+/// bad.
+async fn prove(db: &Db) -> Result<(), SqlError> {
+    let mut tx = db.begin().await?;
+    tx.execute(statements::TRY_USAGE, args![]).await?;
+    let _: Vec<(String, i64, i64, i64)> = tx.all(ledger::LOCK_PERIODS, args!["[]"]).await?;
+    let _: Vec<(String, String, i64, i64, i64)> = tx.all(ledger::LEASES, args!["[]"]).await?;
+    tx.commit().await
+}
+
+/// A record as it stands in the journal; see [`UsageRecord`](crate::domain::usage::UsageRecord). What older versions did not write
+/// has a default.
 #[derive(Deserialize)]
-struct Charged<'a> {
+struct Row<'a> {
     #[serde(borrow)]
     request_id: Cow<'a, str>,
     time: i64,
+    #[serde(borrow)]
+    tenant: Option<Text<'a>>,
+    #[serde(borrow)]
+    client_id: Cow<'a, str>,
+    #[serde(borrow)]
+    sub: Cow<'a, str>,
+    #[serde(borrow)]
+    interface: Cow<'a, str>,
+    #[serde(borrow)]
+    capability: Cow<'a, str>,
+    #[serde(borrow)]
+    vendor: Option<Text<'a>>,
+    #[serde(borrow)]
+    model: Option<Text<'a>>,
+    #[serde(borrow)]
+    state: Cow<'a, str>,
+    stream: bool,
+    input_tokens: i64,
+    output_tokens: i64,
+    cached_input_tokens: Option<i64>,
+    reasoning_tokens: Option<i64>,
+    estimated: bool,
+    attempts: i64,
+    duration_ms: i64,
+    first_byte_ms: Option<i64>,
+    #[serde(default)]
+    images: i64,
+    #[serde(default)]
+    audio_ms: i64,
+    #[serde(default)]
+    characters: i64,
     #[serde(default)]
     cost: Option<i64>,
     #[serde(borrow, default)]
-    node: Option<Cow<'a, str>>,
+    currency: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    price: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    access_key: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    node: Option<Text<'a>>,
     #[serde(borrow, default)]
     charges: Vec<ChargedAccount<'a>>,
+}
+
+/// Borrowed where it can be; in an `Option`, serde does not do that for a bare [`Cow`].
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Row<'_> {
+    /// In the order of the statements' columns.
+    fn values(&self) -> [Arg; 26] {
+        let text = |text: &Option<Text<'_>>| text.as_ref().map(|text| text.0.clone().into_owned());
+        args![
+            self.request_id.as_ref(),
+            self.time,
+            text(&self.tenant),
+            self.client_id.as_ref(),
+            self.sub.as_ref(),
+            self.interface.as_ref(),
+            self.capability.as_ref(),
+            text(&self.vendor),
+            text(&self.model),
+            self.state.as_ref(),
+            self.stream,
+            self.input_tokens,
+            self.output_tokens,
+            self.cached_input_tokens,
+            self.reasoning_tokens,
+            self.estimated,
+            self.attempts,
+            self.duration_ms,
+            self.first_byte_ms,
+            self.images,
+            self.audio_ms,
+            self.characters,
+            self.cost,
+            text(&self.currency),
+            text(&self.price),
+            text(&self.access_key),
+        ]
+    }
 }
 
 #[derive(Deserialize)]
@@ -108,7 +216,7 @@ struct ChargedAccount<'a> {
     key: Cow<'a, str>,
     period: i64,
     #[serde(borrow, default)]
-    budget: Option<Cow<'a, str>>,
+    budget: Option<Text<'a>>,
 }
 
 /// The charges of new records, summed up by account and node. In the order of the keys, in which all gateways lock.
@@ -131,24 +239,27 @@ struct Account<'a> {
 }
 
 impl<'a> Charges<'a> {
-    fn add_all(&mut self, records: impl IntoIterator<Item = &'a Charged<'a>>) {
+    fn add_all(&mut self, records: impl IntoIterator<Item = &'a Row<'a>>) {
         for record in records {
             self.add(record);
         }
     }
 
-    fn add(&mut self, record: &'a Charged<'_>) {
+    fn add(&mut self, record: &'a Row<'_>) {
         let Some(cost) = record.cost.filter(|cost| *cost > 0) else {
             return;
         };
         for charge in &record.charges {
             let account = self.accounts.entry((&charge.key, charge.period)).or_default();
-            account.budget = charge.budget.as_deref();
+            account.budget = charge.budget.as_ref().map(|budget| budget.0.as_ref());
             account.amount = account.amount.saturating_add(cost);
             account.requests += 1;
             account.request_id = &record.request_id;
             account.time = account.time.max(record.time);
-            let of_node = account.nodes.entry(record.node.as_deref()).or_default();
+            let of_node = account
+                .nodes
+                .entry(record.node.as_ref().map(|node| node.0.as_ref()))
+                .or_default();
             *of_node = of_node.saturating_add(cost);
         }
     }
