@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use serde_json::json;
-use service_kit::Tasks;
+use service_kit::{BoundListener, Tasks};
 
 pub use self::{
     examine::examine,
@@ -157,6 +157,13 @@ impl Gateway {
         let (conversations, stop) = (self.conversations.clone(), records.stop_token());
         records.spawn(async move { conversations.follow(stop).await });
         self.records.start(records);
+    }
+
+    /// Answers callers. Usage of which they may see the end is saved before they do.
+    pub fn serve_on(&self, listener: BoundListener, tasks: &Tasks, grace: Duration) {
+        let journal = Arc::clone(&self.journal);
+        let listener = listener.before_writes(move || journal.flush());
+        tasks.spawn(listener.serve(self.router.clone(), tasks.clone(), grace));
     }
 
     /// Whether requests can be served.

@@ -245,11 +245,22 @@ pub(crate) struct Marked<S> {
     /// The part of `first` that is still to be handed on.
     unread: std::ops::Range<usize>,
     turn: Turn,
+    before_write: BeforeWrite,
+}
+
+/// Runs before anything is written to a client; see [`crate::BoundListener::before_writes`].
+#[derive(Clone, Default)]
+pub(crate) struct BeforeWrite(pub(crate) Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl std::fmt::Debug for BeforeWrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BeforeWrite")
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Marked<S> {
     /// Reads just enough to tell the HTTP version. `None` when the peer hangs up before it has said anything.
-    pub(crate) async fn open(mut stream: S, pulse: Arc<Pulse>) -> io::Result<Option<Self>> {
+    pub(crate) async fn open(mut stream: S, pulse: Arc<Pulse>, before_write: BeforeWrite) -> io::Result<Option<Self>> {
         let mut first = [0; PREFACE.len()];
         let mut length = 0;
         let version = loop {
@@ -276,6 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Marked<S> {
             first,
             unread: 0..length,
             turn: Turn::default(),
+            before_write,
         }))
     }
 
@@ -289,9 +301,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Marked<S> {
         write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         let Self {
-            stream, pulse, turn, ..
+            stream,
+            pulse,
+            turn,
+            before_write,
+            ..
         } = self;
         turn.write(cx, |cx| {
+            if let Some(run) = &before_write.0 {
+                run();
+            }
             let result = write(Pin::new(stream), cx);
             match result {
                 Poll::Ready(_) => pulse.has_written(),

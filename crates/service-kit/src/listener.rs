@@ -22,7 +22,7 @@ use tower::Service as _;
 
 use crate::{
     Tasks,
-    connection::{self, BodyTimeout, Marked, Pulse, ReadBehind, Tracked, drive},
+    connection::{self, BeforeWrite, BodyTimeout, Marked, Pulse, ReadBehind, Tracked, drive},
     neighbours::{Neighbour, Neighbours},
     peer::Peer,
 };
@@ -71,6 +71,7 @@ pub struct BoundListener {
     address: SocketAddr,
     limits: Limits,
     rules: Arc<PeerRules>,
+    before_write: BeforeWrite,
 }
 
 impl std::fmt::Debug for BoundListener {
@@ -97,6 +98,7 @@ impl BoundListener {
             address,
             limits: Limits::default(),
             rules: Arc::default(),
+            before_write: BeforeWrite::default(),
         })
     }
 
@@ -111,6 +113,15 @@ impl BoundListener {
     #[must_use]
     pub fn with_peer_rules(mut self, rules: Arc<PeerRules>) -> Self {
         self.rules = rules;
+        self
+    }
+
+    /// Runs `flush` before each write to a client. What a request has to leave behind before its answer goes out can wait until
+    /// then, and share one write with what others leave: while many are answered, their writes come together. It must be quick,
+    /// and cheap when there is nothing to do.
+    #[must_use]
+    pub fn before_writes(mut self, flush: impl Fn() + Send + Sync + 'static) -> Self {
+        self.before_write = BeforeWrite(Some(Arc::new(flush)));
         self
     }
 
@@ -140,6 +151,7 @@ impl BoundListener {
             tls: self.tls.map(Arc::new),
             limits: self.limits,
             rules: self.rules,
+            before_write: self.before_write,
             neighbours: Neighbours::new(self.limits.per_address(most)),
             tasks,
         };
@@ -213,6 +225,7 @@ struct Host {
     tls: Option<Arc<SslAcceptor>>,
     limits: Limits,
     rules: Arc<PeerRules>,
+    before_write: BeforeWrite,
     neighbours: Arc<Neighbours>,
     tasks: Tasks,
 }
@@ -239,12 +252,13 @@ impl Host {
         }
         let (router, tls, limits) = (self.router.clone(), self.tls.clone(), self.limits);
         let peer = Peer::new(address, self.rules.clone());
+        let before_write = self.before_write.clone();
         // A token of its own: the shared one would be a lock that all connections take at every wake.
         let stop = self.tasks.stop_token().child_token();
         self.tasks.spawn(async move {
             let _held = held;
             match tls {
-                None => http(stream, peer, router, &limits, stop).await,
+                None => http((stream, before_write), peer, router, &limits, stop).await,
                 Some(acceptor) => {
                     let shaken = tokio::select! {
                         shaken = handshake(&acceptor, stream, limits.head) => shaken,
@@ -252,7 +266,7 @@ impl Host {
                     };
                     if let Some(stream) = shaken {
                         let peer = peer.with_certificate(stream.ssl());
-                        http(stream, peer, router, &limits, stop).await;
+                        http((stream, before_write), peer, router, &limits, stop).await;
                     }
                 }
             }
@@ -280,13 +294,18 @@ async fn handshake(
     }
 }
 
-async fn http<S>(stream: S, peer: Peer, router: Router, limits: &Limits, stop: CancellationToken)
-where
+async fn http<S>(
+    (stream, before_write): (S, BeforeWrite),
+    peer: Peer,
+    router: Router,
+    limits: &Limits,
+    stop: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let pulse = Arc::new(Pulse::new());
     let opened = tokio::select! {
-        opened = timeout(limits.head, Marked::open(stream, pulse.clone())) => opened,
+        opened = timeout(limits.head, Marked::open(stream, pulse.clone(), before_write)) => opened,
         () = stop.cancelled() => return,
     };
     let stream = match opened {

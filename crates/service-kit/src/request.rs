@@ -59,12 +59,15 @@ impl TraceContext {
 
     /// The header to send upstream.
     pub fn to_header(&self) -> String {
-        format!(
-            "00-{}-{}-{:02x}",
-            hex(&self.trace_id),
-            hex(&self.span_id),
-            u8::from(self.sampled)
-        )
+        // Once per request, so not by way of a formatter.
+        let mut header =
+            String::with_capacity("00--".len() + 2 * (self.trace_id.len() + self.span_id.len()) + "-01".len());
+        header.push_str("00-");
+        header.extend(hex_digits(&self.trace_id));
+        header.push('-');
+        header.extend(hex_digits(&self.span_id));
+        header.push_str(if self.sampled { "-01" } else { "-00" });
+        header
     }
 
     pub fn trace_id(&self) -> String {
@@ -79,12 +82,12 @@ impl fmt::Debug for TraceContext {
 }
 
 fn hex(bytes: &[u8]) -> String {
+    hex_digits(bytes).collect()
+}
+
+fn hex_digits(bytes: &[u8]) -> impl Iterator<Item = char> {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
-    // Once per request, so not by way of a formatter for each byte.
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    bytes.iter().flat_map(move |byte| [digit(byte >> 4), digit(byte & 15)])
 }
 
 fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {

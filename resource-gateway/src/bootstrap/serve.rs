@@ -28,7 +28,7 @@ pub async fn serve(config: Config, ready_file: Option<&Path>) -> anyhow::Result<
     let (tasks, records) = (Tasks::default(), Tasks::default());
     let grace = Duration::from_secs(config.shutdown_grace_s);
     gateway.start(&tasks, &records);
-    tasks.spawn(public.serve(gateway.router.clone(), tasks.clone(), grace));
+    gateway.serve_on(public, &tasks, grace);
     tasks.spawn(management.serve(health(&gateway, metrics).router(), tasks.clone(), grace));
     tracing::info!(
         listen = %public_address,

@@ -12,6 +12,7 @@ pub struct Draft<'a> {
     /// By the member's place.
     changes: Vec<(usize, Change)>,
     added: Vec<(String, String)>,
+    steps: usize,
 }
 
 #[derive(Debug)]
@@ -38,6 +39,7 @@ impl<'a> Draft<'a> {
             object: JsonObject::parse(text)?,
             changes: Vec::new(),
             added: Vec::new(),
+            steps: 0,
         })
     }
 
@@ -47,6 +49,11 @@ impl<'a> Draft<'a> {
 
     pub fn is_untouched(&self) -> bool {
         self.changes.is_empty() && self.added.is_empty()
+    }
+
+    /// How often something was changed: as long as it stays the same, so do the edits.
+    pub fn steps(&self) -> usize {
+        self.steps
     }
 
     /// The member's value as it is now.
@@ -62,6 +69,7 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// As for [`JsonObject::get`].
     pub fn set(&mut self, name: &str, value: String) -> Result<(), JsonError> {
+        self.steps += 1;
         match self.find(name)? {
             Some(Place::Member(at)) => self.change(at, Change::Value(value)),
             Some(Place::Added(at)) => {
@@ -82,6 +90,7 @@ impl<'a> Draft<'a> {
         if edits.is_empty() {
             return Ok(());
         }
+        self.steps += 1;
         match self.find(name)? {
             Some(Place::Member(at)) if !self.changes.iter().any(|(changed, _)| *changed == at) => {
                 self.changes.push((at, Change::Edits(edits)));
@@ -113,6 +122,7 @@ impl<'a> Draft<'a> {
             Some(Place::Added(at)) => drop(self.added.remove(at)),
             None => return Ok(false),
         }
+        self.steps += 1;
         Ok(true)
     }
 

@@ -132,7 +132,8 @@ fn letters(name: &str) -> impl Iterator<Item = u8> {
 
 /// A string as JSON text.
 pub fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    // Any text can be written.
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// A change of a text: `range` gives way to `with`.

@@ -11,9 +11,11 @@ use crate::domain::{ids::NodeId, usage::UsageRecord};
 ///
 /// How a call uses it:
 /// 1. Before anything is sent to a vendor, [`UsageSink::admit`]; on an error answer 503 and call nobody.
-/// 2. When the call ended, and BEFORE the last byte of the reply goes out, [`UsageSink::record`], once. A stream does that before
-///    its final piece; a reply that is dropped does it in `Drop`: `record` is synchronous, takes microseconds and needs no
-///    runtime, so that no task has to outlive the reply.
+/// 2. When the call ended, and BEFORE the last byte of the reply goes out, [`UsageSink::take`], once. A stream does that before
+///    its final piece; a reply that is dropped does it in `Drop`: it is synchronous, takes microseconds and needs no runtime,
+///    so that no task has to outlive the reply.
+/// 3. Before anything is written to a caller, and at once where nothing will be, [`UsageSink::flush`]: records that were taken
+///    one after the other are saved together.
 ///
 /// No future is awaited here on purpose. What is slow (the database) happens behind the sink.
 pub trait UsageSink: Send + Sync + fmt::Debug {
@@ -23,15 +25,18 @@ pub trait UsageSink: Send + Sync + fmt::Debug {
     /// The sink has no room for its record: the database was away for too long, or the disk is full.
     fn admit(&self) -> Result<(), UsageUnavailable>;
 
-    /// Saves a record. When this returns `Ok`, killing the process (SIGKILL) no longer loses it.
+    /// Takes a record, to be saved by the next [`UsageSink::flush`], and without one soon.
     ///
     /// It has room for the records of admitted calls even when `admit` has begun to refuse. Records of refused calls
     /// (`Rejected`) were never admitted: while `admit` refuses they are not taken.
     ///
     /// # Errors
-    /// The record could not be written. It is kept in memory and tried again, and `admit` refuses until that succeeds; the caller
-    /// has nothing to repeat, but must not tell anybody that the record is safe.
-    fn record(&self, record: &UsageRecord) -> Result<(), UsageUnavailable>;
+    /// The record is lost.
+    fn take(&self, record: &UsageRecord) -> Result<(), UsageUnavailable>;
+
+    /// Saves what was taken. When this returns, killing the process (SIGKILL) no longer loses it, unless the disk refuses: then the
+    /// records are kept in memory and tried again, and `admit` refuses until that succeeds.
+    fn flush(&self);
 
     /// For `/status` and `/readyz`.
     fn status(&self) -> UsageStatus;
@@ -87,17 +92,27 @@ pub struct UsageBatch {
 impl UsageBatch {
     pub fn new() -> Self {
         Self {
-            json: "[".to_owned(),
+            json: "[]".to_owned(),
             records: 0,
         }
     }
 
+    /// With room for records of so many bytes together.
+    pub fn with_room(bytes: usize, records: usize) -> Self {
+        let mut batch = Self::new();
+        batch.json.reserve(bytes + records);
+        batch
+    }
+
     /// Adds a [`UsageRecord`] as JSON text.
     pub fn push(&mut self, record: &str) {
+        // The bracket, which goes behind it again.
+        self.json.pop();
         if self.records > 0 {
             self.json.push(',');
         }
         self.json.push_str(record);
+        self.json.push(']');
         self.records += 1;
     }
 
@@ -110,8 +125,8 @@ impl UsageBatch {
     }
 
     /// The records as one JSON array.
-    pub fn to_json_array(&self) -> String {
-        format!("{}]", self.json)
+    pub fn as_json_array(&self) -> &str {
+        &self.json
     }
 }
 

@@ -179,7 +179,7 @@ impl Running {
             .unwrap()
             .with_peer_rules(Arc::new(config.peer_rules()));
         let url = format!("http://{}", listener.address());
-        tasks.spawn(listener.serve(gateway.router.clone(), tasks.clone(), Duration::from_secs(1)));
+        gateway.serve_on(listener, &tasks, Duration::from_secs(1));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             url,

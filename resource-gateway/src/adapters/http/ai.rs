@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     application::{
-        invoke::{CallerHeaders, Invocation, InvokeError, Reply},
+        invoke::{Audience, CallerHeaders, Invocation, InvokeError, Reply},
         replay::RecordedStream,
     },
     domain::{
@@ -108,7 +108,7 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
         arrived,
         began,
         error_event: error::event,
-        comes_again: false,
+        audience: Audience::Connection,
     };
     let mut headers = HeaderMap::new();
     if jobs::is_asked_for(&invocation.headers.0)

@@ -14,7 +14,7 @@ use super::{
     request_body,
 };
 use crate::{
-    application::invoke::{CallerHeaders, Invocation},
+    application::invoke::{Audience, CallerHeaders, Invocation},
     domain::{
         fault::PublicError,
         interface::Capability,
@@ -63,7 +63,7 @@ async fn run(app: &AppState, request: Request) -> Result<Response, Box<Response>
         arrived,
         began,
         error_event: error::event,
-        comes_again: false,
+        audience: Audience::Connection,
     };
     ai::answer(app, invocation, HeaderMap::new()).await
 }

@@ -1,7 +1,8 @@
 //! The usage journal: durable before the reply ends, without a database round trip.
 //!
-//! [`Journal::record`](UsageSink::record) appends a framed record to a segment file by one `write(2)`. What the kernel has taken
-//! outlives the process, so SIGKILL loses nothing. A background task hands the records to the database in batches and forgets them
+//! [`Journal::take`](UsageSink::take) frames a record, and [`Journal::flush`](UsageSink::flush), which runs before anything is
+//! written to a caller, appends all frames that wait to a segment file by one `write(2)`. What the kernel has taken outlives the
+//! process, so SIGKILL loses nothing of which a caller saw the end. A background task hands the records to the database in batches and forgets them
 //! there only after the commit; the database drops what it has already, so that records replayed after a crash stay single.
 //!
 //! **Power loss.** While the database keeps up, its own commit makes records safe within [`JournalOptions::drain_interval`]. While
@@ -35,11 +36,7 @@ use std::{
 use service_kit::Entropy;
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    drain::Drain,
-    home::Home,
-    writer::{AppendError, Writer},
-};
+use self::{drain::Drain, home::Home, writer::Writer};
 use crate::{
     domain::{
         ids::NodeId,
@@ -109,7 +106,9 @@ struct Shared {
     refused_records: AtomicU64,
     lost_records: AtomicU64,
     damaged_bytes: AtomicU64,
-    /// Frames wait in memory because the disk refuses them.
+    /// Frames wait to be written. It changes with the writer locked, and goes down only after they are.
+    waiting: AtomicBool,
+    /// They do so because the disk refuses them.
     disk_refuses: AtomicBool,
     disk_error: Mutex<Option<String>>,
     store_error: Mutex<Option<String>>,
@@ -189,8 +188,7 @@ impl Journal {
     async fn turn(&self) {
         let end = {
             let mut writer = lock(&self.writer);
-            let result = writer.append_backlog();
-            self.note_disk(&writer, result.err());
+            self.write(&mut writer);
             writer.end()
         };
         let outcome = self.drain.lock().await.turn(end).await;
@@ -204,19 +202,27 @@ impl Journal {
         }
     }
 
-    fn note_disk(&self, writer: &Writer, error: Option<io::Error>) {
-        let refuses = writer.backlog() > 0;
-        let before = self.shared.disk_refuses.swap(refuses, Ordering::Relaxed);
-        if let Some(error) = error {
+    fn write(&self, writer: &mut Writer) {
+        let written = writer.write();
+        let failed = written.is_err();
+        self.shared.waiting.store(failed, Ordering::Release);
+        let before = self.shared.disk_refuses.swap(failed, Ordering::Relaxed);
+        if let Err(error) = written {
             let text = error.to_string();
             if !before {
                 tracing::error!(error = text, "usage journal cannot be written, new calls are refused");
             }
             *lock(&self.shared.disk_error) = Some(text);
-        } else if before && !refuses {
+        } else if before {
             tracing::info!("usage journal can be written again");
             *lock(&self.shared.disk_error) = None;
         }
+    }
+
+    fn lose(&self, record: &UsageRecord, why: &dyn fmt::Display) -> UsageUnavailable {
+        self.shared.lost_records.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(request.id = record.request_id.as_str(), error = %why, "usage record is lost");
+        UsageUnavailable::Disk(why.to_string())
     }
 }
 
@@ -233,16 +239,12 @@ impl UsageSink for Journal {
         Ok(())
     }
 
-    fn record(&self, record: &UsageRecord) -> Result<(), UsageUnavailable> {
+    fn take(&self, record: &UsageRecord) -> Result<(), UsageUnavailable> {
         if record.state == UsageState::Rejected {
             // Refused calls cost nothing and were not admitted: they must not fill what is kept for those that were.
             self.admit()?;
         }
-        let (frame, shortened) = frame::encode_shortened(record).map_err(|error| {
-            self.shared.lost_records.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(request.id = record.request_id.as_str(), %error, "usage record is lost");
-            UsageUnavailable::Disk(error.to_string())
-        })?;
+        let (frame, shortened) = frame::encode_shortened(record).map_err(|error| self.lose(record, &error))?;
         if shortened {
             tracing::error!(
                 request.id = record.request_id.as_str(),
@@ -252,29 +254,19 @@ impl UsageSink for Journal {
         }
         let size = u64::try_from(frame.len()).unwrap_or_default();
         let mut writer = lock(&self.writer);
-        let appended = writer.append(frame);
-        if !matches!(appended, Err(AppendError::Lost(_))) {
-            // Under the lock, so that the reader never counts more than was counted here.
-            self.shared.appended.fetch_add(size, Ordering::Relaxed);
-            self.shared.records_appended.fetch_add(1, Ordering::Relaxed);
+        writer.push(frame).map_err(|error| self.lose(record, &error))?;
+        self.shared.waiting.store(true, Ordering::Release);
+        // Under the lock, so that the reader never counts more than was counted here.
+        self.shared.appended.fetch_add(size, Ordering::Relaxed);
+        self.shared.records_appended.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn flush(&self) {
+        // Whoever took a record before sees that it waits until it is written, by whomever.
+        if self.shared.waiting.load(Ordering::Acquire) {
+            self.write(&mut lock(&self.writer));
         }
-        let (cause, lost) = match appended {
-            Ok(()) => return Ok(()),
-            Err(AppendError::Kept(cause)) => (cause, false),
-            Err(AppendError::Lost(cause)) => (cause, true),
-        };
-        let text = cause.to_string();
-        self.note_disk(&writer, Some(cause));
-        drop(writer);
-        if lost {
-            self.shared.lost_records.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
-                request.id = record.request_id.as_str(),
-                error = text,
-                "usage record is lost"
-            );
-        }
-        Err(UsageUnavailable::Disk(text))
     }
 
     fn status(&self) -> UsageStatus {

@@ -53,7 +53,7 @@ impl Batch {
     }
 
     pub(super) fn to_usage(&self) -> UsageBatch {
-        let mut batch = UsageBatch::new();
+        let mut batch = UsageBatch::with_room(self.bytes.len(), self.records.len());
         self.texts().for_each(|text| batch.push(text));
         batch
     }

@@ -1,22 +1,18 @@
-//! The appending side: one write(2) per record, at an offset of our choice.
+//! The appending side: one write(2) for all records that wait, at an offset of our choice.
 
 use std::{collections::VecDeque, fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
 
 use super::home::{Home, Position};
 
 /// Frames that wait in memory for a disk that refuses them. Only calls admitted before the refusal can add to it.
-const BACKLOG: usize = 16_384;
+const MOST_WAITING: usize = 16_384;
+/// Written at once, unless a single frame is longer.
+const WRITE_BYTES: usize = 128 * 1024;
 
-/// What was not written.
+/// As many frames wait as may.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AppendError {
-    /// Kept in memory.
-    #[error("{0}")]
-    Kept(io::Error),
-    /// Not even kept.
-    #[error("{0}; too many records wait already")]
-    Lost(io::Error),
-}
+#[error("too many records wait for the disk already")]
+pub(super) struct Crowded;
 
 /// The segment under the pen and the frames that did not get there yet.
 #[derive(Debug)]
@@ -29,7 +25,10 @@ pub(super) struct Writer {
     length: u64,
     /// Full segments that the database has not taken and that were not flushed to the disk.
     unflushed: Vec<(u64, Arc<File>)>,
-    backlog: VecDeque<Vec<u8>>,
+    /// Frames that are to be written.
+    waiting: VecDeque<Vec<u8>>,
+    /// Put together for a write.
+    together: Vec<u8>,
 }
 
 impl Writer {
@@ -43,39 +42,48 @@ impl Writer {
             file,
             length: 0,
             unflushed: Vec::new(),
-            backlog: VecDeque::new(),
+            waiting: VecDeque::new(),
+            together: Vec::new(),
         })
     }
 
-    /// Appends a frame. When this returns `Ok` the kernel has all of it, so that it outlives the process.
-    pub(super) fn append(&mut self, frame: Vec<u8>) -> Result<(), AppendError> {
-        let written = match self.append_backlog() {
-            Ok(()) => self.write(&frame),
-            failed => failed,
-        };
-        match written {
-            Ok(()) => Ok(()),
-            Err(error) if self.backlog.len() < BACKLOG => {
-                self.backlog.push_back(frame);
-                Err(AppendError::Kept(error))
-            }
-            Err(error) => Err(AppendError::Lost(error)),
+    /// Takes a frame, to be written by the next [`Self::write`].
+    pub(super) fn push(&mut self, frame: Vec<u8>) -> Result<(), Crowded> {
+        if self.waiting.len() >= MOST_WAITING {
+            return Err(Crowded);
         }
-    }
-
-    /// Tries again what the disk refused, in order.
-    pub(super) fn append_backlog(&mut self) -> io::Result<()> {
-        while let Some(frame) = self.backlog.pop_front() {
-            if let Err(error) = self.write(&frame) {
-                self.backlog.push_front(frame);
-                return Err(error);
-            }
-        }
+        self.waiting.push_back(frame);
         Ok(())
     }
 
-    pub(super) fn backlog(&self) -> usize {
-        self.backlog.len()
+    /// Writes all that waits, in order. When this returns `Ok` the kernel has it, so that it outlives the process; what the disk
+    /// refuses goes on waiting.
+    pub(super) fn write(&mut self) -> io::Result<()> {
+        while let Some(first) = self.waiting.front() {
+            let room = self.segment_bytes.saturating_sub(self.length);
+            let fits = |size: usize| u64::try_from(size).is_ok_and(|size| size <= room);
+            // An empty segment takes a frame of any length.
+            if self.length > 0 && !fits(first.len()) {
+                self.turn()?;
+                continue;
+            }
+            self.together.clear();
+            let mut frames = 0;
+            for frame in &self.waiting {
+                let size = self.together.len() + frame.len();
+                if frames > 0 && (size > WRITE_BYTES || !fits(size)) {
+                    break;
+                }
+                self.together.extend_from_slice(frame);
+                frames += 1;
+            }
+            // At a given offset, so that a write cut short leaves nothing behind: the next one begins at the same place.
+            self.file.write_all_at(&self.together, self.length)?;
+            self.length += u64::try_from(self.together.len()).unwrap_or(u64::MAX);
+            self.waiting.drain(..frames);
+        }
+        self.together.shrink_to(WRITE_BYTES);
+        Ok(())
     }
 
     /// The end of what may be read.
@@ -97,17 +105,6 @@ impl Writer {
         files.push(Arc::clone(&self.file));
         files.extend(File::open(self.home.path()).ok().map(Arc::new));
         files
-    }
-
-    fn write(&mut self, frame: &[u8]) -> io::Result<()> {
-        let size = u64::try_from(frame.len()).unwrap_or(u64::MAX);
-        if self.length > 0 && self.length.saturating_add(size) > self.segment_bytes {
-            self.turn()?;
-        }
-        // At a given offset, so that a write cut short leaves nothing behind: the next one begins at the same place.
-        self.file.write_all_at(frame, self.length)?;
-        self.length += size;
-        Ok(())
     }
 
     fn turn(&mut self) -> io::Result<()> {

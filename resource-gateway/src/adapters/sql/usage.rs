@@ -37,17 +37,17 @@ impl SqlUsage {
     }
 
     async fn insert_and_charge(&self, batch: &UsageBatch) -> StoreResult<()> {
-        let records = batch.to_json_array();
-        let rows: Vec<Row<'_>> = serde_json::from_str(&records).map_err(|error| StoreError::Failed(Box::new(error)))?;
+        let records = batch.as_json_array();
+        let rows: Vec<Row<'_>> = serde_json::from_str(records).map_err(|error| StoreError::Failed(Box::new(error)))?;
         let mut tx = self.db.begin().await?;
         let mut charges = Charges::default();
-        if insert(&mut tx, self.db.dialect(), &records, &rows).await? == rows.len() {
+        if insert(&mut tx, self.db.dialect(), records, &rows).await? == rows.len() {
             charges.add_all(&rows);
         } else {
             // Some were there already, after a crash. Which of them are new has to be asked for.
             drop(tx);
             tx = self.db.begin().await?;
-            let mut new = insert_new(&mut tx, self.db.dialect(), &records, &rows).await?;
+            let mut new = insert_new(&mut tx, self.db.dialect(), records, &rows).await?;
             // Taken out, so that what stands in the batch twice counts once.
             charges.add_all(rows.iter().filter(|row| new.remove(row.request_id.as_ref())));
         }

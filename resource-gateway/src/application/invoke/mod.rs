@@ -101,8 +101,16 @@ pub struct Invocation {
     pub arrived: Timestamp,
     pub began: Instant,
     pub error_event: ErrorEvent,
-    /// A limit that is used up only puts the call off: it is not refused, and comes again.
-    pub comes_again: bool,
+    pub audience: Audience,
+}
+
+/// Who gets the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// A caller, whose connection saves usage records before anything is written to it (see [`UsageSink::flush`]).
+    Connection,
+    /// Whoever asks for it later. A limit that is used up only puts the call off: it is not refused, and comes again.
+    Job,
 }
 
 /// An answer for the caller.
@@ -201,7 +209,12 @@ impl Invoke {
         let found = wanted.take_found(&invocation, headers);
         let vendors = self.registry.bind(&snapshot);
         let record = new_record(&invocation, &interface, call.stream);
-        let mut settlement = Settlement::open(record, invocation.began, admission, self.books(&snapshot));
+        let mut settlement = Settlement::open(
+            record,
+            invocation.began,
+            admission,
+            self.books(&snapshot, invocation.audience),
+        );
         if let Some(route) = call.raw_route() {
             settlement.route(route.clone());
         }
@@ -336,7 +349,7 @@ impl Invoke {
         };
         let admitted = self.limits.admit(snapshot, applicant, headers).await;
         admitted.map_err(|error| {
-            if invocation.comes_again {
+            if invocation.audience == Audience::Job {
                 return InvokeError::PutOff(error);
             }
             self.meters.refused(Refusal::RateLimit);
@@ -361,7 +374,7 @@ impl Invoke {
                     settlement.back(reservation);
                     return Ok(());
                 }
-                Err(BudgetError::Unavailable) if invocation.comes_again => {
+                Err(BudgetError::Unavailable) if invocation.audience == Audience::Job => {
                     settlement.forget();
                     return Err(InvokeError::PutOff(purse::refusal(BudgetError::Unavailable)));
                 }
@@ -383,15 +396,22 @@ impl Invoke {
         }
         let record = new_record(invocation, interface, stream);
         let nothing = Admission::unlimited();
-        Settlement::open(record, invocation.began, nothing, self.books(snapshot)).settle(UsageState::Rejected);
+        Settlement::open(
+            record,
+            invocation.began,
+            nothing,
+            self.books(snapshot, invocation.audience),
+        )
+        .settle(UsageState::Rejected);
     }
 
-    fn books(&self, snapshot: &Arc<Snapshot>) -> Books {
+    fn books(&self, snapshot: &Arc<Snapshot>, audience: Audience) -> Books {
         Books {
             snapshot: Arc::clone(snapshot),
             sink: Arc::clone(&self.usage),
             meters: Arc::clone(&self.meters),
             tally: Arc::clone(&self.tally),
+            audience,
         }
     }
 

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use tokio::sync::oneshot;
 
 use super::{
-    WholeReply,
+    Audience, WholeReply,
     passing::Head,
     payload_tap::PayloadTap,
     uncounted::{Asked, Uncounted},
@@ -73,6 +73,7 @@ pub(super) struct Books {
     pub(super) sink: Arc<dyn UsageSink>,
     pub(super) meters: Arc<Meters>,
     pub(super) tally: Arc<Tally>,
+    pub(super) audience: Audience,
 }
 
 impl Settlement {
@@ -306,14 +307,23 @@ impl Settlement {
             keeper.end(state);
         }
         let leaves_row = state != UsageState::Rejected || self.books.meters.refused_rows.admit(&self.record);
-        if leaves_row && let Err(error) = self.books.sink.record(&self.record) {
-            // The sink keeps it in memory and tries again; nobody else can do more.
-            tracing::error!(request.id = %self.record.request_id, %error, "a usage record is not safe yet");
+        // The sink tells of what it loses; nobody else can do more.
+        if leaves_row && self.books.sink.take(&self.record).is_ok() && !self.is_flushed_by_reply(state) {
+            self.books.sink.flush();
         }
         // After the record, so that what was spent is never seen as free.
         if let Some(reservation) = self.reservation.take() {
             reservation.settle(Nanos(self.record.cost.unwrap_or(0)));
         }
+    }
+
+    /// Whether something is still written to the caller, which flushes the records before.
+    fn is_flushed_by_reply(&self, state: UsageState) -> bool {
+        let is_gone = matches!(
+            state,
+            UsageState::ClientGoneBeforeFirstByte | UsageState::ClientGoneAfterFirstByte
+        );
+        self.books.audience == Audience::Connection && !is_gone
     }
 
     /// What the call costs, by the price that held when it arrived.

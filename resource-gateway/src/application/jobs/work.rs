@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Jobs;
 use crate::{
     application::{
-        invoke::{CallerHeaders, Invocation, Invoke, InvokeError, Reply, WholeReply},
+        invoke::{Audience, CallerHeaders, Invocation, Invoke, InvokeError, Reply, WholeReply},
         revocations::Revocations,
     },
     domain::{
@@ -205,7 +205,7 @@ impl WorkJobs {
             arrived: self.jobs.clock.now(),
             began: Instant::now(),
             error_event: |_| Bytes::new(),
-            comes_again: true,
+            audience: Audience::Job,
         };
         let mut headers = HeaderMap::new();
         match self.invoke.run(invocation, &mut headers).await {

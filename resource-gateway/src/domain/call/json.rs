@@ -82,7 +82,7 @@ impl JsonBody {
             Some(threshold) if shape.scored && threshold != "null" => Some(read_confidence(threshold)?),
             _ => None,
         };
-        let ruled = splices(&draft);
+        let (ruled, steps) = (splices(&draft), draft.steps());
         let conversation = match shape.converses {
             true => take_conversation(&mut draft)?,
             false => None,
@@ -103,7 +103,10 @@ impl JsonBody {
             format: format_of(shape, &draft)?,
             conversation,
         };
-        let vendor = splices(&draft);
+        let vendor = match draft.steps() == steps {
+            true => ruled.clone(),
+            false => splices(&draft),
+        };
         Ok((
             facts,
             Changes {
