@@ -82,7 +82,8 @@ async fn main() -> anyhow::Result<()> {
     let records: Vec<_> = (0..RECORDS).map(|_| record(&SystemEntropy)).collect();
     let began = Instant::now();
     for record in &records {
-        journal.record(record)?;
+        journal.take(record)?;
+        journal.flush();
     }
     report("a call waits", began.elapsed());
     let began = Instant::now();

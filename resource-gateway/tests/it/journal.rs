@@ -61,7 +61,8 @@ async fn the_life_of_a_process_that_is_going_to_be_killed() {
             std::thread::spawn(move || {
                 for at in 0.. {
                     let id = format!("{life}-{thread}-{at}");
-                    journal.record(&full_record(&id)).unwrap();
+                    journal.take(&full_record(&id)).unwrap();
+                    journal.flush();
                     // The reply ends: from here on somebody relies on the row.
                     let line = format!("ack {id}\n");
                     if std::io::stdout().lock().write_all(line.as_bytes()).is_err() {
