@@ -11,7 +11,10 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -178,6 +181,32 @@ async fn a_client_that_does_not_finish_its_first_head_is_dropped() {
         stream.write_all(beginning).await.unwrap();
         until_hung_up(&mut stream).await;
         assert!(began.elapsed() >= SHORT, "{beginning:?} was dropped too early");
+    }
+}
+
+#[tokio::test]
+async fn what_answers_leave_behind_is_saved_before_any_byte_of_them_is_written() {
+    let (left, saved) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let leaving = Arc::clone(&left);
+    let router = Router::new().route(
+        "/",
+        get(|| async move {
+            leaving.fetch_add(1, Ordering::SeqCst);
+            "hello"
+        }),
+    );
+    let listener = BoundListener::bind(([127, 0, 0, 1], 0).into(), &TlsConfig::default())
+        .await
+        .unwrap();
+    let saving = Arc::clone(&saved);
+    let listener = listener.before_writes(move || saving.store(left.load(Ordering::SeqCst), Ordering::SeqCst));
+    let (address, tasks) = (listener.address(), Tasks::default());
+    tasks.spawn(listener.serve(router, tasks.clone(), LONG));
+    let server = Server { address, tasks };
+    let mut client = server.connect().await;
+    for count in 1..=3 {
+        assert!(ask(&mut client, GET).await.ends_with("hello"));
+        assert_eq!(saved.load(Ordering::SeqCst), count);
     }
 }
 

@@ -150,9 +150,9 @@ macro_rules! usage_row {
     };
 }
 
-macro_rules! four_rows {
-    () => {
-        concat!(usage_row!(), ", ", usage_row!(), ", ", usage_row!(), ", ", usage_row!())
+macro_rules! four_times {
+    ($rows:expr) => {
+        concat!($rows, ", ", $rows, ", ", $rows, ", ", $rows)
     };
 }
 
@@ -171,15 +171,11 @@ macro_rules! insert_usage_rows {
 /// For SQLite, to which a row of parameters is half the work of one of JSON.
 pub(super) const INSERT_USAGE_ROW: Sql = insert_usage_rows!(usage_row!());
 /// How many [`INSERT_USAGE_ROWS`] takes.
-pub(super) const USAGE_ROWS: usize = 16;
+pub(super) const USAGE_ROWS: usize = 32;
 pub(super) const INSERT_USAGE_ROWS: Sql = insert_usage_rows!(concat!(
-    four_rows!(),
+    four_times!(four_times!(usage_row!())),
     ", ",
-    four_rows!(),
-    ", ",
-    four_rows!(),
-    ", ",
-    four_rows!()
+    four_times!(four_times!(usage_row!()))
 ));
 
 macro_rules! payload_columns {
