@@ -524,9 +524,9 @@ class Bench:
         detail = "20 chunks, 5 ms apart, 20/s; the longest of each round, median of the differences"
         self.row("end of a stream later than direct, every policy on", "no 40 ms stall", f"{whole:.1f} ms", whole < 40, detail)
 
-    def rss(self, name):
+    def rss(self, name, kind="VmRSS"):
         for line in pathlib.Path(f"/proc/{self.pid[name]}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{kind}:"):
                 return int(line.split()[1]) / 1024
         return float("nan")
 

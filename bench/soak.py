@@ -227,7 +227,7 @@ class Soak(run.Bench):
     def sample(self, begun):
         def of(name):
             pid = self.pid[name]
-            return self.rss(name), len(os.listdir(f"/proc/{pid}/fd"))
+            return self.rss(name), self.rss(name, "RssAnon"), len(os.listdir(f"/proc/{pid}/fd"))
         self.samples.append((time.monotonic() - begun, *of("gateway"), *of("auth")))
 
     def tables(self):
@@ -263,7 +263,8 @@ class Soak(run.Bench):
         print(f"{sum(self.seen.values()):,} calls in {minutes:g} minutes: " + ", ".join(f"{name} {count:,}" for name, count in self.seen.most_common()))
         print(f"\nunexpected: {sum(self.unexpected.values())} {dict(self.unexpected) or ''}\n")
         print("| | first third | second third | last third |\n|---|---|---|---|")
-        for at, what in ((1, "gateway, resident MB"), (2, "gateway, open files"), (3, "provider, resident MB"), (4, "provider, open files")):
+        figures = [f"{service}, {what}" for service in ("gateway", "provider") for what in ("resident MB", "of it private MB", "open files")]
+        for at, what in enumerate(figures, 1):
             medians = [statistics.median(row[at] for row in self.samples[part * third:(part + 1) * third] or self.samples) for part in range(3)]
             print(f"| {what} | " + " | ".join(f"{median:.1f}" for median in medians) + " |")
         print("\n| table | rows, from third to third |\n|---|---|")

@@ -66,7 +66,9 @@ mod tests {
         local.await;
         // Which of those that wait comes first is the runtime's affair.
         let mut rounds: Vec<Vec<String>> = log.borrow().chunks(2).map(<[String]>::to_vec).collect();
-        rounds.iter_mut().for_each(|round| round.sort());
+        for round in &mut rounds {
+            round.sort();
+        }
         assert_eq!(
             rounds,
             [
