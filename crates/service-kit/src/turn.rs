@@ -18,9 +18,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Runs `write` when the turn has come. Wakes the task of `cx`, if it has not.
-    ///
-    /// Panics outside of a tokio runtime's task, as all of its sockets do.
+    /// Runs `write` when the turn has come. Until then the task of `cx` is woken again.
     pub fn write<T>(&mut self, cx: &mut Context<'_>, write: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         if !self.has_waited {
             self.has_waited = true;

@@ -142,7 +142,7 @@ pub fn read(metadata: &Map<String, Value>, frame: Frame<'_>, faults: &mut Faults
         let fitting = AssertionAudience::of_stranger(&client);
         // RFC 7591 §2: a server may put another value in place of one that it does not allow. A profile says itself what contradicts it.
         let is_replaced = fitting == AssertionAudience::Issuer && profile.is_none();
-        if is_replaced || !metadata.contains_key("client_assertion_audience") {
+        if is_replaced || says_nothing(metadata, "client_assertion_audience") {
             client.protocol.client_assertion_audience = fitting;
         }
     }

@@ -100,6 +100,15 @@ proptest! {
 }
 
 #[test]
+fn an_assertion_audience_that_is_left_empty_is_the_one_that_is_left_out() {
+    let audience = |metadata: Value| read_from(&object(metadata)).0.protocol.client_assertion_audience;
+    let left_out = audience(json!({}));
+    for empty in [json!(null), json!("")] {
+        assert_eq!(audience(json!({"client_assertion_audience": empty})), left_out);
+    }
+}
+
+#[test]
 fn bounds_hold_at_their_edges() {
     let faults = |metadata: Value| read_from(&object(metadata)).1;
     let none: Vec<String> = Vec::new();
