@@ -10,6 +10,7 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    service_kit::use_small_pages();
     let outcome = cli::run(cli::Arguments::parse());
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
