@@ -40,20 +40,6 @@ fields = [
 ]
 limits = { requests_per_second = 1000000, tokens_per_minute = 500000000, concurrency = 10000 }
 
-[[interface]]
-name = "policed-burst"
-capability = "chat"
-routes = [{ vendor = "mock", model = "mock-d5-n20" }]
-fields = [{ name = "/user", value = "hexgate" }]
-limits = { requests_per_second = 1000000, tokens_per_minute = 500000000, concurrency = 10000 }
-
-[[interface]]
-name = "policed-paced"
-capability = "chat"
-routes = [{ vendor = "mock", model = "mock-c5-n20" }]
-fields = [{ name = "/user", value = "hexgate" }]
-limits = { requests_per_second = 1000000, tokens_per_minute = 500000000, concurrency = 10000 }
-
 [[price]]
 name = "policed"
 interface = "policed"
@@ -69,6 +55,16 @@ amount = "1000000"
 currency = "USD"
 period = "month"
 """
+# Streams of twenty pieces: all at once, and one after the other.
+STREAMS = {"burst": "mock-d5-n20", "paced": "mock-c5-n20"}
+POLICED += "".join(f"""
+[[interface]]
+name = "policed-{kind}"
+capability = "chat"
+routes = [{{ vendor = "mock", model = "{model}" }}]
+fields = [{{ name = "/user", value = "hexgate" }}]
+limits = {{ requests_per_second = 1000000, tokens_per_minute = 500000000, concurrency = 10000 }}
+""" for kind, model in STREAMS.items())
 AUTH_DOCUMENT = f"""
 [[client]]
 client_id = "machine"
@@ -512,10 +508,9 @@ class Bench:
         # A chunk that tells nothing but the role waits for the first content, so what is compared is an answer that begins with content
         # at hand, and one whose chunks come one by one: there whatever waits for more, or for an acknowledgement, shows.
         slow = ("--rate", 20, "-c", 8)
-        models = {"burst": "mock-d5-n20", "paced": "mock-c5-n20"}
         results = self.rounds({
-            (name, kind): lambda name=name, kind=kind: self.chat(name, True, *slow, model=models[kind], kind=kind)
-            for kind in models for name in ("upstream", "policed")
+            (name, kind): lambda name=name, kind=kind: self.chat(name, True, *slow, model=STREAMS[kind], kind=kind)
+            for kind in STREAMS for name in ("upstream", "policed")
         })
         later = lambda kind, key: statistics.median(
             got[key] - bare[key] for got, bare in zip(results["policed", kind], results["upstream", kind])) / 1000

@@ -147,11 +147,13 @@ impl BoundListener {
             "Connections closed because their address had as many open as it may"
         );
         let host = Host {
-            router,
+            terms: Terms {
+                router,
+                limits: self.limits,
+                before_write: self.before_write,
+            },
             tls: self.tls.map(Arc::new),
-            limits: self.limits,
             rules: self.rules,
-            before_write: self.before_write,
             neighbours: Neighbours::new(self.limits.per_address(most)),
             tasks,
         };
@@ -219,13 +221,19 @@ fn file_limit() -> usize {
     files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
-/// What connections are served with.
-struct Host {
+/// What a connection is served with.
+#[derive(Clone)]
+struct Terms {
     router: Router,
-    tls: Option<Arc<SslAcceptor>>,
     limits: Limits,
-    rules: Arc<PeerRules>,
     before_write: BeforeWrite,
+}
+
+/// Who takes connections.
+struct Host {
+    terms: Terms,
+    tls: Option<Arc<SslAcceptor>>,
+    rules: Arc<PeerRules>,
     neighbours: Arc<Neighbours>,
     tasks: Tasks,
 }
@@ -250,23 +258,22 @@ impl Host {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let (router, tls, limits) = (self.router.clone(), self.tls.clone(), self.limits);
+        let (terms, tls) = (self.terms.clone(), self.tls.clone());
         let peer = Peer::new(address, self.rules.clone());
-        let before_write = self.before_write.clone();
         // A token of its own: the shared one would be a lock that all connections take at every wake.
         let stop = self.tasks.stop_token().child_token();
         self.tasks.spawn(async move {
             let _held = held;
             match tls {
-                None => http((stream, before_write), peer, router, &limits, stop).await,
+                None => http(stream, peer, terms, stop).await,
                 Some(acceptor) => {
                     let shaken = tokio::select! {
-                        shaken = handshake(&acceptor, stream, limits.head) => shaken,
+                        shaken = handshake(&acceptor, stream, terms.limits.head) => shaken,
                         () = stop.cancelled() => None,
                     };
                     if let Some(stream) = shaken {
                         let peer = peer.with_certificate(stream.ssl());
-                        http((stream, before_write), peer, router, &limits, stop).await;
+                        http(stream, peer, terms, stop).await;
                     }
                 }
             }
@@ -294,15 +301,15 @@ async fn handshake(
     }
 }
 
-async fn http<S>(
-    (stream, before_write): (S, BeforeWrite),
-    peer: Peer,
-    router: Router,
-    limits: &Limits,
-    stop: CancellationToken,
-) where
+async fn http<S>(stream: S, peer: Peer, terms: Terms, stop: CancellationToken)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let Terms {
+        router,
+        limits,
+        before_write,
+    } = terms;
     let pulse = Arc::new(Pulse::new());
     let opened = tokio::select! {
         opened = timeout(limits.head, Marked::open(stream, pulse.clone(), before_write)) => opened,
@@ -314,15 +321,15 @@ async fn http<S>(
         Ok(Err(error)) => return tracing::debug!(%error, "a connection ended before it said anything"),
         Err(_) => return tracing::debug!("a connection said nothing"),
     };
-    let (body_limits, requests) = (*limits, pulse.clone());
+    let requests = pulse.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let in_flight = requests.begin();
         // Who waits for "100 Continue" has not sent anything, and a stream of HTTP/2 ends without its connection.
         let sends_on = request.version() < Version::HTTP_2 && !request.headers().contains_key(header::EXPECT);
         let mut request = request.map(|body| match body.is_end_stream() {
             true => Body::empty(),
-            false if sends_on => Body::new(BodyTimeout::new(ReadBehind::new(body), &body_limits)),
-            false => Body::new(BodyTimeout::new(body, &body_limits)),
+            false if sends_on => Body::new(BodyTimeout::new(ReadBehind::new(body), &limits)),
+            false => Body::new(BodyTimeout::new(body, &limits)),
         });
         peer.introduce(&mut request);
         let answering = router.clone().call(request);
@@ -339,7 +346,7 @@ async fn http<S>(
                 .header_read_timeout(None)
                 .max_header_size(MAX_HEAD_BYTES)
                 .writev(false);
-            drive(builder.serve_connection(io, service), &pulse, limits, stop).await
+            drive(builder.serve_connection(io, service), &pulse, &limits, stop).await
         }
         connection::Version::Http2 => {
             let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -349,7 +356,7 @@ async fn http<S>(
                 .keep_alive_timeout(PING_TIMEOUT)
                 .max_concurrent_streams(MAX_STREAMS)
                 .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX));
-            drive(builder.serve_connection(io, service), &pulse, limits, stop).await
+            drive(builder.serve_connection(io, service), &pulse, &limits, stop).await
         }
     };
     if let Err(error) = ended {

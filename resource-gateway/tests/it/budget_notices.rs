@@ -27,7 +27,7 @@ use sql_test_kit::TestDatabase;
 use crate::{
     admin::{get, problem, put, send, token},
     budgets::PRICES,
-    jobs::{Hooks, signature, tell_loopback},
+    job_webhooks::{Hooks, signature, tell_loopback},
     running::{Running, chat},
     storage_world::World,
 };

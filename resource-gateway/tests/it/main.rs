@@ -6,8 +6,10 @@
     reason = "the lints spare test functions, but not what they share"
 )]
 
+mod access_key_signers;
 mod access_keys;
 mod access_keys_admin;
+mod addresses;
 mod admin;
 mod admin_changes;
 mod admin_description;
@@ -33,6 +35,7 @@ mod field_rules;
 mod forms;
 mod forward;
 mod fuzz;
+mod job_webhooks;
 mod jobs;
 mod journal;
 mod limits;
@@ -46,6 +49,7 @@ mod raw;
 mod recorder;
 mod replay;
 mod resilience;
+mod resilience_at_random;
 mod retention;
 mod running;
 mod scripted;

@@ -14,17 +14,17 @@ use crate::{
 const CLOSED: &str = "http://127.0.0.1:1/v1";
 
 /// A vendor of that name.
-fn vendor(name: &str, pool: &str, urls: &[&str]) -> String {
+pub(crate) fn vendor(name: &str, pool: &str, urls: &[&str]) -> String {
     let addresses: Vec<_> = urls.iter().map(|url| format!("{{ url = \"{url}\" }}")).collect();
     weighted(name, pool, &addresses.join(", "))
 }
 
-fn weighted(name: &str, pool: &str, addresses: &str) -> String {
+pub(crate) fn weighted(name: &str, pool: &str, addresses: &str) -> String {
     format!("[[vendor]]\nname = \"{name}\"\nstrategy = \"openai\"\npool = {{ {pool} addresses = [{addresses}] }}\n")
 }
 
 /// An interface with a route to each vendor, in this order.
-fn interface(name: &str, vendors: &[&str], more: &str) -> String {
+pub(crate) fn interface(name: &str, vendors: &[&str], more: &str) -> String {
     let routes: Vec<_> = vendors
         .iter()
         .enumerate()
@@ -34,14 +34,14 @@ fn interface(name: &str, vendors: &[&str], more: &str) -> String {
     format!("[[interface]]\nname = \"{name}\"\ncapability = \"chat\"\nroutes = [{routes}]\n{more}\n")
 }
 
-async fn servers<const N: usize>() -> [Scripted; N] {
+pub(crate) async fn servers<const N: usize>() -> [Scripted; N] {
     let started = join_all((0..N).map(|_| Scripted::start())).await;
     started.try_into().ok().unwrap()
 }
 
 impl Running {
     /// What `/status` says of a vendor's only, or first, address.
-    fn endpoint(&self, vendor: &str, at: usize) -> Value {
+    pub(crate) fn endpoint(&self, vendor: &str, at: usize) -> Value {
         let status = self.gateway.status();
         let vendors = status["vendors"].as_array().unwrap().iter();
         // Before anybody asked, nothing is known of it.
@@ -52,7 +52,7 @@ impl Running {
             .unwrap_or_default()
     }
 
-    async fn attempts(&self, answer: &Answer) -> i64 {
+    pub(crate) async fn attempts(&self, answer: &Answer) -> i64 {
         self.usage(answer.request_id()).await.attempts
     }
 }
@@ -413,191 +413,6 @@ async fn a_stream_falls_back_only_before_its_first_content() {
 }
 
 #[tokio::test]
-async fn weights_are_kept_to_the_call_and_a_change_holds_for_the_next() {
-    let world = Running::start().await;
-    let [a, b] = servers().await;
-    let pool = |first: u32, second: u32| {
-        let addresses = format!(
-            "{{ url = \"{}\", weight = {first} }}, {{ url = \"{}\", weight = {second} }}",
-            a.url, b.url
-        );
-        weighted("p", "strategy = \"weighted_round_robin\",", &addresses)
-    };
-    world.apply(&(pool(3, 1) + &interface("i", &["p"], ""))).await;
-    for _ in 0..8 {
-        world.chat("i").await.ok();
-    }
-    assert_eq!((a.calls(), b.calls()), (6, 2));
-    world.apply(&pool(0, 1)).await;
-    for _ in 0..3 {
-        world.chat("i").await.ok();
-    }
-    assert_eq!((a.calls(), b.calls()), (6, 5), "a drained address gets nothing");
-}
-
-#[tokio::test]
-async fn what_is_known_of_an_address_outlives_changes_of_the_configuration() {
-    let world = Running::start().await;
-    let [sick, sound] = servers().await;
-    let pool = "strategy = \"round_robin\", breaker = { consecutive_failures = 1, open_ms = 60000 },";
-    let text = vendor("p", pool, &[&sick.url, &sound.url]) + &interface("i", &["p"], "");
-    world.apply(&text).await;
-    sick.next([Act::status(500)]);
-    while sick.calls() == 0 {
-        world.chat("i").await.ok();
-    }
-    world.apply(&interface("another", &["p"], "")).await;
-    for _ in 0..4 {
-        world.chat("another").await.ok();
-    }
-    assert_eq!(
-        (sick.calls(), world.endpoint("p", 0)["breaker"].clone()),
-        (1, json!("open"))
-    );
-}
-
-#[tokio::test]
-async fn the_same_key_goes_to_the_same_address_and_elsewhere_when_that_fails() {
-    let world = Running::start().await;
-    let all = servers::<3>().await;
-    let urls: Vec<_> = all.iter().map(|server| server.url.as_str()).collect();
-    let pool = "strategy = \"consistent_hash\", hash_key = \"header:X-Conversation\",";
-    world
-        .apply(&(vendor("p", pool, &urls) + &interface("i", &["p"], "")))
-        .await;
-    let ask = async |key: &str| {
-        let before: Vec<_> = all.iter().map(Scripted::calls).collect();
-        let request = world
-            .request("/v1/chat/completions", &world.token(), &chat("i"))
-            .header("x-conversation", key);
-        let answer = Answer::read(request.send().await.unwrap()).await;
-        assert_eq!(answer.status, 200);
-        let asked = all.iter().zip(&before).map(|(server, before)| server.calls() > *before);
-        asked.collect::<Vec<_>>()
-    };
-    let mut used = [false; 3];
-    let mut homes = Vec::new();
-    for at in 0..12 {
-        let key = format!("conversation-{at}");
-        let home = ask(&key).await;
-        assert_eq!(ask(&key).await, home, "{key}");
-        used.iter_mut().zip(&home).for_each(|(used, now)| *used |= now);
-        homes.push((key, home));
-    }
-    assert_eq!(used, [true; 3]);
-    let lost = homes[0].1.iter().position(|home| *home).unwrap();
-    all[lost].always(Act::status(500));
-    for (key, home) in &homes {
-        let now = ask(key).await;
-        if home[lost] {
-            assert!(now.iter().enumerate().any(|(at, asked)| at != lost && *asked), "{key}");
-        } else {
-            assert_eq!(now, *home, "{key}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_sticky_route_is_a_preference_that_a_failure_ends() {
-    let world = Running::start().await;
-    let [a, b] = servers().await;
-    let routes =
-        "routes = [{ vendor = \"p\", model = \"m\" }, { vendor = \"q\", model = \"m\" }]\nsticky = { by = \"user\" }";
-    let text = format!("[[interface]]\nname = \"i\"\ncapability = \"chat\"\n{routes}\n");
-    world
-        .apply(&(vendor("p", "", &[&a.url]) + &vendor("q", "", &[&b.url]) + &text))
-        .await;
-    let (mut at_a, mut at_b) = (None, None);
-    for user in 0..12 {
-        let token = world.issuer.token(&json!({"sub": format!("user-{user}")}));
-        let before = a.calls();
-        for _ in 0..3 {
-            world.chat_as(&token, "i").await.ok();
-        }
-        match a.calls() - before {
-            3 => at_a = Some(token),
-            0 => at_b = Some(token),
-            some => panic!("{some} of 3 calls of one user at one route"),
-        }
-    }
-    let (at_a, _) = (at_a.unwrap(), at_b.unwrap());
-    a.always(Act::status(500));
-    let answer = world.chat_as(&at_a, "i").await;
-    assert_eq!((answer.status, world.attempts(&answer).await), (200, 2));
-}
-
-#[tokio::test]
-async fn health_checks_take_an_address_out_and_bring_it_back() {
-    let world = Running::start().await;
-    let [a, b] = servers().await;
-    let pool = "strategy = \"round_robin\", health = { path = \"/health\", interval_ms = 100, timeout_ms = 500 },";
-    a.health(500);
-    world
-        .apply(&(vendor("p", pool, &[&a.url, &b.url]) + &interface("i", &["p"], "")))
-        .await;
-    world
-        .until("it is down", async || world.endpoint("p", 0)["health"] == "down")
-        .await;
-    for _ in 0..4 {
-        world.chat("i").await.ok();
-    }
-    assert_eq!((a.calls(), b.calls()), (0, 4));
-    a.health(200);
-    world
-        .until("it is up", async || world.endpoint("p", 0)["health"] == "up")
-        .await;
-    for _ in 0..4 {
-        world.chat("i").await.ok();
-    }
-    assert_eq!((a.calls(), b.calls()), (2, 6));
-    assert_eq!(world.endpoint("p", 1)["health"], "up");
-    let [other] = servers().await;
-    world
-        .apply(&(vendor("p", "strategy = \"round_robin\",", &[&a.url, &b.url]) + &vendor("q", pool, &[&other.url])))
-        .await;
-    world
-        .until("it is not checked", async || {
-            world.endpoint("p", 0)["health"] == "unchecked"
-        })
-        .await;
-    let (checks, others) = (a.checks(), other.checks());
-    world
-        .until("another is checked as often", async || other.checks() >= others + 5)
-        .await;
-    assert!(a.checks() <= checks + 1, "nobody checks any more");
-}
-
-#[tokio::test]
-async fn each_record_of_a_name_is_an_address_that_keeps_the_name() {
-    let world = Running::start().await;
-    let [server] = servers().await;
-    let url = format!("http://localhost:{}/v1", server.port);
-    world
-        .apply(&(vendor("p", "discovery = \"dns\",", &[&url]) + &interface("i", &["p"], "")))
-        .await;
-    world
-        .until("the name is resolved", async || {
-            world.endpoint("p", 0)["address"].is_string()
-        })
-        .await;
-    for _ in 0..4 {
-        world.chat("i").await.ok();
-    }
-    let status = world.gateway.status();
-    let pools = status["vendors"].as_array().unwrap();
-    let pool = pools.iter().find(|pool| pool["vendor"] == "p").unwrap();
-    let endpoints = pool["endpoints"].as_array().unwrap();
-    let addresses: Vec<_> = endpoints
-        .iter()
-        .map(|endpoint| endpoint["address"].as_str().unwrap())
-        .collect();
-    assert!(addresses.contains(&"127.0.0.1"), "{addresses:?}");
-    assert!(endpoints.iter().all(|endpoint| endpoint["url"] == url.as_str()));
-    let host = format!("localhost:{}", server.port);
-    assert!(server.seen().iter().all(|headers| headers["host"] == host.as_str()));
-}
-
-#[tokio::test]
 async fn a_second_address_is_asked_when_the_first_takes_long() {
     let world = Running::start().await;
     let [slow, quick] = servers().await;
@@ -633,111 +448,6 @@ async fn a_second_address_is_asked_when_the_first_takes_long() {
     slow.always(Act::well(false).after(Duration::from_millis(300)));
     let answer = world.chat("i").await;
     assert_eq!((answer.status, world.attempts(&answer).await), (200, 2));
-}
-
-/// What a caller does.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Manner {
-    Plain,
-    Stream,
-    Leave,
-}
-
-impl Running {
-    /// Sends a call and answers its request id, unless the caller left before it had one.
-    async fn behave(&self, manner: Manner, patience: Duration) -> Option<String> {
-        let mut body = chat("i");
-        body["stream"] = (manner != Manner::Plain).into();
-        let mut request = self.request("/v1/chat/completions", &self.token(), &body);
-        if manner == Manner::Leave {
-            request = request.timeout(patience);
-        }
-        let response = request.send().await.ok()?;
-        let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
-        // Whatever comes of it.
-        let _ = response.bytes().await;
-        Some(id)
-    }
-}
-
-#[tokio::test]
-async fn whatever_vendors_and_callers_do_each_request_ends_once_within_its_budget() {
-    let world = Running::start().await;
-    let all = servers::<3>().await;
-    let (two, one) = all.split_at(2);
-    let urls: Vec<_> = two.iter().map(|server| server.url.as_str()).collect();
-    let pool = "breaker = { consecutive_failures = 3, open_ms = 20, max_open_ms = 50 },";
-    let times = "timeouts_ms = { connect = 1000, first_byte = 150, idle = 150, total = 2000 }";
-    world
-        .apply(&(vendor("p", pool, &urls) + &vendor("q", pool, &[&one[0].url]) + &interface("i", &["p", "q"], times)))
-        .await;
-    let mut dice = resource_gateway::domain::balance::Dice::new(4);
-    let mut acts = |number: usize| -> Vec<Act> {
-        let act = |roll: u64| match roll {
-            0 => Act::status(500),
-            1 => Act::status(429),
-            2 => Act::status(429).with("retry-after-ms", "30"),
-            3 => Act::status(503).with("retry-after-ms", "30"),
-            4 => Act::status(400),
-            5 => Act::events(&[CHUNK]).ending(End::Cut),
-            6 => Act::events(&[]).ending(End::Stall),
-            7 => Act::well(false).after(Duration::from_millis(400)),
-            8 | 9 => Act::well(true),
-            _ => Act::well(false),
-        };
-        (0..number).map(|_| act(dice.below(12))).collect()
-    };
-    let total = || all.iter().map(Scripted::calls).sum::<usize>();
-    for manners in [
-        &[Manner::Plain, Manner::Stream][..],
-        &[Manner::Plain, Manner::Stream, Manner::Leave],
-    ] {
-        for server in &all {
-            server.next(acts(150));
-        }
-        let before = (total(), world.all_attempts().await);
-        let mut answered = Vec::new();
-        for _ in 0..6 {
-            let calls = (0..30_u64).map(|at| {
-                let manner = manners[usize::try_from(at).unwrap() % manners.len()];
-                world.behave(manner, Duration::from_millis(10 + at * 10))
-            });
-            answered.extend(join_all(calls).await.into_iter().flatten());
-        }
-        for id in &answered {
-            world.usage(id).await;
-        }
-        for (vendor, at) in [("p", 0), ("p", 1), ("q", 0)] {
-            world
-                .until("nothing is left under way", async || {
-                    world.endpoint(vendor, at)["inflight"] == 0
-                })
-                .await;
-        }
-        let attempts = world.all_attempts().await - before.1;
-        let calls = total() - before.0;
-        // No call without an attempt. An attempt that is given up at once may not have reached the vendor.
-        assert!(
-            calls <= attempts && calls * 4 > attempts * 3,
-            "{calls} calls, {attempts} attempts"
-        );
-        assert!(answered.len() == 180 || manners.contains(&Manner::Leave));
-    }
-    for server in &all {
-        server.forget();
-    }
-    world
-        .until("all is well again", async || world.chat("i").await.status == 200)
-        .await;
-}
-
-impl Running {
-    async fn all_attempts(&self) -> usize {
-        self.gateway.journal.finish(Duration::from_secs(5)).await;
-        let rows = self.usage_rows("").await;
-        assert!(rows.iter().all(|row| (1..=3).contains(&row.attempts)), "{rows:?}");
-        rows.iter().map(|row| usize::try_from(row.attempts).unwrap()).sum()
-    }
 }
 
 #[tokio::test]
