@@ -11,6 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::Limits;
+use crate::turn::UnderWay;
 
 /// Marks of what a connection is doing, written in passing.
 #[derive(Debug)]
@@ -61,7 +62,10 @@ impl Pulse {
     /// A request has been read; it ends when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.clone())
+        InFlight {
+            pulse: self.clone(),
+            _under_way: UnderWay::begin(),
+        }
     }
 
     pub(super) fn idle_from_now(&self) {
@@ -110,11 +114,14 @@ impl Pulse {
 
 /// A request that is being answered, until the last byte of its response has been handed over.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<Pulse>);
+pub(crate) struct InFlight {
+    pulse: Arc<Pulse>,
+    _under_way: UnderWay,
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.idle_from_now();
-        self.0.requests.fetch_sub(1, Ordering::Release);
+        self.pulse.idle_from_now();
+        self.pulse.requests.fetch_sub(1, Ordering::Release);
     }
 }
