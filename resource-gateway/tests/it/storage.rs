@@ -183,6 +183,7 @@ on_both!(
     a_secret_is_sealed_and_opens_only_in_its_row_and_with_its_key,
     a_row_that_makes_no_sense_is_named_and_hides_no_other,
     usage_comes_back_as_it_was_and_stays_single,
+    a_batch_that_takes_statements_of_every_size_comes_back_as_it_was,
     records_of_an_older_version_are_taken,
     batches_that_overlap_do_not_block_each_other,
     an_empty_batch_tells_whether_usage_can_be_stored,
@@ -373,6 +374,19 @@ async fn usage_comes_back_as_it_was_and_stays_single(world: World) {
     usage.insert_usage(&batch(&[again, full_record("c")])).await.unwrap();
     let rows = all_usage(&world).await;
     assert_eq!(rows, [row(&a), row(&b), row(&full_record("c"))]);
+}
+
+async fn a_batch_that_takes_statements_of_every_size_comes_back_as_it_was(world: World) {
+    let records: Vec<_> = (0..32 + 16 + 2 * 4 + 3)
+        .map(|at| match at % 3 {
+            0 => bare_record(&format!("r{at:02}")),
+            _ => full_record(&format!("r{at:02}")),
+        })
+        .collect();
+    let usage = SqlUsage::new(world.db.clone(), Arc::new(SystemClock));
+    usage.insert_usage(&batch(&records)).await.unwrap();
+    let rows: Vec<_> = records.iter().map(row).collect();
+    assert_eq!(all_usage(&world).await, rows);
 }
 
 /// A record as the journal of the first version holds it.

@@ -168,15 +168,21 @@ macro_rules! insert_usage_rows {
     };
 }
 
-/// For SQLite, to which a row of parameters is half the work of one of JSON.
 pub(super) const INSERT_USAGE_ROW: Sql = insert_usage_rows!(usage_row!());
-/// How many [`INSERT_USAGE_ROWS`] takes.
-pub(super) const USAGE_ROWS: usize = 32;
-pub(super) const INSERT_USAGE_ROWS: Sql = insert_usage_rows!(concat!(
-    four_times!(four_times!(usage_row!())),
-    ", ",
-    four_times!(four_times!(usage_row!()))
-));
+/// For SQLite, to which a row of parameters is half the work of one of JSON: statements by the number of their rows.
+pub(super) const INSERT_USAGE_ROWS: [(usize, Sql); 4] = [
+    (
+        32,
+        insert_usage_rows!(concat!(
+            four_times!(four_times!(usage_row!())),
+            ", ",
+            four_times!(four_times!(usage_row!()))
+        )),
+    ),
+    (16, insert_usage_rows!(four_times!(four_times!(usage_row!())))),
+    (4, insert_usage_rows!(four_times!(usage_row!()))),
+    (1, INSERT_USAGE_ROW),
+];
 
 macro_rules! payload_columns {
     () => {

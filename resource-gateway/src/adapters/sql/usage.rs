@@ -63,13 +63,12 @@ async fn insert(tx: &mut Tx, dialect: Dialect, records: &str, rows: &[Row<'_>]) 
     match dialect {
         Dialect::Postgres => inserted = tx.execute(statements::INSERT_USAGE_BATCH, args![records]).await?,
         Dialect::Sqlite => {
-            let (many, rest) = rows.as_chunks::<{ statements::USAGE_ROWS }>();
-            for chunk in many {
-                let values = chunk.iter().flat_map(Row::values);
-                inserted += tx.execute(statements::INSERT_USAGE_ROWS, values).await?;
-            }
-            for row in rest {
-                inserted += tx.execute(statements::INSERT_USAGE_ROW, row.values()).await?;
+            let mut rest = rows;
+            for (count, statement) in statements::INSERT_USAGE_ROWS {
+                while let Some((rows, later)) = rest.split_at_checked(count) {
+                    inserted += tx.execute(statement, rows.iter().flat_map(Row::values)).await?;
+                    rest = later;
+                }
             }
         }
     }
