@@ -263,8 +263,9 @@ impl UsageSink for Journal {
     }
 
     fn flush(&self) {
-        // Whoever took a record before sees that it waits until it is written, by whomever.
-        if self.shared.waiting.load(Ordering::Acquire) {
+        // Whoever took a record before sees that it waits until it is written, by whomever. A disk that refuses is tried again by the
+        // drain, not by each piece of every answer.
+        if self.shared.waiting.load(Ordering::Acquire) && !self.shared.disk_refuses.load(Ordering::Relaxed) {
             self.write(&mut lock(&self.writer));
         }
     }

@@ -530,6 +530,8 @@ async fn a_disk_that_refuses_stops_new_calls_and_loses_nothing() {
     save(&journal, &record(&format!("r{taken:03}")));
     assert!(matches!(journal.admit(), Err(UsageUnavailable::Disk(_))));
     fs::remove_dir(&next).unwrap();
+    journal.flush();
+    assert!(journal.admit().is_err(), "the disk is tried again by the drain alone");
     assert!(journal.finish(Duration::from_secs(5)).await);
     journal.admit().unwrap();
     assert_eq!(table.ids(), ids(0..taken + 1));
