@@ -1,5 +1,13 @@
 //! Ways to prove who we are to a vendor.
 
+pub mod bce_v1;
+pub mod canonical;
+pub mod sigv4;
+pub mod spark_url;
+pub mod tc3;
+pub mod volcengine;
+pub mod zhipu_jwt;
+
 use http::{HeaderMap, HeaderValue, header};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -65,7 +73,10 @@ impl Signer for Unsigned {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod key_tests {
     use super::*;
 
     #[test]
