@@ -40,3 +40,4 @@ mod revocation;
 mod sessions;
 mod states;
 mod token_endpoint;
+mod vendors;

@@ -1,0 +1,180 @@
+//! Every chat vendor behind the gateway, as the official SDKs see it.
+//!
+//! The vendors are played by `mock_vendor`, which reads requests as strictly as they do and was written without a look at
+//! the gateway. A vendor is a row here as it is one there.
+
+use std::sync::LazyLock;
+
+use e2e::mock_vendor::{MockVendor, credentials};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::{
+    clients::run_in,
+    world::{Engine, Settings, World, free_port, required_environment},
+};
+
+/// One for all tests.
+static MOCK: LazyLock<MockVendor> = LazyLock::new(MockVendor::start);
+
+/// A vendor as its row in the gateway has it.
+struct Vendor {
+    strategy: &'static str,
+    /// After the address.
+    base: &'static str,
+    /// What its format has no word for, by the names of the drivers' checks and settings.
+    lacks: &'static [&'static str],
+    /// Says what of the input was cached.
+    cached: bool,
+    /// Says when to try again.
+    hints: bool,
+    /// Failures that come out under another status than usual; none for those that the vendor has no word for.
+    says: &'static [(&'static str, &'static [u16])],
+}
+
+impl Vendor {
+    const fn like_openai(strategy: &'static str, base: &'static str) -> Self {
+        Self {
+            strategy,
+            base,
+            lacks: &[],
+            cached: false,
+            hints: true,
+            says: &[],
+        }
+    }
+}
+
+/// Every chat strategy.
+const VENDORS: [Vendor; 1] = [Vendor {
+    cached: true,
+    ..Vendor::like_openai("openai", "/v1")
+}];
+
+/// Faults of the mock vendor that each vendor is asked for (see `mock_vendor::faults`).
+const FAULTS: [&str; 25] = [
+    "400",
+    "context",
+    "401",
+    "403",
+    "404",
+    "429",
+    "429-retry-after-7",
+    "quota",
+    "filter",
+    "500",
+    "overloaded",
+    "504",
+    "html-500",
+    "html-200",
+    "in-band",
+    "truncated",
+    "cut",
+    "hang-up",
+    "malformed",
+    "stall-before",
+    "stall-after",
+    "once-429-retry-after-1",
+    "once-overloaded",
+    "split-usage",
+    "no-done",
+];
+
+/// A gateway with every vendor and a file that tells the drivers about it.
+struct Stage {
+    world: World,
+    plan: std::path::PathBuf,
+}
+
+async fn stage() -> &'static Stage {
+    static STAGE: OnceCell<Stage> = OnceCell::const_new();
+    STAGE
+        .get_or_init(|| async {
+            let world = World::start_with(Engine::Sqlite, Settings::default()).await;
+            let document: String = VENDORS.iter().map(document).collect();
+            world.write("vendors.toml", &document);
+            world.gateway_cli(&["apply", "vendors.toml"]);
+            let http = world.http();
+            let token = http.client_credentials("service", "ai:chat").await.access;
+            let narrow = http.client_credentials("service", "ai:embeddings").await.access;
+            let plan = json!({
+                "gateway": world.gateway,
+                "token": token,
+                "narrow_token": narrow,
+                "control": format!("http://{}", MOCK.address("control")),
+                "nobody": format!("http://127.0.0.1:{}/v1", free_port()),
+                "interfaces": VENDORS.iter().map(plan_of).collect::<Vec<_>>(),
+            });
+            let plan = world.write("vendors.json", &plan.to_string());
+            Stage { world, plan }
+        })
+        .await
+}
+
+/// An interface of the name, to a vendor row of its own: what fails closes no way that others take.
+fn interface(vendor: &Vendor, name: &str, model: &str, timeouts: &str) -> String {
+    let strategy = vendor.strategy;
+    let account = credentials(strategy);
+    let id = if account.id.is_empty() {
+        String::new()
+    } else {
+        format!("secret_id = \"{}\"\n", account.id)
+    };
+    format!(
+        "[[vendor]]\nname = \"{name}\"\nstrategy = \"{strategy}\"\nbase_url = \"http://{}{}\"\n{id}secret_key = \"{}\"\n\n\
+         [[interface]]\nname = \"{name}\"\ncapability = \"chat\"\nmax_attempts = 1\n\
+         routes = [{{ vendor = \"{name}\", model = \"{model}\" }}]\n{timeouts}\n",
+        MOCK.address(strategy),
+        vendor.base,
+        account.key,
+    )
+}
+
+fn document(vendor: &Vendor) -> String {
+    let name = |what: &str| format!("{}-{what}", vendor.strategy);
+    let mut text = interface(vendor, &name("chat"), "mock-model", "");
+    text.push_str(&interface(vendor, &name("patient"), "fault-stall-before", ""));
+    for fault in FAULTS {
+        let timeouts = match fault.starts_with("stall") {
+            true => "timeouts_ms = { connect = 1000, first_byte = 700, idle = 700, total = 20000 }",
+            false => "",
+        };
+        text.push_str(&interface(vendor, &name(fault), &format!("fault-{fault}"), timeouts));
+    }
+    text
+}
+
+/// What a driver is told about a vendor.
+fn plan_of(vendor: &Vendor) -> Value {
+    let name = |what: &str| format!("{}-{what}", vendor.strategy);
+    let faults: serde_json::Map<_, _> = FAULTS
+        .iter()
+        .map(|fault| ((*fault).to_owned(), name(fault).into()))
+        .collect();
+    let says: serde_json::Map<_, _> = vendor
+        .says
+        .iter()
+        .map(|(fault, status)| ((*fault).to_owned(), json!(status)))
+        .collect();
+    json!({
+        "vendor": vendor.strategy,
+        "name": name("chat"),
+        "patient": name("patient"),
+        "lacks": vendor.lacks,
+        "cached": vendor.cached,
+        "hints": vendor.hints,
+        "faults": faults,
+        "says": says,
+    })
+}
+
+async fn drive(program: String, script: &str) {
+    let stage = stage().await;
+    let environment = [("HEXGATE_VENDORS", stage.plan.to_str().unwrap().to_owned())];
+    run_in(program, script, stage.world.dir.join("demo.json"), &environment).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openais_python_sdk_talks_to_every_chat_vendor() {
+    drive(required_environment("HEXGATE_PYTHON"), "python/vendors_openai.py").await;
+}
