@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use serde_json::json;
-use service_kit::{BoundListener, Tasks};
+use service_kit::{BoundListener, Clock, Tasks};
 
 pub use self::{
     examine::examine,
@@ -27,6 +27,7 @@ pub use self::{
 use self::{money::Money, provider::Provider, records::Records, shared::Kept};
 use crate::{
     adapters::{
+        fetching::NothingFetched,
         http::{self, App},
         journal::Journal,
         upstream::SystemResolver,
@@ -40,11 +41,12 @@ use crate::{
     ports::usage::UsageSink,
 };
 
-fn keep_pools(snapshots: &Arc<Snapshots>, registry: Arc<Registry>) -> KeepPools {
+fn keep_pools(snapshots: &Arc<Snapshots>, registry: Arc<Registry>, clock: Arc<dyn Clock>) -> KeepPools {
     KeepPools {
         snapshots: snapshots.clone(),
         registry,
         resolver: Arc::new(SystemResolver),
+        clock,
         look_up_every: KeepPools::LOOK_UP_EVERY,
     }
 }
@@ -107,6 +109,7 @@ impl Gateway {
                 meters: meters.clone(),
                 tally: money.tally.clone(),
                 entropy: entropy.clone(),
+                fetcher: Arc::new(NothingFetched),
             },
             list_models: list_models(&snapshots),
             access_keys: foundation.administer_keys(config, &registry)?,
@@ -121,9 +124,9 @@ impl Gateway {
             capabilities: Capability::ALL.to_vec(),
             max_body_bytes: config.limits.max_body_bytes,
             started: clock.now().as_seconds(),
-            clock,
+            clock: clock.clone(),
         };
-        let pools = Arc::new(keep_pools(&snapshots, registry));
+        let pools = Arc::new(keep_pools(&snapshots, registry, clock));
         let jobs = foundation.job_tasks(config, jobs, app.invoke.clone(), revocations);
         let router = http::router(Arc::new(app), entropy);
         Ok(Self {

@@ -1,6 +1,7 @@
 //! Inbound and outbound technology behind the ports.
 pub mod auth_schemes;
 pub mod dialects;
+pub mod fetching;
 pub mod http;
 pub mod journal;
 pub mod jwks;

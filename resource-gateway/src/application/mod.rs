@@ -24,5 +24,6 @@ pub mod retain_usage;
 pub mod revocations;
 pub mod snapshots;
 pub mod tally;
+pub mod tokens;
 pub mod verify_token;
 pub mod webhook_signer;

@@ -3,19 +3,25 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use secrecy::SecretString;
 use service_kit::Timestamp;
 
-use super::pools::{BoundPool, Endpoints, PoolStatus, Source};
+use super::{
+    invoke::passing,
+    pools::{BoundPool, Endpoints, PoolStatus, Source},
+    tokens::Tokens,
+};
 use crate::{
     domain::{
+        fault::{Fault, FaultClass},
         ids::{StrategyName, VendorName},
         interface::Capability,
         snapshot::{Snapshot, StrategyCatalog, StrategyFacts},
         vendor::{Address, BaseUrl, PoolStrategy, Vendor},
     },
     ports::{
-        codec::{AuthScheme, Codec, Signer},
+        codec::{AuthScheme, Codec, Encoded, Outgoing, Signer},
         transport::Transport,
     },
 };
@@ -92,6 +98,10 @@ pub struct BoundVendor {
     pub name: VendorName,
     pub pool: BoundPool,
     pub signer: Box<dyn Signer>,
+    pub tokens: Tokens,
+    /// The row.
+    pub row: Arc<Vendor>,
+    transport: Arc<dyn Transport>,
     headers: HeaderMap,
     codecs: Vec<(Capability, Arc<dyn Codec>)>,
 }
@@ -107,6 +117,44 @@ impl BoundVendor {
     /// Headers that every call carries.
     pub fn headers(&self) -> HeaderMap {
         self.headers.clone()
+    }
+
+    /// A call that is complete but for its signature. `base` is the codec's own place at an address.
+    ///
+    /// # Errors
+    /// There is no such place.
+    pub fn outgoing(&self, base: Option<Uri>, encoded: Encoded) -> Result<Outgoing, Fault> {
+        let mut headers = self.headers();
+        let Encoded {
+            content_type,
+            accept,
+            body,
+            place,
+            dropped: _,
+        } = encoded;
+        headers.insert(header::CONTENT_TYPE, content_type);
+        headers.insert(header::ACCEPT, accept);
+        let (mut method, mut uri) = (Method::POST, base);
+        if let Some(place) = place {
+            method = passing::prepare(*place, &mut uri, &mut headers, body.is_empty());
+        }
+        Ok(Outgoing {
+            method,
+            uri: uri.ok_or_else(|| Fault::of(FaultClass::Transport))?,
+            headers,
+            body,
+        })
+    }
+
+    /// The token that signs calls, where the scheme wants one that is bought.
+    ///
+    /// # Errors
+    /// It is not sold.
+    pub async fn token(&self, at: Timestamp) -> Result<Option<SecretString>, Fault> {
+        match self.signer.exchange() {
+            None => Ok(None),
+            Some(exchange) => self.tokens.get(exchange, self.transport.as_ref(), at).await.map(Some),
+        }
     }
 }
 
@@ -170,13 +218,14 @@ impl Registry {
         }
     }
 
-    fn bind_one(&self, vendor: &Vendor) -> Result<BoundVendor, String> {
+    fn bind_one(&self, vendor: &Arc<Vendor>) -> Result<BoundVendor, String> {
         let profile = self
             .profiles
             .get(vendor.strategy.as_str())
             .ok_or("its strategy is unknown")?;
         let mut addresses = vendor.endpoints();
-        if addresses.is_empty() {
+        let unplaced = addresses.is_empty();
+        if unplaced {
             let default = profile.default_base_url.clone().ok_or("it has no address")?;
             addresses.push(Address {
                 url: default,
@@ -185,7 +234,9 @@ impl Registry {
         }
         let source = |address: Address| {
             let uri = |(capability, codec): &(Capability, Arc<dyn Codec>)| {
-                let uri: Uri = format!("{}{}", address.url.as_str(), codec.path()).parse().ok()?;
+                // A vendor that has a host for each capability is called there unless it was placed elsewhere.
+                let base = codec.home().filter(|_| unplaced).unwrap_or(address.url.as_str());
+                let uri: Uri = format!("{base}{}", codec.path()).parse().ok()?;
                 Some((*capability, uri))
             };
             let uris = profile.codecs.iter().map(uri).collect::<Option<_>>()?;
@@ -201,7 +252,10 @@ impl Registry {
         Ok(BoundVendor {
             name: vendor.name.clone(),
             pool: BoundPool::new(vendor, sources, Arc::clone(&profile.transport), &self.endpoints),
-            signer: profile.scheme.signer(vendor.credential.secret_key.present())?,
+            signer: profile.scheme.signer(vendor)?,
+            tokens: Tokens::default(),
+            row: Arc::clone(vendor),
+            transport: Arc::clone(&profile.transport),
             headers,
             codecs: profile.codecs.clone(),
         })

@@ -9,9 +9,10 @@ use crate::{
         dialects::{
             normalised::Normalised,
             openai::{
-                OpenAiChat, OpenAiEmbeddings, OpenAiImages, OpenAiModerations, OpenAiSpeech, OpenAiTranscription,
+                OpenAiDialect, OpenAiEmbeddings, OpenAiImages, OpenAiModerations, OpenAiSpeech, OpenAiTranscription,
             },
             raw::PassedOn,
+            translated::Chat,
         },
         sandbox::{RAW_BASE, Sandbox},
         upstream::HyperTransport,
@@ -40,6 +41,7 @@ pub(super) fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Re
         app_id: Need::Unused,
         secret_id: Need::Unused,
         secret_key,
+        options: Vec::new(),
     };
     Ok(Registry::new(vec![
         Profile {
@@ -65,7 +67,7 @@ pub(super) fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Re
 /// What OpenAI's format has a request for.
 fn openai_codecs() -> Vec<(Capability, Arc<dyn Codec>)> {
     vec![
-        (Capability::Chat, Arc::new(OpenAiChat)),
+        (Capability::Chat, Arc::new(Chat(OpenAiDialect))),
         (Capability::Embeddings, Arc::new(OpenAiEmbeddings)),
         (Capability::Transcription, Arc::new(OpenAiTranscription)),
         (Capability::Speech, Arc::new(OpenAiSpeech)),

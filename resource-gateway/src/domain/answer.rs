@@ -4,7 +4,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
-use super::confidence::{Confidence, Scored, hold};
+use super::{
+    confidence::{Confidence, Scored, hold},
+    interface::Capability,
+};
 
 pub use super::transcript::{Segment, Transcript, TranscriptFormat, Word};
 
@@ -33,6 +36,32 @@ impl Answer {
         Self::Ready {
             body,
             content_type: JSON,
+        }
+    }
+
+    /// The answer that there is nothing, where answers are lists.
+    pub fn empty(capability: Capability, model: &str) -> Option<Self> {
+        match capability {
+            Capability::Ocr => Some(Self::Ocr(Ocr {
+                id: String::new(),
+                model: model.to_owned(),
+                text: String::new(),
+                lines: Vec::new(),
+                filtered: 0,
+                usage: None,
+                more: Map::new(),
+            })),
+            Capability::Labels => Some(Self::Labels(Labels {
+                labels: Vec::new(),
+                filtered: 0,
+                more: Map::new(),
+            })),
+            Capability::Faces => Some(Self::Faces(Faces {
+                faces: Vec::new(),
+                filtered: 0,
+                more: Map::new(),
+            })),
+            _ => None,
         }
     }
 

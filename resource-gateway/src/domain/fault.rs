@@ -22,10 +22,14 @@ pub enum FaultClass {
     InvalidReply,
     /// The vendor sent a call that is passed on elsewhere. Neither we nor the caller go there with a credential.
     Redirect,
+    /// The vendor reports as an error that there is nothing to find: no text, no face.
+    NoResult,
+    /// The vendor was not asked: its format has no words for what the caller wants. Another one may have.
+    Unsupported,
 }
 
 impl FaultClass {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::InvalidRequest,
         Self::Authentication,
         Self::Permission,
@@ -39,6 +43,8 @@ impl FaultClass {
         Self::Transport,
         Self::InvalidReply,
         Self::Redirect,
+        Self::NoResult,
+        Self::Unsupported,
     ];
 
     /// What a status means when the body says nothing.
@@ -74,6 +80,8 @@ impl FaultClass {
             Self::Transport => "transport",
             Self::InvalidReply => "invalid_reply",
             Self::Redirect => "redirect",
+            Self::NoResult => "no_result",
+            Self::Unsupported => "unsupported",
         }
     }
 
@@ -85,14 +93,16 @@ impl FaultClass {
             | Self::ServerError
             | Self::Timeout
             | Self::Transport
-            | Self::InvalidReply => true,
+            | Self::InvalidReply
+            | Self::Unsupported => true,
             Self::InvalidRequest
             | Self::Authentication
             | Self::Permission
             | Self::NotFound
             | Self::QuotaExceeded
             | Self::ContentFilter
-            | Self::Redirect => false,
+            | Self::Redirect
+            | Self::NoResult => false,
         }
     }
 }
@@ -165,6 +175,20 @@ impl Fault {
         }
     }
 
+    /// A request that was not made, in the words in which the caller is told why.
+    pub fn unsupported(error: PublicError) -> Self {
+        Self {
+            class: FaultClass::Unsupported,
+            status: Some(error.status),
+            words: VendorWords {
+                message: Some(error.message),
+                param: error.param,
+                code: error.code,
+            },
+            hints: RetryHints::default(),
+        }
+    }
+
     /// Whether another attempt may have more luck; the vendor's own word goes before the class.
     pub fn is_retryable(&self) -> bool {
         match self.hints.should_retry.as_deref() {
@@ -177,7 +201,7 @@ impl Fault {
     /// Whether it says something about the address that was asked, so that others may do better. What is wrong with the request, or
     /// with our account, does not: it would be the same everywhere, and one caller's mistakes must not close an address to all.
     pub fn blames_address(&self) -> bool {
-        self.class.is_retryable()
+        self.class.is_retryable() && self.class != FaultClass::Unsupported
     }
 
     /// What the caller is told. What the caller did wrong comes in the vendor's words; what went wrong at the vendor or with
@@ -186,7 +210,7 @@ impl Fault {
         let known = |code: &str| self.words.code.clone().unwrap_or_else(|| code.into());
         let said = |otherwise: &str| self.words.message.clone().unwrap_or_else(|| otherwise.into());
         let (status, kind, code, message) = match self.class {
-            FaultClass::InvalidRequest => (
+            FaultClass::InvalidRequest | FaultClass::Unsupported => (
                 self.status.filter(|status| (400..500).contains(status)).unwrap_or(400),
                 ErrorKind::InvalidRequest,
                 self.words.code.clone(),
@@ -203,6 +227,12 @@ impl Fault {
                 ErrorKind::InvalidRequest,
                 Some(known("not_found")),
                 said("The provider does not know what was asked for."),
+            ),
+            FaultClass::NoResult => (
+                422,
+                ErrorKind::InvalidRequest,
+                Some("no_result".into()),
+                said("The provider found nothing in what was sent."),
             ),
             FaultClass::Authentication | FaultClass::Permission => ours(
                 502,
@@ -244,6 +274,17 @@ impl Fault {
                 "The provider sent the call elsewhere, and the gateway follows nobody.",
             ),
         };
+        PublicError {
+            status,
+            kind,
+            code,
+            message,
+            param: self.words.param.clone(),
+            hints: self.public_hints(),
+        }
+    }
+
+    fn public_hints(&self) -> RetryHints {
         let mut hints = self.hints.clone();
         if matches!(
             self.class,
@@ -252,14 +293,7 @@ impl Fault {
             // The SDKs retry every 5xx; an operator has to act before this one goes away.
             hints.should_retry = Some("false".into());
         }
-        PublicError {
-            status,
-            kind,
-            code,
-            message,
-            param: self.words.param.clone(),
-            hints,
-        }
+        hints
     }
 }
 

@@ -129,6 +129,35 @@ pub struct Policy {
     pub conversation: ConversationPolicy,
     /// What may be asked of vendors where calls are passed on as they are.
     pub raw: Option<Arc<RawPolicy>>,
+    /// What becomes of fields that a vendor cannot obey.
+    pub when_unsupported: WhenUnsupported,
+}
+
+/// What becomes of a field that a vendor cannot obey: a seed where there is none, a penalty that its format has no word for.
+///
+/// That is about how to answer. What to answer to (a picture, a tool) is never left out: the answer would be to another question.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenUnsupported {
+    /// The call is not made; another route may take it.
+    #[default]
+    Refuse,
+    /// It is left out, and the caller is told.
+    Drop,
+}
+
+impl WhenUnsupported {
+    pub const ALL: [Self; 2] = [Self::Refuse, Self::Drop];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Drop => "drop",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.as_str() == text)
+    }
 }
 
 impl Policy {
@@ -150,6 +179,7 @@ impl Default for Policy {
             cache_ttl: None,
             conversation: ConversationPolicy::default(),
             raw: None,
+            when_unsupported: WhenUnsupported::default(),
         }
     }
 }

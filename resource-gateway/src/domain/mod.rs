@@ -10,6 +10,7 @@ pub mod budget;
 pub mod cache_control;
 pub mod call;
 pub mod caller;
+pub mod chat;
 pub mod confidence;
 pub mod config_row;
 pub mod conversation;

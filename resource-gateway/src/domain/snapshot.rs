@@ -132,6 +132,17 @@ pub struct StrategyFacts {
     pub app_id: Need,
     pub secret_id: Need,
     pub secret_key: Need,
+    /// Options by name, with the values that there are; none: anything.
+    pub options: Vec<OptionFacts>,
+}
+
+/// An option of a strategy.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionFacts {
+    pub name: &'static str,
+    pub need: Need,
+    /// The values that there are; empty: any text that a header can carry.
+    pub values: &'static [&'static str],
 }
 
 /// Whether a strategy wants a setting. One that it would ignore is refused.
@@ -285,6 +296,8 @@ pub enum FaultReason {
     Needed(String),
     #[error("strategy {0:?} has no use for it")]
     Unneeded(String),
+    #[error("must be one of {0}")]
+    UnknownOption(String),
     #[error("does not open with this master key; apply it again, or bring back the key by which it was sealed")]
     UnreadableSecret,
     #[error("all weights are 0; disable the whole instead")]
@@ -468,6 +481,21 @@ fn check_vendor(vendor: &Vendor, catalog: &dyn StrategyCatalog, faults: &mut Vec
             (Need::Required, false) => fault(path, FaultReason::Needed(strategy.clone())),
             (Need::Unused, true) => fault(path, FaultReason::Unneeded(strategy.clone())),
             (Need::Required, true) | (Need::Optional, _) | (Need::Unused, false) => {}
+        }
+    }
+    for option in &facts.options {
+        let path = format!("options.{}", option.name);
+        match vendor.options.get(option.name) {
+            None if option.need == Need::Required => fault(&path, FaultReason::Needed(strategy.clone())),
+            Some(value) if !option.values.is_empty() && !option.values.contains(&value.as_str()) => {
+                fault(&path, FaultReason::UnknownOption(option.values.join(", ")));
+            }
+            None | Some(_) => {}
+        }
+    }
+    for name in vendor.options.keys() {
+        if !facts.options.iter().any(|option| option.name == name) {
+            fault(&format!("options.{name}"), FaultReason::Unneeded(strategy.clone()));
         }
     }
 }

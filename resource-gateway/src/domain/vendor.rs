@@ -1,6 +1,6 @@
 //! A vendor: one account with one strategy, its credentials and the addresses that answer for it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
@@ -40,10 +40,26 @@ pub struct Vendor {
     /// their own take this one's path.
     pub base_url: Option<BaseUrl>,
     pub credential: Credential,
+    /// What else its strategy wants to know: a region, a version. Which ones is in its
+    /// [`StrategyFacts`](super::snapshot::StrategyFacts).
+    pub options: BTreeMap<String, String>,
     pub pool: Pool,
 }
 
 impl Vendor {
+    /// An account of which nothing is known but its name and its strategy.
+    pub fn named(name: &str, strategy: &str) -> Self {
+        Self {
+            name: VendorName::new(name),
+            strategy: StrategyName::new(strategy),
+            enabled: Switch::On,
+            base_url: None,
+            credential: Credential::default(),
+            options: BTreeMap::new(),
+            pool: Pool::default(),
+        }
+    }
+
     /// Every address with its weight: the pool's, else the base URL alone; empty when the strategy's default applies.
     pub fn endpoints(&self) -> Vec<Address> {
         if self.pool.addresses.is_empty() {
@@ -270,6 +286,7 @@ mod tests {
             enabled: Switch::On,
             base_url: base_url.map(|url| BaseUrl::parse(url).unwrap()),
             credential: Credential::default(),
+            options: BTreeMap::new(),
             pool: Pool {
                 addresses: addresses
                     .iter()

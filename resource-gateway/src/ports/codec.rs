@@ -1,17 +1,23 @@
 //! Wire formats and signatures of vendors: pure translation, no I/O.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use secrecy::SecretString;
+use serde_json::Value;
+use service_kit::Timestamp;
 
+use super::chat::ChatDialect;
 use crate::domain::{
     answer::Answer,
     call::Call,
+    chat::Counts,
     estimate::Weight,
-    fault::{Fault, FaultClass},
+    fault::{Fault, FaultClass, PublicError},
+    interface::WhenUnsupported,
     said::Said,
+    vendor::Vendor,
 };
 
 /// What a vendor counted. Components are kept; totals are derived last, by whoever needs one.
@@ -43,32 +49,197 @@ impl TokenUsage {
     }
 }
 
-/// A request as a vendor reads it.
-#[derive(Debug)]
+impl From<Counts> for TokenUsage {
+    fn from(counts: Counts) -> Self {
+        Self {
+            input: counts.all_input(),
+            output: counts.all_output(),
+            cached_input: counts.cached_input,
+            reasoning: counts.reasoning,
+            ..Self::default()
+        }
+    }
+}
+
+/// Whom a call is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The vendor's name of the model.
+    pub model: &'a str,
+    pub vendor: &'a Vendor,
+    pub when_unsupported: WhenUnsupported,
+    /// What was fetched because the codec asked for it.
+    pub fetched: &'a [Fetched],
+}
+
+impl<'a> Target<'a> {
+    /// A setting of the vendor's own.
+    pub fn option(&self, name: &str) -> Option<&'a str> {
+        self.vendor.options.get(name).map(String::as_str)
+    }
+}
+
+/// What lies behind a URL of the caller's, for vendors that do not look themselves.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    pub url: String,
+    pub media_type: String,
+    pub bytes: Bytes,
+}
+
+/// Why a call cannot be written for a vendor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EncodeError {
+    /// It holds what this vendor cannot do, or what is wrong anywhere.
+    Refused(PublicError),
+    /// These URLs have to be fetched first; then it is written once more.
+    Fetch(Vec<String>),
+}
+
+impl From<PublicError> for EncodeError {
+    fn from(error: PublicError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// A request as a vendor reads it. A copy copies no content.
+#[derive(Debug, Clone)]
 pub struct Encoded {
     pub content_type: HeaderValue,
     /// What kind of answer is wanted.
     pub accept: HeaderValue,
     /// In pieces: most of them the caller's own bytes. Without any there is no content, and it has no type.
     pub body: Vec<Bytes>,
-    /// What is passed on as it came, and where to; `None`: `POST`, to the codec's own path.
-    pub passed: Option<Box<Passed>>,
+    /// Where it goes otherwise than by `POST` to the codec's own path.
+    pub place: Option<Box<Place>>,
+    /// The caller's fields that this vendor does not get, for the notice to the caller.
+    pub dropped: Vec<String>,
 }
 
-/// Method, place and headers of a call that is not translated.
-#[derive(Debug)]
-pub struct Passed {
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+impl Encoded {
+    /// JSON, for an answer in JSON.
+    pub fn json(body: &Value) -> Self {
+        Self::of(JSON, body.to_string().into())
+    }
+
+    /// A body, for an answer in JSON.
+    pub fn of(content_type: HeaderValue, body: Bytes) -> Self {
+        Self {
+            content_type,
+            accept: JSON,
+            body: if body.is_empty() { Vec::new() } else { vec![body] },
+            place: None,
+            dropped: Vec::new(),
+        }
+    }
+
+    /// A request without content.
+    pub fn get(path: impl Into<String>) -> Self {
+        Self::of(JSON, Bytes::new()).at(Method::GET, path)
+    }
+
+    /// For an answer in events.
+    #[must_use]
+    pub fn streaming(mut self) -> Self {
+        self.accept = HeaderValue::from_static("text/event-stream");
+        self
+    }
+
+    /// At a place behind the codec's path, which may hold a query.
+    #[must_use]
+    pub fn at(mut self, method: Method, path: impl Into<String>) -> Self {
+        let headers = self.place.take().map(|place| place.headers).unwrap_or_default();
+        self.place = Some(Box::new(Place {
+            method,
+            path: path.into(),
+            headers,
+            manner: Manner::Own,
+        }));
+        self
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: HeaderValue) -> Self {
+        let place = self.place.get_or_insert_with(|| {
+            Box::new(Place {
+                method: Method::POST,
+                path: String::new(),
+                headers: HeaderMap::new(),
+                manner: Manner::Own,
+            })
+        });
+        place.headers.insert(name, value);
+        self
+    }
+}
+
+/// Where a call goes, and what goes along.
+#[derive(Debug, Clone)]
+pub struct Place {
     pub method: Method,
-    /// Path and query behind the vendor's base URL and the codec's path, with a leading slash. Was checked.
+    /// Path and query behind the vendor's base URL and the codec's path, with a leading slash; empty for just that. Was checked.
     pub path: String,
     pub headers: HeaderMap,
+    pub manner: Manner,
+}
+
+/// Whose words a call is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// The codec's: it reads the answer.
+    Own,
+    /// The caller's: it is passed on, and so is what of the answer's head may pass.
+    Passed,
 }
 
 /// A whole answer as it came.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Received<'a> {
     pub headers: &'a HeaderMap,
     pub body: Bytes,
+    /// The model that was asked.
+    pub model: &'a str,
+    pub at: Timestamp,
+    /// What the codec left for itself with the step before; `null` at first.
+    pub state: &'a Value,
+}
+
+/// What a whole answer is.
+#[derive(Debug)]
+pub enum Outcome {
+    Answer(Box<Decoded>),
+    /// Not the answer yet: something else has to be asked first.
+    Next(Box<Step>),
+}
+
+impl From<Decoded> for Outcome {
+    fn from(decoded: Decoded) -> Self {
+        Self::Answer(Box::new(decoded))
+    }
+}
+
+/// What is asked next on the way to an answer: whether a job is done, or where its result lies.
+#[derive(Debug)]
+pub struct Step {
+    pub ask: Ask,
+    /// How long to wait before.
+    pub after: Duration,
+    /// For the codec, when it reads what comes.
+    pub state: Value,
+    /// What ends the vendor's work when nobody waits for it any more.
+    pub cancel: Option<Encoded>,
+}
+
+/// Who is asked.
+#[derive(Debug)]
+pub enum Ask {
+    /// The same vendor, signed like every call.
+    Vendor(Encoded),
+    /// A place that the vendor named: guarded, and without our credentials.
+    Url(String),
 }
 
 /// A whole answer, translated.
@@ -98,17 +269,50 @@ impl Decoded {
 pub trait Codec: Send + Sync + fmt::Debug {
     /// Behind the vendor's base URL, with a leading slash.
     fn path(&self) -> &'static str;
+    /// The base URL of this capability where a vendor has a host for each, and the configuration names none.
+    fn home(&self) -> Option<&'static str> {
+        None
+    }
     /// The request for the vendor.
-    fn encode(&self, call: &Call, model: &str) -> Encoded;
+    ///
+    /// # Errors
+    /// [`EncodeError`].
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError>;
     /// Reads a whole answer that came with a status of success.
     ///
     /// # Errors
     /// The body is an error all the same, or no answer.
-    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Decoded, Fault>;
+    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault>;
     /// Reads an answer that came with another status; the body may be cut, empty, or not the vendor's at all.
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault;
-    /// A decoder for one streamed answer.
-    fn stream(&self, call: &Call) -> Box<dyn StreamDecoder>;
+    /// Whether an answer is a stream, by its head.
+    fn is_stream(&self, headers: &HeaderMap) -> bool {
+        has_media_type(headers, "text/event-stream")
+    }
+    /// A decoder for one streamed answer, whose head is there.
+    fn stream(&self, call: &Call, opening: Opening<'_>) -> Box<dyn StreamDecoder>;
+    /// The dialect behind it, where the capability is chat.
+    fn chat(&self) -> Option<&dyn ChatDialect> {
+        None
+    }
+}
+
+/// Whether a message has that media type, whatever its parameters.
+pub fn has_media_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| {
+        let media_type = value.split(';').next().unwrap_or_default();
+        media_type.trim().eq_ignore_ascii_case(wanted)
+    })
+}
+
+/// The head of a streamed answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    pub headers: &'a HeaderMap,
+    /// The model that was asked.
+    pub model: &'a str,
+    pub at: Timestamp,
 }
 
 /// Reads one streamed answer. Any split of the bytes gives the same result.
@@ -172,19 +376,59 @@ pub struct Progress {
     pub weight: Weight,
 }
 
-/// Adds credentials to a call: an auth scheme. Runs last, on a request that nobody changes afterwards.
-pub trait Signer: Send + Sync + fmt::Debug {
-    /// Adds what proves who we are.
-    fn sign(&self, headers: &mut HeaderMap);
-    /// Whether a text of the vendor's gives the credential away.
-    fn is_shown_in(&self, text: &[u8]) -> bool;
+/// A call that is complete but for the proof of who we are.
+pub struct Outgoing {
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    pub body: Vec<Bytes>,
 }
 
-/// Makes a signer of a vendor's credential.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither address nor headers nor body: each may hold a secret.
+        f.debug_struct("Outgoing")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Adds credentials to a call: an auth scheme. Runs last, on a request that nobody changes afterwards.
+pub trait Signer: Send + Sync + fmt::Debug {
+    /// Adds what proves who we are. `token` is what [`Self::exchange`] bought.
+    fn sign(&self, request: &mut Outgoing, at: Timestamp, token: Option<&SecretString>);
+    /// Whether a text of the vendor's gives the credential away.
+    fn is_shown_in(&self, text: &[u8]) -> bool;
+    /// Where the token is bought that signs, for schemes that need one.
+    fn exchange(&self) -> Option<&dyn Exchange> {
+        None
+    }
+}
+
+/// Buys tokens for a credential.
+pub trait Exchange: Send + Sync + fmt::Debug {
+    /// The request that buys one, signed as far as it has to be.
+    fn request(&self, at: Timestamp) -> Outgoing;
+    /// Reads the answer, whatever its status.
+    ///
+    /// # Errors
+    /// There is no token in it.
+    fn read(&self, status: u16, headers: &HeaderMap, body: &[u8], at: Timestamp) -> Result<Bought, Fault>;
+}
+
+/// A token.
+#[derive(Debug, Clone)]
+pub struct Bought {
+    pub token: SecretString,
+    /// From then on a new one is needed: a margin before the vendor's own time.
+    pub good_until: Timestamp,
+}
+
+/// Makes a signer of a vendor's credential and options.
 pub trait AuthScheme: Send + Sync + fmt::Debug {
     /// # Errors
     /// The credential cannot be used; the text does not hold it.
-    fn signer(&self, secret_key: Option<&SecretString>) -> Result<Box<dyn Signer>, String>;
+    fn signer(&self, vendor: &Vendor) -> Result<Box<dyn Signer>, String>;
 }
 
 #[cfg(test)]

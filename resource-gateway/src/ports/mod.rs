@@ -2,9 +2,11 @@
 
 pub mod access_keys;
 pub mod budget;
+pub mod chat;
 pub mod codec;
 pub mod config_source;
 pub mod conversations;
+pub mod fetcher;
 pub mod jobs;
 pub mod notices;
 pub mod payload_log;

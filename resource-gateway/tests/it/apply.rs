@@ -233,7 +233,7 @@ async fn all_faults_are_told_at_once_each_with_its_path() {
     let wanted = [
         "vendor[0].name: a name has 1 to 64 of the characters A-Z a-z 0-9 . _ - and begins with a letter or digit",
         "vendor[0].base_url: must begin with http:// or https://",
-        "vendor[0].colour: unknown key; known are name, strategy, enabled, base_url, app_id, secret_id, secret_key, secret_key_env, secret_key_file, secret_key_set, pool",
+        "vendor[0].colour: unknown key; known are name, strategy, enabled, base_url, app_id, secret_id, secret_key, secret_key_env, secret_key_file, options, secret_key_set, pool",
         "vendor[1].pool.addresses[0].weight: must be a whole number from 0 to 1000000",
         "vendor[1].pool.addresses[1].url: is missing",
         "vendor[1].pool.discovery: \"etcd\" is not supported by this version",

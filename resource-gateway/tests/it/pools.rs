@@ -98,6 +98,7 @@ impl Pools {
             pool: Need::Optional,
             app_id: Need::Unused,
             secret_id: Need::Unused,
+            options: Vec::new(),
             secret_key: Need::Optional,
         };
         let registry = Arc::new(Registry::new(vec![Profile {
@@ -159,6 +160,7 @@ async fn addresses_follow_the_name_and_those_that_stay_keep_what_is_known_of_the
         snapshots: pools.snapshots.clone(),
         registry: pools.registry.clone(),
         resolver: names.clone(),
+        clock: Arc::new(SystemClock),
         look_up_every: Duration::from_millis(20),
     };
     tasks.spawn(Arc::new(keep).run(tasks.clone()));

@@ -9,7 +9,10 @@ use resource_gateway::{
         config_row::Row,
         conversation::ConversationPolicy,
         ids::{InterfaceName, ModelName, RawRouteName, StrategyName, VendorName},
-        interface::{Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Policy, Route, Timeouts},
+        interface::{
+            Capability, FieldAction, FieldRule, Interface, JsonPointer, LogPolicy, Policy, Route, Timeouts,
+            WhenUnsupported,
+        },
         job::JobPolicy,
         limits::Limits,
         raw::{PathPattern, RawPolicy, RawRoute},
@@ -25,7 +28,7 @@ use resource_gateway::{
 };
 use service_kit::SystemClock;
 use sql_kit::{Sql, args, sql};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::storage_world::{World, bare_record, full_record};
 
@@ -52,6 +55,7 @@ fn vendor(name: &str) -> Vendor {
             secret_id: Some("id".into()),
             secret_key: SecretKey::Present("sk-very-secret".to_owned().into()),
         },
+        options: BTreeMap::from([("region".to_owned(), "eu-north-1".to_owned())]),
         pool: Pool {
             strategy: Some(PoolStrategy::ConsistentHash),
             addresses: vec![address("http://10.0.0.2:8000", 3), address("http://10.0.0.1", 0)],
@@ -114,6 +118,7 @@ fn interface(name: &str) -> Interface {
         },
         policy: Policy {
             max_attempts: 7,
+            when_unsupported: WhenUnsupported::Drop,
             limits: Limits {
                 requests_per_minute: Some(60),
                 concurrency: Some(4),

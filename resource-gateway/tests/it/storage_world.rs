@@ -15,7 +15,7 @@ use resource_gateway::{
         },
         interface::Capability,
         money::Currency,
-        snapshot::{Need, StrategyCatalog, StrategyFacts},
+        snapshot::{Need, OptionFacts, StrategyCatalog, StrategyFacts},
         usage::{UsageRecord, UsageState},
         vendor::PoolStrategy,
     },
@@ -40,6 +40,11 @@ impl StrategyCatalog for Catalog {
                 app_id,
                 secret_id,
                 secret_key,
+                options: vec![OptionFacts {
+                    name: "region",
+                    need: Need::Optional,
+                    values: &[],
+                }],
             })
         };
         match name.as_str() {

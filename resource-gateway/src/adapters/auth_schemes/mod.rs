@@ -8,10 +8,14 @@ pub mod tc3;
 pub mod volcengine;
 pub mod zhipu_jwt;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 use secrecy::{ExposeSecret as _, SecretString};
+use service_kit::Timestamp;
 
-use crate::ports::codec::{AuthScheme, Signer};
+use crate::{
+    domain::vendor::Vendor,
+    ports::codec::{AuthScheme, Outgoing, Signer},
+};
 
 /// `Authorization: Bearer KEY`.
 #[derive(Debug, Clone, Copy)]
@@ -34,9 +38,9 @@ impl std::fmt::Debug for BearerSigner {
 }
 
 impl AuthScheme for Bearer {
-    fn signer(&self, secret_key: Option<&SecretString>) -> Result<Box<dyn Signer>, String> {
+    fn signer(&self, vendor: &Vendor) -> Result<Box<dyn Signer>, String> {
         // Self-hosted servers often want no key.
-        let Some(key) = secret_key else {
+        let Some(key) = vendor.credential.secret_key.present() else {
             return Ok(Box::new(Unsigned));
         };
         let mut value = HeaderValue::from_str(&format!("{PREFIX}{}", key.expose_secret().trim()))
@@ -47,8 +51,8 @@ impl AuthScheme for Bearer {
 }
 
 impl Signer for BearerSigner {
-    fn sign(&self, headers: &mut HeaderMap) {
-        headers.insert(header::AUTHORIZATION, self.0.clone());
+    fn sign(&self, request: &mut Outgoing, _: Timestamp, _: Option<&SecretString>) {
+        request.headers.insert(header::AUTHORIZATION, self.0.clone());
     }
 
     fn is_shown_in(&self, text: &[u8]) -> bool {
@@ -59,13 +63,13 @@ impl Signer for BearerSigner {
 }
 
 impl AuthScheme for Unsigned {
-    fn signer(&self, _secret_key: Option<&SecretString>) -> Result<Box<dyn Signer>, String> {
+    fn signer(&self, _: &Vendor) -> Result<Box<dyn Signer>, String> {
         Ok(Box::new(Self))
     }
 }
 
 impl Signer for Unsigned {
-    fn sign(&self, _headers: &mut HeaderMap) {}
+    fn sign(&self, _: &mut Outgoing, _: Timestamp, _: Option<&SecretString>) {}
 
     fn is_shown_in(&self, _text: &[u8]) -> bool {
         false
@@ -78,13 +82,16 @@ mod tests;
 #[cfg(test)]
 mod key_tests {
     use super::*;
+    use crate::domain::vendor::SecretKey;
 
     #[test]
     fn a_key_is_known_again_wherever_it_stands() {
-        let signer = Bearer.signer(Some(&SecretString::from("sk-12345"))).unwrap();
+        let mut vendor = Vendor::named("v", "openai");
+        let keyless = Bearer.signer(&vendor).unwrap();
+        assert!(!keyless.is_shown_in(b"sk-12345"));
+        vendor.credential.secret_key = SecretKey::Present(SecretString::from("sk-12345"));
+        let signer = Bearer.signer(&vendor).unwrap();
         assert!(signer.is_shown_in(b"sk-12345") && signer.is_shown_in(b"Basic xsk-12345y"));
         assert!(!signer.is_shown_in(b"Bearer") && !signer.is_shown_in(b"sk-1234") && !signer.is_shown_in(b""));
-        let keyless = Bearer.signer(None).unwrap();
-        assert!(!keyless.is_shown_in(b"sk-12345"));
     }
 }

@@ -128,9 +128,9 @@ fn class_of_words(kind: Option<&str>, code: Option<&str>) -> Option<FaultClass> 
 mod tests {
     use super::*;
     use crate::{
-        adapters::dialects::{normalised::Normalised, openai::OpenAiChat},
+        adapters::dialects::{normalised::Normalised, openai::OpenAiChat, testing::received},
         domain::{call::Call, interface::Capability},
-        ports::codec::{Codec, Received},
+        ports::codec::Codec,
     };
 
     /// A codec of every dialect that has error objects.
@@ -202,17 +202,13 @@ mod tests {
         ] {
             for (codec, capability, request) in CODECS {
                 let call = Call::read(capability, request.into(), None).unwrap();
-                let reply = Received {
-                    headers: &HeaderMap::new(),
-                    body: format!("{{\"error\":{error}}}").into(),
-                };
+                let headers = HeaderMap::new();
+                let reply = received(&headers, format!("{{\"error\":{error}}}"));
                 let fault = codec.decode(&call, reply).unwrap_err();
                 assert_eq!(fault.class, class, "{codec:?} {error}");
                 assert_eq!(fault.words.message.as_deref(), Some("m"), "{codec:?} {error}");
-                let reply = Received {
-                    headers: &HeaderMap::new(),
-                    body: r#"{"error":null}"#.into(),
-                };
+                let headers = HeaderMap::new();
+                let reply = received(&headers, r#"{"error":null}"#);
                 assert_eq!(codec.decode(&call, reply).unwrap_err().class, FaultClass::InvalidReply);
             }
         }

@@ -4,3 +4,8 @@ mod error_object;
 pub mod normalised;
 pub mod openai;
 pub mod raw;
+mod support;
+#[cfg(test)]
+mod testing;
+pub mod translated;
+mod voices;

@@ -13,7 +13,10 @@ use crate::{
         fault::{Fault, FaultClass, VendorWords},
         said::Said,
     },
-    ports::codec::{Codec, Decoded, Encoded, Passed, Progress, Pushed, Received, StreamDecoder, StreamEnd, TokenUsage},
+    ports::codec::{
+        Codec, Decoded, EncodeError, Encoded, Manner, Opening, Outcome, Place, Progress, Pushed, Received,
+        StreamDecoder, StreamEnd, Target, TokenUsage,
+    },
 };
 
 /// Calls that are passed on.
@@ -34,7 +37,7 @@ impl Codec for PassedOn {
         self.below
     }
 
-    fn encode(&self, call: &Call, model: &str) -> Encoded {
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
         let (mut headers, passed) = match call.as_raw() {
             Some(raw) => (
                 raw.headers.clone(),
@@ -45,15 +48,24 @@ impl Codec for PassedOn {
         let mut take = |name, otherwise| headers.remove(name).unwrap_or(HeaderValue::from_static(otherwise));
         let content_type = take(header::CONTENT_TYPE, "application/octet-stream");
         let accept = take(header::ACCEPT, "*/*");
-        Encoded {
+        let place = passed.map(|(method, path)| {
+            Box::new(Place {
+                method,
+                path,
+                headers,
+                manner: Manner::Passed,
+            })
+        });
+        Ok(Encoded {
             content_type,
             accept,
-            body: call.for_vendor(model),
-            passed: passed.map(|(method, path)| Box::new(Passed { method, path, headers })),
-        }
+            body: call.for_vendor(target.model),
+            place,
+            dropped: Vec::new(),
+        })
     }
 
-    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
         let answer = Answer::Ready {
             body: reply.body,
             content_type: "application/octet-stream",
@@ -61,7 +73,8 @@ impl Codec for PassedOn {
         Ok(Decoded {
             usage: Some(TokenUsage::default()),
             ..Decoded::of(answer)
-        })
+        }
+        .into())
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, _body: &[u8]) -> Fault {
@@ -80,7 +93,7 @@ impl Codec for PassedOn {
         }
     }
 
-    fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
+    fn stream(&self, _call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
         Box::new(PassedStream { begun: false })
     }
 }
@@ -119,7 +132,7 @@ impl StreamDecoder for PassedStream {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::testing::opening, *};
 
     #[test]
     fn redirects_are_faults_that_nobody_is_sent_after() {
@@ -143,12 +156,13 @@ mod tests {
 
     #[test]
     fn events_pass_as_they_come() {
+        let headers = HeaderMap::new();
         let call = Call::read(
             crate::domain::interface::Capability::Chat,
             Bytes::from_static(b"{\"model\":\"m\",\"messages\":[]}"),
             None,
         );
-        let mut stream = PassedOn::below("").stream(&call.unwrap());
+        let mut stream = PassedOn::below("").stream(&call.unwrap(), opening(&headers));
         assert_eq!(stream.progress().weight, Weight::default());
         for piece in [&b"data: \xff"[..], b"\n\n: x\r\n"] {
             assert_eq!(stream.push(Bytes::from_static(piece)).out, piece);

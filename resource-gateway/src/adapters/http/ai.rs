@@ -23,7 +23,7 @@ use crate::{
         replay::RecordedStream,
     },
     domain::{
-        call::Shape,
+        call::{Shape, Voice},
         fault::{ErrorKind, PublicError},
         ids::RequestId,
         interface::Capability,
@@ -107,6 +107,8 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
         traceparent,
         arrived,
         began,
+        voice: Voice::default(),
+        verbatim: None,
         error_event: error::event,
         audience: Audience::Connection,
     };
@@ -183,7 +185,10 @@ fn respond(reply: Reply) -> Response {
             )
         }
         Reply::Stream(mut stream) => match stream.take_head() {
-            None => (StatusCode::OK, Body::new(*stream), EVENTS, HeaderMap::new()),
+            None => {
+                let notices = stream.take_notices();
+                (StatusCode::OK, Body::new(*stream), EVENTS, notices)
+            }
             Some(head) => (head.status, Body::new(*stream), head.content_type, head.headers),
         },
         Reply::Kept(stream) => (StatusCode::OK, Body::new(*stream), EVENTS, HeaderMap::new()),

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     application::invoke::{Audience, CallerHeaders, Invocation},
     domain::{
+        call::Voice,
         fault::PublicError,
         interface::Capability,
         raw::{RawRoute, RawTarget},
@@ -62,6 +63,8 @@ async fn run(app: &AppState, request: Request) -> Result<Response, Box<Response>
         traceparent,
         arrived,
         began,
+        voice: Voice::default(),
+        verbatim: None,
         error_event: error::event,
         audience: Audience::Connection,
     };

@@ -14,7 +14,7 @@ use super::{
     statements,
 };
 use crate::{
-    application::documents::{interface_policy, log_policy, pool_policy, render},
+    application::documents::{interface_policy, log_policy, render, vendor_policy},
     domain::{
         audit::AuditEvent,
         config_row::{Row, RowId, RowKind},
@@ -61,7 +61,7 @@ impl SqlChange {
             vendor.credential.app_id.clone(),
             vendor.credential.secret_id.clone(),
             sealed,
-            policy_column(pool_policy(&vendor.pool)),
+            policy_column(vendor_policy(vendor)),
             name
         ];
         // The revision's lock keeps other writers out between the two statements.

@@ -1,6 +1,9 @@
 //! Rows to domain values and back.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -8,7 +11,7 @@ use sqlx::FromRow;
 use token_keys::MasterKey;
 
 use crate::{
-    application::documents::{Faults, Table, read_interface_policy, read_log_policy, read_pool_policy},
+    application::documents::{Faults, Table, read_interface_policy, read_log_policy, read_vendor_policy},
     domain::{
         config_row::{RowId, RowKind},
         ids::{InterfaceName, ModelName, StrategyName, VendorName},
@@ -159,14 +162,7 @@ fn vendor(row: VendorRow, addresses: Vec<AddressRow>, secret_key: SecretKey) -> 
         None => None,
         Some(word) => Some(PoolStrategy::parse(&word).ok_or_else(corrupt("pool", "strategy", &row.name))?),
     };
-    let mut pool = Pool {
-        strategy,
-        addresses: addresses?,
-        ..Pool::default()
-    };
-    policy(&row.policy, |table, faults| read_pool_policy(&mut pool, table, faults))
-        .ok_or_else(corrupt("vendor", "policy", &row.name))?;
-    Ok(Vendor {
+    let mut vendor = Vendor {
         strategy: StrategyName::new(row.strategy),
         enabled: row.enabled.into(),
         base_url,
@@ -175,9 +171,19 @@ fn vendor(row: VendorRow, addresses: Vec<AddressRow>, secret_key: SecretKey) -> 
             secret_id: row.secret_id,
             secret_key,
         },
-        pool,
+        options: BTreeMap::new(),
+        pool: Pool {
+            strategy,
+            addresses: addresses?,
+            ..Pool::default()
+        },
         name,
+    };
+    policy(&row.policy, |table, faults| {
+        read_vendor_policy(&mut vendor, table, faults);
     })
+    .ok_or_else(corrupt("vendor", "policy", &row.name))?;
+    Ok(vendor)
 }
 
 fn unseal(name: &str, sealed: &[u8], keys: &MasterKey) -> SecretKey {

@@ -8,6 +8,7 @@ mod conversation;
 mod interface;
 mod jobs;
 mod limits;
+mod options;
 mod place;
 mod policy;
 mod price;
@@ -23,7 +24,9 @@ pub use self::{
     interface::{log_policy, read_log_policy},
     limits::{limits, read_limits},
     place::Place,
-    policy::{interface_policy, pool_policy, read_interface_policy, read_pool_policy},
+    policy::{
+        interface_policy, pool_policy, read_interface_policy, read_pool_policy, read_vendor_policy, vendor_policy,
+    },
     price::read_time,
     table::{DocumentFault, Faults, Table},
     toml::read_document,

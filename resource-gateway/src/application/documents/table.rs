@@ -102,6 +102,11 @@ impl Table {
         &self.place
     }
 
+    /// The names of the members that were not taken yet.
+    pub fn names(&self) -> Vec<String> {
+        self.members.keys().cloned().collect()
+    }
+
     pub fn has(&mut self, name: &str) -> bool {
         self.note(name);
         self.members.contains_key(name)

@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
-use super::{Entry, Faults, Place, SecretChange, SecretPlace, Table, name, pool_policy, read_pool_policy};
+use super::{Entry, Faults, Place, SecretChange, SecretPlace, Table, name, options, pool_policy, read_pool_policy};
 use crate::domain::{
     config_row::Row,
     ids::{StrategyName, VendorName},
@@ -23,6 +23,7 @@ pub(super) fn read(mut table: Table, substitute: &str, secrets: SecretPlace<'_>,
         secret_key: SecretKey::Absent,
     };
     let secret = secret(&mut table, secrets, faults);
+    let options = options::read(&mut table, faults);
     // Written by `render`, so that what was read can be sent back; it says nothing new.
     table.flag(SECRET_KEY_SET, false, faults);
     let pool = table
@@ -36,6 +37,7 @@ pub(super) fn read(mut table: Table, substitute: &str, secrets: SecretPlace<'_>,
         enabled: enabled.into(),
         base_url,
         credential,
+        options,
         pool,
     };
     let row = Row::Vendor(vendor);
@@ -63,6 +65,7 @@ pub(super) fn render(vendor: &Vendor) -> Map<String, Value> {
     let is_set = !matches!(vendor.credential.secret_key, SecretKey::Absent);
     set(SECRET_KEY_SET, json!(is_set));
     set("pool", Value::Object(render_pool(&vendor.pool)));
+    members.extend(options::render(&vendor.options));
     members
 }
 

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use secrecy::SecretString;
+use serde_json::Value;
+use service_kit::Timestamp;
 
 use super::{
-    FILTERED, Invoke, WholeReply,
+    DROPPED_FIELDS, FILTERED, Invoke, WholeReply,
     attempts::Journey,
     course::Stop,
+    fetching,
     paced::{Paced, fault_of},
     passing::{self, Head},
+    steps,
 };
 use crate::{
     domain::{
@@ -21,13 +26,16 @@ use crate::{
         said::Said,
     },
     ports::{
-        codec::{Codec, Decoded, Encoded, Pushed, Received, StreamDecoder, StreamEnd, TokenUsage},
+        codec::{
+            Codec, Decoded, EncodeError, Encoded, Fetched, Manner, Opening, Outcome, Pushed, Received, StreamDecoder,
+            StreamEnd, Target, TokenUsage,
+        },
         transport::{Deadlines, TransportError, UpstreamReply, UpstreamRequest},
     },
 };
 
 /// An answer that is longer than this is not an answer. Embeddings of the largest batch are some 70 MB as text.
-const MAX_REPLY_BYTES: usize = 128 * 1024 * 1024;
+pub(super) const MAX_REPLY_BYTES: usize = 128 * 1024 * 1024;
 /// Of an error's body no more is read.
 const MAX_FAULT_BYTES: usize = 64 * 1024;
 /// An error's body has this long to come, once its status is there.
@@ -68,73 +76,191 @@ impl Invoke {
 
     /// One call to one vendor, up to the first byte that may go to the caller.
     async fn send(journey: Journey<'_>, stop: &Stop<'_>, reached: &mut bool) -> Result<Answer, Fault> {
-        let Journey {
-            invocation,
-            interface,
-            call,
-        } = journey;
-        let (way, timeouts) = (stop.way, interface.timeouts);
         let began = tokio::time::Instant::now();
-        let deadline = tokio::time::Instant::from_std(invocation.began) + timeouts.total;
-        let left = deadline.saturating_duration_since(began);
-        let head = timeouts.first_byte.min(left);
-        let mut uri = stop.member.uri(invocation.capability);
-        let Encoded {
-            content_type,
-            accept,
-            body,
-            passed,
-        } = way.codec.encode(call, way.model);
-        let mut headers = way.vendor.headers();
-        headers.insert(header::CONTENT_TYPE, content_type);
-        headers.insert(header::ACCEPT, accept);
-        let passes = passed.is_some();
-        let mut method = Method::POST;
-        if let Some(passed) = passed {
-            method = passing::prepare(*passed, &mut uri, &mut headers, body.is_empty());
-        }
-        if let Some(traceparent) = &invocation.traceparent {
-            headers.insert("traceparent", traceparent.clone());
-        }
-        way.vendor.signer.sign(&mut headers);
-        let request = UpstreamRequest {
-            method,
-            uri: uri.ok_or_else(|| Fault::of(FaultClass::Transport))?,
-            headers,
-            body,
-            deadlines: Deadlines {
-                connect: timeouts.connect.min(head),
-                head,
-            },
+        let errand = Errand {
+            journey,
+            stop,
+            began,
+            deadline: tokio::time::Instant::from_std(journey.invocation.began) + journey.interface.timeouts.total,
         };
-        let sent = stop.member.transport().send(request).await;
+        let encoded = match errand.encode(&[]) {
+            Ok(encoded) => encoded,
+            Err(EncodeError::Refused(error)) => return Err(Fault::unsupported(error)),
+            Err(EncodeError::Fetch(urls)) => Box::pin(errand.encode_with(urls)).await?,
+        };
+        match stop.way.vendor.signer.exchange() {
+            None => errand.run(encoded, None, reached).await,
+            Some(_) => Box::pin(errand.run_with_token(encoded, reached)).await,
+        }
+    }
+}
+
+/// A call on its way to one address.
+#[derive(Clone, Copy)]
+pub(super) struct Errand<'e> {
+    pub(super) journey: Journey<'e>,
+    pub(super) stop: &'e Stop<'e>,
+    began: tokio::time::Instant,
+    /// When the whole request must be over.
+    pub(super) deadline: tokio::time::Instant,
+}
+
+impl Errand<'_> {
+    pub(super) fn codec(&self) -> &dyn Codec {
+        self.stop.way.codec.as_ref()
+    }
+
+    fn encode(&self, fetched: &[Fetched]) -> Result<Encoded, EncodeError> {
+        let target = Target {
+            model: self.stop.way.model,
+            vendor: &self.stop.way.vendor.row,
+            when_unsupported: self.journey.interface.policy.when_unsupported,
+            fetched,
+        };
+        self.codec().encode(self.journey.call, target)
+    }
+
+    /// Writes the call with what lies behind URLs that the vendor does not look at itself.
+    async fn encode_with(&self, urls: Vec<String>) -> Result<Encoded, Fault> {
+        let fetched = fetching::fetch_all(self.journey.fetcher, urls, self.deadline).await;
+        match fetched
+            .map_err(EncodeError::Refused)
+            .and_then(|fetched| self.encode(&fetched))
+        {
+            Ok(encoded) => Ok(encoded),
+            Err(EncodeError::Refused(error)) => Err(Fault::unsupported(error)),
+            // It was there, and the codec asks for it again.
+            Err(EncodeError::Fetch(_)) => Err(Fault::of(FaultClass::InvalidRequest)),
+        }
+    }
+
+    /// The same for vendors whose calls are signed by a token that is bought. One that was taken back before its time is bought once
+    /// more.
+    async fn run_with_token(&self, encoded: Encoded, reached: &mut bool) -> Result<Answer, Fault> {
+        let vendor = self.stop.way.vendor;
+        let again = encoded.clone();
+        let token = vendor.token(self.at()).await?;
+        let fault = match self.run(encoded, token.as_ref(), reached).await {
+            Err(fault) if fault.class == FaultClass::Authentication => fault,
+            done => return done,
+        };
+        let Some(token) = token else { return Err(fault) };
+        vendor.tokens.forget(&token);
+        let token = vendor.token(self.at()).await?;
+        self.run(again, token.as_ref(), reached).await
+    }
+
+    pub(super) fn at(&self) -> Timestamp {
+        let invocation = self.journey.invocation;
+        invocation.arrived + invocation.began.elapsed()
+    }
+
+    fn deadlines(&self) -> Deadlines {
+        let timeouts = self.journey.interface.timeouts;
+        let left = self.deadline.saturating_duration_since(tokio::time::Instant::now());
+        let head = timeouts.first_byte.min(left);
+        Deadlines {
+            connect: timeouts.connect.min(head),
+            head,
+        }
+    }
+
+    /// Signs and sends.
+    pub(super) async fn post(
+        &self,
+        encoded: Encoded,
+        token: Option<&SecretString>,
+        reached: &mut bool,
+    ) -> Result<UpstreamReply, Fault> {
+        let Journey { invocation, .. } = self.journey;
+        let vendor = self.stop.way.vendor;
+        let base = self.stop.member.uri(invocation.capability);
+        let mut request = vendor.outgoing(base, encoded)?;
+        if let Some(traceparent) = &invocation.traceparent {
+            request.headers.insert("traceparent", traceparent.clone());
+        }
+        vendor.signer.sign(&mut request, self.at(), token);
+        let request = UpstreamRequest {
+            method: request.method,
+            uri: request.uri,
+            headers: request.headers,
+            body: request.body,
+            deadlines: self.deadlines(),
+        };
+        let sent = self.stop.member.transport().send(request).await;
         *reached = !matches!(sent, Err(TransportError::Connect | TransportError::ConnectTimeout));
-        let reply = sent.map_err(fault_of)?;
+        sent.map_err(fault_of)
+    }
+
+    async fn run(
+        &self,
+        mut encoded: Encoded,
+        token: Option<&SecretString>,
+        reached: &mut bool,
+    ) -> Result<Answer, Fault> {
+        let Journey { interface, call, .. } = self.journey;
+        let (way, timeouts) = (self.stop.way, interface.timeouts);
+        let dropped = std::mem::take(&mut encoded.dropped);
+        let passes = encoded
+            .place
+            .as_ref()
+            .is_some_and(|place| place.manner == Manner::Passed);
+        let reply = self.post(encoded, token, reached).await?;
         let status = reply.status;
         let answers = status.is_success() || (passes && raw::is_answer(status));
         if !answers {
-            return Err(read_fault(way.codec.as_ref(), reply).await);
+            return Err(read_fault(self.codec(), reply).await);
         }
         let head = match passes {
             true => passing::head(call, &reply, way.vendor.signer.as_ref()),
             false => None,
         };
-        if call.stream || (passes && status.is_success() && is_event_stream(&reply.headers)) {
+        if call.stream || (passes && status.is_success() && self.codec().is_stream(&reply.headers)) {
             // The first byte of a stream is its first event, so it has to come in the time for first bytes, which each attempt
             // has for itself: the vendor before may have used up its own.
-            let first_by = began + timeouts.first_byte;
-            let opened = open_stream(way.codec.as_ref(), call, reply, timeouts.idle, deadline, first_by).await;
-            return opened.map(|answer| answer.with(head));
+            let first_by = self.began + timeouts.first_byte;
+            let opened = self.open_stream(reply, first_by).await;
+            return opened.map(|answer| answer.with(head).told(&dropped));
         }
-        let body = Paced::new(reply.body, timeouts.idle, deadline)
+        let body = Paced::new(reply.body, timeouts.idle, self.deadline)
             .collect(MAX_REPLY_BYTES)
             .await?;
-        let received = Received {
-            headers: &reply.headers,
-            body,
+        let decoded = match self
+            .codec()
+            .decode(call, self.received(&reply.headers, body, &Value::Null))
+        {
+            Ok(Outcome::Answer(decoded)) => *decoded,
+            Ok(Outcome::Next(step)) => Box::pin(steps::follow(self, *step, token)).await?,
+            Err(fault) => no_result(fault, call)?,
         };
-        Ok(finish_whole(call, way.codec.decode(call, received)?).with(head))
+        Ok(finish_whole(call, decoded).with(head).told(&dropped))
     }
+
+    pub(super) fn received<'r>(&'r self, headers: &'r HeaderMap, body: Bytes, state: &'r Value) -> Received<'r> {
+        Received {
+            headers,
+            body,
+            model: self.stop.way.model,
+            at: self.at(),
+            state,
+        }
+    }
+}
+
+/// Nothing to find is an answer where answers are lists.
+pub(super) fn no_result(fault: Fault, call: &Call) -> Result<Decoded, Fault> {
+    let empty = match fault.class {
+        FaultClass::NoResult => crate::domain::answer::Answer::empty(call.capability(), &call.model),
+        _ => None,
+    };
+    let answer = empty.ok_or(fault)?;
+    Ok(Decoded {
+        usage: Some(TokenUsage {
+            images: 1,
+            ..TokenUsage::default()
+        }),
+        ..Decoded::of(answer)
+    })
 }
 
 /// What a vendor answered.
@@ -150,10 +276,27 @@ pub(super) enum Answer {
         first: Pushed,
         /// The vendor's own, where that is passed on.
         head: Option<Box<Head>>,
+        /// For the caller, beside the stream.
+        notices: HeaderMap,
     },
 }
 
 impl Answer {
+    /// With the notice to the caller of what its vendor did not get.
+    fn told(mut self, dropped: &[String]) -> Self {
+        let Ok(names) = HeaderValue::try_from(dropped.join(", ")) else {
+            return self;
+        };
+        if dropped.is_empty() {
+            return self;
+        }
+        match &mut self {
+            Self::Whole { reply, .. } => drop(reply.headers.insert(DROPPED_FIELDS, names)),
+            Self::Stream { notices, .. } => drop(notices.insert(DROPPED_FIELDS, names)),
+        }
+        self
+    }
+
     /// With the vendor's own head instead of one of ours.
     fn with(mut self, own: Option<Box<Head>>) -> Self {
         let Some(own) = own else { return self };
@@ -193,7 +336,7 @@ fn finish_whole(call: &Call, decoded: Decoded) -> Answer {
     }
 }
 
-async fn read_fault(codec: &dyn Codec, reply: UpstreamReply) -> Fault {
+pub(super) async fn read_fault(codec: &dyn Codec, reply: UpstreamReply) -> Fault {
     let deadline = tokio::time::Instant::now() + FAULT_BODY_TIME;
     let body = Paced::new(reply.body, FAULT_BODY_TIME, deadline)
         .collect_some(MAX_FAULT_BYTES)
@@ -201,79 +344,72 @@ async fn read_fault(codec: &dyn Codec, reply: UpstreamReply) -> Fault {
     codec.decode_fault(reply.status.as_u16(), &reply.headers, &body)
 }
 
-/// Some servers report an error under a status of success, as JSON in place of the stream: limits, quotas and filters keep
-/// their meaning. Whatever else comes is no answer.
-async fn read_no_stream(codec: &dyn Codec, call: &Call, reply: UpstreamReply, deadline: tokio::time::Instant) -> Fault {
-    let deadline = deadline.min(tokio::time::Instant::now() + FAULT_BODY_TIME);
-    let body = Paced::new(reply.body, FAULT_BODY_TIME, deadline)
-        .collect_some(MAX_FAULT_BYTES)
-        .await;
-    let received = Received {
-        headers: &reply.headers,
-        body,
-    };
-    match codec.decode(call, received) {
-        Err(fault) if fault.class != FaultClass::InvalidReply => fault,
-        Ok(_) | Err(_) => Fault {
-            status: Some(reply.status.as_u16()),
-            ..Fault::of(FaultClass::InvalidReply)
-        },
-    }
-}
-
-/// Reads up to the first content for the caller: until then a failure still has a status of its own, and another
-/// vendor may be asked.
-async fn open_stream(
-    codec: &dyn Codec,
-    call: &Call,
-    reply: UpstreamReply,
-    idle: Duration,
-    deadline: tokio::time::Instant,
-    first_by: tokio::time::Instant,
-) -> Result<Answer, Fault> {
-    if !is_event_stream(&reply.headers) {
-        return Err(read_no_stream(codec, call, reply, first_by.min(deadline)).await);
-    }
-    let mut decoder = codec.stream(call);
-    let mut upstream = Paced::new(reply.body, idle, deadline);
-    let first = async {
-        // What comes before the first content only opens the answer (a role, a comment to keep the connection): it is held back, so
-        // that another vendor can still open its own.
-        let mut held = BytesMut::new();
-        loop {
-            let mut pushed = match std::future::poll_fn(|cx| upstream.poll_next(cx)).await {
-                Some(bytes) => decoder.push(bytes?),
-                None => decoder.finish(),
-            };
-            let begun = decoder.progress().weight != Weight::default();
-            if let (false, Some(StreamEnd::Failed(fault))) = (begun, &pushed.end) {
-                return Err(fault.clone());
-            }
-            if begun || pushed.end.is_some() || held.len() + pushed.out.len() > MAX_HELD_BYTES {
-                if !held.is_empty() {
-                    held.extend_from_slice(&pushed.out);
-                    pushed.out = held.freeze();
-                }
-                return Ok(pushed);
-            }
-            held.extend_from_slice(&pushed.out);
+impl Errand<'_> {
+    /// Some servers report an error under a status of success, as JSON in place of the stream: limits, quotas and filters keep
+    /// their meaning. Whatever else comes is no answer.
+    async fn read_no_stream(&self, reply: UpstreamReply, deadline: tokio::time::Instant) -> Fault {
+        let deadline = deadline.min(tokio::time::Instant::now() + FAULT_BODY_TIME);
+        let body = Paced::new(reply.body, FAULT_BODY_TIME, deadline)
+            .collect_some(MAX_FAULT_BYTES)
+            .await;
+        let received = self.received(&reply.headers, body, &Value::Null);
+        match self.codec().decode(self.journey.call, received) {
+            Err(fault) if fault.class != FaultClass::InvalidReply => fault,
+            Ok(_) | Err(_) => Fault {
+                status: Some(reply.status.as_u16()),
+                ..Fault::of(FaultClass::InvalidReply)
+            },
         }
-    };
-    let first = tokio::time::timeout_at(first_by.min(deadline), first)
-        .await
-        .unwrap_or_else(|_| Err(Fault::of(FaultClass::Timeout)))?;
-    Ok(Answer::Stream {
-        upstream,
-        decoder,
-        first,
-        head: None,
-    })
-}
+    }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    value.is_some_and(|value| {
-        let media_type = value.split(';').next().unwrap_or_default();
-        media_type.trim().eq_ignore_ascii_case("text/event-stream")
-    })
+    /// Reads up to the first content for the caller: until then a failure still has a status of its own, and another
+    /// vendor may be asked.
+    async fn open_stream(&self, reply: UpstreamReply, first_by: tokio::time::Instant) -> Result<Answer, Fault> {
+        let (call, deadline) = (self.journey.call, self.deadline);
+        if !self.codec().is_stream(&reply.headers) {
+            return Err(self.read_no_stream(reply, first_by.min(deadline)).await);
+        }
+        let mut decoder = self.codec().stream(
+            call,
+            Opening {
+                headers: &reply.headers,
+                model: self.stop.way.model,
+                at: self.at(),
+            },
+        );
+        let mut upstream = Paced::new(reply.body, self.journey.interface.timeouts.idle, deadline);
+        let first = async {
+            // What comes before the first content only opens the answer (a role, a comment to keep the connection): it is held back, so
+            // that another vendor can still open its own.
+            let mut held = BytesMut::new();
+            loop {
+                let mut pushed = match std::future::poll_fn(|cx| upstream.poll_next(cx)).await {
+                    Some(bytes) => decoder.push(bytes?),
+                    None => decoder.finish(),
+                };
+                let begun = decoder.progress().weight != Weight::default();
+                if let (false, Some(StreamEnd::Failed(fault))) = (begun, &pushed.end) {
+                    return Err(fault.clone());
+                }
+                if begun || pushed.end.is_some() || held.len() + pushed.out.len() > MAX_HELD_BYTES {
+                    if !held.is_empty() {
+                        held.extend_from_slice(&pushed.out);
+                        pushed.out = held.freeze();
+                    }
+                    return Ok(pushed);
+                }
+                held.extend_from_slice(&pushed.out);
+            }
+        };
+        let first = tokio::time::timeout_at(first_by.min(deadline), first)
+            .await
+            .unwrap_or_else(|_| Err(Fault::of(FaultClass::Timeout)))?;
+        Ok(Answer::Stream {
+            upstream,
+            decoder,
+            first,
+            head: None,
+            notices: HeaderMap::new(),
+        })
+    }
 }

@@ -18,7 +18,7 @@ use crate::{
         interface::Interface,
         usage::UsageState,
     },
-    ports::codec::Progress,
+    ports::{codec::Progress, fetcher::Fetcher},
 };
 
 /// A caller is not kept waiting for longer before the same address is asked again: it gets the vendor's wish instead, and may
@@ -33,6 +33,7 @@ pub(super) struct Journey<'a> {
     pub(super) invocation: &'a Invocation,
     pub(super) interface: &'a Interface,
     pub(super) call: &'a Call,
+    pub(super) fetcher: &'a dyn Fetcher,
 }
 
 impl Journey<'_> {
@@ -206,11 +207,12 @@ async fn reply(invocation: &Invocation, stop: Stop<'_>, answer: Answer, mut sett
             decoder,
             first,
             head,
+            notices,
         } => {
             settlement.streams(head.as_deref());
             let settled = (settlement, stop.permit);
             let stream = ReplyStream::new(upstream, decoder, first, settled, invocation.error_event);
-            Reply::Stream(Box::new(stream.with(head)))
+            Reply::Stream(Box::new(stream.with(head).beside(notices)))
         }
     }
 }

@@ -6,12 +6,14 @@ mod attempts;
 mod caller_headers;
 mod course;
 mod deferred;
+mod fetching;
 mod paced;
-mod passing;
+pub(super) mod passing;
 mod payload_tap;
 mod purse;
 mod reply_stream;
 mod settlement;
+mod steps;
 mod talk;
 mod uncounted;
 
@@ -22,6 +24,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use service_kit::{Entropy, Timestamp};
 
 pub use caller_headers::CallerHeaders;
+pub(super) use paced::{Paced, fault_of};
 pub use passing::Head;
 pub use reply_stream::ReplyStream;
 pub use talk::{CONVERSATION, KeptStream};
@@ -45,7 +48,7 @@ use super::{
 use crate::{
     domain::{
         balance::Dice,
-        call::Call,
+        call::{Call, Voice},
         caller::{Caller, Denied},
         fault::{ErrorKind, PublicError, RetryHints},
         ids::RequestId,
@@ -56,11 +59,13 @@ use crate::{
         snapshot::Snapshot,
         usage::{UsageRecord, UsageState},
     },
-    ports::{payload_log::PayloadLog, usage::UsageSink},
+    ports::{fetcher::Fetcher, payload_log::PayloadLog, usage::UsageSink},
 };
 
 /// The fields that rules forced to something else than what the caller sent: their pointers, separated by commas.
 pub const FORCED_FIELDS: HeaderName = HeaderName::from_static("x-hexgate-forced-fields");
+/// The fields that the vendor of the answer did not get, because it cannot obey them: separated by commas.
+pub const DROPPED_FIELDS: HeaderName = HeaderName::from_static("x-hexgate-dropped-fields");
 /// How many parts of the answer were dropped, because they were not sure enough.
 pub const FILTERED: HeaderName = HeaderName::from_static("x-hexgate-filtered");
 
@@ -80,6 +85,7 @@ pub struct Invoke {
     pub conversations: Arc<Conversations>,
     pub meters: Arc<Meters>,
     pub tally: Arc<Tally>,
+    pub fetcher: Arc<dyn Fetcher>,
     pub entropy: Arc<dyn Entropy>,
 }
 
@@ -95,6 +101,9 @@ pub struct Invocation {
     pub headers: CallerHeaders,
     /// Of a body that is a form.
     pub boundary: Option<Boundary>,
+    /// The format in which the caller speaks, and what it said in it where `body` is a translation of that.
+    pub voice: Voice,
+    pub verbatim: Option<Bytes>,
     pub request_id: RequestId,
     /// W3C trace context for the vendor.
     pub traceparent: Option<HeaderValue>,
@@ -233,6 +242,7 @@ impl Invoke {
             invocation: &invocation,
             interface: &interface,
             call: &call,
+            fetcher: self.fetcher.as_ref(),
         };
         let reply = self.travel(journey, course, settlement).await?;
         match turn {
@@ -250,7 +260,13 @@ impl Invoke {
         let capability = invocation.capability;
         let body = invocation.body.clone();
         let call = match &invocation.raw {
-            None => Call::read(capability, body, invocation.boundary.as_ref())?,
+            None => {
+                let call = Call::read(capability, body, invocation.boundary.as_ref())?;
+                match &invocation.verbatim {
+                    None => call,
+                    Some(said) => call.said_as(invocation.voice, said.clone()),
+                }
+            }
             Some(target) => Call::passed((**target).clone(), body),
         };
         let interface = snapshot

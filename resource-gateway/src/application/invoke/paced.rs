@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Reads a body; a pause that is too long, or the end of the call's time, is a fault.
-pub(super) struct Paced {
+pub(in crate::application) struct Paced {
     body: UpstreamBody,
     idle: Duration,
     /// When the whole call must be over.
@@ -28,7 +28,7 @@ pub(super) struct Paced {
 }
 
 impl Paced {
-    pub(super) fn new(body: UpstreamBody, idle: Duration, deadline: Instant) -> Self {
+    pub(in crate::application) fn new(body: UpstreamBody, idle: Duration, deadline: Instant) -> Self {
         Self {
             body,
             idle,
@@ -84,7 +84,7 @@ impl Paced {
     ///
     /// # Errors
     /// It broke, took too long, or is longer than `limit`.
-    pub(super) async fn collect(mut self, limit: usize) -> Result<Bytes, Fault> {
+    pub(in crate::application) async fn collect(mut self, limit: usize) -> Result<Bytes, Fault> {
         let Some(first) = self.next().await.transpose()? else {
             return Ok(Bytes::new());
         };
@@ -129,7 +129,7 @@ fn within(bytes: Bytes, limit: usize) -> Result<Bytes, Fault> {
     }
 }
 
-pub(super) fn fault_of(error: TransportError) -> Fault {
+pub(in crate::application) fn fault_of(error: TransportError) -> Fault {
     Fault::of(match error {
         TransportError::Connect | TransportError::Broken => FaultClass::Transport,
         TransportError::ConnectTimeout | TransportError::HeadTimeout => FaultClass::Timeout,

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, uri::PathAnd
 use crate::{
     domain::call::Call,
     ports::{
-        codec::{Passed, Signer},
+        codec::{Manner, Place, Signer},
         transport::UpstreamReply,
     },
 };
@@ -19,8 +19,20 @@ pub struct Head {
 }
 
 /// Turns a request to the codec's own place into the caller's: method, place and headers. Host and scheme stay the vendor's.
-pub(super) fn prepare(passed: Passed, uri: &mut Option<Uri>, headers: &mut HeaderMap, is_empty: bool) -> Method {
-    *uri = uri.take().and_then(|base| below(base, &passed.path));
+pub(in crate::application) fn prepare(
+    passed: Place,
+    uri: &mut Option<Uri>,
+    headers: &mut HeaderMap,
+    is_empty: bool,
+) -> Method {
+    match (passed.manner, passed.path.as_str()) {
+        (Manner::Own, "") => {}
+        // A query at the codec's own path.
+        (Manner::Own, path) if path.starts_with('?') => {
+            *uri = uri.take().and_then(|base| asking(base, path));
+        }
+        (_, path) => *uri = uri.take().and_then(|base| below(base, path)),
+    }
     // RFC 9110 §8.3: what has no content has no type.
     if is_empty {
         headers.remove(header::CONTENT_TYPE);
@@ -35,6 +47,14 @@ fn below(base: Uri, path: &str) -> Option<Uri> {
     // One slash between the two, and no more: two at the beginning would be read as a host.
     let path = path.strip_prefix('/').filter(|rest| !rest.starts_with('/'))?;
     let place = PathAndQuery::try_from(format!("{before}/{path}")).ok()?;
+    let mut parts = base.into_parts();
+    parts.path_and_query = Some(place);
+    Uri::from_parts(parts).ok()
+}
+
+/// The address itself with a query.
+fn asking(base: Uri, query: &str) -> Option<Uri> {
+    let place = PathAndQuery::try_from(format!("{}{query}", base.path())).ok()?;
     let mut parts = base.into_parts();
     parts.path_and_query = Some(place);
     Uri::from_parts(parts).ok()

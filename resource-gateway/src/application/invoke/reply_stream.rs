@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body, Frame};
 
 use super::{
@@ -43,6 +44,8 @@ pub struct ReplyStream {
     error_event: ErrorEvent,
     /// The vendor's own, where that is passed on.
     head: Option<Box<Head>>,
+    /// For the caller, beside the stream.
+    notices: HeaderMap,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +83,7 @@ impl ReplyStream {
             held: None,
             error_event,
             head: None,
+            notices: HeaderMap::new(),
         };
         stream.first = stream.take(first);
         stream
@@ -88,6 +92,16 @@ impl ReplyStream {
     pub(super) fn with(mut self, head: Option<Box<Head>>) -> Self {
         self.head = head;
         self
+    }
+
+    pub(super) fn beside(mut self, notices: HeaderMap) -> Self {
+        self.notices = notices;
+        self
+    }
+
+    /// What the caller is told beside the answer.
+    pub fn take_notices(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.notices)
     }
 
     /// The head that the answer has instead of ours.

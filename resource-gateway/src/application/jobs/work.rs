@@ -23,6 +23,7 @@ use crate::{
         revocations::Revocations,
     },
     domain::{
+        call::Voice,
         caller::{Caller, Denied},
         fault::{ErrorKind, PublicError},
         ids::{JobId, NodeId, RequestId},
@@ -204,6 +205,8 @@ impl WorkJobs {
             request_id,
             arrived: self.jobs.clock.now(),
             began: Instant::now(),
+            voice: Voice::default(),
+            verbatim: None,
             error_event: |_| Bytes::new(),
             audience: Audience::Job,
         };

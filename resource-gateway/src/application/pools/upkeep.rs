@@ -4,18 +4,19 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use http::{HeaderMap, Method, header};
-use service_kit::{Tasks, Timestamp};
+use http::{Method, header};
+use service_kit::{Clock, Tasks, Timestamp};
 use tokio::time::Instant;
 
 use super::{BoundPool, EndpointKey, Member, PoolStatus};
 use crate::{
     application::{
-        registry::{BoundVendors, Registry},
+        registry::{BoundVendor, BoundVendors, Registry},
         snapshots::Snapshots,
     },
     domain::vendor::HealthCheck,
     ports::{
+        codec::Outgoing,
         resolver::Resolver,
         transport::{Deadlines, UpstreamBody, UpstreamRequest},
     },
@@ -36,6 +37,7 @@ pub struct KeepPools {
     pub snapshots: Arc<Snapshots>,
     pub registry: Arc<Registry>,
     pub resolver: Arc<dyn Resolver>,
+    pub clock: Arc<dyn Clock>,
     /// How often names are looked up. What a record allows (its TTL) the system's resolver does not tell.
     pub look_up_every: Duration,
 }
@@ -126,11 +128,10 @@ impl KeepPools {
             let Some(health) = pool.health() else { continue };
             for member in pool.members.load().iter() {
                 let job = Job::Check(pool.key_of(member));
-                if begin(&job, agenda) {
-                    let mut headers = vendor.headers();
-                    headers.remove(header::CONTENT_TYPE);
-                    vendor.signer.sign(&mut headers);
-                    begun.push(check(job.clone(), health, headers, Arc::clone(member)));
+                if begin(&job, agenda)
+                    && let Some(request) = question(vendor, member, self.clock.now())
+                {
+                    begun.push(check(job.clone(), health, request, Arc::clone(member)));
                 }
                 wanted.push(job);
             }
@@ -191,10 +192,24 @@ impl BoundPool {
 }
 
 /// Asks one address. It is asked with the vendor's credentials, which calls send there as well: many servers answer nobody else.
+/// The request that asks an address whether it works, signed as calls are where that takes no token that is bought.
+fn question(vendor: &BoundVendor, member: &Member, at: Timestamp) -> Option<Outgoing> {
+    let mut headers = vendor.headers();
+    headers.remove(header::CONTENT_TYPE);
+    let mut request = Outgoing {
+        method: Method::GET,
+        uri: member.health_uri.clone()?,
+        headers,
+        body: Vec::new(),
+    };
+    vendor.signer.sign(&mut request, at, None);
+    Some(request)
+}
+
 fn check(
     job: Job,
     health: &HealthCheck,
-    headers: HeaderMap,
+    request: Outgoing,
     member: Arc<Member>,
 ) -> BoxFuture<'static, (Job, Duration, Done)> {
     let HealthCheck {
@@ -204,17 +219,17 @@ fn check(
         ..
     } = *health;
     Box::pin(async move {
-        let asked = tokio::time::timeout(timeout, ask(&member, headers, timeout)).await;
+        let asked = tokio::time::timeout(timeout, ask(&member, request, timeout)).await;
         let passed = asked.is_ok_and(|status| status == Some(expect_status));
         (job, interval, Done::Checked(member, passed))
     })
 }
 
-async fn ask(member: &Member, headers: HeaderMap, timeout: Duration) -> Option<u16> {
+async fn ask(member: &Member, question: Outgoing, timeout: Duration) -> Option<u16> {
     let request = UpstreamRequest {
-        method: Method::GET,
-        uri: member.health_uri.clone()?,
-        headers,
+        method: question.method,
+        uri: question.uri,
+        headers: question.headers,
         body: Vec::new(),
         deadlines: Deadlines {
             connect: timeout,

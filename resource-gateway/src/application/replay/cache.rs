@@ -247,6 +247,9 @@ fn key(stamp: &Stamp, question: Question<'_>) -> AnswerKey {
     hash.add(stamp);
     hash.add(interface.capability.as_str().as_bytes());
     hash.add(&call.body());
+    hash.add(call.voice().as_str().as_bytes());
+    // What a translation may not show.
+    hash.add(&call.verbatim_for("").unwrap_or_default().concat());
     hash.add(&[u8::from(call.stream), u8::from(call.include_usage)]);
     hash.add(call.format.unwrap_or_default().as_bytes());
     hash.add(format!("{:?}", call.min_confidence).as_bytes());

@@ -159,7 +159,10 @@ fn place(caller: &Caller, key: &IdempotencyKey) -> ReplyPlace {
 fn fingerprint(invocation: &Invocation) -> Fingerprint {
     let capability = invocation.capability.as_str().as_bytes();
     let Some(target) = &invocation.raw else {
-        return digest(&[capability, &invocation.body]);
+        return match &invocation.verbatim {
+            None => digest(&[capability, &invocation.body]),
+            Some(said) => digest(&[capability, invocation.voice.as_str().as_bytes(), said]),
+        };
     };
     // Of a raw call the body says the least.
     let kind = invocation.headers.0.get(header::CONTENT_TYPE);

@@ -25,7 +25,7 @@ use super::{
     fault::PublicError,
     field_rules::{Forced, obey_in_form},
     interface::{Capability, FieldRule},
-    json_object::JsonError,
+    json_object::{JsonError, JsonObject, quoted},
     multipart::{Boundary, Form, FormError},
 };
 
@@ -51,9 +51,42 @@ pub struct Call {
     pub format: Option<&'static str>,
     /// The stored conversation that it names.
     pub conversation: Option<Asked>,
+    /// The wire format in which the caller speaks and wants its answer.
+    voice: Voice,
+    /// What it said, word for word, where that is another format than the one that is read here and no rule has changed it.
+    verbatim: Option<Verbatim>,
     shape: &'static Shape,
     content: Content,
     forced: Forced,
+}
+
+/// A caller's wire format. Requests in another one than OpenAI's are translated to it before anything reads them, so that each rule
+/// and each limit holds for all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Voice {
+    #[default]
+    OpenAi,
+    /// `/v1/messages`.
+    Anthropic,
+    /// `/v1/responses`.
+    Responses,
+}
+
+impl Voice {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Responses => "responses",
+        }
+    }
+}
+
+/// A body in the caller's own format.
+#[derive(Debug, Clone)]
+struct Verbatim {
+    body: Bytes,
+    model_at: std::ops::Range<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -115,10 +148,51 @@ impl Call {
             min_confidence: facts.min_confidence,
             format: facts.format,
             conversation: facts.conversation,
+            voice: Voice::default(),
+            verbatim: None,
             shape,
             content,
             forced: Forced::default(),
         }
+    }
+
+    /// The same request as it was said in another format: what was read so far is a translation of `body`.
+    #[must_use]
+    pub fn said_as(self, voice: Voice, body: Bytes) -> Self {
+        let model_at = JsonObject::parse(&body).ok().and_then(|object| {
+            let model = object.get("model").ok().flatten()?;
+            Some(model.range.clone())
+        });
+        let verbatim = model_at.map(|model_at| Verbatim { body, model_at });
+        Self {
+            voice,
+            verbatim,
+            ..self
+        }
+    }
+
+    pub fn capability(&self) -> Capability {
+        self.shape.capability
+    }
+
+    /// The caller's format.
+    pub fn voice(&self) -> Voice {
+        self.voice
+    }
+
+    /// The caller's own bytes with the vendor's name of the model, where they are in the caller's own format and still what is meant.
+    pub fn verbatim_for(&self, model: &str) -> Option<Vec<Bytes>> {
+        let Verbatim { body, model_at } = self.verbatim.as_ref()?;
+        Some(vec![
+            body.slice(..model_at.start),
+            Bytes::from(quoted(model)),
+            body.slice(model_at.end..),
+        ])
+    }
+
+    /// Whether the caller's own bytes can stand for the request.
+    pub fn is_verbatim(&self) -> bool {
+        self.verbatim.is_some()
     }
 
     /// Applies an interface's field rules, in their order. The result is read again, since a rule may change what matters.
@@ -153,6 +227,7 @@ impl Call {
             // A rule that forces include_usage is about the vendor; the caller still gets what it asked for.
             include_usage: asked,
             forced,
+            voice: self.voice,
             ..Self::new(self.shape, facts, content)
         })
     }

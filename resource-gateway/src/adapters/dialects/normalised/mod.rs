@@ -13,7 +13,9 @@ use crate::{
         call::Call,
         fault::Fault,
     },
-    ports::codec::{Codec, Decoded, Encoded, NoStream, Received, StreamDecoder, TokenUsage},
+    ports::codec::{
+        Codec, Decoded, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target, TokenUsage,
+    },
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -96,16 +98,17 @@ impl Codec for Normalised {
         self.path
     }
 
-    fn encode(&self, call: &Call, model: &str) -> Encoded {
-        Encoded {
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        Ok(Encoded {
             content_type: JSON,
             accept: JSON,
-            body: call.for_vendor(model),
-            passed: None,
-        }
+            body: call.for_vendor(target.model),
+            place: None,
+            dropped: Vec::new(),
+        })
     }
 
-    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
         let read = (self.read)(&reply.body).map_err(|_| error_object::in_place_of_an_answer(&reply.body))?;
         let usage = read.usage.and_then(|usage| Usage::deserialize(usage).ok());
         Ok(Decoded {
@@ -119,22 +122,24 @@ impl Codec for Normalised {
                 }
             }),
             ..Decoded::of(read.answer)
-        })
+        }
+        .into())
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
         error_object::decode(status, headers, body)
     }
 
-    fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
+    fn stream(&self, _call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
         Box::new(NoStream)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{decoded, received, target};
     use super::*;
-    use crate::domain::{confidence::Confidence, fault::FaultClass, interface::Capability};
+    use crate::domain::{confidence::Confidence, fault::FaultClass, interface::Capability, vendor::Vendor};
     use serde_json::json;
 
     fn call() -> Call {
@@ -143,16 +148,14 @@ mod tests {
     }
 
     fn decode(codec: Normalised, body: &Value) -> Result<Decoded, Fault> {
-        let reply = Received {
-            headers: &HeaderMap::new(),
-            body: body.to_string().into(),
-        };
-        codec.decode(&call(), reply)
+        let headers = HeaderMap::new();
+        codec.decode(&call(), received(&headers, body.to_string())).map(decoded)
     }
 
     #[test]
     fn a_request_goes_on_without_what_is_between_the_caller_and_us() {
-        let encoded = Normalised::OCR.encode(&call(), "up");
+        let vendor = Vendor::named("v", "sandbox");
+        let encoded = Normalised::OCR.encode(&call(), target(&vendor)).unwrap();
         assert_eq!(encoded.body.concat(), br#"{"model":"up","image":{"base64":"x"}}"#);
     }
 

@@ -13,7 +13,9 @@ use crate::{
         fault::{Fault, FaultClass},
         said::Said,
     },
-    ports::codec::{Codec, Decoded, Encoded, NoStream, Received, StreamDecoder, TokenUsage},
+    ports::codec::{
+        Codec, Decoded, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target, TokenUsage,
+    },
 };
 
 /// Said by the simulator of answers that are no JSON.
@@ -32,24 +34,25 @@ impl Codec for OpenAiTranscription {
         "/audio/transcriptions"
     }
 
-    fn encode(&self, call: &Call, model: &str) -> Encoded {
-        Encoded {
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        Ok(Encoded {
             // Made of characters that boundaries may have.
             content_type: HeaderValue::try_from(call.content_type().as_ref())
                 .unwrap_or(HeaderValue::from_static("multipart/form-data")),
             accept: HeaderValue::from_static("*/*"),
-            body: call.for_vendor(model),
-            passed: None,
-        }
+            body: call.for_vendor(target.model),
+            place: None,
+            dropped: Vec::new(),
+        })
     }
 
-    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
         let format = call.transcript_format();
         let is_json = matches!(format, TranscriptFormat::Json | TranscriptFormat::Verbose);
         // The vendor was asked for the one format that the others can be made of.
         let verbose = call.min_confidence.is_some() || call.timed;
         if !is_json && !verbose {
-            return decode_text(format, reply);
+            return decode_text(format, reply).map(Outcome::from);
         }
         let read: Recorded = parse(&reply.body)?;
         let usage = read.usage();
@@ -70,14 +73,15 @@ impl Codec for OpenAiTranscription {
             usage,
             said,
             ..Decoded::of(answer)
-        })
+        }
+        .into())
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
         error_object::decode(status, headers, body)
     }
 
-    fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
+    fn stream(&self, _call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
         Box::new(NoStream)
     }
 }
@@ -109,11 +113,11 @@ impl Codec for OpenAiSpeech {
         "/audio/speech"
     }
 
-    fn encode(&self, call: &Call, model: &str) -> Encoded {
-        super::json(call, model, "*/*")
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        Ok(super::json(call, target.model, "*/*"))
     }
 
-    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
         let kind = media_type(reply.headers);
         if kind == "application/json" {
             refuse_error(&reply.body)?;
@@ -133,14 +137,15 @@ impl Codec for OpenAiSpeech {
             }),
             headers: marks(reply.headers),
             ..Decoded::of(answer)
-        })
+        }
+        .into())
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
         error_object::decode(status, headers, body)
     }
 
-    fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
+    fn stream(&self, _call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
         Box::new(NoStream)
     }
 }

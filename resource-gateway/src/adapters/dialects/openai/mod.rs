@@ -1,7 +1,9 @@
 //! OpenAI's wire format, which is the callers' format, too: bytes pass through and only what has to change is spliced in.
 
 mod audio;
+mod chat;
 mod delta;
+pub mod render;
 mod stream;
 mod wire;
 
@@ -11,7 +13,10 @@ mod tests;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
-pub use self::audio::{OpenAiSpeech, OpenAiTranscription};
+pub use self::{
+    audio::{OpenAiSpeech, OpenAiTranscription},
+    chat::OpenAiDialect,
+};
 use super::error_object;
 use crate::{
     domain::{
@@ -20,10 +25,12 @@ use crate::{
         fault::{Fault, FaultClass},
         said::Said,
     },
-    ports::codec::{Codec, Decoded, Encoded, NoStream, Received, StreamDecoder, TokenUsage},
+    ports::codec::{
+        Codec, Decoded, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target, TokenUsage,
+    },
 };
 
-/// `POST /chat/completions`.
+/// `POST /chat/completions`, for callers who speak it as well.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OpenAiChat;
 
@@ -44,12 +51,12 @@ impl Codec for OpenAiChat {
         "/chat/completions"
     }
 
-    fn encode(&self, call: &Call, model: &str) -> Encoded {
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
         let accept = if call.stream { "text/event-stream" } else { JSON };
-        json(call, model, accept)
+        Ok(json(call, target.model, accept))
     }
 
-    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
         let body = reply.body;
         let reply: wire::Reply<'_> = read(&body)?;
         let usage = reply.token_usage();
@@ -63,14 +70,15 @@ impl Codec for OpenAiChat {
             usage,
             said,
             ..Decoded::of(Answer::json(body))
-        })
+        }
+        .into())
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
         error_object::decode(status, headers, body)
     }
 
-    fn stream(&self, call: &Call) -> Box<dyn StreamDecoder> {
+    fn stream(&self, call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
         Box::new(stream::ChatStream::new(call.include_usage))
     }
 }
@@ -80,20 +88,20 @@ impl Codec for OpenAiEmbeddings {
         "/embeddings"
     }
 
-    fn encode(&self, call: &Call, model: &str) -> Encoded {
-        json(call, model, JSON)
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        Ok(json(call, target.model, JSON))
     }
 
-    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
         let (_, decoded) = read_list(reply.body, |reply| reply.data)?;
-        Ok(decoded)
+        Ok(decoded.into())
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
         error_object::decode(status, headers, body)
     }
 
-    fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
+    fn stream(&self, _call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
         Box::new(NoStream)
     }
 }
@@ -103,11 +111,11 @@ impl Codec for OpenAiImages {
         "/images/generations"
     }
 
-    fn encode(&self, call: &Call, model: &str) -> Encoded {
-        json(call, model, JSON)
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        Ok(json(call, target.model, JSON))
     }
 
-    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
         let (images, decoded) = read_list(reply.body, |reply| reply.data)?;
         let usage = TokenUsage {
             images,
@@ -116,14 +124,15 @@ impl Codec for OpenAiImages {
         Ok(Decoded {
             usage: Some(usage),
             ..decoded
-        })
+        }
+        .into())
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
         error_object::decode(status, headers, body)
     }
 
-    fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
+    fn stream(&self, _call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
         Box::new(NoStream)
     }
 }
@@ -133,20 +142,20 @@ impl Codec for OpenAiModerations {
         "/moderations"
     }
 
-    fn encode(&self, call: &Call, model: &str) -> Encoded {
-        json(call, model, JSON)
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        Ok(json(call, target.model, JSON))
     }
 
-    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Decoded, Fault> {
+    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
         let (_, decoded) = read_list(reply.body, |reply| reply.results)?;
-        Ok(decoded)
+        Ok(decoded.into())
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
         error_object::decode(status, headers, body)
     }
 
-    fn stream(&self, _call: &Call) -> Box<dyn StreamDecoder> {
+    fn stream(&self, _call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
         Box::new(NoStream)
     }
 }
@@ -158,7 +167,8 @@ fn json(call: &Call, model: &str, accept: &'static str) -> Encoded {
         content_type: HeaderValue::from_static(JSON),
         accept: HeaderValue::from_static(accept),
         body: call.for_vendor(model),
-        passed: None,
+        place: None,
+        dropped: Vec::new(),
     }
 }
 

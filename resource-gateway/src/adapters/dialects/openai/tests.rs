@@ -3,7 +3,10 @@ use proptest::prelude::*;
 use http::header;
 use serde_json::Value;
 
-use super::*;
+use super::{
+    super::testing::{decoded, received},
+    *,
+};
 use crate::{
     domain::{
         confidence::Confidence,
@@ -15,13 +18,6 @@ use crate::{
 
 fn call() -> Call {
     Call::read(Capability::Chat, r#"{"model":"m","messages":[]}"#.into(), None).unwrap()
-}
-
-fn received(headers: &HeaderMap, body: impl Into<Bytes>) -> Received<'_> {
-    Received {
-        headers,
-        body: body.into(),
-    }
 }
 
 fn chunk(text: &str) -> String {
@@ -192,6 +188,7 @@ fn usage_is_found_wherever_servers_put_it() {
     let usage = |json: &str| {
         OpenAiChat
             .decode(&call(), received(&HeaderMap::new(), json.to_owned()))
+            .map(decoded)
             .unwrap()
             .usage
     };
@@ -348,7 +345,9 @@ const VERBOSE: &str = r#"{"text":"sure unsure","x":1.50,"duration":"2.5","segmen
 #[test]
 fn a_transcript_passes_as_it_came_unless_a_threshold_holds() {
     let decode = |format: &str, threshold, kind: &'static str, body: &'static str| {
-        OpenAiTranscription.decode(&recording(format, threshold), received(&of_type(kind), body))
+        OpenAiTranscription
+            .decode(&recording(format, threshold), received(&of_type(kind), body))
+            .map(decoded)
     };
     let plain = decode("verbose_json", None, "application/json", VERBOSE).unwrap();
     assert_eq!(plain.usage.map(|usage| (usage.input, usage.audio_ms)), Some((0, 3000)));
@@ -372,7 +371,9 @@ fn a_transcript_passes_as_it_came_unless_a_threshold_holds() {
     // Asked for its seconds, the vendor answers with all that it knows, and the caller gets what it wanted.
     let timed = |format: &str, body: &'static str| {
         let call = recording(format, None).timed(true);
-        let decoded = OpenAiTranscription.decode(&call, received(&of_type("application/json"), body));
+        let decoded = OpenAiTranscription
+            .decode(&call, received(&of_type("application/json"), body))
+            .map(decoded);
         let decoded = decoded.unwrap();
         (decoded.usage.map(|usage| usage.audio_ms), decoded.answer.into_body())
     };
@@ -424,7 +425,9 @@ fn a_transcript_passes_as_it_came_unless_a_threshold_holds() {
 fn only_sound_is_passed_on_as_sound() {
     let body = r#"{"model":"m","input":"h\u00e9llo","voice":"v","response_format":"opus"}"#;
     let call = Call::read(Capability::Speech, body.into(), None).unwrap();
-    let decode = |kind: &'static str, body: &'static str| OpenAiSpeech.decode(&call, received(&of_type(kind), body));
+    let decode = |kind: &'static str, body: &'static str| {
+        OpenAiSpeech.decode(&call, received(&of_type(kind), body)).map(decoded)
+    };
     let sound = decode("audio/ogg", "OggS").unwrap();
     assert_eq!(sound.usage.map(|usage| (usage.input, usage.characters)), Some((0, 5)));
     assert_eq!(sound.answer.into_body(), (Bytes::from_static(b"OggS"), "audio/opus"));
@@ -446,7 +449,7 @@ fn only_sound_is_passed_on_as_sound() {
 fn images_are_counted_and_moderations_need_results() {
     let call = Call::read(Capability::Image, r#"{"model":"m","prompt":"x"}"#.into(), None).unwrap();
     let images = r#"{"data":[{"b64_json":"x"},{"b64_json":"y"}],"usage":{"input_tokens":5,"output_tokens":7}}"#;
-    let decoded = OpenAiImages.decode(&call, received(&HeaderMap::new(), images)).unwrap();
+    let decoded = decoded(OpenAiImages.decode(&call, received(&HeaderMap::new(), images)).unwrap());
     assert_eq!(
         decoded.usage.map(|usage| (usage.images, usage.input, usage.output)),
         Some((2, 5, 7))

@@ -1,0 +1,408 @@
+//! Chat in OpenAI's format for callers who speak another one, and what vendors of that format make of it.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{OpenAiChat, error_object};
+use crate::{
+    domain::{
+        call::{Call, Voice},
+        chat::{
+            ChatEvent, ChatReply, ChatRequest, Choice, Counts, Finish, FinishReason, OPENAI_WORDS, Thought, ToolUse,
+        },
+        fault::{Fault, FaultClass},
+        sse::{Events, SseSplitter},
+    },
+    ports::{
+        chat::{ChatDialect, ChunkDecoder, Images, Support},
+        codec::{Codec, EncodeError, Encoded, Received, StreamEnd, Target, has_media_type},
+    },
+};
+
+/// `POST /chat/completions`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenAiDialect;
+
+const SUPPORT: Support = Support {
+    tools: true,
+    tool_choice: true,
+    parallel_tool_calls: true,
+    images: Images::Any,
+    audio: true,
+    documents: true,
+    json_object: true,
+    json_schema: true,
+    temperature: true,
+    top_p: true,
+    // Not OpenAI's, but of most servers that speak its format.
+    top_k: true,
+    presence_penalty: true,
+    frequency_penalty: true,
+    seed: true,
+    stop: usize::MAX,
+    n: true,
+    logprobs: true,
+    user: true,
+    reasoning: true,
+    openai: &OPENAI_WORDS,
+    options: true,
+};
+
+impl ChatDialect for OpenAiDialect {
+    fn path(&self) -> &'static str {
+        "/chat/completions"
+    }
+
+    fn support(&self) -> Support {
+        SUPPORT
+    }
+
+    fn encode(&self, request: &ChatRequest<'_>, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        let mut body = request.to_openai();
+        body.insert("model".to_owned(), json!(target.model));
+        let encoded = Encoded::json(&Value::Object(body));
+        Ok(if request.stream { encoded.streaming() } else { encoded })
+    }
+
+    fn decode(&self, reply: &Received<'_>) -> Result<ChatReply, Fault> {
+        read_reply(&reply.body)
+    }
+
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        error_object::decode(status, headers, body)
+    }
+
+    fn is_stream(&self, headers: &HeaderMap) -> bool {
+        has_media_type(headers, "text/event-stream")
+    }
+
+    fn stream(&self, _: &HeaderMap) -> Box<dyn ChunkDecoder> {
+        Box::new(ChunkReader::default())
+    }
+
+    fn native(&self, call: &Call) -> Option<&dyn Codec> {
+        (call.voice() == Voice::OpenAi).then_some(&OpenAiChat)
+    }
+}
+
+/// A whole answer, or a chunk of one.
+#[derive(Deserialize)]
+struct Reply {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    created: Option<i64>,
+    #[serde(default)]
+    choices: Option<Vec<ReplyChoice>>,
+    #[serde(default)]
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct ReplyChoice {
+    #[serde(default)]
+    index: Option<u32>,
+    #[serde(default, alias = "delta")]
+    message: Option<Said>,
+    #[serde(default)]
+    finish_reason: Option<String>,
+    #[serde(default)]
+    logprobs: Option<Value>,
+    /// Moonshot's place for it.
+    #[serde(default)]
+    usage: Option<Usage>,
+}
+
+#[derive(Default, Deserialize)]
+struct Said {
+    #[serde(default)]
+    content: Option<Value>,
+    #[serde(default, alias = "reasoning", alias = "thinking")]
+    reasoning_content: Option<Value>,
+    #[serde(default)]
+    refusal: Option<String>,
+    #[serde(default)]
+    tool_calls: Option<Vec<SaidCall>>,
+}
+
+#[derive(Deserialize)]
+struct SaidCall {
+    #[serde(default)]
+    index: Option<u32>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    function: Option<SaidFunction>,
+}
+
+#[derive(Deserialize)]
+struct SaidFunction {
+    #[serde(default)]
+    name: Option<String>,
+    /// A JSON text; some servers send the object.
+    #[serde(default)]
+    arguments: Option<Value>,
+}
+
+/// `usage`, with the names that other servers have for its parts.
+#[derive(Default, Deserialize)]
+struct Usage {
+    #[serde(default, alias = "input_tokens")]
+    prompt_tokens: Option<u64>,
+    #[serde(default, alias = "output_tokens")]
+    completion_tokens: Option<u64>,
+    #[serde(default)]
+    total_tokens: Option<u64>,
+    #[serde(default, alias = "input_tokens_details")]
+    prompt_tokens_details: Option<InputDetails>,
+    #[serde(default, alias = "output_tokens_details")]
+    completion_tokens_details: Option<OutputDetails>,
+    #[serde(default)]
+    prompt_cache_hit_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct InputDetails {
+    #[serde(default)]
+    cached_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct OutputDetails {
+    #[serde(default)]
+    reasoning_tokens: Option<u64>,
+}
+
+impl From<Usage> for Counts {
+    fn from(usage: Usage) -> Self {
+        let cached = usage.prompt_tokens_details.and_then(|details| details.cached_tokens);
+        Self {
+            input: usage.prompt_tokens,
+            output: usage.completion_tokens,
+            total: usage.total_tokens,
+            cached_input: cached.or(usage.prompt_cache_hit_tokens),
+            reasoning: usage
+                .completion_tokens_details
+                .and_then(|details| details.reasoning_tokens),
+            ..Self::default()
+        }
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Reply, Fault> {
+    super::read(body)?;
+    serde_json::from_slice(body).map_err(|_| Fault::of(FaultClass::InvalidReply))
+}
+
+/// Reads a whole answer.
+pub(super) fn read_reply(body: &[u8]) -> Result<ChatReply, Fault> {
+    let mut reply = parse(body)?;
+    let choices = reply
+        .choices
+        .take()
+        .ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
+    let mut counts = reply.usage.take().map(Counts::from);
+    let choices = choices.into_iter().map(|mut choice| {
+        counts = counts.or(choice.usage.take().map(Counts::from));
+        read_choice(choice)
+    });
+    let choices = choices.collect();
+    Ok(ChatReply {
+        id: reply.id,
+        model: reply.model,
+        created: reply.created,
+        choices,
+        counts,
+    })
+}
+
+fn read_choice(choice: ReplyChoice) -> Choice {
+    let said = choice.message.unwrap_or_default();
+    let calls = said.tool_calls.unwrap_or_default().into_iter();
+    let tool_calls: Vec<_> = calls.map(read_call).collect();
+    let thought = said.reasoning_content.as_ref().map(text_of);
+    Choice {
+        text: said.content.as_ref().map(text_of),
+        thoughts: thought
+            .filter(|text| !text.is_empty())
+            .map(|text| Thought::Text {
+                text: text.into(),
+                signature: None,
+            })
+            .into_iter()
+            .collect(),
+        refusal: said.refusal,
+        finish: choice.finish_reason.map(|word| finish(&word)),
+        tool_calls,
+        logprobs: choice.logprobs.filter(|logprobs| !logprobs.is_null()),
+    }
+}
+
+fn read_call(call: SaidCall) -> ToolUse<'static> {
+    let function = call.function.unwrap_or(SaidFunction {
+        name: None,
+        arguments: None,
+    });
+    ToolUse {
+        id: call.id.filter(|id| !id.is_empty()).map(Into::into),
+        name: function.name.unwrap_or_default().into(),
+        arguments: function.arguments.as_ref().map(json_text).unwrap_or_default().into(),
+        signature: None,
+    }
+}
+
+/// A text; of a list of parts the texts of all of them.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            let text = |part: &Value| part.get("text").and_then(Value::as_str).map(str::to_owned);
+            parts.iter().filter_map(text).collect()
+        }
+        _ => String::new(),
+    }
+}
+
+fn json_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// The words of OpenAI and of those who speak its format.
+pub(super) fn finish(word: &str) -> Finish {
+    let reason = match word {
+        "stop" | "normal" | "eos" => FinishReason::Stop,
+        "length" | "max_tokens" | "model_length" => FinishReason::Length,
+        "tool_calls" | "function_call" => FinishReason::ToolCalls,
+        "content_filter" | "sensitive" => FinishReason::ContentFilter,
+        _ => FinishReason::Other,
+    };
+    Finish::new(word, reason)
+}
+
+/// Reads a stream of chunks.
+#[derive(Default)]
+pub(super) struct ChunkReader {
+    splitter: SseSplitter,
+    told: bool,
+    /// Choices that appeared, and those of them that have ended: a bit for each.
+    seen: u128,
+    finished: u128,
+    /// Calls that have begun, by choice and index.
+    calls: Vec<(u32, u32)>,
+}
+
+/// More calls in one answer are not told apart.
+const MOST_CALLS: usize = 1024;
+
+impl ChunkReader {
+    fn read(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        for event in Events::of(piece) {
+            let Some(data) = event.data else { continue };
+            match data.trim_ascii() {
+                b"[DONE]" => return Some(StreamEnd::Complete),
+                b"" => {}
+                data => {
+                    if let Err(fault) = self.chunk(data, events) {
+                        return Some(StreamEnd::Failed(fault));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn chunk(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), Fault> {
+        let chunk = parse(data)?;
+        let (id, model) = (
+            chunk.id.filter(|id| !id.is_empty()),
+            chunk.model.filter(|model| !model.is_empty()),
+        );
+        if !self.told && (id.is_some() || model.is_some()) {
+            self.told = id.is_some() && model.is_some();
+            events.push(ChatEvent::Head { id, model });
+        }
+        for choice in chunk.choices.unwrap_or_default() {
+            self.choice(choice, events);
+        }
+        events.extend(chunk.usage.map(|usage| ChatEvent::Counts(usage.into())));
+        Ok(())
+    }
+
+    fn choice(&mut self, read: ReplyChoice, events: &mut Vec<ChatEvent>) {
+        let choice = read.index.unwrap_or(0);
+        let bit = 1 << choice.min(127);
+        self.seen |= bit;
+        let said = read.message.unwrap_or_default();
+        let some = |value: Option<&Value>| value.map(text_of).filter(|text| !text.is_empty());
+        if let Some(text) = some(said.reasoning_content.as_ref()) {
+            events.push(ChatEvent::Reasoning { choice, text });
+        }
+        if let Some(text) = some(said.content.as_ref()) {
+            events.push(ChatEvent::Text { choice, text });
+        }
+        if let Some(text) = said.refusal.filter(|text| !text.is_empty()) {
+            events.push(ChatEvent::Refusal { choice, text });
+        }
+        for (at, call) in (0..).zip(said.tool_calls.unwrap_or_default()) {
+            self.call(choice, at, call, events);
+        }
+        if let Some(word) = read.finish_reason.filter(|word| !word.is_empty()) {
+            self.finished |= bit;
+            let finish = finish(&word);
+            events.push(ChatEvent::Finish { choice, finish });
+        }
+        events.extend(read.usage.map(|usage| ChatEvent::Counts(usage.into())));
+    }
+
+    /// Fragments of a call join by its index: name and id come once.
+    fn call(&mut self, choice: u32, at: u32, said: SaidCall, events: &mut Vec<ChatEvent>) {
+        let call = said.index.unwrap_or(at);
+        let function = said.function.unwrap_or(SaidFunction {
+            name: None,
+            arguments: None,
+        });
+        if !self.calls.contains(&(choice, call)) && self.calls.len() < MOST_CALLS {
+            self.calls.push((choice, call));
+            events.push(ChatEvent::ToolCall {
+                choice,
+                call,
+                id: said.id.filter(|id| !id.is_empty()),
+                name: function.name.unwrap_or_default(),
+                signature: None,
+            });
+        }
+        let fragment = function.arguments.as_ref().map(json_text);
+        if let Some(fragment) = fragment.filter(|fragment| !fragment.is_empty()) {
+            events.push(ChatEvent::Arguments { choice, call, fragment });
+        }
+    }
+}
+
+impl ChunkDecoder for ChunkReader {
+    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        match self.splitter.push(bytes) {
+            Ok(piece) => self.read(&piece, events),
+            Err(_) => Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
+        }
+    }
+
+    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
+        let rest = self.splitter.finish();
+        if let Some(end) = self.read(&rest, events) {
+            return end;
+        }
+        // Without `[DONE]` the last choice's finish reason is the end; without either the answer was cut off.
+        match self.seen != 0 && self.finished == self.seen {
+            true => StreamEnd::Complete,
+            false => StreamEnd::Failed(Fault::of(FaultClass::Transport)),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Chat for a vendor of any dialect and a caller of any other: the codec between the neutral words and both.
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+
+use super::{support, voices};
+use crate::{
+    domain::{
+        answer::Answer,
+        call::Call,
+        chat::{ChatEvent, ChatReply, ChatRequest, Counts},
+        estimate::Weight,
+        fault::Fault,
+        said::{Manner, Said},
+    },
+    ports::{
+        chat::{ChatDialect, ChunkDecoder},
+        codec::{
+            Codec, Decoded, EncodeError, Encoded, Opening, Outcome, Progress, Pushed, Received, StreamDecoder,
+            StreamEnd, Target,
+        },
+    },
+};
+
+/// Chat in a dialect. Calls of callers who speak it themselves are taken as they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Chat<D>(pub D);
+
+impl<D: ChatDialect> Codec for Chat<D> {
+    fn path(&self) -> &'static str {
+        self.0.path()
+    }
+
+    fn home(&self) -> Option<&'static str> {
+        self.0.home()
+    }
+
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        if let Some(native) = self.0.native(call) {
+            return native.encode(call, target);
+        }
+        let body = call.body();
+        let mut request = ChatRequest::read(&body)?;
+        let support = self.0.support();
+        let dropped = support::hold(&mut request, &support, target.when_unsupported)?;
+        support::bring(&mut request, &support, target.fetched)?;
+        let encoded = self.0.encode(&request, target)?;
+        Ok(Encoded { dropped, ..encoded })
+    }
+
+    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
+        if let Some(native) = self.0.native(call) {
+            return native.decode(call, reply);
+        }
+        let answer = self.0.decode(&reply)?;
+        let usage = answer.counts.filter(Counts::says_anything).map(Into::into);
+        let said = match usage {
+            Some(_) => Said::default(),
+            None => said_in(&answer),
+        };
+        let body = voices::whole(call, &answer, reply.model, reply.at.as_seconds());
+        Ok(Decoded {
+            usage,
+            said,
+            ..Decoded::of(Answer::json(body))
+        }
+        .into())
+    }
+
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        self.0.decode_fault(status, headers, body)
+    }
+
+    fn is_stream(&self, headers: &HeaderMap) -> bool {
+        self.0.is_stream(headers)
+    }
+
+    fn stream(&self, call: &Call, opening: Opening<'_>) -> Box<dyn StreamDecoder> {
+        if let Some(native) = self.0.native(call) {
+            return native.stream(call, opening);
+        }
+        Box::new(Translation {
+            decoder: self.0.stream(opening.headers),
+            writer: voices::writer(call, opening.model, opening.at.as_seconds()),
+            counts: None,
+            weight: Weight::default(),
+            said: Said::default(),
+            events: Vec::new(),
+        })
+    }
+
+    fn chat(&self) -> Option<&dyn ChatDialect> {
+        Some(&self.0)
+    }
+}
+
+fn said_in(answer: &ChatReply) -> Said {
+    let mut said = Said::default();
+    for (at, choice) in (0..).zip(&answer.choices) {
+        for text in choice.text.iter().chain(&choice.refusal) {
+            said.add(at, Manner::Speech, text);
+        }
+        for thought in &choice.thoughts {
+            if let crate::domain::chat::Thought::Text { text, .. } = thought {
+                said.add(at, Manner::Reasoning, text);
+            }
+        }
+        for call in &choice.tool_calls {
+            said.add(at, Manner::ToolCalls, &call.name);
+            said.add(at, Manner::ToolCalls, &call.arguments);
+        }
+    }
+    said
+}
+
+/// A streamed answer on its way from one dialect to another.
+struct Translation {
+    decoder: Box<dyn ChunkDecoder>,
+    writer: Box<dyn EventWriter>,
+    counts: Option<Counts>,
+    weight: Weight,
+    /// Kept until the vendor says how much it was.
+    said: Said,
+    /// Used again and again.
+    events: Vec<ChatEvent>,
+}
+
+/// Writes a streamed answer in a caller's format.
+pub(super) trait EventWriter: Send {
+    fn write(&mut self, event: &ChatEvent, out: &mut BytesMut);
+    /// The answer is whole.
+    fn end(&mut self, counts: Option<&Counts>, out: &mut BytesMut);
+}
+
+impl Translation {
+    fn take(&mut self, mut events: Vec<ChatEvent>, end: Option<StreamEnd>) -> Pushed {
+        let mut out = BytesMut::new();
+        for event in events.drain(..) {
+            self.note(&event);
+            self.writer.write(&event, &mut out);
+        }
+        if matches!(end, Some(StreamEnd::Complete)) {
+            self.writer.end(self.counts.as_ref(), &mut out);
+        }
+        self.events = events;
+        Pushed { out: out.freeze(), end }
+    }
+
+    fn note(&mut self, event: &ChatEvent) {
+        let (choice, manner, text) = match event {
+            ChatEvent::Text { choice, text } | ChatEvent::Refusal { choice, text } => (*choice, Manner::Speech, text),
+            ChatEvent::Reasoning { choice, text } => (*choice, Manner::Reasoning, text),
+            ChatEvent::ToolCall { choice, name, .. } => (*choice, Manner::ToolCalls, name),
+            ChatEvent::Arguments { choice, fragment, .. } => (*choice, Manner::ToolCalls, fragment),
+            ChatEvent::Counts(newer) => {
+                let counts = self.counts.unwrap_or_default().merged(*newer);
+                self.counts = Some(counts);
+                if counts.all_output() > 0 {
+                    self.said = Said::default();
+                }
+                return;
+            }
+            ChatEvent::Head { .. }
+            | ChatEvent::ReasoningSignature { .. }
+            | ChatEvent::RedactedReasoning { .. }
+            | ChatEvent::Finish { .. } => return,
+        };
+        self.weight += Weight::of(text);
+        if self.counts.is_none_or(|counts| counts.all_output() == 0) {
+            self.said.add(choice.into(), manner, text);
+        }
+    }
+}
+
+impl StreamDecoder for Translation {
+    fn push(&mut self, bytes: Bytes) -> Pushed {
+        let mut events = std::mem::take(&mut self.events);
+        let end = self.decoder.push(bytes, &mut events);
+        self.take(events, end)
+    }
+
+    fn finish(&mut self) -> Pushed {
+        let mut events = std::mem::take(&mut self.events);
+        let end = self.decoder.finish(&mut events);
+        self.take(events, Some(end))
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            usage: self.counts.filter(Counts::says_anything).map(Into::into),
+            weight: self.weight,
+        }
+    }
+
+    fn take_said(&mut self) -> Said {
+        std::mem::take(&mut self.said)
+    }
+}

@@ -1,0 +1,25 @@
+//! The formats in which callers get their answers.
+
+use bytes::Bytes;
+
+use super::{openai::render, translated::EventWriter};
+use crate::domain::{
+    call::{Call, Voice},
+    chat::ChatReply,
+};
+
+/// A whole answer in the caller's format. `model` and `at` stand in for what the vendor did not say.
+pub(super) fn whole(call: &Call, answer: &ChatReply, model: &str, at: i64) -> Bytes {
+    match call.voice() {
+        Voice::OpenAi | Voice::Anthropic | Voice::Responses => answer.to_openai(model, at).to_string().into(),
+    }
+}
+
+/// Writes a streamed answer in the caller's format.
+pub(super) fn writer(call: &Call, model: &str, at: i64) -> Box<dyn EventWriter> {
+    match call.voice() {
+        Voice::OpenAi | Voice::Anthropic | Voice::Responses => {
+            Box::new(render::Chunks::new(model, at, call.include_usage))
+        }
+    }
+}

@@ -1,0 +1,123 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn read(body: &Value) -> Value {
+    let text = body.to_string();
+    let request = ChatRequest::read(text.as_bytes()).unwrap();
+    Value::Object(request.to_openai())
+}
+
+#[test]
+fn what_is_read_is_written_again() {
+    for more in [
+        json!({}),
+        json!({"temperature": 0.5, "top_p": 1, "top_k": 3, "seed": 7, "n": 2, "stop": ["a"], "user": "u"}),
+        json!({"tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true}}],
+            "tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false}),
+        json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": true}}}),
+        json!({"logprobs": true, "top_logprobs": 2, "max_tokens": 5, "presence_penalty": 0.1, "frequency_penalty": -1}),
+        json!({"reasoning_effort": "low", "thinking": {"type": "enabled", "budget_tokens": 1024}}),
+        json!({"stream": true, "stream_options": {"include_usage": true}}),
+        json!({"logit_bias": {"1": 2}, "safe_prompt": true}),
+        json!({"messages": [
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": [{"type": "text", "text": "t", "cache_control": {"type": "ephemeral"}},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,eA==", "detail": "low"}},
+                {"type": "image_url", "image_url": {"url": "https://a.test/x.png"}},
+                {"type": "input_audio", "input_audio": {"data": "eA==", "format": "wav"}},
+                {"type": "file", "file": {"file_data": "data:application/pdf;base64,eA==", "filename": "f.pdf"}}]},
+            {"role": "assistant", "content": null, "reasoning_content": "hm", "thinking_blocks": [
+                {"type": "thinking", "thinking": "hm", "signature": "sig"}, {"type": "redacted_thinking", "data": "xx"}],
+             "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"},
+                "extra_content": {"google": {"thought_signature": "s"}}}]},
+            {"role": "tool", "content": "r", "tool_call_id": "c", "is_error": true},
+        ]}),
+    ] {
+        let mut body = json!({"messages": [{"role": "user", "content": "gr\u{fc}\u{df}e \"\n"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        assert_eq!(read(&body), body);
+    }
+}
+
+#[test]
+fn what_is_between_the_caller_and_us_is_no_part_of_it() {
+    let body = json!({"model": "m", "conversation_id": "c", "messages": [], "temperature": null, "max_completion_tokens": 3,
+        "max_tokens": 5, "safety_identifier": "s"});
+    assert_eq!(read(&body), json!({"messages": [], "max_tokens": 3, "user": "s"}));
+}
+
+#[test]
+fn a_large_picture_is_borrowed() {
+    let data = "A".repeat(1 << 20);
+    let body = json!({"messages": [{"role": "user", "content": [{"type": "image_url",
+        "image_url": {"url": format!("data:image/png;base64,{data}")}}]}]});
+    let body = body.to_string();
+    let request = ChatRequest::read(body.as_bytes()).unwrap();
+    let Content::Parts(parts) = &request.messages[0].content else {
+        panic!()
+    };
+    let PartKind::Image {
+        source: Source::Base64 { data: found, .. },
+        ..
+    } = &parts[0].kind
+    else {
+        panic!()
+    };
+    assert!(matches!(found, Cow::Borrowed(_)) && **found == data);
+}
+
+#[test]
+fn faults_name_their_place() {
+    for (body, param) in [
+        (
+            r#"{"messages":[{"role":"user","content":[{"type":"video"}]}]}"#,
+            "messages[0].content[0].type",
+        ),
+        (r#"{"messages":[{"role":"robot"}]}"#, "messages[0].role"),
+        (
+            r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"ftp://x"}}]}]}"#,
+            "messages[0].content[0].image_url.url",
+        ),
+        (r#"{"messages":[],"tools":[{"type":"function"}]}"#, "tools[0].function"),
+        (r#"{"messages":[],"temperature":"hot"}"#, "temperature"),
+        (r#"{"messages":[],"stop":[1]}"#, "stop"),
+        (r#"{"messages":[],"tool_choice":"maybe"}"#, "tool_choice"),
+        (
+            r#"{"messages":[],"response_format":{"type":"xml"}}"#,
+            "response_format.type",
+        ),
+        (r#"{"messages":[],"seed":1,"seed":2}"#, "seed"),
+        (r#"{"messages":[],"foo":1,"foo":2}"#, "foo"),
+    ] {
+        let error = ChatRequest::read(body.as_bytes()).unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (400, Some(param)), "{body}");
+    }
+}
+
+#[test]
+fn counts_come_to_openais_totals() {
+    let anthropic = Counts {
+        input: Some(15),
+        output: Some(30),
+        cached_input: Some(4),
+        cache_write_input: Some(2),
+        cached_apart: true,
+        ..Counts::default()
+    };
+    assert_eq!((anthropic.all_input(), anthropic.all_output()), (21, 30));
+    let gemini = Counts {
+        input: Some(5),
+        output: Some(3),
+        reasoning: Some(7),
+        reasoning_apart: true,
+        ..Counts::default()
+    };
+    assert_eq!((gemini.all_input(), gemini.all_output()), (5, 10));
+    let only_total = Counts {
+        total: Some(9),
+        output: Some(4),
+        ..Counts::default()
+    };
+    assert_eq!((only_total.all_input(), only_total.all_output()), (5, 4));
+}

@@ -1,0 +1,124 @@
+//! Chat in a vendor's wire format: a pure translation from and to neutral words.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::codec::{Codec, EncodeError, Encoded, Received, StreamEnd, Target};
+use crate::domain::{
+    call::Call,
+    chat::{ChatEvent, ChatReply, ChatRequest},
+    fault::Fault,
+};
+
+/// One wire format for chat.
+pub trait ChatDialect: Send + Sync + fmt::Debug {
+    /// Behind the vendor's base URL, with a leading slash; empty when it depends on the call.
+    fn path(&self) -> &'static str;
+    /// The base URL where the configuration names none and the strategy has several.
+    fn home(&self) -> Option<&'static str> {
+        None
+    }
+    /// What requests of this dialect can hold. Nothing else gets to [`Self::encode`].
+    fn support(&self) -> Support;
+    /// The request for the vendor.
+    ///
+    /// # Errors
+    /// The caller asks for what cannot be said in this dialect.
+    fn encode(&self, request: &ChatRequest<'_>, target: Target<'_>) -> Result<Encoded, EncodeError>;
+    /// Reads a whole answer that came with a status of success.
+    ///
+    /// # Errors
+    /// The body is an error all the same, or no answer.
+    fn decode(&self, reply: &Received<'_>) -> Result<ChatReply, Fault>;
+    /// Reads an answer that came with another status; the body may be cut, empty, or not the vendor's at all.
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault;
+    /// Whether an answer is a stream, by its head.
+    fn is_stream(&self, headers: &HeaderMap) -> bool;
+    /// A decoder for one streamed answer.
+    fn stream(&self, headers: &HeaderMap) -> Box<dyn ChunkDecoder>;
+    /// The codec that takes a call as it is, where the caller speaks this dialect itself.
+    fn native(&self, _call: &Call) -> Option<&dyn Codec> {
+        None
+    }
+}
+
+/// Reads one streamed answer. Any split of the bytes gives the same events.
+pub trait ChunkDecoder: Send {
+    /// Takes bytes as they came, and adds what they tell. Nothing is read any more after an end.
+    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd>;
+    /// The vendor's body has ended.
+    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd;
+}
+
+/// What requests of a dialect can hold.
+#[expect(clippy::struct_excessive_bools, reason = "a table of what there is and is not")]
+#[derive(Debug, Clone, Copy)]
+pub struct Support {
+    pub tools: bool,
+    /// `tool_choice` other than `auto`.
+    pub tool_choice: bool,
+    /// `parallel_tool_calls`.
+    pub parallel_tool_calls: bool,
+    pub images: Images,
+    pub audio: bool,
+    pub documents: bool,
+    pub json_object: bool,
+    pub json_schema: bool,
+    pub temperature: bool,
+    pub top_p: bool,
+    pub top_k: bool,
+    pub presence_penalty: bool,
+    pub frequency_penalty: bool,
+    pub seed: bool,
+    /// How many stop sequences.
+    pub stop: usize,
+    /// Several answers at once.
+    pub n: bool,
+    pub logprobs: bool,
+    pub user: bool,
+    /// How much it may think.
+    pub reasoning: bool,
+    /// OpenAI's words without a field of their own that this dialect knows.
+    pub openai: &'static [&'static str],
+    /// Whether the vendor takes members by names of its own.
+    pub options: bool,
+}
+
+impl Support {
+    /// Nothing but messages: a beginning for tables.
+    pub const NONE: Self = Self {
+        tools: false,
+        tool_choice: false,
+        parallel_tool_calls: false,
+        images: Images::None,
+        audio: false,
+        documents: false,
+        json_object: false,
+        json_schema: false,
+        temperature: true,
+        top_p: true,
+        top_k: false,
+        presence_penalty: false,
+        frequency_penalty: false,
+        seed: false,
+        stop: 0,
+        n: false,
+        logprobs: false,
+        user: false,
+        reasoning: false,
+        openai: &[],
+        options: true,
+    };
+}
+
+/// What pictures can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Images {
+    None,
+    /// Their bytes only: what lies behind a URL is fetched for the vendor.
+    Bytes,
+    /// URLs as well.
+    Any,
+}
