@@ -52,7 +52,7 @@ const VENDORS: [Vendor; 1] = [Vendor {
 }];
 
 /// Faults of the mock vendor that each vendor is asked for (see `mock_vendor::faults`).
-const FAULTS: [&str; 25] = [
+const FAULTS: [&str; 27] = [
     "400",
     "context",
     "401",
@@ -77,6 +77,8 @@ const FAULTS: [&str; 25] = [
     "once-429-retry-after-1",
     "once-overloaded",
     "split-usage",
+    "late-usage",
+    "no-usage",
     "no-done",
 ];
 
@@ -177,4 +179,9 @@ async fn drive(program: String, script: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openais_python_sdk_talks_to_every_chat_vendor() {
     drive(required_environment("HEXGATE_PYTHON"), "python/vendors_openai.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openais_javascript_sdk_talks_to_every_chat_vendor() {
+    drive("node".into(), "node/vendors_openai.mjs").await;
 }

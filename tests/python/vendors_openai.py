@@ -1,6 +1,7 @@
 """The official OpenAI SDK at the gateway, with every chat vendor behind it."""
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 
@@ -220,53 +221,54 @@ def unusual(model, usage):
         counted(told)
 
 
+FAULTS = [
+    ("400", openai.BadRequestError, 400, None),
+    ("context", openai.BadRequestError, 400, None),
+    ("401", openai.InternalServerError, 502, "upstream_refused"),
+    ("403", openai.InternalServerError, 502, "upstream_refused"),
+    ("404", openai.NotFoundError, 404, None),
+    ("429", openai.RateLimitError, 429, "rate_limit_exceeded"),
+    ("quota", openai.RateLimitError, 429, "insufficient_quota"),
+    ("filter", openai.BadRequestError, 400, None),
+    ("500", openai.InternalServerError, 502, "upstream_error"),
+    ("overloaded", openai.InternalServerError, 503, "upstream_overloaded"),
+    ("504", openai.InternalServerError, 504, "upstream_timeout"),
+    ("html-500", openai.InternalServerError, 502, None),
+    ("html-200", openai.InternalServerError, 502, None),
+    ("hang-up", openai.InternalServerError, 502, "upstream_unreachable"),
+    ("stall-before", openai.InternalServerError, 504, "upstream_timeout"),
+]
+
+
+def check(checks, one):
+    vendor, faults = one["vendor"], one["faults"]
+    for each in [plain, settings, stream, turns, tools, choices, parallel, vision, json_schema]:
+        if each.__name__ not in one["lacks"]:
+            checks.run(f"{vendor} {each.__name__}", each, one)
+    for fault, kind, status, code in FAULTS:
+        kind, status, code = plan_of(one, fault, kind, status, code)
+        if kind:
+            checks.run(f"{vendor} fault {fault}", fails, faults[fault], kind, status, code)
+    for fault in ["in-band", "malformed", "truncated", "cut", "stall-after"]:
+        checks.run(f"{vendor} stream {fault}", breaks, faults[fault])
+    for fault in ["malformed", "truncated", "cut"]:
+        checks.run(f"{vendor} plain {fault}", raises, openai.InternalServerError, 502, lambda fault=fault: create(faults[fault], asking(mark())))
+    for fault in ["split-usage", "late-usage", "no-usage", "no-done"]:
+        if fault not in one["lacks"]:
+            checks.run(f"{vendor} {fault}", unusual, faults[fault], fault != "no-usage")
+    checks.run(f"{vendor} retry after 429", retried, faults["once-429-retry-after-1"], 1.0 if one["hints"] else 0.3)
+    checks.run(f"{vendor} retry when overloaded", retried, faults["once-overloaded"], 0.3)
+    if one["hints"]:
+        checks.run(f"{vendor} hints", hinted, faults["429-retry-after-7"], "7")
+    checks.run(f"{vendor} no retry of 401", not_retried, faults["401"])
+    checks.run(f"{vendor} client's timeout", impatient, one["patient"])
+
+
 def main():
     checks = Checks()
-    for one in plan["interfaces"]:
-        vendor, lacks = one["vendor"], one.get("lacks", [])
-        for check in [plain, settings, stream, turns, tools, choices, parallel, vision, json_schema]:
-            if check.__name__ not in lacks:
-                checks.run(f"{vendor} {check.__name__}", check, one)
-        faults = one.get("faults", {})
-        for fault, kind, status, code in [
-            ("400", openai.BadRequestError, 400, None),
-            ("context", openai.BadRequestError, 400, None),
-            ("401", openai.InternalServerError, 502, "upstream_refused"),
-            ("403", openai.InternalServerError, 502, "upstream_refused"),
-            ("404", openai.NotFoundError, 404, None),
-            ("429", openai.RateLimitError, 429, "rate_limit_exceeded"),
-            ("quota", openai.RateLimitError, 429, "insufficient_quota"),
-            ("filter", openai.BadRequestError, 400, None),
-            ("500", openai.InternalServerError, 502, "upstream_error"),
-            ("overloaded", openai.InternalServerError, 503, "upstream_overloaded"),
-            ("504", openai.InternalServerError, 504, "upstream_timeout"),
-            ("html-500", openai.InternalServerError, 502, None),
-            ("html-200", openai.InternalServerError, 502, None),
-            ("hang-up", openai.InternalServerError, 502, "upstream_unreachable"),
-            ("stall-before", openai.InternalServerError, 504, "upstream_timeout"),
-        ]:
-            kind, status, code = plan_of(one, fault, kind, status, code)
-            if fault in faults and kind:
-                checks.run(f"{vendor} fault {fault}", fails, faults[fault], kind, status, code)
-        for fault in ["in-band", "malformed", "truncated", "cut", "stall-after"]:
-            if fault in faults:
-                checks.run(f"{vendor} stream {fault}", breaks, faults[fault])
-        for fault in ["malformed", "truncated", "cut"]:
-            if fault in faults:
-                checks.run(f"{vendor} plain {fault}", raises, openai.InternalServerError, 502, lambda fault=fault: create(faults[fault], asking(mark())))
-        for fault in ["split-usage", "late-usage", "no-usage", "no-done"]:
-            if fault in faults:
-                checks.run(f"{vendor} {fault}", unusual, faults[fault], fault != "no-usage")
-        if "once-429-retry-after-1" in faults:
-            checks.run(f"{vendor} retry after 429", retried, faults["once-429-retry-after-1"], 1.0 if one.get("hints") else 0.3)
-        if "once-overloaded" in faults:
-            checks.run(f"{vendor} retry when overloaded", retried, faults["once-overloaded"], 0.3)
-        if one.get("hints") and "429-retry-after-7" in faults:
-            checks.run(f"{vendor} hints", hinted, faults["429-retry-after-7"], "7")
-        if "401" in faults:
-            checks.run(f"{vendor} no retry of 401", not_retried, faults["401"])
-        if "stall-before" in faults:
-            checks.run(f"{vendor} client's timeout", impatient, one["patient"])
+    # Vendors side by side: most of it is waiting.
+    with ThreadPoolExecutor(len(plan["interfaces"])) as pool:
+        list(pool.map(lambda one: check(checks, one), plan["interfaces"]))
     model = plan["interfaces"][0]["name"]
     checks.run("bad token", raises, openai.AuthenticationError, 401, lambda: sdk(key="garbage").chat.completions.create(model=model, messages=asking("x")))
     checks.run("no scope", raises, openai.PermissionDeniedError, 403, lambda: sdk(key=plan["narrow_token"]).chat.completions.create(model=model, messages=asking("x")))
