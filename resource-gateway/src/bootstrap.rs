@@ -23,6 +23,7 @@ pub use self::{
     examine::examine,
     foundation::{Ambient, Foundation},
     serve::serve,
+    strategies::registry,
 };
 use self::{money::Money, provider::Provider, records::Records, shared::Kept};
 use crate::{

@@ -119,6 +119,11 @@ impl BoundVendor {
         self.headers.clone()
     }
 
+    /// Where a capability lies at the first address.
+    pub fn place(&self, capability: Capability) -> Option<Uri> {
+        self.pool.first_uri(capability)
+    }
+
     /// A call that is complete but for its signature. `base` is the codec's own place at an address.
     ///
     /// # Errors
@@ -218,7 +223,11 @@ impl Registry {
         }
     }
 
-    fn bind_one(&self, vendor: &Arc<Vendor>) -> Result<BoundVendor, String> {
+    /// A vendor by itself, ready to be called.
+    ///
+    /// # Errors
+    /// It cannot be used; the text does not hold its credential.
+    pub fn bind_one(&self, vendor: &Arc<Vendor>) -> Result<BoundVendor, String> {
         let profile = self
             .profiles
             .get(vendor.strategy.as_str())

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Every strategy of this version. Vendors may be certified by authorities in `extra_ca` (PEM).
-pub(super) fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Registry> {
+pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Registry> {
     let mut openai = openai_codecs();
     let mut sandbox: Vec<_> = openai.iter().cloned().chain(normalised_codecs()).collect();
     openai.push((Capability::Raw, Arc::new(PassedOn::below(""))));

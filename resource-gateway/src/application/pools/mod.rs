@@ -366,6 +366,11 @@ impl BoundPool {
         Some(Picked { member, permit })
     }
 
+    /// Where a capability lies at the first address.
+    pub fn first_uri(&self, capability: Capability) -> Option<Uri> {
+        self.members.load().first().and_then(|member| member.uri(capability))
+    }
+
     /// Whether there is one address and no other.
     pub fn is_single(&self) -> bool {
         self.members.load().iter().filter(|member| member.weight > 0).count() == 1
