@@ -21,7 +21,7 @@ use crate::{
         vendor::{Address, BaseUrl, PoolStrategy, Vendor},
     },
     ports::{
-        codec::{AuthScheme, Codec, Encoded, Outgoing, Signer},
+        codec::{AuthScheme, Codec, Encoded, ModelList, Outgoing, Signer},
         transport::Transport,
     },
 };
@@ -122,6 +122,17 @@ impl BoundVendor {
     /// Where a capability lies at the first address.
     pub fn place(&self, capability: Capability) -> Option<Uri> {
         self.pool.first_uri(capability)
+    }
+
+    /// Asks for the vendor's models, complete but for the signature; `None` when nobody knows how.
+    pub fn model_list(&self, limit: Option<u32>) -> Option<(Outgoing, &dyn ModelList)> {
+        let codec = self.codec(Capability::Chat)?;
+        let list = codec.models()?;
+        let chat = self.place(Capability::Chat)?.to_string();
+        let base = chat.strip_suffix(codec.path())?;
+        let place = format!("{base}{}", list.path()).parse().ok();
+        let asked = self.outgoing(place, list.encode(limit)).ok()?;
+        Some((asked, list))
     }
 
     /// A call that is complete but for its signature. `base` is the codec's own place at an address.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Ambient;
 use crate::{
     adapters::{
-        auth_schemes::{Bearer, Unsigned},
+        auth_schemes::{Bearer, OptionHeaders, Unsigned},
         dialects::{
             normalised::Normalised,
             openai::{
@@ -21,7 +21,7 @@ use crate::{
     application::registry::{Profile, Registry},
     domain::{
         interface::Capability,
-        snapshot::{Need, StrategyFacts},
+        snapshot::{Need, OptionFacts, StrategyFacts},
         vendor::BaseUrl,
     },
     ports::{codec::Codec, transport::Transport},
@@ -46,9 +46,12 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
     Ok(Registry::new(vec![
         Profile {
             name: "openai",
-            facts: facts(&openai, Need::Optional, Need::Optional, Need::Optional),
+            facts: StrategyFacts {
+                options: OPENAI_ACCOUNT.iter().map(|(name, _)| optional(name)).collect(),
+                ..facts(&openai, Need::Optional, Need::Optional, Need::Optional)
+            },
             codecs: openai,
-            scheme: Arc::new(Bearer),
+            scheme: Arc::new(OptionHeaders(Bearer, &OPENAI_ACCOUNT)),
             transport: http,
             default_base_url: Some(BaseUrl::parse("https://api.openai.com/v1")?),
         },
@@ -62,6 +65,18 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
             default_base_url: Some(BaseUrl::parse("http://sandbox.invalid")?),
         },
     ]))
+}
+
+/// On whose account calls are, where a key is good for several.
+const OPENAI_ACCOUNT: [(&str, &str); 2] = [("organization", "openai-organization"), ("project", "openai-project")];
+
+/// An option that need not be set, and may be any text.
+fn optional(name: &'static str) -> OptionFacts {
+    OptionFacts {
+        name,
+        need: Need::Optional,
+        values: &[],
+    }
 }
 
 /// What OpenAI's format has a request for.

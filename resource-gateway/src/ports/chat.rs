@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::codec::{Codec, EncodeError, Encoded, Received, StreamEnd, Target};
+use super::codec::{Codec, EncodeError, Encoded, ModelList, Received, StreamEnd, Target};
 use crate::domain::{
     call::Call,
     chat::{ChatEvent, ChatReply, ChatRequest},
@@ -38,6 +38,10 @@ pub trait ChatDialect: Send + Sync + fmt::Debug {
     fn is_stream(&self, headers: &HeaderMap) -> bool;
     /// A decoder for one streamed answer.
     fn stream(&self, headers: &HeaderMap) -> Box<dyn ChunkDecoder>;
+    /// How the vendor is asked for its models, where that is known.
+    fn models(&self) -> Option<&dyn ModelList> {
+        None
+    }
     /// The codec that takes a call as it is, where the caller speaks this dialect itself.
     fn native(&self, _call: &Call) -> Option<&dyn Codec> {
         None

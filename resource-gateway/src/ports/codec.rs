@@ -291,10 +291,27 @@ pub trait Codec: Send + Sync + fmt::Debug {
     }
     /// A decoder for one streamed answer, whose head is there.
     fn stream(&self, call: &Call, opening: Opening<'_>) -> Box<dyn StreamDecoder>;
+    /// How the vendor is asked for its models, where that is known.
+    fn models(&self) -> Option<&dyn ModelList> {
+        None
+    }
     /// The dialect behind it, where the capability is chat.
     fn chat(&self) -> Option<&dyn ChatDialect> {
         None
     }
+}
+
+/// How a vendor is asked for the models that it has.
+pub trait ModelList: Send + Sync + fmt::Debug {
+    /// Behind the vendor's base URL, with a leading slash.
+    fn path(&self) -> &'static str;
+    /// The request; at most `limit` models are wanted, where the vendor pages.
+    fn encode(&self, limit: Option<u32>) -> Encoded;
+    /// The models' names as the vendor writes them.
+    ///
+    /// # Errors
+    /// The body is no list of models.
+    fn decode(&self, body: &[u8]) -> Result<Vec<String>, Fault>;
 }
 
 /// Whether a message has that media type, whatever its parameters.

@@ -171,6 +171,18 @@ impl Suite {
         neutral::compare(fixture.expect(), &found).map_err(|why| format!("answer: {why}"))
     }
 
+    /// Plays the question for a vendor's models.
+    pub(crate) fn models(&self, fixture: &Fixture, vendor: Vendor, limit: Option<u32>) -> Result<(), String> {
+        let bound = self.bind(vendor)?;
+        let (mut built, list) = bound.model_list(limit).ok_or("the strategy has no list of models")?;
+        bound.signer.sign(&mut built, fixture.at(), None);
+        request::compare_bare(fixture.request(), &built, &[]).map_err(|why| format!("request: {why}"))?;
+        let models = list.decode(&fixture.response()?.pieces.concat());
+        let models = models.map_err(|fault| format!("answer: {fault:?}"))?;
+        let found = Map::from_iter([("models".to_owned(), json!(models))]);
+        neutral::compare(fixture.expect(), &found).map_err(|why| format!("answer: {why}"))
+    }
+
     /// Plays the purchase of a token.
     pub(crate) fn buy(&self, fixture: &Fixture, vendor: Vendor) -> Result<(SecretString, Timestamp), String> {
         let bound = self.bind(vendor)?;

@@ -178,7 +178,7 @@ pub(crate) fn of_events(streamed: &Streamed) -> Map<String, Value> {
         } else {
             arguments
         };
-        call["arguments"] = json!(arguments);
+        set(&mut call, "arguments", json!(arguments));
         call
     });
     out.insert("tool_calls".to_owned(), calls.collect());
@@ -271,7 +271,9 @@ fn lists(answer: &Map<String, Value>) -> Result<Map<String, Value>, String> {
         let mut data: Vec<&Value> = data.iter().collect();
         data.sort_by_key(|element| element.get("index").and_then(Value::as_u64));
         if data.iter().all(|element| element.get("embedding").is_some()) {
-            let vectors = data.iter().map(|element| vector(&element["embedding"]));
+            let vectors = data
+                .iter()
+                .map(|element| vector(element.get("embedding").unwrap_or(&Value::Null)));
             out.insert("vectors".to_owned(), vectors.collect::<Result<Vec<_>, _>>()?.into());
         } else {
             let image = |element: &&Value| json!({"url": element.get("url"), "base64": element.get("b64_json")});
@@ -288,7 +290,7 @@ fn lists(answer: &Map<String, Value>) -> Result<Map<String, Value>, String> {
         let result = |element: &Value| {
             let mut element = element.clone();
             if let Some(score) = element.get("relevance_score").cloned() {
-                element["score"] = score;
+                set(&mut element, "score", score);
             }
             if let (Some(categories), Some(scores)) = (
                 element.get("categories").cloned(),
@@ -299,8 +301,9 @@ fn lists(answer: &Map<String, Value>) -> Result<Map<String, Value>, String> {
                     .into_iter()
                     .flatten()
                     .filter(|(_, flagged)| **flagged == json!(true));
-                element["flagged_categories"] = flagged.map(|(name, _)| json!(name)).collect();
-                element["scores"] = scores;
+                let flagged = flagged.map(|(name, _)| json!(name)).collect();
+                set(&mut element, "flagged_categories", flagged);
+                set(&mut element, "scores", scores);
             }
             element
         };
@@ -327,9 +330,18 @@ fn vector(embedding: &Value) -> Result<Value, String> {
     Ok(numbers.collect())
 }
 
+/// Sets a member of what is an object.
+fn set(value: &mut Value, name: &str, to: Value) {
+    if let Some(members) = value.as_object_mut() {
+        members.insert(name.to_owned(), to);
+    }
+}
+
 fn line(line: &Value) -> Value {
     let mut line = line.clone();
-    line["box"] = rename(line.get("box").cloned().unwrap_or_else(|| bounds(&line["polygon"])));
+    let around = line.get("box").cloned();
+    let around = around.unwrap_or_else(|| bounds(line.get("polygon").unwrap_or(&Value::Null)));
+    set(&mut line, "box", rename(around));
     line
 }
 
@@ -353,10 +365,11 @@ fn bounds(polygon: &Value) -> Value {
 
 fn face(face: &Value) -> Value {
     let mut face = face.clone();
-    face["box"] = rename(face["box"].take());
+    let around = face.get("box").cloned().unwrap_or(Value::Null);
+    set(&mut face, "box", rename(around));
     if let Some(attributes) = face.get("attributes").and_then(Value::as_object).cloned() {
         for (name, value) in attributes {
-            face[name] = value;
+            set(&mut face, &name, value);
         }
     }
     face

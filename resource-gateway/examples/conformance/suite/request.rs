@@ -219,7 +219,10 @@ pub(crate) fn same(found: &Value, wanted: &Value, place: &str) -> Result<(), Str
                 }
             }
             match found.keys().find(|name| !wanted.contains_key(*name)) {
-                Some(name) => Err(format!("{place}.{name} is {}, wanted none", clipped(&found[name]))),
+                Some(name) => Err(format!(
+                    "{place}.{name} is {}, wanted none",
+                    clipped(found.get(name).unwrap_or(&Value::Null))
+                )),
                 None => Ok(()),
             }
         }

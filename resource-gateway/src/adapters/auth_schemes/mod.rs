@@ -2,11 +2,14 @@
 
 pub mod bce_v1;
 pub mod canonical;
+mod option_headers;
 pub mod sigv4;
 pub mod spark_url;
 pub mod tc3;
 pub mod volcengine;
 pub mod zhipu_jwt;
+
+pub use self::option_headers::OptionHeaders;
 
 use http::{HeaderValue, header};
 use secrecy::{ExposeSecret as _, SecretString};

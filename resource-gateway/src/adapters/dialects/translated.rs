@@ -16,8 +16,8 @@ use crate::{
     ports::{
         chat::{ChatDialect, ChunkDecoder},
         codec::{
-            Codec, Decoded, EncodeError, Encoded, Opening, Outcome, Progress, Pushed, Received, StreamDecoder,
-            StreamEnd, Target,
+            Codec, Decoded, EncodeError, Encoded, ModelList, Opening, Outcome, Progress, Pushed, Received,
+            StreamDecoder, StreamEnd, Target,
         },
     },
 };
@@ -87,6 +87,10 @@ impl<D: ChatDialect> Codec for Chat<D> {
             said: Said::default(),
             events: Vec::new(),
         })
+    }
+
+    fn models(&self) -> Option<&dyn ModelList> {
+        self.0.models()
     }
 
     fn chat(&self) -> Option<&dyn ChatDialect> {

@@ -10,7 +10,15 @@ use serde_json::Value;
 use crate::suite::{Body, Errand, File, Fixture, Suite};
 
 pub(crate) fn play(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
-    let vendor = vendor(fixture, "openai")?;
+    let mut vendor = vendor(fixture, "openai")?;
+    for name in ["organization", "project"] {
+        if let Some(value) = fixture.input(name) {
+            vendor.options.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    if fixture.capability() == "models" {
+        return suite.models(fixture, vendor, None);
+    }
     suite.call(fixture, errand(fixture, vendor)?)
 }
 

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{OpenAiChat, error_object};
+use super::{OpenAiChat, OpenAiModels, error_object};
 use crate::{
     domain::{
         call::{Call, Voice},
@@ -17,7 +17,7 @@ use crate::{
     },
     ports::{
         chat::{ChatDialect, ChunkDecoder, Images, Support},
-        codec::{Codec, EncodeError, Encoded, Received, StreamEnd, Target, has_media_type},
+        codec::{Codec, EncodeError, Encoded, ModelList, Received, StreamEnd, Target, has_media_type},
     },
 };
 
@@ -80,6 +80,10 @@ impl ChatDialect for OpenAiDialect {
 
     fn stream(&self, _: &HeaderMap) -> Box<dyn ChunkDecoder> {
         Box::new(ChunkReader::default())
+    }
+
+    fn models(&self) -> Option<&dyn ModelList> {
+        Some(&OpenAiModels)
     }
 
     fn native(&self, call: &Call) -> Option<&dyn Codec> {

@@ -3,6 +3,7 @@
 mod audio;
 mod chat;
 mod delta;
+mod models;
 pub mod render;
 mod stream;
 mod wire;
@@ -16,6 +17,7 @@ use http::{HeaderMap, HeaderValue};
 pub use self::{
     audio::{OpenAiSpeech, OpenAiTranscription},
     chat::OpenAiDialect,
+    models::OpenAiModels,
 };
 use super::error_object;
 use crate::{
