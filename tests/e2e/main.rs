@@ -37,6 +37,7 @@ mod proxies;
 mod races;
 mod real_clients;
 mod revocation;
+mod secrets_kept;
 mod sessions;
 mod states;
 mod token_endpoint;

@@ -15,11 +15,11 @@ use crate::{
 };
 
 /// One for all tests.
-static MOCK: LazyLock<MockVendor> = LazyLock::new(MockVendor::start);
+pub(crate) static MOCK: LazyLock<MockVendor> = LazyLock::new(MockVendor::start);
 
 /// A vendor as its row in the gateway has it.
-struct Vendor {
-    strategy: &'static str,
+pub(crate) struct Vendor {
+    pub(crate) strategy: &'static str,
     /// After the address.
     base: &'static str,
     /// What its format has no word for, by the names of the drivers' checks and settings.
@@ -46,7 +46,7 @@ impl Vendor {
 }
 
 /// Every chat strategy.
-const VENDORS: [Vendor; 1] = [Vendor {
+pub(crate) const VENDORS: [Vendor; 1] = [Vendor {
     cached: true,
     ..Vendor::like_openai("openai", "/v1")
 }];
@@ -113,8 +113,8 @@ async fn stage() -> &'static Stage {
         .await
 }
 
-/// An interface of the name, to a vendor row of its own: what fails closes no way that others take.
-fn interface(vendor: &Vendor, name: &str, model: &str, timeouts: &str) -> String {
+/// A row for the mock of that vendor.
+pub(crate) fn vendor_row(vendor: &Vendor, name: &str) -> String {
     let strategy = vendor.strategy;
     let account = credentials(strategy);
     let id = if account.id.is_empty() {
@@ -123,12 +123,19 @@ fn interface(vendor: &Vendor, name: &str, model: &str, timeouts: &str) -> String
         format!("secret_id = \"{}\"\n", account.id)
     };
     format!(
-        "[[vendor]]\nname = \"{name}\"\nstrategy = \"{strategy}\"\nbase_url = \"http://{}{}\"\n{id}secret_key = \"{}\"\n\n\
-         [[interface]]\nname = \"{name}\"\ncapability = \"chat\"\nmax_attempts = 1\n\
-         routes = [{{ vendor = \"{name}\", model = \"{model}\" }}]\n{timeouts}\n",
+        "[[vendor]]\nname = \"{name}\"\nstrategy = \"{strategy}\"\nbase_url = \"http://{}{}\"\n{id}secret_key = \"{}\"\n\n",
         MOCK.address(strategy),
         vendor.base,
         account.key,
+    )
+}
+
+/// An interface of the name, to a vendor row of its own: what fails closes no way that others take.
+fn interface(vendor: &Vendor, name: &str, model: &str, timeouts: &str) -> String {
+    format!(
+        "{}[[interface]]\nname = \"{name}\"\ncapability = \"chat\"\nmax_attempts = 1\n\
+         routes = [{{ vendor = \"{name}\", model = \"{model}\" }}]\n{timeouts}\n",
+        vendor_row(vendor, name)
     )
 }
 

@@ -115,6 +115,20 @@ pub struct VendorWords {
     pub code: Option<Box<str>>,
 }
 
+impl VendorWords {
+    /// Takes a secret out: there are vendors that quote the key that they were called with.
+    pub fn hide(&mut self, secret: &str) {
+        if secret.is_empty() {
+            return;
+        }
+        for word in [&mut self.message, &mut self.param, &mut self.code] {
+            if let Some(text) = word.as_deref().filter(|text| text.contains(secret)) {
+                *word = Some(text.replace(secret, "[secret]").into());
+            }
+        }
+    }
+}
+
 /// When to try again, as the vendor said it. Passed on as it came: without it callers come back in storms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RetryHints {
@@ -444,6 +458,20 @@ mod tests {
         ] {
             assert_eq!(wait(after, millis), wanted, "{after:?} {millis:?}");
         }
+    }
+
+    #[test]
+    fn a_key_that_the_vendor_quotes_is_taken_out_of_its_words() {
+        let mut words = VendorWords {
+            message: Some("key k-123 is not k-123".into()),
+            param: Some("k-123".into()),
+            code: Some("bad_key".into()),
+        };
+        words.hide("");
+        words.hide("k-123");
+        assert_eq!(words.message.as_deref(), Some("key [secret] is not [secret]"));
+        assert_eq!(words.param.as_deref(), Some("[secret]"));
+        assert_eq!(words.code.as_deref(), Some("bad_key"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use url::Url;
 use super::{
     balance::HashKey,
     breaker::BreakerPolicy,
+    fault::VendorWords,
     ids::{StrategyName, VendorName},
 };
 
@@ -81,6 +82,15 @@ pub struct Credential {
     pub app_id: Option<String>,
     pub secret_id: Option<String>,
     pub secret_key: SecretKey,
+}
+
+impl Credential {
+    /// Takes the key out of what a vendor says.
+    pub fn hide_in(&self, words: &mut VendorWords) {
+        if let Some(key) = self.secret_key.present() {
+            words.hide(key.expose_secret());
+        }
+    }
 }
 
 /// The secret part of a credential. Its text never shows in `Debug`.

@@ -459,11 +459,11 @@ impl Dialect for Messages {
         }
     }
 
-    fn late_failure(&self) -> Vec<u8> {
+    fn late_failure(&self, said: &str) -> Vec<u8> {
         let whole = self.failure(
             &Refused {
                 failure: Failure::Overloaded,
-                ..unlucky("Overloaded at host-7.internal")
+                ..unlucky(said)
             },
             None,
         );

@@ -366,20 +366,20 @@ impl Dialect for Converse {
     }
 
     /// This protocol has statuses for failures, and nothing of the kind under 200.
-    fn hidden_failure(&self) -> Whole {
+    fn hidden_failure(&self, said: &str) -> Whole {
         Whole::json(
             200,
-            &json!({"__type": "com.amazon.bedrock#InternalServerException", "message": "failed at host-7.internal"}),
+            &json!({"__type": "com.amazon.bedrock#InternalServerException", "message": said}),
         )
     }
 
-    fn late_failure(&self) -> Vec<u8> {
+    fn late_failure(&self, said: &str) -> Vec<u8> {
         let headers = [
             (":exception-type", "internalServerException"),
             (":content-type", "application/json"),
             (":message-type", "exception"),
         ];
-        frame(&headers, br#"{"message":"failed at host-7.internal"}"#)
+        frame(&headers, json!({"message": said}).to_string().as_bytes())
     }
 
     /// A frame whose checksum does not hold.

@@ -300,9 +300,8 @@ impl Dialect for Chat {
         }
     }
 
-    fn late_failure(&self) -> Vec<u8> {
-        let end =
-            json!({"type": "message-end", "delta": {"finish_reason": "ERROR", "error": "failed at host-7.internal"}});
+    fn late_failure(&self, said: &str) -> Vec<u8> {
+        let end = json!({"type": "message-end", "delta": {"finish_reason": "ERROR", "error": said}});
         format!("event: message-end\ndata: {end}\n\n").into_bytes()
     }
 

@@ -341,8 +341,8 @@ impl Dialect for Generation {
         )
     }
 
-    fn late_failure(&self) -> Vec<u8> {
-        let whole = self.failure(&unlucky("inference failed at host-7.internal"), None);
+    fn late_failure(&self, said: &str) -> Vec<u8> {
+        let whole = self.failure(&unlucky(said), None);
         [
             b"id:99\nevent:error\n:HTTP_STATUS/500\ndata:",
             whole.body.as_slice(),

@@ -381,8 +381,8 @@ impl Dialect for Generate {
         Whole::json(status, &json!({ "error": error }))
     }
 
-    fn late_failure(&self) -> Vec<u8> {
-        let whole = self.failure(&unlucky("An internal error at host-7.internal"), None);
+    fn late_failure(&self, said: &str) -> Vec<u8> {
+        let whole = self.failure(&unlucky(said), None);
         [b"data: ", whole.body.as_slice(), b"\n\n"].concat()
     }
 

@@ -96,13 +96,13 @@ trait Dialect: Sync {
     /// A failure before the answer began; `wait` in seconds.
     fn failure(&self, refused: &Refused, wait: Option<u64>) -> Whole;
     /// A failure under status 200, in an answer that is not streamed.
-    fn hidden_failure(&self) -> Whole {
-        let mut whole = self.failure(&unlucky("The engine failed"), None);
+    fn hidden_failure(&self, said: &str) -> Whole {
+        let mut whole = self.failure(&unlucky(said), None);
         whole.status = 200;
         whole
     }
     /// A failure inside a stream.
-    fn late_failure(&self) -> Vec<u8>;
+    fn late_failure(&self, said: &str) -> Vec<u8>;
     /// What does not belong into a stream.
     fn garbage(&self) -> Vec<u8> {
         b"data: {\"choices\": [oops\n\n".to_vec()
@@ -185,17 +185,22 @@ impl State {
             _ => Telling::Usual,
         };
         let answer = chat::answer(&asked);
+        let quote = fault.is_some_and(|fault| fault.quote);
+        let said = match quote {
+            true => asked_for(Failure::Internal, quote, request).said,
+            false => "The engine failed at host-7.internal".to_owned(),
+        };
         if asked.stream {
             let stream = dialect.stream(&asked, &answer, telling);
             return Ok(faults::send_stream(
                 stream,
                 kind,
-                &dialect.late_failure(),
+                &dialect.late_failure(&said),
                 &dialect.garbage(),
             ));
         }
         let whole = match kind {
-            Some(Kind::InBand) => dialect.hidden_failure(),
+            Some(Kind::InBand) => dialect.hidden_failure(&said),
             _ => dialect.whole(&asked, &answer, telling),
         };
         Ok(faults::send_whole(whole, kind))

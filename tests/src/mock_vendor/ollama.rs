@@ -212,8 +212,8 @@ impl Dialect for Chat {
         }
     }
 
-    fn late_failure(&self) -> Vec<u8> {
-        b"{\"error\":\"llama runner at host-7.internal has terminated\"}\n".to_vec()
+    fn late_failure(&self, said: &str) -> Vec<u8> {
+        format!("{}\n", json!({"error": said})).into_bytes()
     }
 
     fn garbage(&self) -> Vec<u8> {

@@ -233,8 +233,8 @@ impl Dialect for Flavour {
         (self.failure)(refused, wait)
     }
 
-    fn late_failure(&self) -> Vec<u8> {
-        let whole = (self.failure)(&unlucky("The engine failed at host-7.internal"), None);
+    fn late_failure(&self, said: &str) -> Vec<u8> {
+        let whole = (self.failure)(&unlucky(said), None);
         format!("data: {}\n\n", (self.late)(&whole)).into_bytes()
     }
 }

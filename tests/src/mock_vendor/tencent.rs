@@ -295,9 +295,9 @@ impl Dialect for Hunyuan {
         Whole::json(200, &body)
     }
 
-    fn late_failure(&self) -> Vec<u8> {
-        b"data: {\"ErrorMsg\":{\"Msg\":\"engine failed at host-7.internal\",\"Code\":4001},\"Id\":\"hy-mock-1\"}\n\n"
-            .to_vec()
+    fn late_failure(&self, said: &str) -> Vec<u8> {
+        let body = json!({"ErrorMsg": {"Msg": said, "Code": 4001}, "Id": "hy-mock-1"});
+        format!("data: {body}\n\n").into_bytes()
     }
 
     fn garbage(&self) -> Vec<u8> {

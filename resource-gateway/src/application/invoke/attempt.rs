@@ -66,7 +66,8 @@ impl Invoke {
                 }
                 Ok((stop, answer))
             }
-            Err(fault) => {
+            Err(mut fault) => {
+                stop.way.vendor.row.credential.hide_in(&mut fault.words);
                 let wait = fault.hints.wait(journey.now());
                 stop.permit.fail(&fault, wait, &stop.way.route.model);
                 Err(Lost { stop, fault, reached })

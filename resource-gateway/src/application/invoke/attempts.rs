@@ -1,6 +1,6 @@
 //! The attempts of one request: one budget of calls and one deadline, whatever is tried.
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 
@@ -211,7 +211,8 @@ async fn reply(invocation: &Invocation, stop: Stop<'_>, answer: Answer, mut sett
         } => {
             settlement.streams(head.as_deref());
             let settled = (settlement, stop.permit);
-            let stream = ReplyStream::new(upstream, decoder, first, settled, invocation.error_event);
+            let vendor = Arc::clone(&stop.way.vendor.row);
+            let stream = ReplyStream::new(upstream, decoder, first, settled, vendor, invocation.error_event);
             Reply::Stream(Box::new(stream.with(head).beside(notices)))
         }
     }

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future::Future as _,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     application::pools::Permit,
-    domain::{fault::Fault, usage::UsageState},
+    domain::{fault::Fault, usage::UsageState, vendor::Vendor},
     ports::codec::{Pushed, StreamDecoder, StreamEnd},
 };
 
@@ -39,6 +40,8 @@ pub struct ReplyStream {
     /// How the stream ends says something about the address, too; dropped before the end it says nothing.
     permit: Permit,
     settlement: Settlement,
+    /// Who answers, and may quote its key.
+    vendor: Arc<Vendor>,
     /// The end of the answer, which waits until it is accounted for: a vendor that does not count makes work.
     held: Option<(Settled, Bytes)>,
     error_event: ErrorEvent,
@@ -70,6 +73,7 @@ impl ReplyStream {
         decoder: Box<dyn StreamDecoder>,
         first: Pushed,
         (settlement, permit): (Settlement, Permit),
+        vendor: Arc<Vendor>,
         error_event: ErrorEvent,
     ) -> Self {
         let mut stream = Self {
@@ -80,6 +84,7 @@ impl ReplyStream {
             complete: false,
             permit,
             settlement,
+            vendor,
             held: None,
             error_event,
             head: None,
@@ -130,7 +135,10 @@ impl ReplyStream {
                 }
                 self.release(settled, pushed.out)
             }
-            Some(StreamEnd::Failed(fault)) => self.fail(pushed.out, &fault),
+            Some(StreamEnd::Failed(mut fault)) => {
+                self.vendor.credential.hide_in(&mut fault.words);
+                self.fail(pushed.out, &fault)
+            }
         }
     }
 
