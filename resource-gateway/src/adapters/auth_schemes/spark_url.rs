@@ -1,9 +1,20 @@
 //! The signed address of iFlytek's WebSocket: who we are stands in the query, since a handshake of a browser has no headers.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use secrecy::ExposeSecret as _;
+use std::fmt;
 
-use super::canonical::{AccessKey, hmac, http_date, moment};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use secrecy::{ExposeSecret as _, SecretString};
+use service_kit::Timestamp;
+
+use super::{
+    bought::redacted,
+    canonical::{AccessKey, hmac, http_date, moment},
+    keys::{Secrets, extend_query, host_of, needed_access_key},
+};
+use crate::{
+    domain::vendor::Vendor,
+    ports::codec::{AuthScheme, Outgoing, Signer},
+};
 
 /// What proves who we are, as query parameters. It is good for five minutes, and must not get into a log.
 pub struct SignedQuery {
@@ -14,9 +25,9 @@ pub struct SignedQuery {
     pub string_to_sign: String,
 }
 
-impl std::fmt::Debug for SignedQuery {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SignedQuery([redacted])")
+impl fmt::Debug for SignedQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        redacted("SignedQuery", f)
     }
 }
 
@@ -48,10 +59,47 @@ pub fn sign(host: &str, path: &str, key: &AccessKey, unix: i64) -> SignedQuery {
     }
 }
 
+/// Signs the address of every handshake. `secret_id` is what the vendor calls `APIKey`, `secret_key` its `APISecret`.
+#[derive(Debug, Clone, Copy)]
+pub struct SparkUrl;
+
+struct SparkSigner {
+    key: AccessKey,
+    secrets: Secrets,
+}
+
+impl fmt::Debug for SparkSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        redacted("SparkSigner", f)
+    }
+}
+
+impl AuthScheme for SparkUrl {
+    fn signer(&self, vendor: &Vendor) -> Result<Box<dyn Signer>, String> {
+        let key = needed_access_key(vendor)?;
+        Ok(Box::new(SparkSigner {
+            secrets: Secrets::of_key(&key),
+            key,
+        }))
+    }
+}
+
+impl Signer for SparkSigner {
+    fn sign(&self, request: &mut Outgoing, at: Timestamp, _: Option<&SecretString>) {
+        let host = host_of(request);
+        let signed = sign(&host, request.uri.path(), &self.key, at.as_seconds());
+        extend_query(request, &signed.raw());
+    }
+
+    fn is_shown_in(&self, text: &[u8]) -> bool {
+        self.secrets.are_shown_in(text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::auth_schemes::tests::recorded;
+    use crate::adapters::auth_schemes::tests::{outgoing, recorded, vendor};
 
     fn parts(authorization: &str) -> Vec<String> {
         let decoded = String::from_utf8(STANDARD.decode(authorization).unwrap()).unwrap();
@@ -86,5 +134,17 @@ mod tests {
             signed.authorization,
             sign("h", "/p", &AccessKey::new("id", "other"), 0).authorization
         );
+    }
+
+    #[test]
+    fn the_handshake_of_a_vendor_goes_to_the_signed_address() {
+        let signer = SparkUrl.signer(&vendor("test-access-key", "test-secret-key")).unwrap();
+        let mut request = outgoing("GET", "wss://spark-api.xf-yun.com/v4.0/chat", &[], "");
+        signer.sign(&mut request, Timestamp::from_seconds(1_741_964_966), None);
+        let key = AccessKey::new("test-access-key", "test-secret-key");
+        let wanted = sign("spark-api.xf-yun.com", "/v4.0/chat", &key, 1_741_964_966).raw();
+        assert_eq!(request.uri, format!("wss://spark-api.xf-yun.com/v4.0/chat?{wanted}"));
+        assert!(request.headers.is_empty() && signer.is_shown_in(b"test-secret-key"));
+        assert_eq!(format!("{signer:?}"), "SparkSigner([redacted])");
     }
 }

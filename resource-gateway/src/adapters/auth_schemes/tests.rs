@@ -3,9 +3,37 @@
 use std::{fs, path::Path};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+use secrecy::SecretString;
 use serde_json::Value;
 
 use super::canonical::{Signable, Signed};
+use crate::{
+    domain::vendor::{SecretKey, Vendor},
+    ports::codec::Outgoing,
+};
+
+/// A vendor with an access key.
+pub(super) fn vendor(id: &str, secret: &str) -> Vendor {
+    let mut vendor = Vendor::named("v", "s");
+    vendor.credential.secret_id = Some(id.to_owned());
+    vendor.credential.secret_key = SecretKey::Present(SecretString::from(secret));
+    vendor
+}
+
+/// A request that is about to be signed.
+pub(super) fn outgoing(method: &str, uri: &str, headers: &[(&str, &str)], body: &str) -> Outgoing {
+    let headers = headers.iter().map(|(name, value)| {
+        let name: HeaderName = name.parse().unwrap();
+        (name, value.parse().unwrap())
+    });
+    Outgoing {
+        method: method.parse().unwrap(),
+        uri: uri.parse().unwrap(),
+        headers: headers.collect::<HeaderMap>(),
+        body: vec![Bytes::from(body.to_owned())],
+    }
+}
 
 /// A recording. Where a signature covers the body, its exact bytes stand in it.
 pub(super) struct Recorded {
@@ -13,7 +41,9 @@ pub(super) struct Recorded {
     pub(super) inputs: Value,
     pub(super) signing: Value,
     pub(super) body: Bytes,
-    request: Value,
+    pub(super) request: Value,
+    pub(super) response: Value,
+    pub(super) expect: Value,
 }
 
 /// The recordings of a vendor that have what is wanted.
@@ -31,6 +61,8 @@ pub(super) fn recorded(vendor: &str, is_wanted: impl Fn(&Recorded) -> bool) -> V
                 name: path.display().to_string(),
                 inputs: file["inputs"].take(),
                 signing: file["signing"].take(),
+                response: file["response"].take(),
+                expect: file["expect"].take(),
                 body: Bytes::from(request["body_text"].as_str().unwrap_or_default().to_owned()),
                 request,
             }
@@ -84,6 +116,15 @@ impl Recorded {
             headers,
             body,
         }
+    }
+
+    /// The request without its signature, with some of its headers.
+    pub(super) fn outgoing(&self, names: &[&str]) -> Outgoing {
+        let text = |name: &str| self.request[name].as_str().unwrap();
+        let uri = format!("{}://{}{}", text("scheme"), text("host"), text("path"));
+        let headers = names.iter().map(|name| (*name, self.header(name).unwrap()));
+        let headers: Vec<_> = headers.collect();
+        outgoing(text("method"), &uri, &headers, std::str::from_utf8(&self.body).unwrap())
     }
 
     /// Every step of a signature, and the header that carries it, are those of the recording.

@@ -1,16 +1,30 @@
 //! The token that Zhipu takes instead of the bare key.
 
-use std::fmt;
+use std::{fmt, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwapOption;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret as _, SecretString};
+use service_kit::Timestamp;
 
-use super::canonical::hmac;
+use super::{
+    Bearer,
+    bought::{bear, redacted},
+    canonical::hmac,
+    keys::{Secrets, secret_key},
+};
+use crate::{
+    domain::vendor::Vendor,
+    ports::codec::{AuthScheme, Outgoing, Signer},
+};
 
 /// A token is good for this long. Times are in milliseconds, unlike in other JWTs (RFC 7519 §2).
 const LIFETIME_MS: i64 = 210_000;
 /// And is used for this long: the rest is for slow calls and clocks that differ.
-pub const KEPT_SECONDS: i64 = 180;
+const KEPT: Duration = Duration::from_secs(180);
+/// The option that says how a key is shown: as it is, or as [`JWT`].
+pub const AUTH: &str = "auth";
+pub const JWT: &str = "jwt";
 
 /// A key of the form `ID.SECRET`.
 #[derive(Clone)]
@@ -51,10 +65,63 @@ impl ZhipuKey {
     }
 }
 
+/// The key as the bearer of calls, or with the option `auth = "jwt"` tokens made of it, so that the secret itself stays here.
+#[derive(Debug, Clone, Copy)]
+pub struct Zhipu;
+
+struct JwtSigner {
+    key: ZhipuKey,
+    /// The last token, and until when it is used.
+    kept: ArcSwapOption<(Timestamp, SecretString)>,
+    secrets: Secrets,
+}
+
+impl fmt::Debug for JwtSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        redacted("JwtSigner", f)
+    }
+}
+
+impl AuthScheme for Zhipu {
+    fn signer(&self, vendor: &Vendor) -> Result<Box<dyn Signer>, String> {
+        match vendor.options.get(AUTH).map(String::as_str) {
+            None => return Bearer.signer(vendor),
+            Some(JWT) => {}
+            Some(_) => return Err(format!("its option {AUTH} must be {JWT}")),
+        }
+        let key = secret_key(vendor).and_then(ZhipuKey::read);
+        let key = key.ok_or("its secret_key is not of the form ID.SECRET")?;
+        Ok(Box::new(JwtSigner {
+            secrets: Secrets::of(key.secret.expose_secret()),
+            key,
+            kept: ArcSwapOption::empty(),
+        }))
+    }
+}
+
+impl Signer for JwtSigner {
+    fn sign(&self, request: &mut Outgoing, at: Timestamp, _: Option<&SecretString>) {
+        if let Some(kept) = self.kept.load().as_deref() {
+            let (until, token) = kept;
+            // A clock that was set back must not keep a token of the future.
+            if (*until - KEPT..*until).contains(&at) {
+                return bear(request, Some(token));
+            }
+        }
+        let token = self.key.token(at.as_seconds());
+        bear(request, Some(&token));
+        self.kept.store(Some(Arc::new((at + KEPT, token))));
+    }
+
+    fn is_shown_in(&self, text: &[u8]) -> bool {
+        self.secrets.are_shown_in(text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::auth_schemes::tests::recorded;
+    use crate::adapters::auth_schemes::tests::{outgoing, recorded, vendor};
     use serde_json::Value;
 
     fn parts(token: &str) -> (Value, Value, Vec<u8>) {
@@ -112,5 +179,39 @@ mod tests {
         let (_, payload, _) = parts(key.token(0).expose_secret());
         assert_eq!(payload["api_key"], "a\",\"exp\":9");
         assert_eq!(payload["exp"], 210_000);
+    }
+
+    #[test]
+    fn a_token_is_kept_for_three_minutes() {
+        let mut row = vendor("", "testid0001.testsecret0001");
+        row.credential.secret_id = None;
+        row.options.insert(AUTH.to_owned(), JWT.to_owned());
+        let signer = Zhipu.signer(&row).unwrap();
+        let made_at = |at: i64| {
+            let mut request = outgoing("POST", "https://a.test/x", &[], "{}");
+            signer.sign(&mut request, Timestamp::from_seconds(at), None);
+            let value = request.headers["authorization"].to_str().unwrap().to_owned();
+            let (_, payload, _) = parts(value.strip_prefix("Bearer ").unwrap());
+            payload["timestamp"].as_i64().unwrap() / 1000
+        };
+        for (at, wanted) in [(1000, 1000), (1179, 1000), (1180, 1180), (1181, 1180), (900, 900), (901, 900)] {
+            assert_eq!(made_at(at), wanted, "{at}");
+        }
+        assert!(signer.is_shown_in(b"testsecret0001") && !signer.is_shown_in(b"testid0001"));
+        assert_eq!(format!("{signer:?}"), "JwtSigner([redacted])");
+    }
+
+    #[test]
+    fn a_key_is_its_own_bearer_unless_tokens_are_wanted() {
+        let mut row = vendor("", "id.secret-secret");
+        row.credential.secret_id = None;
+        let mut request = outgoing("POST", "https://a.test/x", &[], "{}");
+        Zhipu.signer(&row).unwrap().sign(&mut request, Timestamp::from_seconds(0), None);
+        assert_eq!(request.headers["authorization"], "Bearer id.secret-secret");
+        row.options.insert(AUTH.to_owned(), "other".to_owned());
+        assert!(Zhipu.signer(&row).is_err());
+        let mut row = vendor("", "no-dot-in-it");
+        row.options.insert(AUTH.to_owned(), JWT.to_owned());
+        assert!(Zhipu.signer(&row).is_err());
     }
 }
