@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use service_kit::Timestamp;
 
@@ -129,7 +129,11 @@ impl Exchange for AipBuyer {
         if let Some(error) = &reply.error {
             // RFC 6749 §5.2, in part: the status is not always that of the error.
             let class = matches!(&**error, "invalid_client" | "unauthorized_client" | "invalid_grant");
-            return Err(refusal(status, Some(error), class.then_some(FaultClass::Authentication)));
+            return Err(refusal(
+                status,
+                Some(error),
+                class.then_some(FaultClass::Authentication),
+            ));
         }
         if !(200..300).contains(&status) {
             return Err(refusal(status, None, None));
@@ -157,12 +161,17 @@ mod tests {
         assert!(!recordings.is_empty());
         for recorded in recordings {
             let at = Timestamp::from_seconds(1_741_964_966);
-            let signer = BaiduAip.signer(&vendor(recorded.input("api_key"), recorded.input("secret_key"))).unwrap();
+            let signer = BaiduAip
+                .signer(&vendor(recorded.input("api_key"), recorded.input("secret_key")))
+                .unwrap();
             let exchange = signer.exchange().unwrap();
             let request = exchange.request(at);
             let wanted = recorded.signable(&[], &[]);
             assert_eq!(request.method, wanted.method);
-            assert_eq!(request.uri, format!("https://{}{}?{}", wanted.host, wanted.path, wanted.query));
+            assert_eq!(
+                request.uri.to_string(),
+                format!("https://{}{}?{}", wanted.host, wanted.path, wanted.query)
+            );
             let body = recorded.response["body"].to_string();
             let bought = exchange.read(200, &HeaderMap::new(), body.as_bytes(), at).unwrap();
             assert_eq!(bought.token.expose_secret(), recorded.expect["access_token"]);
@@ -181,7 +190,10 @@ mod tests {
             let status = u16::try_from(recorded.response["status"].as_u64().unwrap()).unwrap();
             let body = recorded.response["body"].to_string();
             let at = Timestamp::from_seconds(0);
-            let read = signer().exchange().unwrap().read(status, &HeaderMap::new(), body.as_bytes(), at);
+            let read = signer()
+                .exchange()
+                .unwrap()
+                .read(status, &HeaderMap::new(), body.as_bytes(), at);
             let fault = read.unwrap_err();
             assert_eq!(fault.class, FaultClass::Authentication);
             assert_eq!(fault.words.code.as_deref(), Some("invalid_client"));
@@ -198,7 +210,10 @@ mod tests {
             (400, r#"{"error":"unsupported_grant_type"}"#, FaultClass::InvalidRequest),
         ] {
             let at = Timestamp::from_seconds(0);
-            let fault = signer().exchange().unwrap().read(status, &HeaderMap::new(), body.as_bytes(), at);
+            let fault = signer()
+                .exchange()
+                .unwrap()
+                .read(status, &HeaderMap::new(), body.as_bytes(), at);
             assert_eq!(fault.unwrap_err().class, class, "{body}");
         }
     }

@@ -109,8 +109,13 @@ mod tests {
     fn a_place_of_the_operators_is_looked_at() {
         let mut vendor = Vendor::named("v", "s");
         assert_eq!(place(&vendor, "https://own.test").unwrap().as_str(), "https://own.test");
-        vendor.options.insert(TOKEN_URL.to_owned(), "http://127.0.0.1:9/x/".to_owned());
-        assert_eq!(place(&vendor, "https://own.test").unwrap().as_str(), "http://127.0.0.1:9/x");
+        vendor
+            .options
+            .insert(TOKEN_URL.to_owned(), "http://127.0.0.1:9/x/".to_owned());
+        assert_eq!(
+            place(&vendor, "https://own.test").unwrap().as_str(),
+            "http://127.0.0.1:9/x"
+        );
         vendor.options.insert(TOKEN_URL.to_owned(), "ftp://a.test".to_owned());
         assert!(place(&vendor, "https://own.test").is_err());
     }

@@ -1,8 +1,14 @@
 //! Ways to prove who we are to a vendor.
 
+pub mod ark_key;
+pub mod baidu_aip;
 pub mod bce_v1;
+mod bought;
 pub mod canonical;
+mod keys;
+pub mod named_header;
 mod option_headers;
+pub mod qianfan_iam;
 pub mod sigv4;
 pub mod spark_url;
 pub mod tc3;

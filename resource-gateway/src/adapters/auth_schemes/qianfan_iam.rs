@@ -101,9 +101,11 @@ fn sign_bce(request: &mut Outgoing, key: &AccessKey, at: Timestamp) {
         valid_seconds: SIGNED_SECONDS,
         names: SignedNames::These(names),
     };
-    sign_outgoing(request, |name| names.contains(&name.as_str()), |signable| {
-        bce_v1::sign(signable, key, terms, at.as_seconds())
-    });
+    sign_outgoing(
+        request,
+        |name| names.contains(&name.as_str()),
+        |signable| bce_v1::sign(signable, key, terms, at.as_seconds()),
+    );
 }
 
 struct TokenBuyer {
@@ -125,7 +127,9 @@ impl TokenBuyer {
             Some(Ok(seconds)) if SECONDS.contains(&seconds) => seconds,
             Some(_) => {
                 let (least, most) = (SECONDS.start(), SECONDS.end());
-                return Err(format!("its option {TOKEN_SECONDS} must be a number from {least} to {most}"));
+                return Err(format!(
+                    "its option {TOKEN_SECONDS} must be a number from {least} to {most}"
+                ));
             }
         };
         let path = format!("{PATH}?expireInSeconds={seconds}");
@@ -176,7 +180,9 @@ impl Exchange for TokenBuyer {
         if !(200..300).contains(&status) {
             return Err(refusal(status, reply.code.as_deref(), None));
         }
-        let ends = reply.expire_time.and_then(|time| OffsetDateTime::parse(&time, &Rfc3339).ok());
+        let ends = reply
+            .expire_time
+            .and_then(|time| OffsetDateTime::parse(&time, &Rfc3339).ok());
         match (reply.token, ends) {
             (Some(token), Some(ends)) => until(&token, ends.unix_timestamp(), at),
             _ => Err(Fault::of(FaultClass::InvalidReply)),
@@ -213,14 +219,20 @@ mod tests {
             let request = buyer(&recorded).exchange().unwrap().request(at);
             let wanted = recorded.signable(&[], &[]);
             assert_eq!(request.method, wanted.method);
-            assert_eq!(request.uri, format!("https://{}{}?{}", wanted.host, wanted.path, wanted.query));
+            assert_eq!(
+                request.uri.to_string(),
+                format!("https://{}{}?{}", wanted.host, wanted.path, wanted.query)
+            );
             for name in ["content-type", "host", "x-bce-date"] {
                 assert_eq!(request.headers[name], recorded.header(name).unwrap());
             }
             assert_eq!(request.body, ["{}"]);
             // The library signs a header of its own besides.
             let key = AccessKey::new(recorded.input("access_key"), recorded.input("secret_key"));
-            let headers = [("content-type", "application/json"), ("x-bce-date", "2025-03-14T15:09:26Z")];
+            let headers = [
+                ("content-type", "application/json"),
+                ("x-bce-date", "2025-03-14T15:09:26Z"),
+            ];
             let signable = Signable {
                 headers: &headers,
                 ..wanted
@@ -240,7 +252,11 @@ mod tests {
             let at = Timestamp::from_seconds(recorded.unix());
             let body = recorded.response["body"].to_string();
             let signer = buyer(&recorded);
-            let bought = signer.exchange().unwrap().read(200, &HeaderMap::new(), body.as_bytes(), at).unwrap();
+            let bought = signer
+                .exchange()
+                .unwrap()
+                .read(200, &HeaderMap::new(), body.as_bytes(), at)
+                .unwrap();
             assert_eq!(bought.token.expose_secret(), recorded.expect["token"]);
             assert!(bought.good_until > at);
             let mut request = outgoing("POST", "https://a.test/x", &[], "{}");
@@ -268,7 +284,12 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_are_refused() {
-        for (option, value) in [(AUTH, "other"), (TOKEN_SECONDS, "1"), (TOKEN_SECONDS, "x"), ("token_url", "x")] {
+        for (option, value) in [
+            (AUTH, "other"),
+            (TOKEN_SECONDS, "1"),
+            (TOKEN_SECONDS, "x"),
+            ("token_url", "x"),
+        ] {
             let mut row = vendor("id", "secret-secret");
             row.options.insert(option.to_owned(), value.to_owned());
             assert!(QianfanKey.signer(&row).is_err(), "{option}");
@@ -279,14 +300,28 @@ mod tests {
     fn why_no_token_was_sold_is_told_by_status_and_code() {
         let signer = buyer(&recordings()[0]);
         for (status, body, class, code) in [
-            (403, r#"{"code":"AccessDenied","message":"x"}"#, FaultClass::Permission, Some("AccessDenied")),
+            (
+                403,
+                r#"{"code":"AccessDenied","message":"x"}"#,
+                FaultClass::Permission,
+                Some("AccessDenied"),
+            ),
             (401, "", FaultClass::Authentication, None),
             (500, "<html>", FaultClass::ServerError, None),
             (200, r#"{"token":"t"}"#, FaultClass::InvalidReply, None),
-            (200, r#"{"token":"t","expireTime":"soon"}"#, FaultClass::InvalidReply, None),
+            (
+                200,
+                r#"{"token":"t","expireTime":"soon"}"#,
+                FaultClass::InvalidReply,
+                None,
+            ),
         ] {
             let at = Timestamp::from_seconds(0);
-            let fault = signer.exchange().unwrap().read(status, &HeaderMap::new(), body.as_bytes(), at).unwrap_err();
+            let fault = signer
+                .exchange()
+                .unwrap()
+                .read(status, &HeaderMap::new(), body.as_bytes(), at)
+                .unwrap_err();
             assert_eq!((fault.class, fault.words.code.as_deref()), (class, code), "{body}");
         }
     }

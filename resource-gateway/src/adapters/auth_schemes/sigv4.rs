@@ -114,7 +114,9 @@ impl Signer for SigV4Signer {
             service: self.service,
         };
         let is_signed = |name: &HeaderName| name == header::CONTENT_TYPE || name.as_str().starts_with("x-amz-");
-        sign_outgoing(request, is_signed, |signable| sign(signable, &self.key, scope, at.as_seconds()));
+        sign_outgoing(request, is_signed, |signable| {
+            sign(signable, &self.key, scope, at.as_seconds())
+        });
     }
 
     fn is_shown_in(&self, text: &[u8]) -> bool {
@@ -214,7 +216,8 @@ mod tests {
                 secret = format!("{secret} {token}");
             }
             let mut row = vendor(recorded.input("access_key_id"), &secret);
-            row.options.insert(REGION.to_owned(), recorded.input("region").to_owned());
+            row.options
+                .insert(REGION.to_owned(), recorded.input("region").to_owned());
             let service = SigV4 { service: "bedrock" };
             let signer = service.signer(&row).unwrap();
             let mut request = recorded.outgoing(&["content-type"]);

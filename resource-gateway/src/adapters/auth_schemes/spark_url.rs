@@ -143,7 +143,10 @@ mod tests {
         signer.sign(&mut request, Timestamp::from_seconds(1_741_964_966), None);
         let key = AccessKey::new("test-access-key", "test-secret-key");
         let wanted = sign("spark-api.xf-yun.com", "/v4.0/chat", &key, 1_741_964_966).raw();
-        assert_eq!(request.uri, format!("wss://spark-api.xf-yun.com/v4.0/chat?{wanted}"));
+        assert_eq!(
+            request.uri.to_string(),
+            format!("wss://spark-api.xf-yun.com/v4.0/chat?{wanted}")
+        );
         assert!(request.headers.is_empty() && signer.is_shown_in(b"test-secret-key"));
         assert_eq!(format!("{signer:?}"), "SparkSigner([redacted])");
     }

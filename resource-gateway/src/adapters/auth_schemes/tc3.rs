@@ -102,9 +102,11 @@ impl AuthScheme for Tc3 {
 impl Signer for Tc3Signer {
     fn sign(&self, request: &mut Outgoing, at: Timestamp, _: Option<&SecretString>) {
         let product = product_of(request);
-        sign_outgoing(request, |name| name == header::CONTENT_TYPE, |signable| {
-            sign(signable, &self.key, &product, at.as_seconds())
-        });
+        sign_outgoing(
+            request,
+            |name| name == header::CONTENT_TYPE,
+            |signable| sign(signable, &self.key, &product, at.as_seconds()),
+        );
     }
 
     fn is_shown_in(&self, text: &[u8]) -> bool {

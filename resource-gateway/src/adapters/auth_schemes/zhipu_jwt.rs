@@ -194,7 +194,14 @@ mod tests {
             let (_, payload, _) = parts(value.strip_prefix("Bearer ").unwrap());
             payload["timestamp"].as_i64().unwrap() / 1000
         };
-        for (at, wanted) in [(1000, 1000), (1179, 1000), (1180, 1180), (1181, 1180), (900, 900), (901, 900)] {
+        for (at, wanted) in [
+            (1000, 1000),
+            (1179, 1000),
+            (1180, 1180),
+            (1181, 1180),
+            (900, 900),
+            (901, 900),
+        ] {
             assert_eq!(made_at(at), wanted, "{at}");
         }
         assert!(signer.is_shown_in(b"testsecret0001") && !signer.is_shown_in(b"testid0001"));
@@ -206,7 +213,10 @@ mod tests {
         let mut row = vendor("", "id.secret-secret");
         row.credential.secret_id = None;
         let mut request = outgoing("POST", "https://a.test/x", &[], "{}");
-        Zhipu.signer(&row).unwrap().sign(&mut request, Timestamp::from_seconds(0), None);
+        Zhipu
+            .signer(&row)
+            .unwrap()
+            .sign(&mut request, Timestamp::from_seconds(0), None);
         assert_eq!(request.headers["authorization"], "Bearer id.secret-secret");
         row.options.insert(AUTH.to_owned(), "other".to_owned());
         assert!(Zhipu.signer(&row).is_err());

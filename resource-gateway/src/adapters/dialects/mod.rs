@@ -1,5 +1,6 @@
 //! Wire formats of vendors: pure codecs, one folder each.
 
+pub mod bedrock;
 mod error_object;
 pub mod normalised;
 pub mod openai;

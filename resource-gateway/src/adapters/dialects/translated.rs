@@ -44,8 +44,10 @@ impl<D: ChatDialect> Codec for Chat<D> {
         let support = self.0.support();
         let dropped = support::hold(&mut request, &support, target.when_unsupported)?;
         support::bring(&mut request, &support, target.fetched)?;
-        let encoded = self.0.encode(&request, target)?;
-        Ok(Encoded { dropped, ..encoded })
+        let mut encoded = self.0.encode(&request, target)?;
+        // The dialect may have had to leave out more: what some of a vendor's models can do and others cannot.
+        encoded.dropped.splice(..0, dropped);
+        Ok(encoded)
     }
 
     fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {

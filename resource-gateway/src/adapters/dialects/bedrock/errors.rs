@@ -1,0 +1,102 @@
+//! What went wrong, by the name of the exception: in a header, in the body, or in a frame of a stream.
+
+use http::HeaderMap;
+use serde::Deserialize;
+
+use super::super::error_object::hints_of;
+use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
+
+const ERROR_TYPE: &str = "x-amzn-errortype";
+/// A vendor's message is passed on up to here.
+const MAX_MESSAGE_CHARS: usize = 1000;
+const MAX_NAME_CHARS: usize = 64;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Body {
+    #[serde(rename = "__type")]
+    kind: Option<String>,
+    #[serde(alias = "Message")]
+    message: Option<String>,
+}
+
+/// Reads an answer with a status of failure.
+pub(super) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+    let body: Body = serde_json::from_slice(body).unwrap_or_default();
+    // `NAME:URL`.
+    let told = headers.get(ERROR_TYPE).and_then(|value| value.to_str().ok());
+    let in_header = told.and_then(|told| told.split(':').next());
+    let name = in_header.map(str::trim).filter(|name| !name.is_empty());
+    let name = name.or(body.kind.as_deref().map(bare));
+    Fault {
+        status: Some(status),
+        hints: hints_of(headers),
+        ..named(name, body.message.as_deref(), FaultClass::of_status(status))
+    }
+}
+
+/// Reads what came under a status of success and is no answer.
+pub(super) fn in_place_of_an_answer(body: &[u8]) -> Fault {
+    let body: Body = serde_json::from_slice(body).unwrap_or_default();
+    match body.kind.as_deref().map(bare) {
+        Some(name) => named(Some(name), body.message.as_deref(), FaultClass::ServerError),
+        None => Fault::of(FaultClass::InvalidReply),
+    }
+}
+
+/// A failure in the middle of a stream.
+pub(super) fn in_stream(name: Option<&str>, message: Option<&str>) -> Fault {
+    named(name, message, FaultClass::ServerError)
+}
+
+/// `com.amazon.coral.service#NAME`.
+fn bare(kind: &str) -> &str {
+    kind.rsplit('#').next().unwrap_or(kind)
+}
+
+fn named(name: Option<&str>, message: Option<&str>, otherwise: FaultClass) -> Fault {
+    let is_name = |name: &&str| {
+        (1..=MAX_NAME_CHARS).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    let name = name.filter(is_name);
+    let message = message.filter(|message| !message.trim().is_empty());
+    Fault {
+        class: name.and_then(class_of).unwrap_or(otherwise),
+        status: None,
+        words: VendorWords {
+            message: message.map(|message| message.chars().take(MAX_MESSAGE_CHARS).collect::<String>().into()),
+            param: None,
+            code: name.map(Into::into),
+        },
+        hints: RetryHints::default(),
+    }
+}
+
+/// In streams names begin with a small letter, and not all end alike.
+fn class_of(name: &str) -> Option<FaultClass> {
+    let stem = name.strip_suffix("Exception").unwrap_or(name);
+    let is = |known: &str| known.eq_ignore_ascii_case(stem);
+    const CLASSES: [(FaultClass, &[&str]); 10] = [
+        (FaultClass::InvalidRequest, &["Validation"]),
+        (
+            FaultClass::Authentication,
+            &[
+                "UnrecognizedClient",
+                "InvalidSignature",
+                "ExpiredToken",
+                "IncompleteSignature",
+                "MissingAuthenticationToken",
+            ],
+        ),
+        (FaultClass::Permission, &["AccessDenied"]),
+        (FaultClass::NotFound, &["ResourceNotFound"]),
+        (FaultClass::Timeout, &["ModelTimeout"]),
+        (FaultClass::RateLimit, &["Throttling"]),
+        (FaultClass::Overloaded, &["ModelNotReady", "ServiceUnavailable"]),
+        (FaultClass::QuotaExceeded, &["ServiceQuotaExceeded"]),
+        (FaultClass::ServerError, &["ModelError", "ModelStreamError"]),
+        (FaultClass::ServerError, &["InternalServer"]),
+    ];
+    let found = CLASSES.iter().find(|(_, names)| names.iter().any(|known| is(known)));
+    found.map(|(class, _)| *class)
+}
