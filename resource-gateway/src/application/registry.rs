@@ -41,6 +41,26 @@ pub struct Profile {
     pub facts: StrategyFacts,
 }
 
+/// What stands for the vendor's option `region` in a codec's home.
+const REGION: &str = "{region}";
+
+impl Profile {
+    /// Where a vendor has its home that has one in each region; `None` where regions do not matter.
+    fn regional_home(&self, vendor: &Vendor) -> Result<Option<BaseUrl>, String> {
+        let mut homes = self.codecs.iter().filter_map(|(_, codec)| codec.home());
+        let Some(home) = homes.find(|home| home.contains(REGION)) else {
+            return Ok(None);
+        };
+        let region = vendor.options.get("region").ok_or("it has no option region")?;
+        // Nothing but a name within a host.
+        if !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Err("its option region is the name of no region".to_owned());
+        }
+        let home = BaseUrl::parse(&home.replace(REGION, region));
+        home.map(Some).map_err(|error| format!("its home {error}"))
+    }
+}
+
 /// All strategies of this version.
 pub struct Registry {
     profiles: HashMap<&'static str, Arc<Profile>>,
@@ -246,7 +266,10 @@ impl Registry {
         let mut addresses = vendor.endpoints();
         let unplaced = addresses.is_empty();
         if unplaced {
-            let default = profile.default_base_url.clone().ok_or("it has no address")?;
+            let default = match profile.regional_home(vendor)? {
+                Some(regional) => regional,
+                None => profile.default_base_url.clone().ok_or("it has no address")?,
+            };
             addresses.push(Address {
                 url: default,
                 weight: 1,
@@ -255,7 +278,8 @@ impl Registry {
         let source = |address: Address| {
             let uri = |(capability, codec): &(Capability, Arc<dyn Codec>)| {
                 // A vendor that has a host for each capability is called there unless it was placed elsewhere.
-                let base = codec.home().filter(|_| unplaced).unwrap_or(address.url.as_str());
+                let home = codec.home().filter(|home| unplaced && !home.contains(REGION));
+                let base = home.unwrap_or(address.url.as_str());
                 let uri: Uri = format!("{base}{}", codec.path()).parse().ok()?;
                 Some((*capability, uri))
             };
@@ -295,5 +319,59 @@ impl StrategyCatalog for Registry {
 
     fn pool_strategies(&self) -> &[PoolStrategy] {
         &PoolStrategy::ALL
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        adapters::{
+            auth_schemes::Unsigned,
+            dialects::{bedrock::BedrockChat, openai::OpenAiDialect, translated::Chat},
+            upstream::HyperTransport,
+        },
+        domain::snapshot::Need,
+    };
+
+    fn profile(codec: Arc<dyn Codec>) -> Profile {
+        Profile {
+            name: "s",
+            codecs: vec![(Capability::Chat, codec)],
+            scheme: Arc::new(Unsigned),
+            transport: Arc::new(HyperTransport::new(None).unwrap()),
+            default_base_url: None,
+            facts: StrategyFacts {
+                capabilities: Vec::new(),
+                base_url: Need::Optional,
+                pool: Need::Optional,
+                app_id: Need::Unused,
+                secret_id: Need::Unused,
+                secret_key: Need::Unused,
+                options: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_vendor_with_regions_is_at_home_in_its_own() {
+        let regional = profile(Arc::new(Chat(BedrockChat)));
+        let home = |region: &str| {
+            let mut vendor = Vendor::named("v", "s");
+            vendor.options.insert("region".to_owned(), region.to_owned());
+            regional
+                .regional_home(&vendor)
+                .map(|home| home.unwrap().as_str().to_owned())
+        };
+        assert_eq!(
+            home("eu-west-1").unwrap(),
+            "https://bedrock-runtime.eu-west-1.amazonaws.com"
+        );
+        for region in ["x.evil.test/", "a@b", "a.b", "{region}"] {
+            assert!(home(region).is_err(), "{region}");
+        }
+        assert!(regional.regional_home(&Vendor::named("v", "s")).is_err());
+        let single = profile(Arc::new(Chat(OpenAiDialect)));
+        assert_eq!(single.regional_home(&Vendor::named("v", "s")), Ok(None));
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::Ambient;
 use crate::{
     adapters::{
-        auth_schemes::{Bearer, OptionHeaders, Unsigned},
+        auth_schemes::{Bearer, OptionHeaders, Unsigned, sigv4::SigV4},
         dialects::{
+            bedrock::{BedrockChat, BedrockEmbeddings},
             normalised::Normalised,
             openai::{
                 OpenAiDialect, OpenAiEmbeddings, OpenAiImages, OpenAiModerations, OpenAiSpeech, OpenAiTranscription,
@@ -44,6 +45,7 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
         options: Vec::new(),
     };
     Ok(Registry::new(vec![
+        bedrock(Arc::clone(&http)),
         Profile {
             name: "openai",
             facts: StrategyFacts {
@@ -76,6 +78,34 @@ fn optional(name: &'static str) -> OptionFacts {
         name,
         need: Need::Optional,
         values: &[],
+    }
+}
+
+/// AWS Bedrock, signed with an access key or called with an API key.
+fn bedrock(transport: Arc<dyn Transport>) -> Profile {
+    Profile {
+        name: "bedrock",
+        codecs: vec![
+            (Capability::Chat, Arc::new(Chat(BedrockChat))),
+            (Capability::Embeddings, Arc::new(BedrockEmbeddings)),
+        ],
+        scheme: Arc::new(SigV4 { service: "bedrock" }),
+        transport,
+        // Its homes are one for each region.
+        default_base_url: None,
+        facts: StrategyFacts {
+            capabilities: vec![Capability::Chat, Capability::Embeddings],
+            base_url: Need::Optional,
+            pool: Need::Optional,
+            app_id: Need::Unused,
+            secret_id: Need::Optional,
+            secret_key: Need::Required,
+            options: vec![OptionFacts {
+                name: "region",
+                need: Need::Required,
+                values: &[],
+            }],
+        },
     }
 }
 

@@ -270,6 +270,7 @@ pub trait Codec: Send + Sync + fmt::Debug {
     /// Behind the vendor's base URL, with a leading slash.
     fn path(&self) -> &'static str;
     /// The base URL of this capability where a vendor has a host for each, and the configuration names none.
+    /// `{region}` in it stands for the vendor's option of that name.
     fn home(&self) -> Option<&'static str> {
         None
     }

@@ -509,11 +509,11 @@ pub(super) fn finish(word: &str) -> Finish {
 
 pub(super) fn counts(usage: wire::Usage) -> Counts {
     Counts {
-        input: usage.input_tokens,
-        output: usage.output_tokens,
-        total: usage.total_tokens,
-        cached_input: usage.cache_read_input_tokens,
-        cache_write_input: usage.cache_write_input_tokens,
+        input: usage.input,
+        output: usage.output,
+        total: usage.total,
+        cached_input: usage.cache_read,
+        cache_write_input: usage.cache_write,
         // What went through the cache is counted beside the input.
         cached_apart: true,
         ..Counts::default()

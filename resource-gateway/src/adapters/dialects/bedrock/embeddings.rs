@@ -6,7 +6,7 @@ use http::{HeaderMap, Method};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{JSON, convert::unreadable, errors, place};
+use super::{HOME, JSON, convert::unreadable, errors, place};
 use crate::{
     domain::{
         answer::Answer,
@@ -148,6 +148,10 @@ struct Done {
 impl Codec for BedrockEmbeddings {
     fn path(&self) -> &'static str {
         ""
+    }
+
+    fn home(&self) -> Option<&'static str> {
+        Some(HOME)
     }
 
     fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {

@@ -72,31 +72,33 @@ fn named(name: Option<&str>, message: Option<&str>, otherwise: FaultClass) -> Fa
     }
 }
 
+/// Names without their ending.
+const CLASSES: [(FaultClass, &[&str]); 10] = [
+    (FaultClass::InvalidRequest, &["Validation"]),
+    (
+        FaultClass::Authentication,
+        &[
+            "UnrecognizedClient",
+            "InvalidSignature",
+            "ExpiredToken",
+            "IncompleteSignature",
+            "MissingAuthenticationToken",
+        ],
+    ),
+    (FaultClass::Permission, &["AccessDenied"]),
+    (FaultClass::NotFound, &["ResourceNotFound"]),
+    (FaultClass::Timeout, &["ModelTimeout"]),
+    (FaultClass::RateLimit, &["Throttling"]),
+    (FaultClass::Overloaded, &["ModelNotReady", "ServiceUnavailable"]),
+    (FaultClass::QuotaExceeded, &["ServiceQuotaExceeded"]),
+    (FaultClass::ServerError, &["ModelError", "ModelStreamError"]),
+    (FaultClass::ServerError, &["InternalServer"]),
+];
+
 /// In streams names begin with a small letter, and not all end alike.
 fn class_of(name: &str) -> Option<FaultClass> {
     let stem = name.strip_suffix("Exception").unwrap_or(name);
     let is = |known: &str| known.eq_ignore_ascii_case(stem);
-    const CLASSES: [(FaultClass, &[&str]); 10] = [
-        (FaultClass::InvalidRequest, &["Validation"]),
-        (
-            FaultClass::Authentication,
-            &[
-                "UnrecognizedClient",
-                "InvalidSignature",
-                "ExpiredToken",
-                "IncompleteSignature",
-                "MissingAuthenticationToken",
-            ],
-        ),
-        (FaultClass::Permission, &["AccessDenied"]),
-        (FaultClass::NotFound, &["ResourceNotFound"]),
-        (FaultClass::Timeout, &["ModelTimeout"]),
-        (FaultClass::RateLimit, &["Throttling"]),
-        (FaultClass::Overloaded, &["ModelNotReady", "ServiceUnavailable"]),
-        (FaultClass::QuotaExceeded, &["ServiceQuotaExceeded"]),
-        (FaultClass::ServerError, &["ModelError", "ModelStreamError"]),
-        (FaultClass::ServerError, &["InternalServer"]),
-    ];
     let found = CLASSES.iter().find(|(_, names)| names.iter().any(|known| is(known)));
     found.map(|(class, _)| *class)
 }

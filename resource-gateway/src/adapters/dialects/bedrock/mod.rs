@@ -26,6 +26,7 @@ use crate::{
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const HOME: &str = "https://bedrock-runtime.{region}.amazonaws.com";
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 /// The vendor's name of an answer.
 const REQUEST_ID: &str = "x-amzn-requestid";
@@ -49,6 +50,10 @@ const SUPPORT: Support = Support {
 impl ChatDialect for BedrockChat {
     fn path(&self) -> &'static str {
         ""
+    }
+
+    fn home(&self) -> Option<&'static str> {
+        Some(HOME)
     }
 
     fn support(&self) -> Support {

@@ -142,10 +142,14 @@ impl EventReader {
     }
 
     fn arguments(&mut self, block: u64, fragment: String, events: &mut Vec<ChatEvent>) -> Result<(), Fault> {
-        let calls = (0..).zip(&mut self.calls);
-        let mut calls = calls.filter(|(_, known)| known.block == block);
         // Arguments of a call that never began belong to no tool.
-        let (call, known) = calls.next_back().ok_or_else(unreadable)?;
+        let at = self
+            .calls
+            .iter()
+            .rposition(|known| known.block == block)
+            .ok_or_else(unreadable)?;
+        let call = u32::try_from(at).map_err(|_| unreadable())?;
+        let known = self.calls.get_mut(at).ok_or_else(unreadable)?;
         known.begun = true;
         events.push(ChatEvent::Arguments {
             choice: 0,

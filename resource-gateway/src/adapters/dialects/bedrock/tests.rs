@@ -304,7 +304,7 @@ fn every_recorded_stream_gives_the_same_events_however_it_is_cut() {
             "{}",
             fixture.name
         );
-        let (mut calls, mut counts, mut finished) = (Vec::new(), None, 0);
+        let (mut calls, mut counts, mut finished) = (Vec::new(), None::<Counts>, 0);
         for event in &events {
             match event {
                 ChatEvent::ToolCall { id, name, call, .. } => {
@@ -315,7 +315,7 @@ fn every_recorded_stream_gives_the_same_events_however_it_is_cut() {
                     calls[usize::try_from(*call).unwrap()].2.push_str(fragment);
                 }
                 ChatEvent::Counts(newer) => {
-                    counts = Some(counts.unwrap_or_default()).map(|old: Counts| old.merged(*newer))
+                    counts = Some(counts.unwrap_or_default().merged(*newer));
                 }
                 ChatEvent::Finish { finish, .. } => {
                     finished += 1;

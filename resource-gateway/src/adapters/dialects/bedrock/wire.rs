@@ -214,19 +214,19 @@ pub(super) struct CitedText {
     pub(super) text: String,
 }
 
+/// Tokens.
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct Usage {
-    #[serde(default)]
-    pub(super) input_tokens: Option<u64>,
-    #[serde(default)]
-    pub(super) output_tokens: Option<u64>,
-    #[serde(default)]
-    pub(super) total_tokens: Option<u64>,
-    #[serde(default)]
-    pub(super) cache_read_input_tokens: Option<u64>,
-    #[serde(default)]
-    pub(super) cache_write_input_tokens: Option<u64>,
+    #[serde(default, rename = "inputTokens")]
+    pub(super) input: Option<u64>,
+    #[serde(default, rename = "outputTokens")]
+    pub(super) output: Option<u64>,
+    #[serde(default, rename = "totalTokens")]
+    pub(super) total: Option<u64>,
+    #[serde(default, rename = "cacheReadInputTokens")]
+    pub(super) cache_read: Option<u64>,
+    #[serde(default, rename = "cacheWriteInputTokens")]
+    pub(super) cache_write: Option<u64>,
 }
 
 /// What a frame of a stream holds; which members there are is said by the frame's type.
