@@ -22,34 +22,120 @@ pub(crate) struct Vendor {
     pub(crate) strategy: &'static str,
     /// After the address.
     base: &'static str,
+    /// What else its row has.
+    more: &'static str,
     /// What its format has no word for, by the names of the drivers' checks and settings.
     lacks: &'static [&'static str],
     /// Says what of the input was cached.
     cached: bool,
     /// Says when to try again.
     hints: bool,
+    /// Has to be asked for several calls at once.
+    asked_for_parallel: bool,
     /// Failures that come out under another status than usual; none for those that the vendor has no word for.
     says: &'static [(&'static str, &'static [u16])],
 }
 
 impl Vendor {
-    const fn like_openai(strategy: &'static str, base: &'static str) -> Self {
+    const fn new(strategy: &'static str, base: &'static str) -> Self {
         Self {
             strategy,
             base,
+            more: "",
             lacks: &[],
             cached: false,
             hints: true,
+            asked_for_parallel: false,
             says: &[],
         }
     }
 }
 
+/// Those that this version speaks to.
+const SPOKEN: [&str; 2] = ["openai", "bedrock"];
+
+pub(crate) fn vendors() -> impl Iterator<Item = &'static Vendor> {
+    ALL.iter().filter(|vendor| SPOKEN.contains(&vendor.strategy))
+}
+
 /// Every chat strategy.
-pub(crate) const VENDORS: [Vendor; 1] = [Vendor {
-    cached: true,
-    ..Vendor::like_openai("openai", "/v1")
-}];
+static ALL: [Vendor; 16] = [
+    Vendor {
+        cached: true,
+        ..Vendor::new("openai", "/v1")
+    },
+    Vendor {
+        more: "options = { api_version = \"2024-10-21\" }\n",
+        cached: true,
+        ..Vendor::new("azure-openai", "")
+    },
+    Vendor {
+        lacks: &["seed"],
+        cached: true,
+        ..Vendor::new("anthropic", "")
+    },
+    Vendor {
+        cached: true,
+        // One status for limits and quotas.
+        says: &[("quota", &[429])],
+        ..Vendor::new("gemini", "/v1")
+    },
+    Vendor {
+        more: "options = { region = \"us-east-1\" }\n",
+        lacks: &["seed", "choice_none", "json_schema"],
+        hints: false,
+        ..Vendor::new("bedrock", "")
+    },
+    Vendor {
+        lacks: &["choice_required"],
+        hints: false,
+        asked_for_parallel: true,
+        ..Vendor::new("dashscope", "")
+    },
+    Vendor::new("qianfan", "/v2"),
+    Vendor {
+        lacks: &["max_tokens", "choice_required", "json_schema"],
+        hints: false,
+        says: &[("filter", &[])],
+        ..Vendor::new("tencent", "")
+    },
+    Vendor {
+        lacks: &["choice_none", "choice_required", "choice_named"],
+        ..Vendor::new("ollama", "")
+    },
+    Vendor {
+        lacks: &["choice_named"],
+        ..Vendor::new("cohere", "/v2")
+    },
+    Vendor {
+        cached: true,
+        // Where others say that time ran out it says that something failed.
+        says: &[("504", &[502])],
+        ..Vendor::new("zhipu", "/api/paas/v4")
+    },
+    Vendor {
+        cached: true,
+        says: &[("504", &[502])],
+        ..Vendor::new("volcengine-ark", "/api/v3")
+    },
+    Vendor {
+        cached: true,
+        ..Vendor::new("deepseek", "")
+    },
+    Vendor {
+        says: &[("504", &[502])],
+        ..Vendor::new("moonshot", "/v1")
+    },
+    Vendor {
+        says: &[("400", &[422])],
+        ..Vendor::new("mistral", "/v1")
+    },
+    Vendor {
+        hints: false,
+        says: &[("404", &[400]), ("504", &[502])],
+        ..Vendor::new("spark", "/v1")
+    },
+];
 
 /// Faults of the mock vendor that each vendor is asked for (see `mock_vendor::faults`).
 const FAULTS: [&str; 27] = [
@@ -93,7 +179,7 @@ async fn stage() -> &'static Stage {
     STAGE
         .get_or_init(|| async {
             let world = World::start_with(Engine::Sqlite, Settings::default()).await;
-            let document: String = VENDORS.iter().map(document).collect();
+            let document: String = vendors().map(document).collect();
             world.write("vendors.toml", &document);
             world.gateway_cli(&["apply", "vendors.toml"]);
             let http = world.http();
@@ -105,7 +191,7 @@ async fn stage() -> &'static Stage {
                 "narrow_token": narrow,
                 "control": format!("http://{}", MOCK.address("control")),
                 "nobody": format!("http://127.0.0.1:{}/v1", free_port()),
-                "interfaces": VENDORS.iter().map(plan_of).collect::<Vec<_>>(),
+                "interfaces": vendors().map(plan_of).collect::<Vec<_>>(),
             });
             let plan = world.write("vendors.json", &plan.to_string());
             Stage { world, plan }
@@ -123,10 +209,11 @@ pub(crate) fn vendor_row(vendor: &Vendor, name: &str) -> String {
         format!("secret_id = \"{}\"\n", account.id)
     };
     format!(
-        "[[vendor]]\nname = \"{name}\"\nstrategy = \"{strategy}\"\nbase_url = \"http://{}{}\"\n{id}secret_key = \"{}\"\n\n",
+        "[[vendor]]\nname = \"{name}\"\nstrategy = \"{strategy}\"\nbase_url = \"http://{}{}\"\n{id}secret_key = \"{}\"\n{}\n",
         MOCK.address(strategy),
         vendor.base,
         account.key,
+        vendor.more,
     )
 }
 
@@ -174,6 +261,7 @@ fn plan_of(vendor: &Vendor) -> Value {
         "hints": vendor.hints,
         "faults": faults,
         "says": says,
+        "parallel": if vendor.asked_for_parallel { json!({"parallel_tool_calls": true}) } else { json!({}) },
     })
 }
 
