@@ -1,5 +1,7 @@
 //! What this version can do, and by whom: the one place that knows the names of strategies.
 
+mod anthropic;
+
 use std::sync::Arc;
 
 use super::Ambient;
@@ -46,6 +48,7 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
     };
     Ok(Registry::new(vec![
         bedrock(Arc::clone(&http)),
+        anthropic::profile(Arc::clone(&http))?,
         Profile {
             name: "openai",
             facts: StrategyFacts {

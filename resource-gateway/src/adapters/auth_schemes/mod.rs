@@ -2,6 +2,7 @@
 
 pub mod ark_key;
 pub mod baidu_aip;
+pub mod anthropic;
 pub mod bce_v1;
 mod bought;
 pub mod canonical;

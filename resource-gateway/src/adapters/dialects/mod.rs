@@ -1,6 +1,7 @@
 //! Wire formats of vendors: pure codecs, one folder each.
 
 pub mod bedrock;
+pub mod anthropic;
 mod error_object;
 pub mod normalised;
 pub mod openai;

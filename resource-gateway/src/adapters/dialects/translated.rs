@@ -84,9 +84,7 @@ impl<D: ChatDialect> Codec for Chat<D> {
         Box::new(Translation {
             decoder: self.0.stream(opening.headers),
             writer: voices::writer(call, opening.model, opening.at.as_seconds()),
-            counts: None,
-            weight: Weight::default(),
-            said: Said::default(),
+            heard: Heard::default(),
             events: Vec::new(),
         })
     }
@@ -100,7 +98,8 @@ impl<D: ChatDialect> Codec for Chat<D> {
     }
 }
 
-fn said_in(answer: &ChatReply) -> Said {
+/// The text of a whole answer, to be counted.
+pub(super) fn said_in(answer: &ChatReply) -> Said {
     let mut said = Said::default();
     for (at, choice) in (0..).zip(&answer.choices) {
         for text in choice.text.iter().chain(&choice.refusal) {
@@ -123,10 +122,7 @@ fn said_in(answer: &ChatReply) -> Said {
 struct Translation {
     decoder: Box<dyn ChunkDecoder>,
     writer: Box<dyn EventWriter>,
-    counts: Option<Counts>,
-    weight: Weight,
-    /// Kept until the vendor says how much it was.
-    said: Said,
+    heard: Heard,
     /// Used again and again.
     events: Vec<ChatEvent>,
 }
@@ -142,17 +138,28 @@ impl Translation {
     fn take(&mut self, mut events: Vec<ChatEvent>, end: Option<StreamEnd>) -> Pushed {
         let mut out = BytesMut::new();
         for event in events.drain(..) {
-            self.note(&event);
+            self.heard.note(&event);
             self.writer.write(&event, &mut out);
         }
         if matches!(end, Some(StreamEnd::Complete)) {
-            self.writer.end(self.counts.as_ref(), &mut out);
+            self.writer.end(self.heard.counts.as_ref(), &mut out);
         }
         self.events = events;
         Pushed { out: out.freeze(), end }
     }
+}
 
-    fn note(&mut self, event: &ChatEvent) {
+/// What a streamed answer has told so far, for those who account for it.
+#[derive(Default)]
+pub(super) struct Heard {
+    counts: Option<Counts>,
+    weight: Weight,
+    /// Kept until the vendor says how much it was.
+    said: Said,
+}
+
+impl Heard {
+    pub(super) fn note(&mut self, event: &ChatEvent) {
         let (choice, manner, text) = match event {
             ChatEvent::Text { choice, text } | ChatEvent::Refusal { choice, text } => (*choice, Manner::Speech, text),
             ChatEvent::Reasoning { choice, text } => (*choice, Manner::Reasoning, text),
@@ -176,6 +183,17 @@ impl Translation {
             self.said.add(choice.into(), manner, text);
         }
     }
+
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            usage: self.counts.filter(Counts::says_anything).map(Into::into),
+            weight: self.weight,
+        }
+    }
+
+    pub(super) fn take_said(&mut self) -> Said {
+        std::mem::take(&mut self.said)
+    }
 }
 
 impl StreamDecoder for Translation {
@@ -192,13 +210,10 @@ impl StreamDecoder for Translation {
     }
 
     fn progress(&self) -> Progress {
-        Progress {
-            usage: self.counts.filter(Counts::says_anything).map(Into::into),
-            weight: self.weight,
-        }
+        self.heard.progress()
     }
 
     fn take_said(&mut self) -> Said {
-        std::mem::take(&mut self.said)
+        self.heard.take_said()
     }
 }

@@ -264,7 +264,9 @@ impl Invoke {
                 let call = Call::read(capability, body, invocation.boundary.as_ref())?;
                 match &invocation.verbatim {
                     None => call,
-                    Some(said) => call.said_as(invocation.voice, said.clone()),
+                    Some(said) => call
+                        .said_as(invocation.voice, said.clone())
+                        .said_beside(&invocation.headers.0),
                 }
             }
             Some(target) => Call::passed((**target).clone(), body),

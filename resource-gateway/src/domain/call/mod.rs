@@ -11,6 +11,7 @@ mod tests;
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use self::json::JsonBody;
 pub use self::{
@@ -87,7 +88,17 @@ impl Voice {
 struct Verbatim {
     body: Bytes,
     model_at: std::ops::Range<usize>,
+    /// What stood beside it.
+    headers: Vec<(&'static str, String)>,
 }
+
+/// Headers of a format that vendors of the same format may get.
+const SAID_HEADERS: [(Voice, &str); 2] = [
+    (Voice::Anthropic, "anthropic-version"),
+    (Voice::Anthropic, "anthropic-beta"),
+];
+/// No such header is longer.
+const MAX_SAID_HEADER_BYTES: usize = 1024;
 
 #[derive(Debug, Clone)]
 enum Content {
@@ -163,12 +174,30 @@ impl Call {
             let model = object.get("model").ok().flatten()?;
             Some(model.range.clone())
         });
-        let verbatim = model_at.map(|model_at| Verbatim { body, model_at });
+        let verbatim = model_at.map(|model_at| Verbatim {
+            body,
+            model_at,
+            headers: Vec::new(),
+        });
         Self {
             voice,
             verbatim,
             ..self
         }
+    }
+
+    /// With what stood beside the caller's own bytes, as far as vendors of the same format may get it.
+    #[must_use]
+    pub fn said_beside(mut self, headers: &HeaderMap) -> Self {
+        let voice = self.voice;
+        if let Some(verbatim) = &mut self.verbatim {
+            for (_, name) in SAID_HEADERS.iter().filter(|(of, _)| *of == voice) {
+                let values = headers.get_all(*name).iter().filter_map(|value| value.to_str().ok());
+                let values = values.filter(|value| value.len() <= MAX_SAID_HEADER_BYTES);
+                verbatim.headers.extend(values.map(|value| (*name, value.to_owned())));
+            }
+        }
+        self
     }
 
     pub fn capability(&self) -> Capability {
@@ -182,12 +211,26 @@ impl Call {
 
     /// The caller's own bytes with the vendor's name of the model, where they are in the caller's own format and still what is meant.
     pub fn verbatim_for(&self, model: &str) -> Option<Vec<Bytes>> {
-        let Verbatim { body, model_at } = self.verbatim.as_ref()?;
+        let Verbatim { body, model_at, .. } = self.verbatim.as_ref()?;
         Some(vec![
             body.slice(..model_at.start),
             Bytes::from(quoted(model)),
             body.slice(model_at.end..),
         ])
+    }
+
+    /// What the caller said in a header of its own format, beside its own bytes.
+    pub fn said_header(&self, name: &str) -> impl Iterator<Item = &str> {
+        let all = self.verbatim.iter().flat_map(|verbatim| &verbatim.headers);
+        all.filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the request has a member of one of these names that is not null.
+    pub fn has_any(&self, names: &[&str]) -> bool {
+        let body = self.body();
+        let Ok(object) = JsonObject::parse(&body) else { return false };
+        let mut members = object.members().iter();
+        members.any(|member| member.value != "null" && names.contains(&member.name.as_ref()))
     }
 
     /// Whether the caller's own bytes can stand for the request.
@@ -266,7 +309,10 @@ impl Call {
         match &self.content {
             Content::Json(body) => {
                 let (facts, body) = body.continued(self.shape, earlier)?;
-                Ok(Self::new(self.shape, facts, Content::Json(body)))
+                Ok(Self {
+                    voice: self.voice,
+                    ..Self::new(self.shape, facts, Content::Json(body))
+                })
             }
             Content::Form(_) | Content::Raw(_) => Ok(self),
         }

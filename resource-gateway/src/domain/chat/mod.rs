@@ -2,6 +2,7 @@
 //!
 //! A request borrows from the caller's bytes, so that a large picture is not copied before it is encoded.
 
+mod messages;
 mod read;
 mod reply;
 mod tell;
@@ -14,6 +15,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Number, Value};
 
 pub use self::{
+    messages::messages_to_openai,
     read::{OPENAI_WORDS, data_url},
     reply::{ChatEvent, ChatReply, Choice, Counts, Finish, FinishReason, Thought, ToolUse},
     tell::{NO_ID, arguments_object, finish_word, made_up_id, thinking, usage},
@@ -98,6 +100,8 @@ pub struct Message<'a> {
     /// Of an assistant's message: what it thought before it spoke.
     pub thoughts: Vec<Thought<'a>>,
     pub refusal: Option<Text<'a>>,
+    /// Of a tool's message: Anthropic's `cache_control`, as for parts.
+    pub cache: Option<Value>,
 }
 
 impl<'a> Message<'a> {
@@ -111,6 +115,7 @@ impl<'a> Message<'a> {
             is_error: false,
             thoughts: Vec::new(),
             refusal: None,
+            cache: None,
         }
     }
 }
@@ -268,4 +273,8 @@ pub struct Reasoning<'a> {
     pub budget: Option<u64>,
     /// Whether it thinks at all, where that was said.
     pub enabled: Option<bool>,
+    /// The caller leaves that to the model (`auto`), whatever else it says here.
+    pub open: bool,
+    /// How much of it is shown: Anthropic's `summarized` and `omitted`.
+    pub display: Option<Text<'a>>,
 }

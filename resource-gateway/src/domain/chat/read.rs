@@ -35,17 +35,17 @@ pub const OPENAI_WORDS: [&str; 13] = [
 /// Members that are between the caller and the gateway, or read elsewhere.
 const NOT_THE_MODELS: [&str; 4] = ["model", "stream_options", "conversation_id", "min_confidence"];
 
-type Read<T> = Result<T, PublicError>;
+pub(super) type Read<T> = Result<T, PublicError>;
 
 /// An object on its way: what was asked for is taken out, and what is left is known.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     path: String,
     object: JsonObject<'a>,
     taken: Vec<bool>,
 }
 
 impl<'a> Fields<'a> {
-    fn parse(text: &'a str, path: impl Into<String>) -> Read<Self> {
+    pub(super) fn parse(text: &'a str, path: impl Into<String>) -> Read<Self> {
         let path = path.into();
         let object = JsonObject::parse(text.as_bytes()).map_err(|_| match path.is_empty() {
             true => wrong("", "the body must be a JSON object"),
@@ -58,7 +58,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn at(&self, name: &str) -> String {
+    pub(super) fn at(&self, name: &str) -> String {
         match self.path.as_str() {
             "" => name.to_owned(),
             path => format!("{path}.{name}"),
@@ -66,7 +66,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The member as it is written; `null` is as good as absent.
-    fn raw(&mut self, name: &str) -> Read<Option<&'a str>> {
+    pub(super) fn raw(&mut self, name: &str) -> Read<Option<&'a str>> {
         let found = self
             .object
             .position(name)
@@ -79,45 +79,52 @@ impl<'a> Fields<'a> {
         Ok(value.filter(|value| *value != "null"))
     }
 
-    fn text(&mut self, name: &str) -> Read<Option<Text<'a>>> {
+    pub(super) fn text(&mut self, name: &str) -> Read<Option<Text<'a>>> {
         let Some(raw) = self.raw(name)? else { return Ok(None) };
         text(raw)
             .map(Some)
             .ok_or_else(|| wrong(&self.at(name), "must be a string"))
     }
 
-    fn required_text(&mut self, name: &str) -> Read<Text<'a>> {
+    pub(super) fn required_text(&mut self, name: &str) -> Read<Text<'a>> {
         self.text(name)?.ok_or_else(|| missing(&self.at(name)))
     }
 
-    fn parsed<T: DeserializeOwned>(&mut self, name: &str, wanted: &str) -> Read<Option<T>> {
+    pub(super) fn parsed<T: DeserializeOwned>(&mut self, name: &str, wanted: &str) -> Read<Option<T>> {
         let Some(raw) = self.raw(name)? else { return Ok(None) };
         serde_json::from_str(raw)
             .map(Some)
             .map_err(|_| wrong(&self.at(name), wanted))
     }
 
-    fn number(&mut self, name: &str) -> Read<Option<serde_json::Number>> {
+    pub(super) fn number(&mut self, name: &str) -> Read<Option<serde_json::Number>> {
         self.parsed(name, "must be a number")
     }
 
-    fn count(&mut self, name: &str) -> Read<Option<u64>> {
+    pub(super) fn count(&mut self, name: &str) -> Read<Option<u64>> {
         self.parsed(name, "must be a whole number that is not negative")
     }
 
-    fn flag(&mut self, name: &str) -> Read<Option<bool>> {
+    pub(super) fn flag(&mut self, name: &str) -> Read<Option<bool>> {
         self.parsed(name, "must be true or false")
     }
 
-    fn list(&mut self, name: &str) -> Read<Vec<&'a str>> {
+    pub(super) fn list(&mut self, name: &str) -> Read<Vec<&'a str>> {
         let Some(raw) = self.raw(name)? else {
             return Ok(Vec::new());
         };
         elements(raw).map_err(|_| wrong(&self.at(name), "must be an array"))
     }
 
+    /// What nobody asked for, as it is written.
+    pub(super) fn rest_raw(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        let members = self.object.members().iter().zip(&self.taken);
+        let rest = members.filter(|(_, taken)| !**taken);
+        rest.map(|(member, _)| (member.name.as_ref(), member.value))
+    }
+
     /// What nobody asked for.
-    fn rest(self) -> Read<Map<String, Value>> {
+    pub(super) fn rest(self) -> Read<Map<String, Value>> {
         let mut rest = Map::new();
         for (member, taken) in self.object.members().iter().zip(&self.taken) {
             if *taken {
@@ -224,6 +231,7 @@ fn message(raw: &str, path: String) -> Read<Message<'_>> {
         is_error: fields.flag("is_error")?.unwrap_or(false),
         thoughts: thoughts(&mut fields)?,
         refusal: fields.text("refusal")?,
+        cache: fields.parsed("cache_control", "must be an object")?,
     })
 }
 
@@ -480,10 +488,10 @@ fn reasoning<'a>(fields: &mut Fields<'a>) -> Read<Option<Reasoning<'a>>> {
         }));
     };
     let mut thinking = Fields::parse(raw, fields.at("thinking"))?;
-    let enabled = match thinking.required_text("type")?.as_ref() {
-        "enabled" | "adaptive" => Some(true),
-        "disabled" => Some(false),
-        "auto" => None,
+    let (enabled, open) = match thinking.required_text("type")?.as_ref() {
+        "enabled" | "adaptive" => (Some(true), false),
+        "disabled" => (Some(false), false),
+        "auto" => (None, true),
         _ => {
             return Err(wrong(
                 &thinking.at("type"),
@@ -495,6 +503,8 @@ fn reasoning<'a>(fields: &mut Fields<'a>) -> Read<Option<Reasoning<'a>>> {
         effort,
         budget: thinking.count("budget_tokens")?,
         enabled,
+        open,
+        display: thinking.text("display")?,
     }))
 }
 
@@ -510,7 +520,7 @@ fn json_error(path: &str, error: JsonError) -> PublicError {
     }
 }
 
-fn missing(field: &str) -> PublicError {
+pub(super) fn missing(field: &str) -> PublicError {
     PublicError::invalid(
         Some(field),
         "missing_required_parameter",
@@ -518,7 +528,7 @@ fn missing(field: &str) -> PublicError {
     )
 }
 
-fn wrong(field: &str, why: &str) -> PublicError {
+pub(super) fn wrong(field: &str, why: &str) -> PublicError {
     match field {
         "" => PublicError::invalid(None, "invalid_json", format!("Invalid request: {why}.")),
         field => PublicError::invalid(Some(field), "invalid_value", format!("The field '{field}' {why}.")),

@@ -46,12 +46,17 @@ impl ChatRequest<'_> {
                 "reasoning_effort",
                 reasoning.effort.as_ref().map(|effort| json!(effort)),
             );
-            let thinking = match (reasoning.enabled, reasoning.budget) {
+            let mut thinking = match (reasoning.enabled, reasoning.budget) {
+                (None, None) if reasoning.open => Some(json!({"type": "auto"})),
                 (None, None) => None,
                 (Some(false), _) => Some(json!({"type": "disabled"})),
                 (_, Some(budget)) => Some(json!({"type": "enabled", "budget_tokens": budget})),
                 (Some(true), None) => Some(json!({"type": "enabled"})),
             };
+            let members = thinking.as_mut().and_then(Value::as_object_mut);
+            if let (Some(display), Some(members)) = (&reasoning.display, members) {
+                members.insert("display".to_owned(), json!(display));
+            }
             set("thinking", thinking);
         }
         if self.stream {
@@ -89,6 +94,9 @@ fn message(message: &Message<'_>) -> Value {
     }
     if message.is_error {
         out.insert("is_error".to_owned(), true.into());
+    }
+    if let Some(cache) = &message.cache {
+        out.insert("cache_control".to_owned(), cache.clone());
     }
     if !message.thoughts.is_empty() {
         out.extend(thinking(&message.thoughts));

@@ -18,6 +18,8 @@ fn what_is_read_is_written_again() {
         json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": true}}}),
         json!({"logprobs": true, "top_logprobs": 2, "max_tokens": 5, "presence_penalty": 0.1, "frequency_penalty": -1}),
         json!({"reasoning_effort": "low", "thinking": {"type": "enabled", "budget_tokens": 1024}}),
+        json!({"reasoning_effort": "low", "thinking": {"type": "auto"}}),
+        json!({"thinking": {"type": "disabled", "display": "omitted"}}),
         json!({"stream": true, "stream_options": {"include_usage": true}}),
         json!({"logit_bias": {"1": 2}, "safe_prompt": true}),
         json!({"messages": [
@@ -31,7 +33,7 @@ fn what_is_read_is_written_again() {
                 {"type": "thinking", "thinking": "hm", "signature": "sig"}, {"type": "redacted_thinking", "data": "xx"}],
              "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"},
                 "extra_content": {"google": {"thought_signature": "s"}}}]},
-            {"role": "tool", "content": "r", "tool_call_id": "c", "is_error": true},
+            {"role": "tool", "content": "r", "tool_call_id": "c", "is_error": true, "cache_control": {"type": "ephemeral"}},
         ]}),
     ] {
         let mut body = json!({"messages": [{"role": "user", "content": "gr\u{fc}\u{df}e \"\n"}]});

@@ -1,0 +1,174 @@
+//! Messages for callers who speak Anthropic's format themselves: their bytes pass, and so do the answer's.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue};
+
+use super::{
+    BETA_HEADER, BETAS, NEWER, OLDER, PATH, VERSION, VERSION_HEADER, faults, known, read_reply, stream::Reader,
+};
+use crate::{
+    adapters::dialects::translated::{Heard, said_in},
+    domain::{
+        answer::Answer,
+        call::Call,
+        chat::{ChatEvent, Counts},
+        fault::{Fault, FaultClass},
+        said::Said,
+        sse::{Events, SseSplitter},
+    },
+    ports::codec::{
+        Codec, Decoded, EncodeError, Encoded, Opening, Outcome, Progress, Pushed, Received, StreamDecoder, StreamEnd,
+        Target,
+    },
+};
+
+/// `POST /v1/messages`, word for word but for the model's name.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AnthropicMessages;
+
+/// Appended when a vendor ended without saying so: callers get one kind of end.
+const STOP_EVENT: &[u8] = b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
+impl Codec for AnthropicMessages {
+    fn path(&self) -> &'static str {
+        PATH
+    }
+
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        let json = HeaderValue::from_static("application/json");
+        let body = call.verbatim_for(target.model).unwrap_or_default();
+        let encoded = Encoded {
+            body,
+            ..Encoded::of(json, Bytes::new())
+        };
+        let version = version_of(call, target.option(VERSION));
+        let mut encoded = encoded.with(VERSION_HEADER, HeaderValue::from_static(version));
+        let (betas, left_out) = betas(call, target.option(BETAS));
+        if let Ok(value) = HeaderValue::try_from(betas.join(","))
+            && !betas.is_empty()
+        {
+            encoded = encoded.with(BETA_HEADER, value);
+        }
+        if left_out {
+            encoded.dropped.push(BETA_HEADER.to_owned());
+        }
+        Ok(if call.stream { encoded.streaming() } else { encoded })
+    }
+
+    fn decode(&self, _: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
+        let answer = read_reply(&reply.body)?;
+        let usage = answer.counts.filter(Counts::says_anything).map(Into::into);
+        let said = match usage {
+            Some(_) => Said::default(),
+            None => said_in(&answer),
+        };
+        Ok(Decoded {
+            usage,
+            said,
+            ..Decoded::of(Answer::json(reply.body))
+        }
+        .into())
+    }
+
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        faults::decode(status, headers, body)
+    }
+
+    fn stream(&self, _: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
+        Box::new(Passing::default())
+    }
+}
+
+/// The version for which the caller has written its request; where it names none that there is, the one that takes what it wrote.
+fn version_of(call: &Call, pinned: Option<&str>) -> &'static str {
+    let named = call.said_header(VERSION_HEADER).next();
+    pinned.or(named).and_then(known).unwrap_or_else(|| {
+        let sampled = call.has_any(&["temperature", "top_p", "top_k"]);
+        if sampled { OLDER } else { NEWER }
+    })
+}
+
+/// The names in `anthropic-beta` that the vendor's option lists, `*` being all of them, and whether others were left out.
+fn betas<'c>(call: &'c Call, listed: Option<&str>) -> (Vec<&'c str>, bool) {
+    let listed: Vec<_> = listed.unwrap_or_default().split(',').map(str::trim).collect();
+    let may_pass = |name: &str| listed.iter().any(|one| *one == "*" || *one == name);
+    let asked = call.said_header(BETA_HEADER).flat_map(|value| value.split(','));
+    let asked = asked.map(str::trim).filter(|name| !name.is_empty());
+    let (passed, left): (Vec<_>, Vec<_>) = asked.partition(|name| may_pass(name));
+    (passed, !left.is_empty())
+}
+
+/// Passes events on as the bytes that came, and reads them on the way.
+#[derive(Default)]
+struct Passing {
+    splitter: SseSplitter,
+    reader: Reader,
+    heard: Heard,
+    /// Used again and again.
+    events: Vec<ChatEvent>,
+}
+
+impl Passing {
+    fn read(&mut self, piece: Bytes) -> Pushed {
+        for event in Events::of(&piece) {
+            let Some(data) = event.data else { continue };
+            let end = self.reader.read(&data, &mut self.events);
+            for heard in self.events.drain(..) {
+                self.heard.note(&heard);
+            }
+            let out = match &end {
+                None => continue,
+                Some(StreamEnd::Complete) => piece.slice(..event.end),
+                // The gateway tells of a failure in its own words.
+                Some(StreamEnd::Failed(_)) => piece.slice(..event.start),
+            };
+            return Pushed { out, end };
+        }
+        Pushed { out: piece, end: None }
+    }
+}
+
+impl StreamDecoder for Passing {
+    fn push(&mut self, bytes: Bytes) -> Pushed {
+        match self.splitter.push(bytes) {
+            Ok(piece) => self.read(piece),
+            Err(_) => Pushed {
+                out: Bytes::new(),
+                end: Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
+            },
+        }
+    }
+
+    fn finish(&mut self) -> Pushed {
+        let rest = self.splitter.finish();
+        let mut pushed = match rest.trim_ascii() {
+            [] => Pushed {
+                out: Bytes::new(),
+                end: None,
+            },
+            _ => self.read(rest),
+        };
+        if pushed.end.is_none() {
+            pushed.end = Some(if self.reader.has_finished() {
+                let mut out = BytesMut::from(pushed.out.as_ref());
+                if !out.is_empty() && !out.ends_with(b"\n\n") {
+                    out.extend_from_slice(b"\n\n");
+                }
+                out.extend_from_slice(STOP_EVENT);
+                pushed.out = out.freeze();
+                StreamEnd::Complete
+            } else {
+                StreamEnd::Failed(Fault::of(FaultClass::Transport))
+            });
+        }
+        pushed
+    }
+
+    fn progress(&self) -> Progress {
+        self.heard.progress()
+    }
+
+    fn take_said(&mut self) -> Said {
+        self.heard.take_said()
+    }
+}

@@ -1,0 +1,225 @@
+//! A streamed answer: `message_start`, blocks that begin, grow and end, `message_delta`, `message_stop`.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::{faults, wire};
+use crate::{
+    domain::{
+        chat::{ChatEvent, Counts},
+        fault::{Fault, FaultClass},
+        sse::{Events, SseSplitter},
+    },
+    ports::{chat::ChunkDecoder, codec::StreamEnd},
+};
+
+/// More blocks at the same time are not told apart: what belongs to them is skipped.
+const MOST_BLOCKS: usize = 1024;
+
+/// Reads events one by one.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    /// The tool calls among the blocks that have begun and not ended.
+    calls: HashMap<u64, OpenCall>,
+    begun_calls: u32,
+    finished: bool,
+}
+
+#[derive(Debug)]
+struct OpenCall {
+    call: u32,
+    /// Arguments that came at once, which is not how it is done; `None` when pieces of them have come.
+    input: Option<String>,
+}
+
+impl Reader {
+    /// Whether the answer has told why it ended.
+    pub(super) fn has_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Reads the data of one event.
+    pub(super) fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        let data = data.trim_ascii();
+        if data.is_empty() || data == b"[DONE]" {
+            return None;
+        }
+        let Ok(event) = serde_json::from_slice::<wire::Event<'_>>(data) else {
+            return Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply)));
+        };
+        match event.kind.as_str() {
+            "message_start" => self.start(event, events),
+            "content_block_start" => self.open(event, events),
+            "content_block_delta" => self.grow(&event, events),
+            "content_block_stop" => self.close(&event, events),
+            "message_delta" => self.sum_up(&event, events),
+            "message_stop" => return Some(StreamEnd::Complete),
+            "error" => {
+                let fault = event.error.map(|error| faults::in_band(error.get()));
+                return Some(StreamEnd::Failed(
+                    fault.unwrap_or_else(|| Fault::of(FaultClass::ServerError)),
+                ));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn start(&mut self, event: wire::Event<'_>, events: &mut Vec<ChatEvent>) {
+        let Some(mut message) = event.message else { return };
+        let (id, model) = (message.id.take(), message.model.take());
+        if id.is_some() || model.is_some() {
+            events.push(ChatEvent::Head { id, model });
+        }
+        // What it says of output is a placeholder: the count comes with `message_delta`.
+        let counts = message.counts().map(|counts| Counts { output: None, ..counts });
+        events.extend(counts.map(ChatEvent::Counts));
+        if let Some(finish) = message.finish() {
+            self.finished = true;
+            events.push(ChatEvent::Finish { choice: 0, finish });
+        }
+    }
+
+    fn open(&mut self, event: wire::Event<'_>, events: &mut Vec<ChatEvent>) {
+        let Some(block) = event.content_block else { return };
+        let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+        match block.kind.as_str() {
+            "text" => events.extend(some(block.text).map(|text| ChatEvent::Text { choice: 0, text })),
+            "thinking" => {
+                events.extend(some(block.thinking).map(|text| ChatEvent::Reasoning { choice: 0, text }));
+                let signature = some(block.signature);
+                events.extend(signature.map(|signature| ChatEvent::ReasoningSignature { choice: 0, signature }));
+            }
+            "redacted_thinking" => {
+                let data = block.data.unwrap_or_default();
+                events.push(ChatEvent::RedactedReasoning { choice: 0, data });
+            }
+            "tool_use" if self.calls.len() < MOST_BLOCKS => {
+                let call = self.begun_calls;
+                self.begun_calls += 1;
+                let input = block.input.map(|input| input.get().to_owned());
+                let open = OpenCall {
+                    call,
+                    input: Some(input.unwrap_or_default()),
+                };
+                self.calls.insert(event.index.unwrap_or_default(), open);
+                events.push(ChatEvent::ToolCall {
+                    choice: 0,
+                    call,
+                    id: some(block.id),
+                    name: block.name.unwrap_or_default(),
+                    signature: None,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn grow(&mut self, event: &wire::Event<'_>, events: &mut Vec<ChatEvent>) {
+        let delta = event.delta.and_then(|delta| serde_json::from_str(delta.get()).ok());
+        let Some(wire::Delta {
+            kind,
+            text,
+            partial_json,
+            thinking,
+            signature,
+        }) = delta
+        else {
+            return;
+        };
+        let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+        match kind.as_str() {
+            "text_delta" => events.extend(some(text).map(|text| ChatEvent::Text { choice: 0, text })),
+            "thinking_delta" => events.extend(some(thinking).map(|text| ChatEvent::Reasoning { choice: 0, text })),
+            "signature_delta" => {
+                let signature = some(signature);
+                events.extend(signature.map(|signature| ChatEvent::ReasoningSignature { choice: 0, signature }));
+            }
+            "input_json_delta" => {
+                let open = self.calls.get_mut(&event.index.unwrap_or_default());
+                if let (Some(open), Some(fragment)) = (open, some(partial_json)) {
+                    open.input = None;
+                    events.push(ChatEvent::Arguments {
+                        choice: 0,
+                        call: open.call,
+                        fragment,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A call without arguments has an empty object of them, in the stream nothing.
+    fn close(&mut self, event: &wire::Event<'_>, events: &mut Vec<ChatEvent>) {
+        let open = self.calls.remove(&event.index.unwrap_or_default());
+        let Some(OpenCall {
+            call,
+            input: Some(input),
+        }) = open
+        else {
+            return;
+        };
+        let fragment = match input.trim() {
+            "" | "null" => "{}".to_owned(),
+            _ => input,
+        };
+        events.push(ChatEvent::Arguments {
+            choice: 0,
+            call,
+            fragment,
+        });
+    }
+
+    /// Counts are cumulative here, and say more than those of the start.
+    fn sum_up(&mut self, event: &wire::Event<'_>, events: &mut Vec<ChatEvent>) {
+        let counts = event.usage.and_then(wire::read_counts);
+        events.extend(counts.map(ChatEvent::Counts));
+        let delta = event.delta.and_then(|delta| serde_json::from_str(delta.get()).ok());
+        let Some(wire::MessageDelta {
+            stop_reason: Some(word),
+            stop_sequence,
+        }) = delta
+        else {
+            return;
+        };
+        self.finished = true;
+        let finish = wire::finish(word, stop_sequence);
+        events.push(ChatEvent::Finish { choice: 0, finish });
+    }
+}
+
+/// Reads a whole stream, however it is cut.
+#[derive(Debug, Default)]
+pub(super) struct EventReader {
+    splitter: SseSplitter,
+    reader: Reader,
+}
+
+impl EventReader {
+    fn read(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        let mut all = Events::of(piece).filter_map(|event| event.data);
+        all.find_map(|data| self.reader.read(&data, events))
+    }
+}
+
+impl ChunkDecoder for EventReader {
+    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        match self.splitter.push(bytes) {
+            Ok(piece) => self.read(&piece, events),
+            Err(_) => Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
+        }
+    }
+
+    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
+        let rest = self.splitter.finish();
+        if let Some(end) = self.read(&rest, events) {
+            return end;
+        }
+        match self.reader.has_finished() {
+            true => StreamEnd::Complete,
+            false => StreamEnd::Failed(Fault::of(FaultClass::Transport)),
+        }
+    }
+}
