@@ -222,13 +222,16 @@ impl Call {
     /// What the caller said in a header of its own format, beside its own bytes.
     pub fn said_header(&self, name: &str) -> impl Iterator<Item = &str> {
         let all = self.verbatim.iter().flat_map(|verbatim| &verbatim.headers);
-        all.filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
+        all.filter(move |(known, _)| *known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether the request has a member of one of these names that is not null.
     pub fn has_any(&self, names: &[&str]) -> bool {
         let body = self.body();
-        let Ok(object) = JsonObject::parse(&body) else { return false };
+        let Ok(object) = JsonObject::parse(&body) else {
+            return false;
+        };
         let mut members = object.members().iter();
         members.any(|member| member.value != "null" && names.contains(&member.name.as_ref()))
     }

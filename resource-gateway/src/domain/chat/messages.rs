@@ -40,7 +40,15 @@ const NOT_ITS_WORDS: [&str; 25] = [
     "web_search_options",
 ];
 /// Words that both have.
-const SHARED: [&str; 7] = ["model", "max_tokens", "stream", "temperature", "top_p", "top_k", "thinking"];
+const SHARED: [&str; 7] = [
+    "model",
+    "max_tokens",
+    "stream",
+    "temperature",
+    "top_p",
+    "top_k",
+    "thinking",
+];
 
 /// An object or an array that is being written.
 pub(super) struct Out {
@@ -138,7 +146,11 @@ pub fn messages_to_openai(body: &[u8]) -> Read<String> {
     metadata(&mut fields, &mut out)?;
     output_config(&mut fields, &mut out)?;
     if let Some(tier) = fields.text("service_tier")? {
-        let tier = if tier == "standard_only" { "default".into() } else { tier };
+        let tier = if tier == "standard_only" {
+            "default".into()
+        } else {
+            tier
+        };
         out.member("service_tier", &quoted(&tier));
     }
     for (name, raw) in fields.rest_raw() {
@@ -187,7 +199,11 @@ fn shown(fields: &mut Fields<'_>, kind: &str, kinds: &[Kind]) -> Read<String> {
         }
         "document" if kinds.contains(&Kind::Document) => {
             let url = source(fields)?;
-            let member = if url.starts_with("\"data:") { "file_data" } else { "file_url" };
+            let member = if url.starts_with("\"data:") {
+                "file_data"
+            } else {
+                "file_url"
+            };
             let title = fields.raw("title")?;
             let title = title.map(|title| format!(",\"filename\":{title}")).unwrap_or_default();
             out.member("type", "\"file\"");
@@ -211,7 +227,10 @@ fn source(fields: &mut Fields<'_>) -> Read<String> {
             if !media_type.bytes().all(legal) {
                 return Err(wrong(&source.at("media_type"), "must be a media type"));
             }
-            if data.bytes().any(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))) {
+            if data
+                .bytes()
+                .any(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')))
+            {
                 return Err(wrong(&source.at("data"), "must be base64"));
             }
             Ok(["\"data:", media_type.as_ref(), ";base64,", data.as_ref(), "\""].concat())
@@ -221,7 +240,10 @@ fn source(fields: &mut Fields<'_>) -> Read<String> {
             let data = STANDARD.encode(source.required_text("data")?.as_bytes());
             Ok(["\"data:text/plain;base64,", &data, "\""].concat())
         }
-        _ => Err(wrong(&source.at("type"), "must be base64, url or text here: the gateway keeps no files for vendors")),
+        _ => Err(wrong(
+            &source.at("type"),
+            "must be base64, url or text here: the gateway keeps no files for vendors",
+        )),
     }
 }
 
@@ -291,14 +313,20 @@ fn assistant(content: &str, path: &str, out: &mut Out) -> Read<()> {
                     return Err(wrong(&fields.at("input"), "must be an object"));
                 }
                 let function = format!("{{\"name\":{name},\"arguments\":{}}}", quoted(input));
-                calls.element(&format!("{{\"id\":{id},\"type\":\"function\",\"function\":{function}}}"));
+                calls.element(&format!(
+                    "{{\"id\":{id},\"type\":\"function\",\"function\":{function}}}"
+                ));
             }
             kind => parts.element(&shown(&mut fields, kind, &[Kind::Text, Kind::Document])?),
         }
     }
     let mut message = Out::object(content.len() + 64);
     message.member("role", "\"assistant\"");
-    let said = if parts.is_empty() { "null".to_owned() } else { parts.end() };
+    let said = if parts.is_empty() {
+        "null".to_owned()
+    } else {
+        parts.end()
+    };
     message.member("content", &said);
     for (name, list) in [("thinking_blocks", thoughts), ("tool_calls", calls)] {
         if !list.is_empty() {
@@ -318,7 +346,10 @@ fn unknown_block(fields: &Fields<'_>, kind: &str) -> crate::domain::fault::Publi
 fn tool(raw: &str, path: String) -> Read<String> {
     let mut fields = Fields::parse(raw, path)?;
     if fields.text("type")?.is_some_and(|kind| kind != "custom") {
-        return Err(wrong(&fields.at("type"), "must be custom: tools that a vendor runs itself are not offered here"));
+        return Err(wrong(
+            &fields.at("type"),
+            "must be custom: tools that a vendor runs itself are not offered here",
+        ));
     }
     let mut function = Out::object(raw.len());
     function.member("name", required(&mut fields, "name")?);
@@ -474,18 +505,32 @@ mod tests {
         let user = |block: Value| json!({"model": "m", "messages": [{"role": "user", "content": [block]}]});
         for (body, param) in [
             (json!({"model": "m"}), "messages"),
-            (json!({"messages": [{"role": "system", "content": "x"}]}), "messages[0].role"),
+            (
+                json!({"messages": [{"role": "system", "content": "x"}]}),
+                "messages[0].role",
+            ),
             (json!({"messages": [{"role": "user"}]}), "messages[0].content"),
-            (json!({"messages": [{"role": "user", "content": 7}]}), "messages[0].content"),
+            (
+                json!({"messages": [{"role": "user", "content": 7}]}),
+                "messages[0].content",
+            ),
             (user(json!({"type": "search_result"})), "messages[0].content[0].type"),
-            (user(json!({"type": "tool_use", "id": "c", "name": "f", "input": {}})), "messages[0].content[0].type"),
-            (user(json!({"type": "tool_result"})), "messages[0].content[0].tool_use_id"),
+            (
+                user(json!({"type": "tool_use", "id": "c", "name": "f", "input": {}})),
+                "messages[0].content[0].type",
+            ),
+            (
+                user(json!({"type": "tool_result"})),
+                "messages[0].content[0].tool_use_id",
+            ),
             (
                 user(json!({"type": "image", "source": {"type": "file", "file_id": "f"}})),
                 "messages[0].content[0].source.type",
             ),
             (
-                user(json!({"type": "image", "source": {"type": "base64", "media_type": "image/png\",", "data": "eA=="}})),
+                user(
+                    json!({"type": "image", "source": {"type": "base64", "media_type": "image/png\",", "data": "eA=="}}),
+                ),
                 "messages[0].content[0].source.media_type",
             ),
             (
@@ -500,17 +545,32 @@ mod tests {
                 json!({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": []}]}]}),
                 "messages[0].content[0].input",
             ),
-            (json!({"messages": [], "tools": [{"type": "web_search_20250305", "name": "w"}]}), "tools[0].type"),
-            (json!({"messages": [], "tool_choice": {"type": "some"}}), "tool_choice.type"),
-            (json!({"messages": [], "max_completion_tokens": 1}), "max_completion_tokens"),
+            (
+                json!({"messages": [], "tools": [{"type": "web_search_20250305", "name": "w"}]}),
+                "tools[0].type",
+            ),
+            (
+                json!({"messages": [], "tool_choice": {"type": "some"}}),
+                "tool_choice.type",
+            ),
+            (
+                json!({"messages": [], "max_completion_tokens": 1}),
+                "max_completion_tokens",
+            ),
             (json!({"messages": [], "conversation_id": "c"}), "conversation_id"),
             (json!({"messages": [], "maxTokens": 1}), "max_tokens"),
-            (json!({"messages": [], "output_config": {"format": {"type": "xml"}}}), "output_config.format.type"),
+            (
+                json!({"messages": [], "output_config": {"format": {"type": "xml"}}}),
+                "output_config.format.type",
+            ),
         ] {
             let error = messages_to_openai(body.to_string().as_bytes()).unwrap_err();
             assert_eq!((error.status, error.param.as_deref()), (400, Some(param)), "{body}");
         }
         let twice = br#"{"model":"m","messages":[{"role":"user","content":"a","content":"b"}]}"#;
-        assert!(messages_to_openai(twice).is_err(), "nobody gets to choose what was said");
+        assert!(
+            messages_to_openai(twice).is_err(),
+            "nobody gets to choose what was said"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! For each vendor: what its SDK was told, as a caller of the gateway would say it.
 
+mod anthropic;
 mod bedrock;
 mod openai;
 
@@ -8,7 +9,11 @@ use super::{Fixture, Suite};
 type Player = fn(&Fixture, &Suite) -> Result<(), String>;
 
 /// One line for each vendor.
-const PLAYERS: [(&str, Player); 2] = [("aws-bedrock", bedrock::play), ("openai", openai::play)];
+const PLAYERS: [(&str, Player); 3] = [
+    ("anthropic", anthropic::play),
+    ("aws-bedrock", bedrock::play),
+    ("openai", openai::play),
+];
 
 /// Plays a fixture as its vendor's.
 pub(crate) fn play(fixture: &Fixture, suite: &Suite) -> Result<(), String> {

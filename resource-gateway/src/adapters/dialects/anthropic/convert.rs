@@ -108,7 +108,10 @@ fn thinking<'a>(reasoning: Option<&'a Reasoning<'_>>) -> (Option<Thinking<'a>>, 
     };
     match (reasoning.enabled, reasoning.budget) {
         (Some(false), _) => (Some(of("disabled", None)), effort.filter(|effort| *effort != "none")),
-        (_, Some(budget)) => (Some(of("enabled", Some(budget))), effort.filter(|effort| *effort != "none")),
+        (_, Some(budget)) => (
+            Some(of("enabled", Some(budget))),
+            effort.filter(|effort| *effort != "none"),
+        ),
         (_, None) if effort == Some("none") => (Some(of("disabled", None)), None),
         (Some(true), None) => (Some(of("adaptive", None)), effort),
         (None, None) if reasoning.open => (None, effort),
@@ -118,7 +121,10 @@ fn thinking<'a>(reasoning: Option<&'a Reasoning<'_>>) -> (Option<Thinking<'a>>, 
 
 /// What instructs stands apart, wherever it stood among the messages.
 fn system<'a>(messages: &'a [Message<'_>]) -> Result<Option<Content<'a>>, Wrong> {
-    let all: Vec<_> = (0..).zip(messages).filter(|(_, message)| message.role.instructs()).collect();
+    let all: Vec<_> = (0..)
+        .zip(messages)
+        .filter(|(_, message)| message.role.instructs())
+        .collect();
     if let [(_, only)] = all.as_slice()
         && let chat::Content::Text(text) = &only.content
     {
@@ -127,7 +133,10 @@ fn system<'a>(messages: &'a [Message<'_>]) -> Result<Option<Content<'a>>, Wrong>
     let mut blocks = Vec::new();
     for (at, message) in all {
         if !message.content.is_text_only() {
-            return Err(wrong(&format!("messages[{at}].content"), "can only be text for this provider"));
+            return Err(wrong(
+                &format!("messages[{at}].content"),
+                "can only be text for this provider",
+            ));
         }
         push_content(&message.content, &mut blocks);
     }

@@ -66,7 +66,8 @@ fn class(error: &Error) -> Option<FaultClass> {
 
 fn words(error: Error) -> VendorWords {
     let message = error.message.filter(|message| !message.trim().is_empty());
-    let is_code = |code: &String| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let is_code =
+        |code: &String| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     VendorWords {
         message: message.map(|message| message.chars().take(MAX_MESSAGE_CHARS).collect::<String>().into()),
         param: None,

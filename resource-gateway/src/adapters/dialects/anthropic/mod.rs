@@ -4,6 +4,7 @@
 
 mod convert;
 mod faults;
+mod models;
 mod native;
 mod stream;
 mod wire;
@@ -13,7 +14,7 @@ mod tests;
 
 use http::{HeaderMap, HeaderValue};
 
-pub use self::native::AnthropicMessages;
+pub use self::{models::AnthropicModels, native::AnthropicMessages};
 use super::error_object;
 use crate::{
     domain::{
@@ -24,7 +25,7 @@ use crate::{
     },
     ports::{
         chat::{ChatDialect, ChunkDecoder, Images, Support},
-        codec::{Codec, EncodeError, Encoded, Received, Target, has_media_type},
+        codec::{Codec, EncodeError, Encoded, ModelList, Received, Target, has_media_type},
     },
 };
 
@@ -115,6 +116,10 @@ impl ChatDialect for AnthropicDialect {
         Box::new(stream::EventReader::default())
     }
 
+    fn models(&self) -> Option<&dyn ModelList> {
+        Some(&AnthropicModels)
+    }
+
     fn native(&self, call: &Call) -> Option<&dyn Codec> {
         // What rules have changed is no longer what the caller said, so it is written anew.
         (call.voice() == Voice::Anthropic && call.is_verbatim()).then_some(&AnthropicMessages)
@@ -127,7 +132,10 @@ fn version_for(request: &ChatRequest<'_>, pinned: Option<&str>) -> &'static str 
         return known(pinned).unwrap_or(NEWER);
     }
     let sampled = request.temperature.is_some() || request.top_p.is_some() || request.top_k.is_some();
-    let assistants = request.messages.iter().filter(|message| message.role == Role::Assistant);
+    let assistants = request
+        .messages
+        .iter()
+        .filter(|message| message.role == Role::Assistant);
     let mut parts = assistants.flat_map(|message| message.content.parts());
     let documents = parts.any(|part| matches!(part.kind, PartKind::Document { .. }));
     if sampled || documents { OLDER } else { NEWER }

@@ -45,7 +45,9 @@ fn encoded(body: &Value) -> Value {
 }
 
 fn version(encoded: &Encoded) -> &str {
-    encoded.place.as_ref().unwrap().headers[VERSION_HEADER].to_str().unwrap()
+    encoded.place.as_ref().unwrap().headers[VERSION_HEADER]
+        .to_str()
+        .unwrap()
 }
 
 #[test]
@@ -106,7 +108,10 @@ fn a_request_with_everything_in_it_is_said_in_the_vendors_words() {
     });
     let (body, request) = encode(&body, &vendor(), WhenUnsupported::Refuse).unwrap();
     assert_eq!(body, wanted);
-    assert_eq!((version(&request), request.accept.as_bytes()), (NEWER, &b"text/event-stream"[..]));
+    assert_eq!(
+        (version(&request), request.accept.as_bytes()),
+        (NEWER, &b"text/event-stream"[..])
+    );
 }
 
 #[test]
@@ -132,7 +137,10 @@ fn the_version_takes_what_the_request_holds() {
     let refused = encode(&sampled, &pinned, WhenUnsupported::Refuse).unwrap_err();
     assert!(matches!(refused, EncodeError::Refused(error) if error.param.as_deref() == Some("temperature")));
     let (body, request) = encode(&sampled, &pinned, WhenUnsupported::Drop).unwrap();
-    assert_eq!((version(&request), request.dropped.join(" ")), (NEWER, "temperature top_k".to_owned()));
+    assert_eq!(
+        (version(&request), request.dropped.join(" ")),
+        (NEWER, "temperature top_k".to_owned())
+    );
     assert!(body.get("temperature").is_none() && body.get("top_k").is_none());
     pinned.options.insert(VERSION.to_owned(), OLDER.to_owned());
     let (_, request) = encode(&ask(json!({})), &pinned, WhenUnsupported::Refuse).unwrap();
@@ -156,23 +164,51 @@ fn an_answer_has_a_length_even_if_nobody_said_so() {
 #[test]
 fn how_much_it_thinks_is_said_in_one_of_the_vendors_ways() {
     for (said, thinking, effort) in [
-        (json!({"reasoning_effort": "high"}), json!({"type": "adaptive"}), json!("high")),
-        (json!({"reasoning_effort": "minimal"}), json!({"type": "adaptive"}), json!("low")),
-        (json!({"reasoning_effort": "none"}), json!({"type": "disabled"}), Value::Null),
+        (
+            json!({"reasoning_effort": "high"}),
+            json!({"type": "adaptive"}),
+            json!("high"),
+        ),
+        (
+            json!({"reasoning_effort": "minimal"}),
+            json!({"type": "adaptive"}),
+            json!("low"),
+        ),
+        (
+            json!({"reasoning_effort": "none"}),
+            json!({"type": "disabled"}),
+            Value::Null,
+        ),
         (
             json!({"thinking": {"type": "enabled", "budget_tokens": 2048}}),
             json!({"type": "enabled", "budget_tokens": 2048}),
             Value::Null,
         ),
-        (json!({"thinking": {"type": "adaptive", "display": "omitted"}}), json!({"type": "adaptive", "display": "omitted"}), Value::Null),
-        (json!({"thinking": {"type": "disabled"}}), json!({"type": "disabled"}), Value::Null),
-        (json!({"thinking": {"type": "auto"}, "reasoning_effort": "low"}), Value::Null, json!("low")),
+        (
+            json!({"thinking": {"type": "adaptive", "display": "omitted"}}),
+            json!({"type": "adaptive", "display": "omitted"}),
+            Value::Null,
+        ),
+        (
+            json!({"thinking": {"type": "disabled"}}),
+            json!({"type": "disabled"}),
+            Value::Null,
+        ),
+        (
+            json!({"thinking": {"type": "auto"}, "reasoning_effort": "low"}),
+            Value::Null,
+            json!("low"),
+        ),
         (json!({}), Value::Null, Value::Null),
     ] {
         let mut body = json!({"messages": [{"role": "user", "content": "x"}]});
         body.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
         let body = encoded(&body);
-        assert_eq!((&body["thinking"], &body["output_config"]["effort"]), (&thinking, &effort), "{said}");
+        assert_eq!(
+            (&body["thinking"], &body["output_config"]["effort"]),
+            (&thinking, &effort),
+            "{said}"
+        );
     }
 }
 
@@ -195,7 +231,10 @@ fn what_the_vendor_has_no_words_for_is_refused_by_name() {
             json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "[1]"}}]}]}),
             "messages[0].tool_calls[0].function.arguments",
         ),
-        (json!({"messages": [{"role": "tool", "content": "x"}]}), "messages[0].tool_call_id"),
+        (
+            json!({"messages": [{"role": "tool", "content": "x"}]}),
+            "messages[0].tool_call_id",
+        ),
         (
             json!({"messages": [{"role": "system", "content": [{"type": "image_url", "image_url": "https://a.test/x"}]}, user]}),
             "messages[0].content",
@@ -228,21 +267,37 @@ fn recorded_answers_are_read_as_they_were_meant() {
         assert_eq!(json!(choice.text), expect["text"], "{name}");
         assert_eq!(json!(reply.id), expect["id"], "{name}");
         let finish = choice.finish.as_ref().unwrap();
-        assert_eq!(json!([finish.word, finish.reason.word()]), json!([expect["finish_reason"], expect["finish"]]), "{name}");
+        assert_eq!(
+            json!([finish.word, finish.reason.word()]),
+            json!([expect["finish_reason"], expect["finish"]]),
+            "{name}"
+        );
         check_counts(&name, reply.counts.unwrap(), &expect["usage"]);
         let calls = choice.tool_calls.iter().map(|call| {
             let arguments: Value = serde_json::from_str(&call.arguments).unwrap();
             json!({"id": call.id, "name": call.name, "arguments": arguments})
         });
         let calls: Vec<Value> = calls.collect();
-        assert_eq!(json!(calls), expect.get("tool_calls").cloned().unwrap_or(json!([])), "{name}");
+        assert_eq!(
+            json!(calls),
+            expect.get("tool_calls").cloned().unwrap_or(json!([])),
+            "{name}"
+        );
     }
 }
 
 fn check_counts(name: &str, counts: crate::domain::chat::Counts, usage: &Value) {
-    assert_eq!(json!([counts.input, counts.output]), json!([usage["input_tokens"], usage["output_tokens"]]), "{name}");
+    assert_eq!(
+        json!([counts.input, counts.output]),
+        json!([usage["input_tokens"], usage["output_tokens"]]),
+        "{name}"
+    );
     let cached = json!([counts.cached_input, counts.cache_write_input]);
-    assert_eq!(cached, json!([usage["cached_input_tokens"], usage["cache_write_input_tokens"]]), "{name}");
+    assert_eq!(
+        cached,
+        json!([usage["cached_input_tokens"], usage["cache_write_input_tokens"]]),
+        "{name}"
+    );
 }
 
 #[test]
@@ -261,7 +316,11 @@ fn recorded_faults_have_their_class() {
         assert_eq!(fault.words.message.as_deref(), expect["message"].as_str(), "{name}");
         assert_eq!(fault.words.code.as_deref(), expect["type"].as_str(), "{name}");
         assert_eq!(fault.is_retryable(), expect["retryable"], "{name}");
-        assert_eq!(fault.hints.wait(0).map(|wait| wait.as_secs()), expect["retry_after_s"].as_u64(), "{name}");
+        assert_eq!(
+            fault.hints.wait(0).map(|wait| wait.as_secs()),
+            expect["retry_after_s"].as_u64(),
+            "{name}"
+        );
         seen += 1;
     }
     assert_eq!(seen, 5);
@@ -269,7 +328,8 @@ fn recorded_faults_have_their_class() {
 
 #[test]
 fn a_fault_is_told_by_its_type_and_then_by_its_status() {
-    let error = |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}}).to_string();
+    let error =
+        |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}}).to_string();
     let balance = "Your credit balance is too low to access the Anthropic API.";
     for (status, body, class) in [
         (400, error("invalid_request_error", balance), FaultClass::QuotaExceeded),
@@ -288,7 +348,11 @@ fn a_fault_is_told_by_its_type_and_then_by_its_status() {
         assert_eq!((fault.class, fault.status), (class, Some(status)), "{body}");
     }
     for body in ["", "[]", "{}", r#"{"content":7}"#, r#"{"type":"message"}"#] {
-        assert_eq!(read_reply(body.as_bytes()).unwrap_err().class, FaultClass::InvalidReply, "{body}");
+        assert_eq!(
+            read_reply(body.as_bytes()).unwrap_err().class,
+            FaultClass::InvalidReply,
+            "{body}"
+        );
     }
     let in_band = read_reply(error("rate_limit_error", "m").as_bytes()).unwrap_err();
     assert_eq!(in_band.class, FaultClass::RateLimit);
@@ -352,7 +416,14 @@ fn a_stream_tells_all_that_it_holds_and_skips_what_is_new() {
     };
     let told: Vec<_> = events.iter().map(said).collect();
     let wanted = [
-        "head", "Some(3) None", "thinks h\u{e9}", "signs s", "hides r", "calls f Some(\"t\") 0", "0 {}", "Some(9) Some(7)",
+        "head",
+        "Some(3) None",
+        "thinks h\u{e9}",
+        "signs s",
+        "hides r",
+        "calls f Some(\"t\") 0",
+        "0 {}",
+        "Some(9) Some(7)",
         "stop_sequence Some(\"x\")",
     ];
     assert_eq!(told, wanted);
@@ -400,15 +471,20 @@ fn recorded_streams_tell_the_same_wherever_they_are_cut() {
 
 #[test]
 fn an_end_is_told_from_a_cut_and_from_an_error() {
-    let start = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n";
+    let start =
+        "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n";
     let finish = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n";
-    let overloaded = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"o\"}}\n\n";
+    let overloaded =
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"o\"}}\n\n";
     for (text, wanted) in [
         (start.to_owned(), Some(FaultClass::Transport)),
         (format!("{start}{finish}"), None),
         (format!("{start}{overloaded}{finish}"), Some(FaultClass::Overloaded)),
         (format!("{start}data: {{\"type\":\n\n"), Some(FaultClass::InvalidReply)),
-        (format!("{start}data: {{\"type\":\"error\"}}\n\n"), Some(FaultClass::ServerError)),
+        (
+            format!("{start}data: {{\"type\":\"error\"}}\n\n"),
+            Some(FaultClass::ServerError),
+        ),
         (String::new(), Some(FaultClass::Transport)),
     ] {
         let (events, end) = read_stream(&[text.as_bytes()]);
@@ -421,12 +497,14 @@ fn native_call(body: &Value, headers: &HeaderMap) -> Call {
     // The translation is the business of whoever takes the call in; its model and messages are all that is looked at.
     let read = json!({"model": "m", "messages": [], "stream": body["stream"], "temperature": body["temperature"]});
     let call = Call::read(Capability::Chat, read.to_string().into(), None).unwrap();
-    call.said_as(Voice::Anthropic, body.to_string().into()).said_beside(headers)
+    call.said_as(Voice::Anthropic, body.to_string().into())
+        .said_beside(headers)
 }
 
 #[test]
 fn who_speaks_the_vendors_format_gets_its_own_bytes_sent() {
-    let body = json!({"model": "alias", "max_tokens": 1, "messages": [], "stream": true, "anything": {"b": 1, "a": [2]}});
+    let body =
+        json!({"model": "alias", "max_tokens": 1, "messages": [], "stream": true, "anything": {"b": 1, "a": [2]}});
     let mut headers = HeaderMap::new();
     headers.insert("anthropic-version", "2023-06-01".parse().unwrap());
     headers.append("anthropic-beta", "one-2026, two-2026".parse().unwrap());
@@ -434,13 +512,25 @@ fn who_speaks_the_vendors_format_gets_its_own_bytes_sent() {
     headers.insert("x-api-key", "callers-own".parse().unwrap());
     let call = native_call(&body, &headers);
     let mut vendor = vendor();
-    vendor.options.insert(BETAS.to_owned(), "one-2026, three-2026".to_owned());
+    vendor
+        .options
+        .insert(BETAS.to_owned(), "one-2026, three-2026".to_owned());
     let sent = Chat(AnthropicDialect).encode(&call, target(&vendor)).unwrap();
     let text = String::from_utf8(sent.body.concat()).unwrap();
     assert_eq!(text, body.to_string().replace("alias", "up"));
     let passed = &sent.place.as_ref().unwrap().headers;
-    assert_eq!((passed.len(), &passed["anthropic-version"], &passed["anthropic-beta"]), (2, &headers["anthropic-version"], &"one-2026,three-2026".parse().unwrap()));
-    assert_eq!((sent.dropped, sent.accept.as_bytes()), (vec!["anthropic-beta".to_owned()], &b"text/event-stream"[..]));
+    assert_eq!(
+        (passed.len(), &passed["anthropic-version"], &passed["anthropic-beta"]),
+        (
+            2,
+            &headers["anthropic-version"],
+            &"one-2026,three-2026".parse().unwrap()
+        )
+    );
+    assert_eq!(
+        (sent.dropped, sent.accept.as_bytes()),
+        (vec!["anthropic-beta".to_owned()], &b"text/event-stream"[..])
+    );
 
     vendor.options.insert(BETAS.to_owned(), "*".to_owned());
     vendor.options.insert(VERSION.to_owned(), NEWER.to_owned());
@@ -487,18 +577,35 @@ fn a_passed_stream_that_breaks_ends_before_its_error_and_one_without_end_gets_on
     let run = |text: &str| {
         let mut stream = Chat(AnthropicDialect).stream(&call, opening(&headers));
         let pushed = stream.push(Bytes::copy_from_slice(text.as_bytes()));
-        let last = if pushed.end.is_none() { stream.finish() } else { Pushed { out: Bytes::new(), end: None } };
+        let last = if pushed.end.is_none() {
+            stream.finish()
+        } else {
+            Pushed {
+                out: Bytes::new(),
+                end: None,
+            }
+        };
         let end = pushed.end.or(last.end).unwrap();
         let out = [pushed.out, last.out].concat();
-        (String::from_utf8(out).unwrap(), end_of(&end), stream.take_said().count(|text| Some(text.len() as u64)).tokens)
+        (
+            String::from_utf8(out).unwrap(),
+            end_of(&end),
+            stream.take_said().count(|text| Some(text.len() as u64)).tokens,
+        )
     };
     let text = "data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"abc\"}}\n\n";
     let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\"}}\n\n";
     let finish = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}";
-    assert_eq!(run(&format!("{text}{error}")), (text.to_owned(), Some(FaultClass::ServerError), 3));
+    assert_eq!(
+        run(&format!("{text}{error}")),
+        (text.to_owned(), Some(FaultClass::ServerError), 3)
+    );
     assert_eq!(run(text), (text.to_owned(), Some(FaultClass::Transport), 3));
     let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
-    assert_eq!(run(&format!("{text}{finish}")), (format!("{text}{finish}\n\n{stop}"), None, 3));
+    assert_eq!(
+        run(&format!("{text}{finish}")),
+        (format!("{text}{finish}\n\n{stop}"), None, 3)
+    );
 }
 
 #[test]
@@ -509,8 +616,15 @@ fn a_large_picture_is_written_once() {
     let text = body.to_string();
     let request = ChatRequest::read(text.as_bytes()).unwrap();
     let wire = convert::request(&request, "up", 1).unwrap();
-    let wire::Content::Blocks(blocks) = &wire.messages[0].content else { panic!() };
-    let wire::BlockKind::Image { source: wire::Source::Base64 { data, .. } } = &blocks[0].kind else { panic!() };
+    let wire::Content::Blocks(blocks) = &wire.messages[0].content else {
+        panic!()
+    };
+    let wire::BlockKind::Image {
+        source: wire::Source::Base64 { data, .. },
+    } = &blocks[0].kind
+    else {
+        panic!()
+    };
     assert!(text.as_bytes().as_ptr_range().contains(&data.as_ptr()));
 }
 

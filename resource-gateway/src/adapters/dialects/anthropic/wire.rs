@@ -282,9 +282,5 @@ pub(super) fn finish(word: String, sequence: Option<String>) -> Finish {
         // `pause_turn`, and whatever comes to mind later.
         _ => FinishReason::Other,
     };
-    Finish {
-        word,
-        reason,
-        sequence,
-    }
+    Finish { word, reason, sequence }
 }
