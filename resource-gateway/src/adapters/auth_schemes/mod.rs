@@ -1,8 +1,8 @@
 //! Ways to prove who we are to a vendor.
 
+pub mod anthropic;
 pub mod ark_key;
 pub mod baidu_aip;
-pub mod anthropic;
 pub mod bce_v1;
 mod bought;
 pub mod canonical;

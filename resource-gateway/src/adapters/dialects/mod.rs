@@ -1,7 +1,7 @@
 //! Wire formats of vendors: pure codecs, one folder each.
 
-pub mod bedrock;
 pub mod anthropic;
+pub mod bedrock;
 mod error_object;
 pub mod normalised;
 pub mod openai;
