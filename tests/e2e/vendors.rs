@@ -52,7 +52,7 @@ impl Vendor {
 }
 
 /// Those that this version speaks to.
-const SPOKEN: [&str; 2] = ["openai", "bedrock"];
+const SPOKEN: [&str; 3] = ["openai", "bedrock", "anthropic"];
 
 pub(crate) fn vendors() -> impl Iterator<Item = &'static Vendor> {
     ALL.iter().filter(|vendor| SPOKEN.contains(&vendor.strategy))

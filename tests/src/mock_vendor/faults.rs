@@ -173,7 +173,7 @@ pub fn send_whole(mut whole: Whole, kind: Option<Kind>) -> Outgoing {
 /// Sends a stream in odd pieces, with what went wrong on the way. `failure` is the vendor's way to say in a stream that
 /// it failed, `garbage` what its format does not allow.
 pub fn send_stream(stream: Stream, kind: Option<Kind>, failure: &[u8], garbage: &[u8]) -> Outgoing {
-    // Faults strike after the second part with content.
+    // Faults strike when some of the content is out.
     let struck = || {
         let mut content = 0;
         stream
@@ -181,7 +181,7 @@ pub fn send_stream(stream: Stream, kind: Option<Kind>, failure: &[u8], garbage: 
             .iter()
             .take_while(|frame| {
                 content += usize::from(frame.part == Part::Content);
-                content <= 2
+                content <= 6
             })
             .flat_map(|frame| frame.bytes.clone())
             .collect::<Vec<u8>>()
@@ -202,7 +202,12 @@ pub fn send_stream(stream: Stream, kind: Option<Kind>, failure: &[u8], garbage: 
         Some(Kind::InBand) => cut(&[&struck(), failure].concat()),
         Some(Kind::Malformed) => cut(&[&struck(), garbage, &whole()].concat()),
         Some(Kind::Truncated) => cut(&struck()),
-        Some(Kind::Cut) => [cut(&struck()), vec![Piece::Break]].concat(),
+        // What was sent has to be on its way before the connection goes.
+        Some(Kind::Cut) => [
+            cut(&struck()),
+            vec![Piece::Pause(Duration::from_millis(100)), Piece::Break],
+        ]
+        .concat(),
         Some(Kind::StallBefore) => [vec![Piece::Pause(STALL)], cut(&whole())].concat(),
         Some(Kind::StallAfter) => [cut(&struck()), vec![Piece::Pause(STALL)], cut(&whole())].concat(),
         Some(Kind::Gzip) => {
