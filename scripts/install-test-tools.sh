@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything the tests use besides Rust: PostgreSQL, Redis, Chromium, Apache, nginx, Caddy, and the client libraries
-# that nobody here wrote, at pinned versions. Quick when it is all there already.
+# Everything the tests use besides Rust: PostgreSQL, Redis, Chromium, Apache, nginx, Caddy, Tesseract, eSpeak NG, PocketSphinx,
+# and the client libraries that nobody here wrote, at pinned versions. Quick when it is all there already.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -15,6 +15,11 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-ve
 [[ -e /usr/lib/apache2/modules/mod_auth_openidc.so ]] || packages+=(apache2-bin libapache2-mod-auth-openidc)
 [[ -x /usr/sbin/nginx ]] || packages+=(nginx-light)
 [[ -x /usr/bin/caddy ]] || packages+=(caddy)
+command -v espeak-ng >/dev/null || packages+=(espeak-ng)
+command -v pocketsphinx_continuous >/dev/null || packages+=(pocketsphinx)
+compgen -G '/usr/share/pocketsphinx/model/en-us/en-us.lm.bin' >/dev/null || packages+=(pocketsphinx-en-us)
+languages=$(tesseract --list-langs 2>/dev/null) || true
+[[ $languages == *eng* && $languages == *chi_sim* ]] || packages+=(tesseract-ocr tesseract-ocr-eng tesseract-ocr-chi-sim)
 ((${#packages[@]} == 0)) || install_packages "the tests" "${packages[@]}"
 
 node_major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/') || true

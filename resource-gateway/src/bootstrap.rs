@@ -81,7 +81,7 @@ impl Gateway {
     /// When the database, the master key or the journal cannot be used.
     pub async fn build(config: &Config, ambient: Ambient) -> anyhow::Result<Self> {
         let foundation = Foundation::lay(config, ambient).await?;
-        let Ambient { clock, entropy } = foundation.ambient.clone();
+        let Ambient { clock, entropy, .. } = foundation.ambient.clone();
         let registry = Arc::new(foundation.registry()?);
         let snapshots = Arc::new(Snapshots::new(foundation.store(), registry.clone(), clock.clone()));
         snapshots.refresh().await;

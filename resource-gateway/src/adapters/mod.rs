@@ -7,6 +7,7 @@ pub mod journal;
 pub mod jwks;
 pub mod limits_local;
 pub mod local_answers;
+pub mod local_engines;
 pub mod local_nonces;
 pub mod local_replies;
 pub mod payload_log;

@@ -38,7 +38,21 @@ pub async fn examine(config: &Config, ambient: &Ambient) -> Vec<Told> {
     }
     told.extend(stored(config, ambient).await);
     told.push(("usage journal", journal(&config.usage.journal_dir(&config.database))));
+    told.extend(engines(ambient).await);
     told
+}
+
+/// The local engines. Nobody has to have them, so that none is wrong for being away.
+async fn engines(ambient: &Ambient) -> Vec<Told> {
+    let found = strategies::local::engines(ambient).look().await;
+    let told = found.into_iter().map(|engine| {
+        let away = format!(
+            "no {} that works, so that strategy \"local\" cannot do this here",
+            engine.program
+        );
+        (engine.name, Ok(engine.state.unwrap_or(away)))
+    });
+    told.collect()
 }
 
 fn trusted(extra_ca: Option<&[u8]>) -> String {

@@ -1,6 +1,6 @@
 //! What every command needs: the database and the master key.
 
-use std::sync::Arc;
+use std::{ffi::OsString, sync::Arc};
 
 use anyhow::Context as _;
 use reqwest::Certificate;
@@ -23,11 +23,13 @@ use crate::{
     domain::ids::TenantId,
 };
 
-/// Where time and randomness come from.
+/// Where time, randomness and programs come from.
 #[derive(Debug, Clone)]
 pub struct Ambient {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
+    /// The directories in which local engines are looked for, as `PATH` writes them.
+    pub programs: Option<OsString>,
 }
 
 impl Default for Ambient {
@@ -35,6 +37,7 @@ impl Default for Ambient {
         Self {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            programs: std::env::var_os("PATH"),
         }
     }
 }
@@ -131,7 +134,7 @@ impl Foundation {
 
     pub(super) fn conversations(&self, config: &Config) -> Arc<Conversations> {
         let store = Arc::new(SqlConversations::new(self.db.clone(), Arc::clone(&self.master)));
-        let Ambient { clock, entropy } = self.ambient.clone();
+        let Ambient { clock, entropy, .. } = self.ambient.clone();
         Arc::new(Conversations::new(
             store,
             (clock, entropy),

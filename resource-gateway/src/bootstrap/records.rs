@@ -26,7 +26,7 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn build(config: &Config, foundation: &Foundation) -> anyhow::Result<Self> {
-        let Ambient { clock, entropy } = &foundation.ambient;
+        let Ambient { clock, entropy, .. } = &foundation.ambient;
         let usage = Arc::new(SqlUsage::new(foundation.db.clone(), clock.clone()));
         let options = JournalOptions {
             dir: config.usage.journal_dir(&config.database),

@@ -1,6 +1,7 @@
 //! What this version can do, and by whom: the one place that knows the names of strategies.
 
 mod anthropic;
+pub(super) mod local;
 
 use std::sync::Arc;
 
@@ -69,6 +70,7 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
             // Nothing is sent there; the name is reserved for that (RFC 2606 §2).
             default_base_url: Some(BaseUrl::parse("http://sandbox.invalid")?),
         },
+        local::profile(ambient)?,
     ]))
 }
 

@@ -26,10 +26,12 @@ pub enum FaultClass {
     NoResult,
     /// The vendor was not asked: its format has no words for what the caller wants. Another one may have.
     Unsupported,
+    /// The vendor is a program of this machine, and it is not installed. Another vendor may be there.
+    NotInstalled,
 }
 
 impl FaultClass {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidRequest,
         Self::Authentication,
         Self::Permission,
@@ -45,6 +47,7 @@ impl FaultClass {
         Self::Redirect,
         Self::NoResult,
         Self::Unsupported,
+        Self::NotInstalled,
     ];
 
     /// What a status means when the body says nothing.
@@ -82,6 +85,7 @@ impl FaultClass {
             Self::Redirect => "redirect",
             Self::NoResult => "no_result",
             Self::Unsupported => "unsupported",
+            Self::NotInstalled => "not_installed",
         }
     }
 
@@ -94,7 +98,8 @@ impl FaultClass {
             | Self::Timeout
             | Self::Transport
             | Self::InvalidReply
-            | Self::Unsupported => true,
+            | Self::Unsupported
+            | Self::NotInstalled => true,
             Self::InvalidRequest
             | Self::Authentication
             | Self::Permission
@@ -203,6 +208,18 @@ impl Fault {
         }
     }
 
+    /// A program that is missing here. Its name is ours, so the caller may be told.
+    pub fn not_installed(program: &str) -> Self {
+        let message = format!("The program '{program}', which does this here, is not installed.");
+        Self {
+            words: VendorWords {
+                message: Some(message.into()),
+                ..VendorWords::default()
+            },
+            ..Self::of(FaultClass::NotInstalled)
+        }
+    }
+
     /// Whether another attempt may have more luck; the vendor's own word goes before the class.
     pub fn is_retryable(&self) -> bool {
         match self.hints.should_retry.as_deref() {
@@ -215,7 +232,7 @@ impl Fault {
     /// Whether it says something about the address that was asked, so that others may do better. What is wrong with the request, or
     /// with our account, does not: it would be the same everywhere, and one caller's mistakes must not close an address to all.
     pub fn blames_address(&self) -> bool {
-        self.class.is_retryable() && self.class != FaultClass::Unsupported
+        self.class.is_retryable() && !matches!(self.class, FaultClass::Unsupported | FaultClass::NotInstalled)
     }
 
     /// What the caller is told. What the caller did wrong comes in the vendor's words; what went wrong at the vendor or with
@@ -287,6 +304,7 @@ impl Fault {
                 "upstream_redirect",
                 "The provider sent the call elsewhere, and the gateway follows nobody.",
             ),
+            FaultClass::NotInstalled => ours(503, "engine_missing", &said("The engine is not installed.")),
         };
         PublicError {
             status,
@@ -302,7 +320,7 @@ impl Fault {
         let mut hints = self.hints.clone();
         if matches!(
             self.class,
-            FaultClass::Authentication | FaultClass::Permission | FaultClass::Redirect
+            FaultClass::Authentication | FaultClass::Permission | FaultClass::Redirect | FaultClass::NotInstalled
         ) {
             // The SDKs retry every 5xx; an operator has to act before this one goes away.
             hints.should_retry = Some("false".into());

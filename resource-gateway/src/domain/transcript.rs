@@ -147,6 +147,20 @@ impl Transcript {
         *self.filtered.insert(self.filtered.unwrap_or(0) + filtered)
     }
 
+    /// Only what was asked for by `timestamp_granularities`, as OpenAI reads it: words are told to those who want words, and segments to
+    /// all but those who want nothing else.
+    #[must_use]
+    pub fn narrowed(self, granularities: &[&str], format: TranscriptFormat) -> Self {
+        let only_words = !granularities.is_empty() && !granularities.contains(&"segment");
+        Self {
+            words: self.words.filter(|_| granularities.contains(&"word")),
+            segments: self
+                .segments
+                .filter(|_| format != TranscriptFormat::Verbose || !only_words),
+            ..self
+        }
+    }
+
     /// The transcript as the caller wants it.
     pub fn render(&self, format: TranscriptFormat) -> Bytes {
         match format {

@@ -63,6 +63,19 @@ pub enum TransportError {
     HeadTimeout,
     #[error("the connection broke")]
     Broken,
+    /// What would have answered is a program of this machine, and there is none of that name.
+    #[error("the program {0} is not installed")]
+    NotInstalled(&'static str),
+}
+
+impl TransportError {
+    /// Whether nobody can have taken the call.
+    pub fn is_before_the_call(self) -> bool {
+        match self {
+            Self::Connect | Self::ConnectTimeout | Self::NotInstalled(_) => true,
+            Self::HeadTimeout | Self::Broken => false,
+        }
+    }
 }
 
 /// Sends calls. Dropping the future or the body of the reply ends the call, so that nobody works for a caller who has left.

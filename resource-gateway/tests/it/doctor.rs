@@ -33,8 +33,16 @@ impl Place {
 
     /// What `doctor` says, line by line, and whether all is well.
     async fn doctor(&self) -> (bool, Vec<String>) {
+        self.doctor_among(None).await
+    }
+
+    /// With the programs of another `PATH`.
+    async fn doctor_among(&self, path: Option<&str>) -> (bool, Vec<String>) {
         let mut command = self.command();
         command.arg("doctor");
+        if let Some(path) = path {
+            command.env("PATH", path);
+        }
         // Its provider lives in this process.
         let Output { status, stdout, stderr } = tokio::task::spawn_blocking(move || command.output())
             .await
@@ -234,4 +242,32 @@ async fn a_journal_that_cannot_be_written_and_a_provider_that_is_away_are_found(
     let (_, lines) = place.doctor().await;
     assert_fails(about(&lines, "usage journal"), &["file"]);
     assert_fails(about(&lines, "provider"), &["127.0.0.1:1"]);
+}
+
+#[tokio::test]
+async fn local_engines_are_told_with_what_they_can_do_and_nobody_has_to_have_them() {
+    let place = Place::installed(TestDatabase::sqlite()).await;
+    let (well, lines) = place.doctor().await;
+    assert!(well, "{lines:?}");
+    for (engine, words) in [
+        ("ocr", ["tesseract ", "/tesseract, languages chi_sim, eng"]),
+        (
+            "speech",
+            ["eSpeak NG text-to-speech: ", "among them en-us, en-gb, cmn, yue"],
+        ),
+        ("transcription", ["PocketSphinx at ", "models en-us"]),
+    ] {
+        let line = about(&lines, &format!("local engine for {engine}"));
+        assert!(words.iter().all(|word| line.contains(word)), "{line}");
+    }
+    let (well, lines) = place.doctor_among(Some("/nowhere")).await;
+    assert!(well, "{lines:?}");
+    for (engine, program) in [
+        ("ocr", "tesseract"),
+        ("speech", "espeak-ng"),
+        ("transcription", "pocketsphinx_continuous"),
+    ] {
+        let line = about(&lines, &format!("local engine for {engine}"));
+        assert!(line.contains(&format!("no {program} that works")), "{line}");
+    }
 }

@@ -39,6 +39,7 @@ mod job_webhooks;
 mod jobs;
 mod journal;
 mod limits;
+mod local_engines;
 mod payloads;
 mod place;
 mod pools;

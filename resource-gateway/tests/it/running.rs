@@ -116,6 +116,11 @@ impl Running {
             clock,
             ..Ambient::default()
         };
+        Self::start_among(ambient, more, change).await
+    }
+
+    /// With time, randomness and programs of its own.
+    pub(crate) async fn start_among(ambient: Ambient, more: &str, change: impl FnOnce(&mut Config)) -> Self {
         let running = Self::start_in(ambient, StubIssuer::start().await, more, change).await;
         running
             .until("the gateway is ready", async || running.gateway.ready().is_ok())

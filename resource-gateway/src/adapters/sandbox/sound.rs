@@ -151,13 +151,7 @@ pub(super) fn write_down(content_type: &str, body: &Bytes) -> Result<Answer, Ref
     let format = word.map_or(Some(TranscriptFormat::Json), TranscriptFormat::parse);
     let format = format.ok_or_else(|| Refusal::new("response_format", "The simulator does not know this format."))?;
     let granularities: Vec<_> = form.texts("timestamp_granularities[]").collect();
-    let mut transcript = transcribe(&file.value, text("language"));
-    if !granularities.contains(&"word") {
-        transcript.words = None;
-    }
-    if !granularities.is_empty() && !granularities.contains(&"segment") && format == TranscriptFormat::Verbose {
-        transcript.segments = None;
-    }
+    let transcript = transcribe(&file.value, text("language")).narrowed(&granularities, format);
     let body = transcript.render(format);
     match format {
         TranscriptFormat::Json | TranscriptFormat::Verbose => {

@@ -30,7 +30,7 @@ use crate::{
             Codec, Decoded, EncodeError, Encoded, Fetched, Manner, Opening, Outcome, Pushed, Received, StreamDecoder,
             StreamEnd, Target, TokenUsage,
         },
-        transport::{Deadlines, TransportError, UpstreamReply, UpstreamRequest},
+        transport::{Deadlines, UpstreamReply, UpstreamRequest},
     },
 };
 
@@ -189,7 +189,7 @@ impl Errand<'_> {
             deadlines: self.deadlines(),
         };
         let sent = self.stop.member.transport().send(request).await;
-        *reached = !matches!(sent, Err(TransportError::Connect | TransportError::ConnectTimeout));
+        *reached = !sent.as_ref().is_err_and(|error| error.is_before_the_call());
         sent.map_err(fault_of)
     }
 

@@ -130,8 +130,9 @@ fn within(bytes: Bytes, limit: usize) -> Result<Bytes, Fault> {
 }
 
 pub(in crate::application) fn fault_of(error: TransportError) -> Fault {
-    Fault::of(match error {
-        TransportError::Connect | TransportError::Broken => FaultClass::Transport,
-        TransportError::ConnectTimeout | TransportError::HeadTimeout => FaultClass::Timeout,
-    })
+    match error {
+        TransportError::Connect | TransportError::Broken => Fault::of(FaultClass::Transport),
+        TransportError::ConnectTimeout | TransportError::HeadTimeout => Fault::of(FaultClass::Timeout),
+        TransportError::NotInstalled(program) => Fault::not_installed(program),
+    }
 }

@@ -127,7 +127,7 @@ impl Codec for OpenAiSpeech {
             return Err(Fault::of(FaultClass::InvalidReply));
         }
         let answer = Answer::Ready {
-            content_type: sound_type(call.format.unwrap_or_default()),
+            content_type: sound_type(&kind, call.format.unwrap_or_default()),
             body: reply.body,
         };
         Ok(Decoded {
@@ -160,15 +160,28 @@ fn characters_of(call: &Call) -> u64 {
     spoken.map_or(0, |spoken| spoken.input.chars().count() as u64)
 }
 
-/// The media type of `response_format`.
-fn sound_type(format: &str) -> &'static str {
-    match format {
-        "opus" => "audio/opus",
-        "aac" => "audio/aac",
-        "flac" => "audio/flac",
-        "wav" => "audio/wav",
-        "pcm" => "audio/pcm",
-        _ => "audio/mpeg",
+/// What a vendor says that it sent, in the spelling that is registered; where that says nothing, what was asked for. A vendor may make
+/// another format than OpenAI's when it is told none.
+fn sound_type(kind: &str, format: &str) -> &'static str {
+    match kind {
+        "audio/mpeg" | "audio/mp3" => "audio/mpeg",
+        "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave" => "audio/wav",
+        "audio/flac" | "audio/x-flac" => "audio/flac",
+        "audio/aac" | "audio/x-aac" => "audio/aac",
+        // Opus comes in Ogg.
+        "audio/ogg" if format != "opus" => "audio/ogg",
+        "audio/opus" => "audio/opus",
+        "audio/webm" => "audio/webm",
+        "audio/mp4" => "audio/mp4",
+        "audio/pcm" | "audio/l16" => "audio/pcm",
+        _ => match format {
+            "opus" => "audio/opus",
+            "aac" => "audio/aac",
+            "flac" => "audio/flac",
+            "wav" => "audio/wav",
+            "pcm" => "audio/pcm",
+            _ => "audio/mpeg",
+        },
     }
 }
 

@@ -446,6 +446,28 @@ fn only_sound_is_passed_on_as_sound() {
 }
 
 #[test]
+fn sound_is_called_what_its_vendor_calls_it() {
+    let speech = |format: &str| {
+        let body = format!(r#"{{"model":"m","input":"x","voice":"v"{format}}}"#);
+        Call::read(Capability::Speech, body.into(), None).unwrap()
+    };
+    let (silent, wav) = (speech(""), speech(r#","response_format":"wav""#));
+    for (call, kind, wanted) in [
+        (&silent, "audio/mpeg", "audio/mpeg"),
+        // Made without a word for it, and not OpenAI's default.
+        (&silent, "audio/x-wav", "audio/wav"),
+        (&silent, "Audio/OGG; codecs=opus", "audio/ogg"),
+        (&silent, "application/octet-stream", "audio/mpeg"),
+        (&wav, "application/octet-stream", "audio/wav"),
+        (&wav, "audio/x-unheard-of", "audio/wav"),
+        (&wav, "audio/mpeg", "audio/mpeg"),
+    ] {
+        let sound = decoded(OpenAiSpeech.decode(call, received(&of_type(kind), "sound")).unwrap());
+        assert_eq!(sound.answer.into_body().1, wanted, "{kind}");
+    }
+}
+
+#[test]
 fn images_are_counted_and_moderations_need_results() {
     let call = Call::read(Capability::Image, r#"{"model":"m","prompt":"x"}"#.into(), None).unwrap();
     let images = r#"{"data":[{"b64_json":"x"},{"b64_json":"y"}],"usage":{"input_tokens":5,"output_tokens":7}}"#;
