@@ -2,6 +2,7 @@
 
 mod anthropic;
 pub(super) mod local;
+mod tencent;
 
 use std::sync::Arc;
 
@@ -58,9 +59,10 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
             },
             codecs: openai,
             scheme: Arc::new(OptionHeaders(Bearer, &OPENAI_ACCOUNT)),
-            transport: http,
+            transport: Arc::clone(&http),
             default_base_url: Some(BaseUrl::parse("https://api.openai.com/v1")?),
         },
+        tencent::profile(Arc::clone(&http))?,
         Profile {
             name: "sandbox",
             facts: facts(&sandbox, Need::Unused, Need::Unused, Need::Unused),

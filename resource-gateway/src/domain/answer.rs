@@ -130,7 +130,9 @@ pub struct Ocr {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     pub text: String,
-    pub confidence: f64,
+    /// `None` when the vendor does not say. Such parts stay, whatever the threshold: there is nothing to judge them by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
     /// Corners in pixels; empty when the vendor does not say.
     #[serde(default)]
     pub polygon: Vec<[Number; 2]>,
@@ -153,7 +155,7 @@ impl Ocr {
 
 impl Scored for Line {
     fn score(&self) -> Option<f64> {
-        Some(self.confidence)
+        self.confidence
     }
 }
 
@@ -170,14 +172,16 @@ pub struct Labels {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Label {
     pub name: String,
-    pub confidence: f64,
+    /// As for [`Line`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
 impl Scored for Label {
     fn score(&self) -> Option<f64> {
-        Some(self.confidence)
+        self.confidence
     }
 }
 
@@ -193,7 +197,9 @@ pub struct Faces {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Face {
-    pub confidence: f64,
+    /// As for [`Line`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
     /// In pixels.
     pub r#box: FaceBox,
     #[serde(default)]
@@ -212,7 +218,7 @@ pub struct FaceBox {
 
 impl Scored for Face {
     fn score(&self) -> Option<f64> {
-        Some(self.confidence)
+        self.confidence
     }
 }
 
@@ -277,6 +283,13 @@ mod tests {
                 {"text": "three", "confidence": 1.0, "polygon": [], "language": "en"}]})
         );
         assert_eq!(held(ocr(), 1.0).1["text"], "three");
+    }
+
+    #[test]
+    fn what_no_vendor_scored_stays_and_gets_no_score_from_us() {
+        let faces = json!({"faces": [{"box": {"x": 1, "y": 2, "width": 3, "height": 4}, "attributes": {}}]});
+        let (dropped, held) = held(Answer::Faces(serde_json::from_value(faces.clone()).unwrap()), 1.0);
+        assert_eq!((dropped, &held["faces"]), (0, &faces["faces"]));
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub trait ChatDialect: Send + Sync + fmt::Debug {
     }
     /// What requests of this dialect can hold. Nothing else gets to [`Self::encode`].
     fn support(&self) -> Support;
+    /// Whether `max_tokens` can be said.
+    fn bounds_output(&self) -> bool {
+        true
+    }
     /// The request for the vendor.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ pub(crate) struct Suite {
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     Json(Value),
-    /// Fields of a form, and its file.
+    /// Fields of a form, and its file; one without a name is none.
     Form(Vec<(String, String)>, File),
 }
 
@@ -228,6 +228,10 @@ fn form(fields: &[(String, String)], file: &File) -> Bytes {
         body.extend_from_slice(
             format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").as_bytes(),
         );
+    }
+    if file.name.is_empty() {
+        body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+        return body.into();
     }
     body.extend_from_slice(
         format!(

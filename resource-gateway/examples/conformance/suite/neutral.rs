@@ -283,6 +283,9 @@ fn lists(answer: &Map<String, Value>) -> Result<Map<String, Value>, String> {
     if let Some(lines) = list("lines") {
         out.insert("lines".to_owned(), lines.iter().map(line).collect());
     }
+    if let Some(image) = answer.get("image") {
+        out.insert("image".to_owned(), rename(image.clone()));
+    }
     if let Some(faces) = list("faces") {
         out.insert("faces".to_owned(), faces.iter().map(face).collect());
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::header;
+use http::{HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use service_kit::Timestamp;
 
@@ -73,6 +73,9 @@ const PRODUCTS: [(&str, &str); 5] = [
 ];
 const VERSION: &str = "x-tc-version";
 const HOSTS: &str = ".tencentcloudapi.com";
+const REGION_HEADER: HeaderName = HeaderName::from_static("x-tc-region");
+/// The option that names the vendor's region: goes along with every call, a job's later steps among them.
+pub const REGION: &str = "region";
 
 /// Signs every call. `secret_id` is what the vendor calls `SecretId`, `secret_key` its `SecretKey`.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +83,7 @@ pub struct Tc3;
 
 struct Tc3Signer {
     key: AccessKey,
+    region: Option<HeaderValue>,
     secrets: Secrets,
 }
 
@@ -92,7 +96,10 @@ impl fmt::Debug for Tc3Signer {
 impl AuthScheme for Tc3 {
     fn signer(&self, vendor: &Vendor) -> Result<Box<dyn Signer>, String> {
         let key = needed_access_key(vendor)?;
+        let region = vendor.options.get(REGION).map(|region| HeaderValue::from_str(region));
+        let region = region.transpose();
         Ok(Box::new(Tc3Signer {
+            region: region.map_err(|_| format!("its option {REGION} holds characters that a header cannot carry"))?,
             secrets: Secrets::of_key(&key),
             key,
         }))
@@ -102,6 +109,8 @@ impl AuthScheme for Tc3 {
 impl Signer for Tc3Signer {
     fn sign(&self, request: &mut Outgoing, at: Timestamp, _: Option<&SecretString>) {
         let product = product_of(request);
+        let region = self.region.iter().cloned();
+        request.headers.extend(region.map(|region| (REGION_HEADER, region)));
         sign_outgoing(
             request,
             |name| name == header::CONTENT_TYPE,

@@ -6,6 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::{
     domain::{
+        call::Voice,
         chat::{ChatRequest, Content, Format, PartKind, Source, ToolChoice},
         fault::PublicError,
         interface::WhenUnsupported,
@@ -27,13 +28,7 @@ pub(super) fn hold(
 ) -> Result<Vec<String>, PublicError> {
     check_content(request, support)?;
     let mut dropped = Vec::new();
-    let mut cannot = |field: &str| match rule {
-        WhenUnsupported::Drop => {
-            dropped.push(field.to_owned());
-            Ok(())
-        }
-        WhenUnsupported::Refuse => Err(unsupported(field)),
-    };
+    let mut cannot = |field: &str| cannot(field, rule, &mut dropped);
     macro_rules! optional {
         ($($field:ident)+) => {$(
             if !support.$field && request.$field.take().is_some() {
@@ -94,6 +89,27 @@ pub(super) fn hold(
     Ok(dropped)
 }
 
+/// Nobody can tell this vendor how long an answer may be at most. Callers of Anthropic's format cannot leave that out, so it is
+/// never a reason to refuse them.
+pub(super) fn no_bound(voice: Voice, rule: WhenUnsupported, dropped: &mut Vec<String>) -> Result<(), PublicError> {
+    let rule = match voice {
+        Voice::Anthropic => WhenUnsupported::Drop,
+        Voice::OpenAi | Voice::Responses => rule,
+    };
+    cannot("max_tokens", rule, dropped)
+}
+
+/// Leaves a field out of a request, or refuses the request, by the interface's rule.
+pub(super) fn cannot(field: &str, rule: WhenUnsupported, dropped: &mut Vec<String>) -> Result<(), PublicError> {
+    match rule {
+        WhenUnsupported::Drop => {
+            dropped.push(field.to_owned());
+            Ok(())
+        }
+        WhenUnsupported::Refuse => Err(unsupported(field)),
+    }
+}
+
 /// What a request is about is never left out.
 fn check_content(request: &ChatRequest<'_>, support: &Support) -> Result<(), PublicError> {
     let uses_tools = request.messages.iter().any(|message| !message.tool_calls.is_empty());
@@ -119,7 +135,7 @@ fn check_content(request: &ChatRequest<'_>, support: &Support) -> Result<(), Pub
     Ok(())
 }
 
-fn unsupported(field: &str) -> PublicError {
+pub(super) fn unsupported(field: &str) -> PublicError {
     let message = format!("The provider behind this model cannot obey the field '{field}'.");
     PublicError::invalid(Some(field), "unsupported_by_provider", message)
 }

@@ -42,7 +42,10 @@ impl<D: ChatDialect> Codec for Chat<D> {
         let body = call.body();
         let mut request = ChatRequest::read(&body)?;
         let support = self.0.support();
-        let dropped = support::hold(&mut request, &support, target.when_unsupported)?;
+        let mut dropped = support::hold(&mut request, &support, target.when_unsupported)?;
+        if !self.0.bounds_output() && request.max_tokens.take().is_some() {
+            support::no_bound(call.voice(), target.when_unsupported, &mut dropped)?;
+        }
         support::bring(&mut request, &support, target.fetched)?;
         let mut encoded = self.0.encode(&request, target)?;
         // The dialect may have had to leave out more: what some of a vendor's models can do and others cannot.

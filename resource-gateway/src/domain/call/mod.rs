@@ -372,6 +372,14 @@ impl Call {
         }
     }
 
+    /// The fields of a request that is a form.
+    pub fn form(&self) -> Option<&Form> {
+        match &self.content {
+            Content::Form(form) => Some(form),
+            Content::Json(_) | Content::Raw(_) => None,
+        }
+    }
+
     /// The same for people: of a form a line for each field, and of the recording what it is.
     pub fn outline(&self) -> Bytes {
         match &self.content {

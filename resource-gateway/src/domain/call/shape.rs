@@ -20,6 +20,8 @@ const MAX_IMAGES: u64 = 10;
 
 /// The word of a threshold in a call.
 pub(super) const MIN_CONFIDENCE: &str = "min_confidence";
+/// The other picture of a comparison.
+const COMPARE_TO: &str = "compare_to";
 /// What names a stored conversation in a call.
 pub(super) const CONVERSATION_ID: &str = "conversation_id";
 
@@ -127,6 +129,7 @@ static SHAPES: [Shape; 10] = [
     },
     Shape {
         capability: Capability::Faces,
+        body: BodyForm::Json(check_faces),
         ..PICTURE
     },
     Shape {
@@ -262,12 +265,20 @@ fn check_embeddings(draft: &Draft<'_>) -> Result<u64, PublicError> {
 }
 
 fn check_recording(form: &Form) -> Result<u64, PublicError> {
-    let file = form
-        .get("file")
-        .map_err(super::form_error)?
-        .ok_or_else(|| missing("file"))?;
-    if file.file.is_none() {
-        return Err(wrong("file", "must be a file"));
+    let file = form.get("file").map_err(super::form_error)?;
+    let url = form.get("url").map_err(super::form_error)?;
+    match (file, url) {
+        (Some(_), Some(_)) => return Err(wrong("url", "can only stand in the place of a file")),
+        (Some(file), None) if file.file.is_none() => return Err(wrong("file", "must be a file")),
+        (None, Some(url))
+            if !["https://", "http://"]
+                .iter()
+                .any(|scheme| url.text().starts_with(scheme)) =>
+        {
+            return Err(wrong("url", "must be an http or https URL"));
+        }
+        (None, None) => return Err(missing("file")),
+        (Some(_), None) | (None, Some(_)) => {}
     }
     if let Some(other) = form
         .parts()
@@ -298,13 +309,25 @@ fn check_drawing(draft: &Draft<'_>) -> Result<u64, PublicError> {
     Ok(tokens_of(&prompt))
 }
 
-/// `image` has exactly one of three members: with two of them the vendor would look at another picture than the one that was
-/// checked, or logged.
 fn check_picture(draft: &Draft<'_>) -> Result<u64, PublicError> {
+    check_source("image", &required(draft, "image")?)
+}
+
+/// Faces are looked for in one picture, or compared with those of another one.
+fn check_faces(draft: &Draft<'_>) -> Result<u64, PublicError> {
+    check_picture(draft)?;
+    match draft.get(COMPARE_TO).map_err(json_error)?.as_deref() {
+        None => Ok(0),
+        Some(other) => check_source(COMPARE_TO, other),
+    }
+}
+
+/// A picture has exactly one of three members: with two of them the vendor would look at another picture than the one that was
+/// checked, or logged.
+fn check_source(field: &str, value: &str) -> Result<u64, PublicError> {
     const SOURCES: [&str; 3] = ["base64", "url", "file_id"];
     const WANTED: &str = "must be an object with one of base64, url and file_id";
-    let value = required(draft, "image")?;
-    let image = JsonObject::parse(value.as_bytes()).map_err(|_| wrong("image", WANTED))?;
+    let image = JsonObject::parse(value.as_bytes()).map_err(|_| wrong(field, WANTED))?;
     let mut found = Vec::with_capacity(1);
     for source in SOURCES {
         found.extend(
@@ -316,8 +339,11 @@ fn check_picture(draft: &Draft<'_>) -> Result<u64, PublicError> {
     }
     match found.as_slice() {
         [(_, value)] if value.len() > 2 && value.starts_with('"') => Ok(0),
-        [(source, _)] => Err(wrong(&format!("image.{source}"), "must be a string that is not empty")),
-        _ => Err(wrong("image", WANTED)),
+        [(source, _)] => Err(wrong(
+            &format!("{field}.{source}"),
+            "must be a string that is not empty",
+        )),
+        _ => Err(wrong(field, WANTED)),
     }
 }
 

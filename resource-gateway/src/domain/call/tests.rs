@@ -240,6 +240,26 @@ fn every_capability_asks_for_what_it_cannot_do_without() {
             json!({"image": {"file_id": "x"}, "min_confidence": 1}),
             None,
         ),
+        (
+            Capability::Faces,
+            json!({"image": {"base64": "x"}, "compare_to": {"url": "y"}}),
+            None,
+        ),
+        (
+            Capability::Faces,
+            json!({"image": {"base64": "x"}, "compare_to": {"base64": "y", "url": "z"}}),
+            Some("compare_to"),
+        ),
+        (
+            Capability::Faces,
+            json!({"image": {"base64": "x"}, "compare_to": {"file_id": 7}}),
+            Some("compare_to.file_id"),
+        ),
+        (
+            Capability::Faces,
+            json!({"image": {"base64": "x"}, "compareTo": {"url": "y"}}),
+            Some("compare_to"),
+        ),
         (Capability::Ocr, json!({}), Some("image")),
         (Capability::Ocr, json!({"image": "x"}), Some("image")),
         (Capability::Ocr, json!({"image": {}}), Some("image")),
@@ -318,6 +338,21 @@ fn recording(fields: &[(&str, &str)]) -> (Bytes, Boundary) {
 fn transcription(fields: &[(&str, &str)]) -> Result<Call, PublicError> {
     let (body, boundary) = recording(fields);
     Call::read(Capability::Transcription, body, Some(&boundary))
+}
+
+#[test]
+fn a_url_can_stand_in_the_place_of_a_recording() {
+    assert!(transcription(&[("model", "m"), ("url", "https://a.test/x.mp3")]).is_ok());
+    for fields in [
+        &[("model", "m"), ("url", "ftp://a.test/x")][..],
+        &[("model", "m"), ("url", "https://a.test/x"), ("file", "RIFF")],
+    ] {
+        assert_eq!(transcription(fields).unwrap_err().param.as_deref(), Some("url"));
+    }
+    assert_eq!(
+        transcription(&[("model", "m")]).unwrap_err().param.as_deref(),
+        Some("file")
+    );
 }
 
 #[test]

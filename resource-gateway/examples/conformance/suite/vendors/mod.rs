@@ -3,16 +3,18 @@
 mod anthropic;
 mod bedrock;
 mod openai;
+mod tencent;
 
 use super::{Fixture, Suite};
 
 type Player = fn(&Fixture, &Suite) -> Result<(), String>;
 
 /// One line for each vendor.
-const PLAYERS: [(&str, Player); 3] = [
+const PLAYERS: [(&str, Player); 4] = [
     ("anthropic", anthropic::play),
     ("aws-bedrock", bedrock::play),
     ("openai", openai::play),
+    ("tencent", tencent::play),
 ];
 
 /// Plays a fixture as its vendor's.

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{error_object, wire};
+use super::{super::support, error_object, wire};
 use crate::{
     domain::{
         answer::{Answer, Transcript, TranscriptFormat},
@@ -35,6 +35,9 @@ impl Codec for OpenAiTranscription {
     }
 
     fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        if call.form().is_some_and(|form| form.texts("url").next().is_some()) {
+            return Err(support::unsupported("url").into());
+        }
         Ok(Encoded {
             // Made of characters that boundaries may have.
             content_type: HeaderValue::try_from(call.content_type().as_ref())

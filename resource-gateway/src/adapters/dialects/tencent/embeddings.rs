@@ -1,0 +1,145 @@
+//! `GetEmbedding` of Hunyuan.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{HUNYUAN, PATH, faults, read, support, wire::Usage};
+use crate::{
+    domain::{
+        answer::Answer,
+        call::Call,
+        fault::{Fault, PublicError},
+    },
+    ports::codec::{
+        Codec, Decoded, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target, TokenUsage,
+    },
+};
+
+/// Texts at once.
+const MOST: usize = 50;
+
+/// Vectors of texts. The vendor has one model for it and no name for that.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TencentEmbeddings;
+
+#[derive(Deserialize)]
+struct Wanted {
+    input: Value,
+    #[serde(default)]
+    encoding_format: Option<String>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+fn parse(call: &Call) -> Result<Wanted, PublicError> {
+    serde_json::from_slice(&call.body()).map_err(|_| wrong("encoding_format", "must be float or base64"))
+}
+
+fn wrong(field: &str, why: &str) -> PublicError {
+    PublicError::invalid(Some(field), "invalid_value", format!("The field '{field}' {why}."))
+}
+
+impl Codec for TencentEmbeddings {
+    fn path(&self) -> &'static str {
+        PATH
+    }
+
+    fn home(&self) -> Option<&'static str> {
+        Some(HUNYUAN.home)
+    }
+
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        let mut wanted = parse(call)?;
+        if !matches!(wanted.encoding_format.as_deref(), None | Some("float" | "base64")) {
+            return Err(wrong("encoding_format", "must be float or base64").into());
+        }
+        let mut dropped = Vec::new();
+        wanted.rest.remove("model");
+        for field in ["dimensions", "user"] {
+            if wanted.rest.remove(field).is_some_and(|value| !value.is_null()) {
+                support::cannot(field, target.when_unsupported, &mut dropped)?;
+            }
+        }
+        let member = match &wanted.input {
+            Value::String(_) => "Input",
+            Value::Array(texts) if texts.len() > MOST => {
+                return Err(wrong(
+                    "input",
+                    "holds more than 50 texts, which the provider does not take at once",
+                )
+                .into());
+            }
+            Value::Array(texts) if texts.iter().all(Value::is_string) => "InputList",
+            // Tokens of another vendor's model.
+            _ => return Err(support::unsupported("input").into()),
+        };
+        wanted.rest.insert(member.to_owned(), wanted.input);
+        let encoded = HUNYUAN.call("GetEmbedding", &wanted.rest);
+        Ok(Encoded { dropped, ..encoded })
+    }
+
+    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
+        let mut found: Vectors = read(&reply.body)?;
+        found.data.sort_by_key(|vector| vector.index);
+        let as_text = parse(call).is_ok_and(|wanted| wanted.encoding_format.as_deref() == Some("base64"));
+        let data = found.data.iter().map(|vector| {
+            let embedding = match as_text {
+                true => Value::from(packed(&vector.embedding)),
+                false => json!(vector.embedding),
+            };
+            json!({"object": "embedding", "index": vector.index, "embedding": embedding})
+        });
+        let mut answer = json!({"object": "list", "data": data.collect::<Vec<_>>(), "model": reply.model});
+        let usage = found.usage.and_then(|usage| usage.prompt_tokens.or(usage.total_tokens));
+        if let (Some(tokens), Some(answer)) = (usage, answer.as_object_mut()) {
+            answer.insert(
+                "usage".to_owned(),
+                json!({"prompt_tokens": tokens, "total_tokens": tokens}),
+            );
+        }
+        Ok(Decoded {
+            usage: usage.map(|input| TokenUsage {
+                input,
+                ..TokenUsage::default()
+            }),
+            ..Decoded::of(Answer::json(answer.to_string().into()))
+        }
+        .into())
+    }
+
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        faults::decode(status, headers, body)
+    }
+
+    fn stream(&self, _call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
+        Box::new(NoStream)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Vectors {
+    data: Vec<Vector>,
+    #[serde(default)]
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Vector {
+    embedding: Vec<f64>,
+    #[serde(default)]
+    index: u64,
+}
+
+/// OpenAI's other form: numbers of four bytes, the lowest first, in base64.
+fn packed(vector: &[f64]) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "the form has no more digits")]
+    let bytes: Vec<u8> = vector
+        .iter()
+        .flat_map(|number| (*number as f32).to_le_bytes())
+        .collect();
+    STANDARD.encode(bytes)
+}

@@ -1,0 +1,213 @@
+//! Hunyuan's pictures: a job is handed in, and asked for until it is done.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{HUNYUAN, JobState, PATH, faults, read, support};
+use crate::{
+    domain::{
+        answer::Answer,
+        call::Call,
+        fault::{Fault, FaultClass, PublicError},
+    },
+    ports::codec::{
+        Ask, Codec, Decoded, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target,
+        TokenUsage,
+    },
+};
+
+/// `SubmitHunyuanImageJob`, then `QueryHunyuanImageJob`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TencentImages;
+
+#[derive(Deserialize)]
+struct Wanted {
+    prompt: String,
+    #[serde(default)]
+    n: Option<u64>,
+    #[serde(default)]
+    size: Option<String>,
+    #[serde(default)]
+    response_format: Option<String>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// OpenAI's words that the vendor has none for.
+const UNKNOWN_THERE: [&str; 9] = [
+    "background",
+    "moderation",
+    "output_compression",
+    "output_format",
+    "partial_images",
+    "quality",
+    "stream",
+    "style",
+    "user",
+];
+
+fn parse(call: &Call) -> Result<Wanted, PublicError> {
+    serde_json::from_slice(&call.body()).map_err(|_| wrong("size", "could not be read"))
+}
+
+fn wrong(field: &str, why: &str) -> PublicError {
+    PublicError::invalid(Some(field), "invalid_value", format!("The field '{field}' {why}."))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Job {
+    #[serde(default)]
+    job_id: Option<String>,
+    /// A number as text.
+    #[serde(default)]
+    job_status_code: Option<String>,
+    #[serde(default)]
+    job_error_code: Option<String>,
+    #[serde(default)]
+    job_error_msg: Option<String>,
+    #[serde(default)]
+    result_image: Option<Vec<String>>,
+    #[serde(default)]
+    revised_prompt: Option<Vec<String>>,
+}
+
+impl Codec for TencentImages {
+    fn path(&self) -> &'static str {
+        PATH
+    }
+
+    fn home(&self) -> Option<&'static str> {
+        Some(HUNYUAN.home)
+    }
+
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        let mut wanted = parse(call)?;
+        let mut dropped = Vec::new();
+        wanted.rest.remove("model");
+        for field in UNKNOWN_THERE {
+            let asked = wanted.rest.remove(field);
+            if asked.is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false))) {
+                support::cannot(field, target.when_unsupported, &mut dropped)?;
+            }
+        }
+        match wanted.response_format.as_deref() {
+            None | Some("url" | "b64_json") => {}
+            Some(_) => return Err(wrong("response_format", "must be url or b64_json").into()),
+        }
+        let mut set = |name: &str, value: Value| drop(wanted.rest.insert(name.to_owned(), value));
+        set("Prompt", wanted.prompt.into());
+        if let Some(n) = wanted.n {
+            set("Num", n.into());
+        }
+        match wanted.size.as_deref() {
+            None | Some("auto") => {}
+            Some(size) => {
+                let sides = size.split_once('x');
+                let is_number = |side: &str| side.parse::<u32>().is_ok_and(|side| side > 0);
+                let (width, height) = sides
+                    .filter(|(width, height)| is_number(width) && is_number(height))
+                    .ok_or_else(|| wrong("size", "must be a width and a height, like 1024x1024"))?;
+                set("Resolution", format!("{width}:{height}").into());
+            }
+        }
+        let encoded = HUNYUAN.call("SubmitHunyuanImageJob", &wanted.rest);
+        Ok(Encoded { dropped, ..encoded })
+    }
+
+    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
+        let state = JobState::read(reply.state);
+        if !state.left.is_empty() {
+            return Ok(fetched(state, &reply));
+        }
+        let job: Job = read(&reply.body)?;
+        let (Some(id), None) = (&job.job_id, &job.job_status_code) else {
+            return queried(call, job, state, reply.at.as_seconds());
+        };
+        Ok(state.begun(id.as_str().into()).asked_by(question))
+    }
+
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        faults::decode(status, headers, body)
+    }
+
+    fn stream(&self, _call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
+        Box::new(NoStream)
+    }
+}
+
+fn question(state: &JobState) -> Encoded {
+    HUNYUAN.call("QueryHunyuanImageJob", &json!({"JobId": state.job_id}))
+}
+
+fn queried(call: &Call, job: Job, mut state: JobState, at: i64) -> Result<Outcome, Fault> {
+    match job.job_status_code.as_deref() {
+        Some("1") if state.is_known() => return Ok(state.with_status("queued").asked_by(question)),
+        Some("2") if state.is_known() => return Ok(state.with_status("running").asked_by(question)),
+        Some("4") => {
+            let message = job.job_error_msg.unwrap_or_default();
+            return Err(match job.job_error_code.as_deref() {
+                None | Some("") => faults::told(FaultClass::ServerError, None, &message),
+                Some(code) => faults::named(code, &message),
+            });
+        }
+        Some("5") => {}
+        _ => return Err(Fault::of(FaultClass::InvalidReply)),
+    }
+    let prompts = job.revised_prompt.unwrap_or_default();
+    let urls = job.result_image.unwrap_or_default();
+    let images = urls.into_iter().enumerate().filter(|(_, url)| !url.is_empty());
+    let images = images.map(|(at, url)| {
+        let mut image = Map::from_iter([("url".to_owned(), Value::from(url))]);
+        if let Some(prompt) = prompts.get(at).filter(|prompt| !prompt.is_empty()) {
+            image.insert("revised_prompt".to_owned(), prompt.as_str().into());
+        }
+        Value::Object(image)
+    });
+    let images: Vec<Value> = images.collect();
+    if images.is_empty() {
+        return Err(Fault::of(FaultClass::InvalidReply));
+    }
+    let as_bytes = parse(call).is_ok_and(|wanted| wanted.response_format.as_deref() == Some("b64_json"));
+    if !as_bytes {
+        return Ok(finished(&images, at));
+    }
+    state.left = images;
+    Ok(fetch(state, at))
+}
+
+/// Gets the next picture, or ends.
+fn fetch(state: JobState, at: i64) -> Outcome {
+    let url = state.left.first().and_then(|image| image.get("url")?.as_str());
+    match url {
+        Some(url) => state.step(Ask::Url(url.to_owned()), Duration::ZERO),
+        None => finished(&state.have, at),
+    }
+}
+
+/// A picture has come.
+fn fetched(mut state: JobState, reply: &Received<'_>) -> Outcome {
+    let mut image = state.left.remove(0);
+    if let Some(members) = image.as_object_mut() {
+        members.remove("url");
+        members.insert("b64_json".to_owned(), STANDARD.encode(&reply.body).into());
+    }
+    state.have.push(image);
+    fetch(state, reply.at.as_seconds())
+}
+
+fn finished(images: &[Value], at: i64) -> Outcome {
+    let answer = json!({"created": at, "data": images});
+    Decoded {
+        usage: Some(TokenUsage {
+            images: images.len() as u64,
+            ..TokenUsage::default()
+        }),
+        ..Decoded::of(Answer::json(answer.to_string().into()))
+    }
+    .into()
+}

@@ -1,0 +1,63 @@
+//! Work that takes a while: how it stands is asked again and again, more and more slowly.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::ports::codec::{Ask, Encoded, Outcome, Step};
+
+const PAUSES_MS: [u64; 5] = [1000, 1500, 2000, 3000, 5000];
+
+/// What is known of a job between two answers.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct JobState {
+    pub(super) job_id: Value,
+    job_status: String,
+    asked: usize,
+    /// Pictures whose bytes are wanted: those that are there, and the places of the others.
+    pub(super) have: Vec<Value>,
+    pub(super) left: Vec<Value>,
+}
+
+impl JobState {
+    /// What was left with the step before.
+    pub(super) fn read(state: &Value) -> Self {
+        Self::deserialize(state).unwrap_or_default()
+    }
+
+    pub(super) fn begun(self, job_id: Value) -> Self {
+        Self { job_id, ..self }.with_status("queued")
+    }
+
+    /// Whether there is a job to ask for.
+    pub(super) fn is_known(&self) -> bool {
+        !self.job_id.is_null()
+    }
+
+    pub(super) fn with_status(self, status: &str) -> Self {
+        Self {
+            job_status: status.to_owned(),
+            ..self
+        }
+    }
+
+    /// Asks how it stands.
+    pub(super) fn asked_by(mut self, ask: impl Fn(&Self) -> Encoded) -> Outcome {
+        let pause = PAUSES_MS.get(self.asked).or(PAUSES_MS.last()).copied();
+        self.asked += 1;
+        let ask = Ask::Vendor(ask(&self));
+        self.step(ask, Duration::from_millis(pause.unwrap_or(1000)))
+    }
+
+    pub(super) fn step(&self, ask: Ask, after: Duration) -> Outcome {
+        Outcome::Next(Box::new(Step {
+            ask,
+            after,
+            state: json!(self),
+            // The vendor has no way to take a job back.
+            cancel: None,
+        }))
+    }
+}
