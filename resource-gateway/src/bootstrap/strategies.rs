@@ -1,6 +1,7 @@
 //! What this version can do, and by whom: the one place that knows the names of strategies.
 
 mod anthropic;
+mod baidu;
 pub(super) mod local;
 mod tencent;
 
@@ -62,6 +63,7 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
             transport: Arc::clone(&http),
             default_base_url: Some(BaseUrl::parse("https://api.openai.com/v1")?),
         },
+        baidu::profile(Arc::clone(&http))?,
         tencent::profile(Arc::clone(&http))?,
         Profile {
             name: "sandbox",

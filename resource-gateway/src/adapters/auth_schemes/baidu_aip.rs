@@ -8,10 +8,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use service_kit::Timestamp;
 
+pub use super::{
+    bought::TOKEN_URL,
+    qianfan_iam::{AUTH, SIGNS},
+};
 use super::{
     bought::{copy, place, redacted, refusal, request, until},
     keys::{Secrets, extend_query, needed_access_key},
-    qianfan_iam::{AUTH, BceSigner, SIGNS},
+    qianfan_iam::BceSigner,
 };
 use crate::{
     domain::{

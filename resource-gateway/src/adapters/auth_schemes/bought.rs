@@ -20,7 +20,7 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// Whatever a vendor says: a token that was taken back in silence must not stay for ever.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The option that names another place to buy tokens at: a proxy.
-pub(super) const TOKEN_URL: &str = "token_url";
+pub const TOKEN_URL: &str = "token_url";
 
 /// Where tokens are bought: the option's place, else the vendor's own.
 pub(super) fn place(vendor: &Vendor, own: &str) -> Result<BaseUrl, String> {

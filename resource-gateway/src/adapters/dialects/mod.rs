@@ -1,6 +1,7 @@
 //! Wire formats of vendors: pure codecs, one folder each.
 
 pub mod anthropic;
+pub mod baidu;
 pub mod bedrock;
 mod error_object;
 pub mod normalised;

@@ -55,7 +55,7 @@ impl<'a> PictureRequest<'a> {
     }
 }
 
-impl<'a> Picture<'a> {
+impl Picture<'_> {
     /// The same with its bytes, for vendors that do not look behind URLs.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::support;
 use crate::{
-    domain::{call::Call, fault::PublicError, interface::WhenUnsupported},
+    domain::{call::Call, fault::PublicError, interface::WhenUnsupported, multipart::Form},
     ports::codec::Target,
 };
 
@@ -62,7 +62,7 @@ impl RecordingRequest {
             options: Vec::new(),
             dropped: Vec::new(),
         };
-        for part in call.form().into_iter().flat_map(|form| form.parts()) {
+        for part in call.form().into_iter().flat_map(Form::parts) {
             let name = part.name.as_ref();
             match (name, &part.file) {
                 ("file", Some(file)) => {
@@ -87,6 +87,13 @@ impl RecordingRequest {
         match self.dropped.iter().any(|known| known == name) {
             true => Ok(()),
             false => support::cannot(name, rule, &mut self.dropped),
+        }
+    }
+
+    /// What lay behind the URL, by its media type, if its name did not say it.
+    pub(super) fn learn(&mut self, media_type: &str) {
+        if self.format.is_none() {
+            self.format = format_of("", media_type);
         }
     }
 

@@ -23,6 +23,8 @@ const SIZE: (u32, u32) = (640, 480);
 struct VisionRequest {
     model: String,
     image: Image,
+    #[serde(default)]
+    compare_to: Option<Image>,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +39,8 @@ struct Image {
 struct Picture {
     model: String,
     draw: Draw,
+    /// How much its faces are like those of the picture that it is to be compared with.
+    similarity: Option<f64>,
     width: u32,
     height: u32,
 }
@@ -48,29 +52,46 @@ fn read(body: &[u8]) -> Result<Picture, Refusal> {
             "The image must be an object with one of base64, url and file_id.",
         )
     })?;
+    let bytes = bytes_of(request.image, ["image.base64", "image.url", "image.file_id"])?;
+    let other = request.compare_to.map(|other| {
+        let other = bytes_of(other, ["compare_to.base64", "compare_to.url", "compare_to.file_id"])?;
+        Ok(alike(&bytes, &other))
+    });
+    let (width, height) = png_size(&bytes).unwrap_or(SIZE);
+    Ok(Picture {
+        model: request.model,
+        draw: Draw::of(&bytes),
+        similarity: other.transpose()?,
+        width,
+        height,
+    })
+}
+
+fn bytes_of(image: Image, [base64, url, file_id]: [&'static str; 3]) -> Result<Vec<u8>, Refusal> {
     let inline = |url: &str| Some(url.strip_prefix("data:")?.split_once(";base64,")?.1.to_owned());
-    let (text, param) = match (request.image.base64, request.image.url) {
-        (Some(text), _) => (text, "image.base64"),
-        (None, Some(url)) => {
+    let (text, param) = match (image.base64, image.url) {
+        (Some(text), _) => (text, base64),
+        (None, Some(place)) => {
             let why = "The simulator fetches nothing: send the image as base64, or as a data: URL.";
-            (inline(&url).ok_or_else(|| Refusal::new("image.url", why))?, "image.url")
+            (inline(&place).ok_or_else(|| Refusal::new(url, why))?, url)
         }
         (None, None) => {
             return Err(Refusal::new(
-                "image.file_id",
+                file_id,
                 "The simulator has no files: send the image as base64.",
             ));
         }
     };
     let bytes = STANDARD.decode(text).ok().filter(|bytes| !bytes.is_empty());
-    let bytes = bytes.ok_or_else(|| Refusal::new(param, "The image is not base64 that could be read."))?;
-    let (width, height) = png_size(&bytes).unwrap_or(SIZE);
-    Ok(Picture {
-        model: request.model,
-        draw: Draw::of(&bytes),
-        width,
-        height,
-    })
+    bytes.ok_or_else(|| Refusal::new(param, "The image is not base64 that could be read."))
+}
+
+/// Two equal pictures are wholly alike; others as much as is drawn, the same in either order.
+fn alike(one: &[u8], other: &[u8]) -> f64 {
+    if one == other {
+        return 1.0;
+    }
+    Draw::of(&[one.min(other), one.max(other)].concat()).share()
 }
 
 /// Width and height as a PNG's first chunk says them.
@@ -125,6 +146,12 @@ pub(super) fn labels(body: &[u8]) -> Result<Answer, Refusal> {
 
 pub(super) fn faces(body: &[u8]) -> Result<Answer, Refusal> {
     let mut picture = read(body)?;
+    if let Some(similarity) = picture.similarity {
+        return Ok(Answer::Whole(
+            json!({"id": picture.draw.id("faces"), "model": picture.model, "faces": [], "similarity": similarity,
+            "usage": {"images": 2}, "sandbox": true}),
+        ));
+    }
     let scores = picture.draw.scores(FACES);
     let mut faces = Vec::new();
     for (at, score) in (0..u32::from(FACES)).zip(scores) {
@@ -182,6 +209,25 @@ mod tests {
         for answer in [one, labels, faces] {
             assert_eq!(answer["sandbox"], true);
         }
+    }
+
+    #[test]
+    fn a_picture_is_wholly_like_itself_and_others_are_compared_in_either_order() {
+        let compare = |one: &str, other: &str| {
+            let body = json!({"model": "m", "image": {"base64": one}, "compare_to": {"base64": other}}).to_string();
+            match faces(body.as_bytes()) {
+                Ok(Answer::Whole(value)) => {
+                    assert_eq!(value["faces"], json!([]));
+                    Ok(value["similarity"].as_f64().unwrap())
+                }
+                Ok(_) => Err("not JSON"),
+                Err(refusal) => Err(refusal.param),
+            }
+        };
+        assert_eq!(compare("YQ==", "YQ=="), Ok(1.0));
+        assert_eq!(compare("YQ==", "Yg=="), compare("Yg==", "YQ=="));
+        assert!(compare("YQ==", "Yg==").unwrap() < 1.0);
+        assert_eq!(compare("YQ==", "not base64!"), Err("compare_to.base64"));
     }
 
     #[test]

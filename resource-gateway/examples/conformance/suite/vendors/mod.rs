@@ -1,6 +1,7 @@
 //! For each vendor: what its SDK was told, as a caller of the gateway would say it.
 
 mod anthropic;
+mod baidu;
 mod bedrock;
 mod openai;
 mod tencent;
@@ -10,9 +11,10 @@ use super::{Fixture, Suite};
 type Player = fn(&Fixture, &Suite) -> Result<(), String>;
 
 /// One line for each vendor.
-const PLAYERS: [(&str, Player); 4] = [
+const PLAYERS: [(&str, Player); 5] = [
     ("anthropic", anthropic::play),
     ("aws-bedrock", bedrock::play),
+    ("baidu", baidu::play),
     ("openai", openai::play),
     ("tencent", tencent::play),
 ];

@@ -157,27 +157,38 @@ fn list(value: &Value, each: fn(&Value) -> Value) -> Value {
     value.as_array().into_iter().flatten().map(each).collect()
 }
 
+fn at(value: &Value, pointer: &str) -> Value {
+    value.pointer(pointer).cloned().unwrap_or_default()
+}
+
 fn message(message: &Value) -> Value {
-    let mut out = json!({"role": message["Role"]});
-    if let Some(content) = message.get("Content") {
-        out["content"] = content.clone();
+    let mut out = Map::new();
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            out.insert(name.to_owned(), value);
+        }
+    };
+    set("role", message.get("Role").cloned());
+    set("content", message.get("Content").cloned());
+    set("content", message.get("Contents").map(|parts| list(parts, part)));
+    set(
+        "tool_calls",
+        message.get("ToolCalls").map(|calls| list(calls, tool_call)),
+    );
+    set("tool_call_id", message.get("ToolCallId").cloned());
+    Value::Object(out)
+}
+
+fn part(part: &Value) -> Value {
+    match part.get("Type").and_then(Value::as_str) {
+        Some("image_url") => json!({"type": "image_url", "image_url": {"url": at(part, "/ImageUrl/Url")}}),
+        _ => json!({"type": "text", "text": at(part, "/Text")}),
     }
-    if let Some(parts) = message.get("Contents") {
-        out["content"] = list(parts, |part| match part["Type"].as_str() {
-            Some("image_url") => json!({"type": "image_url", "image_url": {"url": part["ImageUrl"]["Url"]}}),
-            _ => json!({"type": "text", "text": part["Text"]}),
-        });
-    }
-    if let Some(calls) = message.get("ToolCalls") {
-        out["tool_calls"] = list(calls, |call| {
-            let (name, arguments) = (&call["Function"]["Name"], &call["Function"]["Arguments"]);
-            json!({"id": call["Id"], "type": "function", "function": {"name": name, "arguments": arguments}})
-        });
-    }
-    if let Some(id) = message.get("ToolCallId") {
-        out["tool_call_id"] = id.clone();
-    }
-    out
+}
+
+fn tool_call(call: &Value) -> Value {
+    let function = json!({"name": at(call, "/Function/Name"), "arguments": at(call, "/Function/Arguments")});
+    json!({"id": at(call, "/Id"), "type": "function", "function": function})
 }
 
 fn tool(tool: &Value) -> Value {

@@ -279,9 +279,9 @@ pub(super) fn finish(word: String) -> Finish {
 impl From<Usage> for Counts {
     fn from(usage: Usage) -> Self {
         Self {
-            input: usage.prompt_tokens,
-            output: usage.completion_tokens,
-            total: usage.total_tokens,
+            input: usage.prompt,
+            output: usage.completion,
+            total: usage.total,
             ..Self::default()
         }
     }

@@ -92,7 +92,7 @@ impl Codec for TencentEmbeddings {
             json!({"object": "embedding", "index": vector.index, "embedding": embedding})
         });
         let mut answer = json!({"object": "list", "data": data.collect::<Vec<_>>(), "model": reply.model});
-        let usage = found.usage.and_then(|usage| usage.prompt_tokens.or(usage.total_tokens));
+        let usage = found.usage.and_then(|usage| usage.prompt.or(usage.total));
         if let (Some(tokens), Some(answer)) = (usage, answer.as_object_mut()) {
             answer.insert(
                 "usage".to_owned(),

@@ -60,7 +60,7 @@ fn wrong(field: &str, why: &str) -> PublicError {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Job {
+struct Told {
     #[serde(default)]
     job_id: Option<String>,
     /// A number as text.
@@ -124,7 +124,7 @@ impl Codec for TencentImages {
         if !state.left.is_empty() {
             return Ok(fetched(state, &reply));
         }
-        let job: Job = read(&reply.body)?;
+        let job: Told = read(&reply.body)?;
         let (Some(id), None) = (&job.job_id, &job.job_status_code) else {
             return queried(call, job, state, reply.at.as_seconds());
         };
@@ -144,7 +144,7 @@ fn question(state: &JobState) -> Encoded {
     HUNYUAN.call("QueryHunyuanImageJob", &json!({"JobId": state.job_id}))
 }
 
-fn queried(call: &Call, job: Job, mut state: JobState, at: i64) -> Result<Outcome, Fault> {
+fn queried(call: &Call, job: Told, mut state: JobState, at: i64) -> Result<Outcome, Fault> {
     match job.job_status_code.as_deref() {
         Some("1") if state.is_known() => return Ok(state.with_status("queued").asked_by(question)),
         Some("2") if state.is_known() => return Ok(state.with_status("running").asked_by(question)),

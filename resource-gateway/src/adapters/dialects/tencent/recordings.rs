@@ -23,7 +23,7 @@ use crate::{
 /// The route's model is the vendor's engine: `16k_zh`, `16k_en`, `8k_zh`, …
 ///
 /// Fields of the form that nobody here knows are the vendor's members. A URL is a file task, unless it comes with a `VoiceFormat`,
-/// which only short recordings have.
+/// which only short recordings have; `ChannelNum` or `ResTextFormat` make a file task of any.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TencentTranscription;
 
@@ -94,8 +94,13 @@ impl Codec for TencentTranscription {
 }
 
 fn is_short(request: &RecordingRequest) -> bool {
+    let has = |wanted: &str| request.options.iter().any(|(name, _)| name == wanted);
+    if has("ChannelNum") || has("ResTextFormat") {
+        // Only file tasks have these.
+        return false;
+    }
     match &request.sound {
-        Sound::Url(_) => request.options.iter().any(|(name, _)| name == "VoiceFormat"),
+        Sound::Url(_) => has("VoiceFormat"),
         Sound::Bytes(bytes) => match wav(bytes) {
             Some(wav) => wav.millis <= SHORT_MS && bytes.len() <= SHORT_BYTES,
             None => bytes.len() <= SHORT_COMPRESSED_BYTES,
@@ -180,7 +185,7 @@ fn task(mut request: RecordingRequest, engine: &str) -> Result<Encoded, PublicEr
 #[serde(rename_all = "PascalCase")]
 struct Found {
     #[serde(default)]
-    data: Option<Task>,
+    data: Option<Stand>,
     #[serde(default)]
     result: Option<String>,
     /// In milliseconds.
@@ -202,7 +207,7 @@ struct SaidWord {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Task {
+struct Stand {
     task_id: Option<u64>,
     #[serde(default)]
     status: Option<u64>,
@@ -214,12 +219,12 @@ struct Task {
     #[serde(default)]
     audio_duration: Option<f64>,
     #[serde(default)]
-    result_detail: Option<Vec<Sentence>>,
+    result_detail: Option<Vec<Passage>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Sentence {
+struct Passage {
     #[serde(default)]
     final_sentence: String,
     #[serde(default)]
@@ -280,7 +285,7 @@ fn of_sentence(call: &Call, text: String, millis: Option<u64>, words: Option<Vec
     told(call, text, segments, words, millis.map(seconds))
 }
 
-fn of_task(call: &Call, task: Task, state: JobState) -> Result<Outcome, Fault> {
+fn of_task(call: &Call, task: Stand, state: JobState) -> Result<Outcome, Fault> {
     let asks = |state: &JobState| {
         let id = state.job_id.as_u64().map(Value::from);
         ASR.call("DescribeTaskStatus", &json!({"TaskId": id}))
@@ -298,7 +303,7 @@ fn of_task(call: &Call, task: Task, state: JobState) -> Result<Outcome, Fault> {
     }
 }
 
-fn of_result(call: &Call, task: Task) -> Outcome {
+fn of_result(call: &Call, task: Stand) -> Outcome {
     let mut words = Vec::new();
     let segments: Vec<Segment> = match task.result_detail.filter(|sentences| !sentences.is_empty()) {
         Some(sentences) => sentences

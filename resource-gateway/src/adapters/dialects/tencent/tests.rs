@@ -566,10 +566,10 @@ fn a_long_recording_or_one_behind_a_url_is_a_task() {
     assert_eq!(action(&form(&[], Some(("a.wav", &wav(60))))), "SentenceRecognition");
     assert_eq!(action(&form(&[], Some(("a.wav", &wav(61))))), "CreateRecTask");
     assert_eq!(
-        action(&form(&[], Some(("a.mp3", &[0; 480_000])))),
+        action(&form(&[], Some(("a.mp3", &vec![0; 480_000])))),
         "SentenceRecognition"
     );
-    assert_eq!(action(&form(&[], Some(("a.mp3", &[0; 480_001])))), "CreateRecTask");
+    assert_eq!(action(&form(&[], Some(("a.mp3", &vec![0; 480_001])))), "CreateRecTask");
     assert_eq!(action(&form(&[], Some(("a.mp3", &vec![0; MIB * 5])))), "CreateRecTask");
     assert_eq!(
         refused(
@@ -578,6 +578,10 @@ fn a_long_recording_or_one_behind_a_url_is_a_task() {
             "16k_zh"
         ),
         "file"
+    );
+    assert_eq!(
+        action(&form(&[("ResTextFormat", "3")], Some(("a.wav", &wav(1))))),
+        "CreateRecTask"
     );
     let url = ("url", "https://a.test/x.mp3?sig=1");
     assert_eq!(action(&form(&[url], None)), "CreateRecTask");

@@ -180,14 +180,13 @@ pub(super) struct SaidFunction {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "PascalCase")]
 pub(super) struct Usage {
-    #[serde(default)]
-    pub(super) prompt_tokens: Option<u64>,
-    #[serde(default)]
-    pub(super) completion_tokens: Option<u64>,
-    #[serde(default)]
-    pub(super) total_tokens: Option<u64>,
+    #[serde(default, rename = "PromptTokens")]
+    pub(super) prompt: Option<u64>,
+    #[serde(default, rename = "CompletionTokens")]
+    pub(super) completion: Option<u64>,
+    #[serde(default, rename = "TotalTokens")]
+    pub(super) total: Option<u64>,
 }
 
 /// A failure after the answer began.
