@@ -1,0 +1,150 @@
+//! Streamed answers: events by name, of which `message-end` is the last.
+
+use bytes::Bytes;
+
+use super::{
+    convert::{finish, unreadable},
+    faults,
+    wire::{Delta, DeltaMessage, Event},
+};
+use crate::{
+    domain::{
+        chat::{ChatEvent, Counts},
+        fault::{Fault, FaultClass},
+        sse::{Events, SseSplitter},
+    },
+    ports::{chat::ChunkDecoder, codec::StreamEnd},
+};
+
+/// There is one answer.
+const CHOICE: u32 = 0;
+
+/// Reads events.
+#[derive(Debug, Default)]
+pub(super) struct CohereStream {
+    splitter: SseSplitter,
+    /// How many calls have begun.
+    calls: u32,
+}
+
+impl CohereStream {
+    fn read(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        for event in Events::of(piece) {
+            let Some(data) = event.data else { continue };
+            let data = data.trim_ascii();
+            if data.is_empty() {
+                continue;
+            }
+            let Ok(event) = serde_json::from_slice::<Event>(data) else {
+                return Some(StreamEnd::Failed(unreadable()));
+            };
+            if let Some(end) = self.event(event, events) {
+                return Some(end);
+            }
+        }
+        None
+    }
+
+    fn event(&mut self, event: Event, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        let delta = event.delta.unwrap_or_default();
+        match event.kind.as_str() {
+            "message-start" => events.extend(event.id.map(|id| ChatEvent::Head {
+                id: Some(id),
+                model: None,
+            })),
+            "content-start" | "content-delta" | "tool-plan-delta" => {
+                said(delta.message.unwrap_or_default(), events);
+            }
+            "tool-call-start" => self.call(delta, events),
+            "tool-call-delta" => self.arguments(delta, events),
+            "message-end" => return Some(end(delta, events)),
+            // An error in place of an event has no name.
+            "" | "error" => {
+                return event
+                    .message
+                    .map(|message| StreamEnd::Failed(faults::of_message(&message)));
+            }
+            // Citations, ends of parts, and what is still to come.
+            _ => {}
+        }
+        None
+    }
+
+    /// Calls come one after the other, whatever their parts count as `index`.
+    fn call(&mut self, delta: Delta, events: &mut Vec<ChatEvent>) {
+        let call = delta.message.and_then(|message| message.tool_calls).unwrap_or_default();
+        let function = call.function.unwrap_or_default();
+        events.push(ChatEvent::ToolCall {
+            choice: CHOICE,
+            call: self.calls,
+            id: call.id.filter(|id| !id.is_empty()),
+            name: function.name.unwrap_or_default(),
+            signature: None,
+        });
+        self.calls = self.calls.saturating_add(1);
+        self.fragment(function.arguments, events);
+    }
+
+    fn arguments(&mut self, delta: Delta, events: &mut Vec<ChatEvent>) {
+        let call = delta.message.and_then(|message| message.tool_calls).unwrap_or_default();
+        self.fragment(call.function.and_then(|function| function.arguments), events);
+    }
+
+    fn fragment(&mut self, fragment: Option<String>, events: &mut Vec<ChatEvent>) {
+        let fragment = fragment.filter(|fragment| !fragment.is_empty());
+        if let (Some(call), Some(fragment)) = (self.calls.checked_sub(1), fragment) {
+            events.push(ChatEvent::Arguments {
+                choice: CHOICE,
+                call,
+                fragment,
+            });
+        }
+    }
+}
+
+fn said(message: DeltaMessage, events: &mut Vec<ChatEvent>) {
+    let part = message.content.unwrap_or_default();
+    let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+    for text in [some(message.tool_plan), some(part.thinking)].into_iter().flatten() {
+        events.push(ChatEvent::Reasoning { choice: CHOICE, text });
+    }
+    events.extend(some(part.text).map(|text| ChatEvent::Text { choice: CHOICE, text }));
+}
+
+/// What failed says so at the end, and may say how.
+fn end(delta: Delta, events: &mut Vec<ChatEvent>) -> StreamEnd {
+    events.extend(delta.usage.map(|usage| ChatEvent::Counts(Counts::from(usage))));
+    if let Some(error) = delta.error.filter(|error| !error.is_empty()) {
+        return StreamEnd::Failed(faults::of_message(&error));
+    }
+    if let Some(word) = delta.finish_reason {
+        events.push(ChatEvent::Finish {
+            choice: CHOICE,
+            finish: finish(&word),
+        });
+    }
+    StreamEnd::Complete
+}
+
+impl ChunkDecoder for CohereStream {
+    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        match self.splitter.push(bytes) {
+            Ok(piece) => self.read(&piece, events),
+            Err(_) => Some(StreamEnd::Failed(unreadable())),
+        }
+    }
+
+    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
+        let rest = self.splitter.finish();
+        let cut = || StreamEnd::Failed(Fault::of(FaultClass::Transport));
+        // What a cut connection leaves is no event, whatever it looks like.
+        let whole = Events::of(&rest).all(|event| {
+            let data = event.data.unwrap_or_default();
+            serde_json::from_slice::<serde::de::IgnoredAny>(&data).is_ok()
+        });
+        match whole {
+            true => self.read(&rest, events).unwrap_or_else(cut),
+            false => cut(),
+        }
+    }
+}

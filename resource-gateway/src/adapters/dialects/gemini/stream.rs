@@ -1,0 +1,134 @@
+//! Streamed answers: events with whole answers that hold what is new. Nothing says that it was the last one but its finish reason.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{
+    convert, faults,
+    wire::{Candidate, Reply, SaidPart},
+};
+use crate::{
+    domain::{
+        chat::{ChatEvent, Finish, FinishReason},
+        fault::{Fault, FaultClass},
+        sse::{Events, SseSplitter},
+    },
+    ports::{chat::ChunkDecoder, codec::StreamEnd},
+};
+
+/// Reads events.
+#[derive(Debug, Default)]
+pub(super) struct GeminiStream {
+    splitter: SseSplitter,
+    told: bool,
+    /// Candidates that appeared, and those of them that have ended: a bit for each, what is beyond shares the last one.
+    seen: u128,
+    finished: u128,
+    /// How many functions each candidate has called.
+    calls: BTreeMap<u32, u32>,
+}
+
+impl GeminiStream {
+    fn read(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        for event in Events::of(piece) {
+            let Some(data) = event.data else { continue };
+            let data = data.trim_ascii();
+            if data.is_empty() {
+                continue;
+            }
+            let Ok(reply) = serde_json::from_slice::<Reply>(data) else {
+                return Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply)));
+            };
+            if let Some(error) = reply.error {
+                return Some(StreamEnd::Failed(faults::of_error(&error, None)));
+            }
+            self.reply(reply, events);
+        }
+        None
+    }
+
+    fn reply(&mut self, reply: Reply, events: &mut Vec<ChatEvent>) {
+        let (id, model) = (reply.response_id, reply.model_version);
+        if !self.told && (id.is_some() || model.is_some()) {
+            self.told = id.is_some() && model.is_some();
+            events.push(ChatEvent::Head { id, model });
+        }
+        let candidates = reply.candidates.unwrap_or_default();
+        let blocked = reply.prompt_feedback.and_then(|feedback| feedback.block_reason);
+        if let (Some(word), true, 0) = (blocked, candidates.is_empty(), self.seen) {
+            (self.seen, self.finished) = (1, 1);
+            events.push(ChatEvent::Finish {
+                choice: 0,
+                finish: Finish::new(word, FinishReason::ContentFilter),
+            });
+        }
+        for candidate in candidates {
+            self.candidate(candidate, events);
+        }
+        events.extend(reply.usage_metadata.map(|usage| ChatEvent::Counts(usage.into())));
+    }
+
+    fn candidate(&mut self, candidate: Candidate, events: &mut Vec<ChatEvent>) {
+        let choice = candidate.index.unwrap_or(0);
+        let bit = 1 << choice.min(127);
+        self.seen |= bit;
+        let parts = candidate.content.and_then(|content| content.parts);
+        for part in parts.unwrap_or_default() {
+            self.part(choice, part, events);
+        }
+        if let Some(word) = candidate.finish_reason.filter(|_| self.finished & bit == 0) {
+            self.finished |= bit;
+            let calls = self.calls.contains_key(&choice.min(127));
+            let finish = convert::finish(&word, calls);
+            events.push(ChatEvent::Finish { choice, finish });
+        }
+    }
+
+    fn part(&mut self, choice: u32, part: SaidPart, events: &mut Vec<ChatEvent>) {
+        if let Some(call) = part.function_call {
+            let made = self.calls.entry(choice.min(127)).or_default();
+            let call_at = *made;
+            *made = made.saturating_add(1);
+            let call = convert::tool_use(call, part.thought_signature);
+            events.push(ChatEvent::ToolCall {
+                choice,
+                call: call_at,
+                id: call.id.map(Into::into),
+                name: call.name.into(),
+                signature: call.signature.map(Into::into),
+            });
+            events.push(ChatEvent::Arguments {
+                choice,
+                call: call_at,
+                fragment: call.arguments.into(),
+            });
+        } else if let Some(text) = part.text.filter(|text| !text.is_empty()) {
+            events.push(match part.thought {
+                Some(true) => ChatEvent::Reasoning { choice, text },
+                _ => ChatEvent::Text { choice, text },
+            });
+        }
+    }
+}
+
+impl ChunkDecoder for GeminiStream {
+    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        match self.splitter.push(bytes) {
+            Ok(piece) => self.read(&piece, events),
+            Err(_) => Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
+        }
+    }
+
+    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
+        let rest = self.splitter.finish();
+        if let Some(end) = self.read(&rest, events) {
+            return end;
+        }
+        // The body's end is the answer's end, if every candidate has said why it ended; otherwise it was cut off.
+        match self.seen != 0 && self.finished == self.seen {
+            true => StreamEnd::Complete,
+            false => StreamEnd::Failed(Fault::of(FaultClass::Transport)),
+        }
+    }
+}
