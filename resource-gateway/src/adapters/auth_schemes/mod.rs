@@ -2,6 +2,7 @@
 
 pub mod anthropic;
 pub mod ark_key;
+pub mod azure;
 pub mod baidu_aip;
 pub mod bce_v1;
 mod bought;

@@ -5,7 +5,10 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{OpenAiChat, OpenAiModels, error_object};
+use super::{
+    OpenAiChat, OpenAiModels, error_object, plain,
+    quirks::{self, Quirks},
+};
 use crate::{
     domain::{
         call::{Call, Voice},
@@ -61,6 +64,7 @@ impl ChatDialect for OpenAiDialect {
 
     fn encode(&self, request: &ChatRequest<'_>, target: Target<'_>) -> Result<Encoded, EncodeError> {
         let mut body = request.to_openai();
+        plain::only(&mut body, target.vendor);
         body.insert("model".to_owned(), json!(target.model));
         let encoded = Encoded::json(&Value::Object(body));
         Ok(if request.stream { encoded.streaming() } else { encoded })
@@ -79,7 +83,7 @@ impl ChatDialect for OpenAiDialect {
     }
 
     fn stream(&self, _: &HeaderMap) -> Box<dyn ChunkDecoder> {
-        Box::new(ChunkReader::default())
+        Box::new(ChunkReader::of(&quirks::PLAIN))
     }
 
     fn models(&self) -> Option<&dyn ModelList> {
@@ -292,8 +296,8 @@ pub(super) fn finish(word: &str) -> Finish {
 }
 
 /// Reads a stream of chunks.
-#[derive(Default)]
 pub(super) struct ChunkReader {
+    quirks: &'static Quirks,
     splitter: SseSplitter,
     told: bool,
     /// Choices that appeared, and those of them that have ended: a bit for each.
@@ -301,17 +305,34 @@ pub(super) struct ChunkReader {
     finished: u128,
     /// Calls that have begun, by choice and index.
     calls: Vec<(u32, u32)>,
+    /// What was used has been told.
+    counted: bool,
 }
 
 /// More calls in one answer are not told apart.
 const MOST_CALLS: usize = 1024;
 
 impl ChunkReader {
+    pub(super) fn of(quirks: &'static Quirks) -> Self {
+        Self {
+            quirks,
+            splitter: SseSplitter::default(),
+            told: false,
+            seen: 0,
+            finished: 0,
+            calls: Vec::new(),
+            counted: false,
+        }
+    }
+
     fn read(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
         for event in Events::of(piece) {
             let Some(data) = event.data else { continue };
             match data.trim_ascii() {
-                b"[DONE]" => return Some(StreamEnd::Complete),
+                b"[DONE]" => {
+                    self.stop_unsaid(events);
+                    return Some(StreamEnd::Complete);
+                }
                 b"" => {}
                 data => {
                     if let Err(fault) = self.chunk(data, events) {
@@ -324,7 +345,17 @@ impl ChunkReader {
     }
 
     fn chunk(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), Fault> {
-        let chunk = parse(data)?;
+        if self.quirks.code_fails
+            && let Some(fault) = self.quirks.failure_in(data)
+        {
+            return Err(fault);
+        }
+        let chunk = parse(data).map_err(|fault| self.quirks.failure_in(data).unwrap_or(fault))?;
+        if chunk.choices.is_none()
+            && let Some(fault) = self.quirks.failure_in(data)
+        {
+            return Err(fault);
+        }
         let (id, model) = (
             chunk.id.filter(|id| !id.is_empty()),
             chunk.model.filter(|model| !model.is_empty()),
@@ -336,6 +367,7 @@ impl ChunkReader {
         for choice in chunk.choices.unwrap_or_default() {
             self.choice(choice, events);
         }
+        self.counted |= chunk.usage.is_some();
         events.extend(chunk.usage.map(|usage| ChatEvent::Counts(usage.into())));
         Ok(())
     }
@@ -363,7 +395,22 @@ impl ChunkReader {
             let finish = finish(&word);
             events.push(ChatEvent::Finish { choice, finish });
         }
+        self.counted |= read.usage.is_some();
         events.extend(read.usage.map(|usage| ChatEvent::Counts(usage.into())));
+    }
+
+    /// Tells the ends that the vendor left out, where it may.
+    fn stop_unsaid(&mut self, events: &mut Vec<ChatEvent>) {
+        if !self.quirks.finish_may_miss {
+            return;
+        }
+        let open = self.seen & !self.finished;
+        self.finished |= open;
+        let open = (0..u128::BITS).filter(|choice| open >> choice & 1 == 1);
+        events.extend(open.map(|choice| ChatEvent::Finish {
+            choice,
+            finish: Finish::new("", FinishReason::Stop),
+        }));
     }
 
     /// Fragments of a call join by its index: name and id come once.
@@ -402,6 +449,10 @@ impl ChunkDecoder for ChunkReader {
         let rest = self.splitter.finish();
         if let Some(end) = self.read(&rest, events) {
             return end;
+        }
+        // What was used stands in the last chunk.
+        if self.counted {
+            self.stop_unsaid(events);
         }
         // Without `[DONE]` the last choice's finish reason is the end; without either the answer was cut off.
         match self.seen != 0 && self.finished == self.seen {

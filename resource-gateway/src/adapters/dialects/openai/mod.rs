@@ -4,6 +4,8 @@ mod audio;
 mod chat;
 mod delta;
 mod models;
+mod plain;
+pub mod quirks;
 pub mod render;
 mod stream;
 mod wire;

@@ -1,14 +1,17 @@
 //! A streamed chat answer on its way through.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    error_object,
+    quirks::{PLAIN, Quirks},
     wire::{self, Ear},
 };
 use crate::{
     domain::{
         fault::{Fault, FaultClass},
+        json_object::Edit,
         said::Said,
         sse::{Events, SseSplitter},
     },
@@ -21,6 +24,7 @@ const DONE_EVENT: &[u8] = b"data: [DONE]\n\n";
 
 /// Passes events on as the bytes that came, in whole events, and reads them on the way.
 pub(super) struct ChatStream {
+    quirks: &'static Quirks,
     splitter: SseSplitter,
     /// The caller wants the usage chunk.
     include_usage: bool,
@@ -41,8 +45,14 @@ enum Verdict {
 }
 
 impl ChatStream {
+    /// OpenAI's own.
     pub(super) fn new(include_usage: bool) -> Self {
+        Self::of(include_usage, &PLAIN)
+    }
+
+    pub(super) fn of(include_usage: bool, quirks: &'static Quirks) -> Self {
         Self {
+            quirks,
             splitter: SseSplitter::default(),
             include_usage,
             seen: 0,
@@ -58,9 +68,15 @@ impl ChatStream {
         for event in Events::of(&piece) {
             let Some(data) = event.data else { continue };
             match self.judge(&data) {
-                Verdict::Pass => {}
+                Verdict::Pass => {
+                    // What is written in several lines has no place of its own.
+                    if let Cow::Borrowed(data) = data {
+                        kept.change(data, self.quirks.edits_of_answer(data, false));
+                    }
+                }
                 Verdict::Withhold => kept.leave_out(event.start, event.end),
                 Verdict::Done => {
+                    kept.insert(event.start, self.ends_unsaid());
                     return Pushed {
                         out: kept.up_to(event.end),
                         end: Some(StreamEnd::Complete),
@@ -95,8 +111,9 @@ impl ChatStream {
         let Ok(chunk) = wire::read(data, ear) else {
             return Verdict::Failed(Fault::of(FaultClass::InvalidReply));
         };
-        if let Some(error) = chunk.error {
-            return Verdict::Failed(error_object::in_band(error.get()));
+        let may_fail = chunk.error.is_some() || chunk.choices.is_none() || self.quirks.code_fails;
+        if let Some(fault) = may_fail.then(|| self.quirks.failure_in(data)).flatten() {
+            return Verdict::Failed(fault);
         }
         let usage = chunk.token_usage();
         let choices = chunk.choices.unwrap_or_default();
@@ -116,6 +133,25 @@ impl ChatStream {
             return Verdict::Withhold;
         }
         Verdict::Pass
+    }
+}
+
+impl ChatStream {
+    /// The ends that the vendor left out, where it may.
+    fn ends_unsaid(&mut self) -> String {
+        let open = self.seen & !self.finished;
+        if open == 0 || !self.quirks.finish_may_miss {
+            return String::new();
+        }
+        self.finished |= open;
+        let open = (0..u128::BITS).filter(|choice| open >> choice & 1 == 1);
+        let choices: Vec<_> = open
+            .map(|choice| format!("{{\"index\":{choice},\"delta\":{{}},\"finish_reason\":\"stop\"}}"))
+            .collect();
+        format!(
+            "data: {{\"object\":\"chat.completion.chunk\",\"choices\":[{}]}}\n\n",
+            choices.join(",")
+        )
     }
 }
 
@@ -145,12 +181,18 @@ impl StreamDecoder for ChatStream {
             _ => self.read(rest),
         };
         if pushed.end.is_none() {
+            // What was used stands in the last chunk.
+            let unsaid = match self.progress.usage {
+                Some(_) => self.ends_unsaid(),
+                None => String::new(),
+            };
             // Without `[DONE]` the last choice's finish reason is the end; without either the answer was cut off.
             pushed.end = Some(if self.seen != 0 && self.finished == self.seen {
                 let mut out = BytesMut::from(pushed.out.as_ref());
                 if !out.is_empty() && !out.ends_with(b"\n\n") {
                     out.extend_from_slice(b"\n\n");
                 }
+                out.extend_from_slice(unsaid.as_bytes());
                 out.extend_from_slice(DONE_EVENT);
                 pushed.out = out.freeze();
                 StreamEnd::Complete
@@ -187,8 +229,28 @@ impl Kept {
     }
 
     fn leave_out(&mut self, start: usize, end: usize) {
+        self.replace(start, end, "");
+    }
+
+    fn insert(&mut self, at: usize, text: String) {
+        if !text.is_empty() {
+            self.replace(at, at, &text);
+        }
+    }
+
+    /// Exchanges places of a part of the piece.
+    fn change(&mut self, part: &[u8], edits: Vec<Edit>) {
+        let from = part.as_ptr().addr().saturating_sub(self.piece.as_ptr().addr());
+        for edit in edits {
+            self.replace(from + edit.range.start, from + edit.range.end, &edit.with);
+        }
+    }
+
+    fn replace(&mut self, start: usize, end: usize, with: &str) {
         let before = self.piece.slice(self.from..start);
-        self.copied.get_or_insert_default().extend_from_slice(&before);
+        let copied = self.copied.get_or_insert_default();
+        copied.extend_from_slice(&before);
+        copied.extend_from_slice(with.as_bytes());
         self.from = end;
     }
 

@@ -1,0 +1,365 @@
+//! Work whose result is not in the answer: pictures are a task that is asked for until it is done, speech lies behind a URL.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{ASYNC, ENABLE, MULTIMODAL, Wanted, faults, faults::Failure, members, read, wire, wrong};
+use crate::{
+    domain::{
+        answer::Answer,
+        call::Call,
+        chat::Counts,
+        fault::{Fault, FaultClass},
+    },
+    ports::codec::{
+        Ask, Codec, Decoded, EncodeError, Encoded, NoStream, Opening, Outcome, Received, Step, StreamDecoder, Target,
+        TokenUsage,
+    },
+};
+
+const PICTURES: &str = "/api/v1/services/aigc/text2image/image-synthesis";
+/// Between two questions: often at first, more slowly later.
+const PAUSES_MS: [u64; 5] = [1000, 1000, 1500, 2000, 3000];
+
+/// OpenAI's words for pictures that the vendor has no counterpart for.
+const UNKNOWN_THERE: [&str; 8] = [
+    "background",
+    "moderation",
+    "output_compression",
+    "output_format",
+    "partial_images",
+    "quality",
+    "style",
+    "user",
+];
+
+/// Pictures by a text.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DashScopeImages;
+
+/// What is known of a task between two answers.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Task {
+    job_id: String,
+    job_status: String,
+    asked: usize,
+    /// Pictures whose bytes are wanted: those that are there, and the places of the others.
+    have: Vec<Value>,
+    left: Vec<Value>,
+}
+
+impl Task {
+    fn question(mut self) -> Outcome {
+        let pause = PAUSES_MS.get(self.asked).or(PAUSES_MS.last()).copied();
+        self.asked = self.asked.saturating_add(1);
+        let place = place_of(&self.job_id);
+        Outcome::Next(Box::new(Step {
+            ask: Ask::Vendor(Encoded::get(&place)),
+            after: Duration::from_millis(pause.unwrap_or(1000)),
+            state: json!(self),
+            // As long as it waits there; what runs already runs to its end.
+            cancel: Some(
+                Encoded::of(HeaderValue::from_static("application/json"), Bytes::new())
+                    .at(Method::POST, format!("{place}/cancel")),
+            ),
+        }))
+    }
+}
+
+/// Where a task is asked for. Its name was checked.
+fn place_of(id: &str) -> String {
+    format!("/api/v1/tasks/{id}")
+}
+
+/// A name that stands in a path.
+fn is_name(id: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=128).contains(&id.len()) && id.bytes().all(legal)
+}
+
+#[derive(Deserialize)]
+struct Told {
+    output: Output,
+    #[serde(default)]
+    usage: Option<ImageUsage>,
+}
+
+#[derive(Deserialize)]
+struct Output {
+    #[serde(default)]
+    task_id: Option<String>,
+    #[serde(default)]
+    task_status: Option<String>,
+    #[serde(default)]
+    results: Option<Vec<Picture>>,
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ImageUsage {
+    #[serde(default)]
+    image_count: Option<u64>,
+}
+
+/// A picture, or why there is none: a task can be done and lack some.
+#[derive(Deserialize)]
+struct Picture {
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    actual_prompt: Option<String>,
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+impl Codec for DashScopeImages {
+    fn path(&self) -> &'static str {
+        ""
+    }
+
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        let mut wanted = Wanted::read(call, target)?;
+        wants_bytes(&wanted.members)?;
+        wanted.take("response_format");
+        wanted.leave_out(&UNKNOWN_THERE)?;
+        let mut input = Map::new();
+        for name in ["prompt", "negative_prompt"] {
+            input.extend(wanted.take(name).map(|text| (name.to_owned(), text)));
+        }
+        match wanted.take("size") {
+            None => {}
+            Some(Value::String(size)) if size == "auto" => {}
+            // The vendor writes 1024*1024.
+            Some(Value::String(size)) => {
+                let size = size.replace(['x', 'X'], "*");
+                wanted.members.insert("size".to_owned(), size.into());
+            }
+            Some(_) => return Err(wrong("size", "must be a width and a height, like 1024x1024").into()),
+        }
+        let encoded = wanted.into_request(target.model, PICTURES, &Value::Object(input));
+        Ok(encoded.with(ASYNC, ENABLE))
+    }
+
+    fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
+        let task = Task::deserialize(reply.state).unwrap_or_default();
+        let at = reply.at.as_seconds();
+        if !task.left.is_empty() {
+            return Ok(fetched(task, &reply));
+        }
+        let told: Told = read(&reply.body)?;
+        let status = told.output.task_status.as_deref().unwrap_or_default();
+        let running = match status {
+            "PENDING" => "queued",
+            "RUNNING" => "running",
+            "SUCCEEDED" => return done(call, told, task, at),
+            "FAILED" | "CANCELED" => return Err(Failure::new(told.output.code, told.output.message).fault(None)),
+            // It has expired, or never was.
+            "UNKNOWN" => return Err(Fault::of(FaultClass::ServerError)),
+            _ => return Err(Fault::of(FaultClass::InvalidReply)),
+        };
+        let id = told.output.task_id.unwrap_or_else(|| task.job_id.clone());
+        if !is_name(&id) {
+            return Err(Fault::of(FaultClass::InvalidReply));
+        }
+        Ok(Task {
+            job_id: id,
+            job_status: running.to_owned(),
+            ..task
+        }
+        .question())
+    }
+
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        faults::decode(status, headers, body)
+    }
+
+    fn stream(&self, _call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
+        Box::new(NoStream)
+    }
+}
+
+/// Whether the caller wants the pictures themselves instead of their URLs.
+fn wants_bytes(members: &Map<String, Value>) -> Result<bool, EncodeError> {
+    match members.get("response_format").unwrap_or(&Value::Null) {
+        Value::Null => Ok(false),
+        Value::String(format) if format == "url" => Ok(false),
+        Value::String(format) if format == "b64_json" => Ok(true),
+        _ => Err(wrong("response_format", "must be url or b64_json").into()),
+    }
+}
+
+fn done(call: &Call, told: Told, mut task: Task, at: i64) -> Result<Outcome, Fault> {
+    let mut failure = None;
+    let mut pictures = Vec::new();
+    for picture in told.output.results.unwrap_or_default() {
+        match picture.url.filter(|url| !url.is_empty()) {
+            Some(url) => {
+                let mut image = Map::from_iter([("url".to_owned(), Value::from(url))]);
+                let prompt = picture.actual_prompt.filter(|prompt| !prompt.is_empty());
+                image.extend(prompt.map(|prompt| ("revised_prompt".to_owned(), prompt.into())));
+                pictures.push(Value::Object(image));
+            }
+            None => failure = Some(Failure::new(picture.code, picture.message)),
+        }
+    }
+    if pictures.is_empty() {
+        let failure = failure.map(|failure| failure.fault(None));
+        return Err(failure.unwrap_or_else(|| Fault::of(FaultClass::InvalidReply)));
+    }
+    let wants_bytes = members(call).is_ok_and(|members| wants_bytes(&members).unwrap_or(false));
+    if !wants_bytes {
+        let count = told.usage.and_then(|usage| usage.image_count);
+        return Ok(finished(&pictures, count, at));
+    }
+    task.left = pictures;
+    Ok(fetch(task, at))
+}
+
+/// Gets the next picture, or ends.
+fn fetch(mut task: Task, at: i64) -> Outcome {
+    let url = task.left.first().and_then(|image| image.get("url")?.as_str());
+    let Some(url) = url.map(str::to_owned) else {
+        return finished(&task.have, None, at);
+    };
+    "done".clone_into(&mut task.job_status);
+    Outcome::Next(Box::new(Step {
+        ask: Ask::Url(url),
+        after: Duration::ZERO,
+        state: json!(task),
+        cancel: None,
+    }))
+}
+
+/// A picture has come.
+fn fetched(mut task: Task, reply: &Received<'_>) -> Outcome {
+    let mut image = task.left.remove(0);
+    if let Some(members) = image.as_object_mut() {
+        members.remove("url");
+        members.insert("b64_json".to_owned(), STANDARD.encode(&reply.body).into());
+    }
+    task.have.push(image);
+    fetch(task, reply.at.as_seconds())
+}
+
+fn finished(pictures: &[Value], count: Option<u64>, at: i64) -> Outcome {
+    let answer = json!({"created": at, "data": pictures});
+    Decoded {
+        usage: Some(TokenUsage {
+            images: count.unwrap_or(pictures.len() as u64),
+            ..TokenUsage::default()
+        }),
+        ..Decoded::of(Answer::json(answer.to_string().into()))
+    }
+    .into()
+}
+
+/// Speech by a text. The vendor writes the sound to a place of its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DashScopeSpeech;
+
+#[derive(Deserialize)]
+struct Spoken {
+    output: SpokenOutput,
+    #[serde(default)]
+    usage: Option<wire::Usage>,
+}
+
+#[derive(Deserialize)]
+struct SpokenOutput {
+    #[serde(default)]
+    audio: Option<Audio>,
+}
+
+#[derive(Deserialize)]
+struct Audio {
+    #[serde(default)]
+    url: Option<String>,
+}
+
+impl Codec for DashScopeSpeech {
+    fn path(&self) -> &'static str {
+        ""
+    }
+
+    fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        let mut wanted = Wanted::read(call, target)?;
+        // What it writes is told with the answer; there is nothing to choose.
+        match wanted.members.get("response_format").and_then(Value::as_str) {
+            Some("wav") => drop(wanted.take("response_format")),
+            _ => wanted.leave_out(&["response_format"])?,
+        }
+        wanted.leave_out(&["speed", "instructions", "stream_format"])?;
+        let input = json!({"text": wanted.take("input"), "voice": wanted.take("voice")});
+        Ok(wanted.into_request(target.model, MULTIMODAL, &input))
+    }
+
+    fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
+        let known = reply.state.get("audio_url").is_some();
+        if known {
+            return sound(&reply);
+        }
+        let spoken: Spoken = read(&reply.body)?;
+        let url = spoken
+            .output
+            .audio
+            .and_then(|audio| audio.url)
+            .filter(|url| !url.is_empty());
+        let url = url.ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
+        let usage = spoken.usage.map(|usage| {
+            json!({"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "total_tokens": usage.total_tokens})
+        });
+        Ok(Outcome::Next(Box::new(Step {
+            state: json!({"audio_url": url, "usage": usage}),
+            ask: Ask::Url(url),
+            after: Duration::ZERO,
+            cancel: None,
+        })))
+    }
+
+    fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        faults::decode(status, headers, body)
+    }
+
+    fn stream(&self, _call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
+        Box::new(NoStream)
+    }
+}
+
+/// The sound has come. Object stores do not always know what it is, but its first bytes do.
+fn sound(reply: &Received<'_>) -> Result<Outcome, Fault> {
+    let kind = reply
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let content_type = match (reply.body.as_ref(), kind.unwrap_or_default()) {
+        ([], _) => return Err(Fault::of(FaultClass::InvalidReply)),
+        ([b'R', b'I', b'F', b'F', ..], _) => "audio/wav",
+        ([b'I', b'D', b'3', ..] | [0xff, 0xe0..=0xff, ..], _) => "audio/mpeg",
+        ([b'O', b'g', b'g', b'S', ..], _) => "audio/ogg",
+        (_, kind) if kind.starts_with("audio/") => "application/octet-stream",
+        _ => return Err(Fault::of(FaultClass::InvalidReply)),
+    };
+    let usage = reply
+        .state
+        .get("usage")
+        .and_then(|usage| wire::Usage::deserialize(usage).ok());
+    Ok(Decoded {
+        usage: usage.map(Counts::from).filter(Counts::says_anything).map(Into::into),
+        ..Decoded::of(Answer::Ready {
+            body: reply.body.clone(),
+            content_type,
+        })
+    }
+    .into())
+}

@@ -1,0 +1,80 @@
+//! What vendors that speak OpenAI's format do otherwise than OpenAI: tables, a constant for each. No code asks which vendor it is.
+
+mod codecs;
+mod faults;
+mod rewrite;
+mod vendors;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::codecs::{Shaped, ShapedDialect};
+use self::faults::Table;
+
+/// What is otherwise.
+#[derive(Debug)]
+pub struct Quirks {
+    pub place: Place,
+    /// Members of requests that have another name there.
+    pub renames: &'static [(&'static str, &'static str)],
+    /// Members whose value is another word there: member, OpenAI's word, the vendor's.
+    pub words: &'static [(&'static str, &'static str, &'static str)],
+    /// Roles that have another name there.
+    pub roles: &'static [(&'static str, &'static str)],
+    /// Members of messages that the vendor answers with and does not want back.
+    pub kept_back: &'static [&'static str],
+    pub stream_usage: StreamUsage,
+    /// Reasons for an end for which OpenAI has another word.
+    pub finishes: &'static [(&'static str, &'static str)],
+    /// An answer that came to its end may not say so, and then stopped by itself.
+    pub finish_may_miss: bool,
+    /// A `code` other than 0 is a failure, whatever the status says.
+    pub code_fails: bool,
+    /// What errors mean; `None`: what they mean at OpenAI.
+    faults: Option<Table>,
+    /// The header that carries the vendor row's `app_id`.
+    pub app_id_header: Option<&'static str>,
+}
+
+/// Where calls go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Where OpenAI has them.
+    Plain,
+    /// Behind the deployment that the model's name is, in the version of the vendor's option [`API_VERSION`].
+    Deployment,
+}
+
+/// How a vendor tells what a stream has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamUsage {
+    /// It is asked by `stream_options`.
+    Asked,
+    /// It tells unasked; `stream_options` go only if the caller wrote some.
+    Unasked,
+    /// It tells unasked, and does not know `stream_options`.
+    Unknown,
+}
+
+/// The option that names the version of an API.
+pub const API_VERSION: &str = "api_version";
+
+impl Quirks {
+    /// OpenAI itself: a beginning for tables.
+    pub const NONE: Self = Self {
+        place: Place::Plain,
+        renames: &[],
+        words: &[],
+        roles: &[],
+        kept_back: &[],
+        stream_usage: StreamUsage::Asked,
+        finishes: &[],
+        finish_may_miss: false,
+        code_fails: false,
+        faults: None,
+        app_id_header: None,
+    };
+}
+
+/// OpenAI itself.
+pub(super) static PLAIN: Quirks = Quirks::NONE;

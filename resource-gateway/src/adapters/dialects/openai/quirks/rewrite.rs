@@ -1,0 +1,239 @@
+//! Requests and answers in a vendor's words: places in the text are exchanged, and the rest stays as it came.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method};
+use memchr::memmem;
+
+use super::{API_VERSION, Place, Quirks, StreamUsage};
+use crate::{
+    domain::{
+        call::Call,
+        fault::PublicError,
+        json_draft::Draft,
+        json_object::{Edit, JsonError, JsonObject, elements, quoted},
+    },
+    ports::codec::{EncodeError, Encoded, Target},
+};
+
+const STREAM_OPTIONS: &str = "stream_options";
+const MESSAGES: &str = "messages";
+
+/// What a request asks for beside the answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asks {
+    pub(super) streams: bool,
+    /// What was used, at the end of a stream.
+    pub(super) for_usage: bool,
+}
+
+impl Quirks {
+    /// A request in OpenAI's words becomes the vendor's. Nothing is copied as long as there is nothing to exchange.
+    pub(super) fn adapt(
+        &self,
+        encoded: Encoded,
+        call: &Call,
+        path: &str,
+        target: Target<'_>,
+    ) -> Result<Encoded, EncodeError> {
+        // A form has none of these words.
+        let adapted = match encoded.content_type == "application/json" {
+            true => {
+                let asks = Asks {
+                    streams: call.stream,
+                    for_usage: call.include_usage,
+                };
+                return self.adapt_for(encoded, asks, path, target);
+            }
+            false => encoded,
+        };
+        Ok(self.placed(adapted, path, target))
+    }
+
+    /// The same where the request is no call's own.
+    pub(super) fn adapt_for(
+        &self,
+        mut encoded: Encoded,
+        asks: Asks,
+        path: &str,
+        target: Target<'_>,
+    ) -> Result<Encoded, EncodeError> {
+        if self.concerns(&encoded.body, asks) {
+            let body = Bytes::from(encoded.body.concat());
+            let edits = self.edits(&body, asks).map_err(refusal)?;
+            encoded.body = spliced(&body, edits);
+        }
+        Ok(self.placed(encoded, path, target))
+    }
+
+    fn placed(&self, mut encoded: Encoded, path: &str, target: Target<'_>) -> Encoded {
+        let app_id = target.vendor.credential.app_id.as_deref();
+        let app_id = app_id.and_then(|id| HeaderValue::from_str(id).ok());
+        if let (Some(name), Some(id)) = (self.app_id_header, app_id) {
+            encoded = encoded.with(name, id);
+        }
+        if self.place == Place::Deployment {
+            let version = target.option(API_VERSION).unwrap_or_default();
+            encoded = encoded.at(Method::POST, deployment(target.model, path, version));
+        }
+        encoded
+    }
+
+    /// Whether one of the words that are exchanged may stand in a request.
+    fn concerns(&self, body: &[Bytes], asks: Asks) -> bool {
+        let member = |name: &str| {
+            let name = quoted(name);
+            body.iter().any(|piece| memmem::find(piece, name.as_bytes()).is_some())
+        };
+        self.drops_stream_options(asks) && member(STREAM_OPTIONS)
+            || self.renames.iter().any(|(ours, _)| member(ours))
+            || self.words.iter().any(|(_, ours, _)| member(ours))
+            || self.roles.iter().any(|(ours, _)| member(ours))
+            || self.kept_back.iter().any(|name| member(name))
+    }
+
+    fn drops_stream_options(&self, asks: Asks) -> bool {
+        match self.stream_usage {
+            StreamUsage::Asked => false,
+            // A caller that wants the usage wrote so itself, and one that does not stream had no reason to.
+            StreamUsage::Unasked => asks.streams && !asks.for_usage,
+            StreamUsage::Unknown => true,
+        }
+    }
+
+    fn edits(&self, body: &[u8], asks: Asks) -> Result<Vec<Edit>, JsonError> {
+        let mut draft = Draft::parse(body)?;
+        if self.drops_stream_options(asks) {
+            draft.remove(STREAM_OPTIONS)?;
+        }
+        for (ours, theirs) in self.renames {
+            if let Some(value) = draft.get(ours)?.map(String::from) {
+                draft.remove(ours)?;
+                draft.set(theirs, value)?;
+            }
+        }
+        for (member, ours, theirs) in self.words {
+            if draft.get(member)?.is_some_and(|value| value == quoted(ours)) {
+                draft.set(member, quoted(theirs))?;
+            }
+        }
+        if !self.roles.is_empty() || !self.kept_back.is_empty() {
+            let edits = match draft.get(MESSAGES)? {
+                Some(messages) => self.edits_of_messages(&messages)?,
+                None => Vec::new(),
+            };
+            draft.edit(MESSAGES, edits)?;
+        }
+        Ok(draft.edits())
+    }
+
+    fn edits_of_messages(&self, messages: &str) -> Result<Vec<Edit>, JsonError> {
+        let mut edits = Vec::new();
+        for message in elements(messages)? {
+            let mut draft = Draft::parse(message.as_bytes())?;
+            for name in self.kept_back {
+                draft.remove(name)?;
+            }
+            let role = draft.get("role")?.map(String::from);
+            let role = role.and_then(|role| self.roles.iter().find(|(ours, _)| role == quoted(ours)));
+            if let Some((_, theirs)) = role {
+                draft.set("role", quoted(theirs))?;
+            }
+            let from = place_in(messages, message).start;
+            edits.extend(draft.edits().into_iter().map(|edit| edit.shifted(from)));
+        }
+        Ok(edits)
+    }
+
+    /// What of an answer, whole or a chunk, is otherwise for callers who know OpenAI's words alone.
+    pub(in super::super) fn edits_of_answer(&self, body: &[u8], whole: bool) -> Vec<Edit> {
+        let foreign = |(theirs, _): &(&str, &str)| memmem::find(body, theirs.as_bytes()).is_some();
+        let misses = whole && self.finish_may_miss;
+        if !misses && !self.finishes.iter().any(foreign) {
+            return Vec::new();
+        }
+        // What cannot be read was judged before.
+        self.finish_edits(body, misses).unwrap_or_default()
+    }
+
+    fn finish_edits(&self, body: &[u8], misses: bool) -> Result<Vec<Edit>, JsonError> {
+        let object = JsonObject::parse(body)?;
+        let Some(choices) = object.get("choices")? else {
+            return Ok(Vec::new());
+        };
+        let mut edits = Vec::new();
+        for choice in elements(choices.value)? {
+            let from = place_in(object.text(), choice).start;
+            let read = JsonObject::parse(choice.as_bytes())?;
+            let reason = read.get("finish_reason")?.map(|member| member.value);
+            let known = reason.and_then(|reason| self.finishes.iter().find(|(theirs, _)| reason == quoted(theirs)));
+            let word = match (known, reason) {
+                (Some((_, ours)), _) => ours,
+                (None, None | Some("null" | "\"\"")) if misses => "stop",
+                _ => continue,
+            };
+            edits.push(read.set("finish_reason", &quoted(word))?.shifted(from));
+        }
+        Ok(edits)
+    }
+}
+
+/// Where a part that was borrowed from a text stands in it.
+pub(in super::super) fn place_in(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
+    start..start + part.len()
+}
+
+/// A text with edits that do not overlap, in pieces; what stays is not copied.
+pub(in super::super) fn spliced(text: &Bytes, mut edits: Vec<Edit>) -> Vec<Bytes> {
+    edits.sort_by_key(|edit| (edit.range.start, edit.range.end));
+    let mut pieces = Vec::with_capacity(edits.len() * 2 + 1);
+    let mut at = 0;
+    for edit in edits {
+        pieces.push(text.slice(at..edit.range.start));
+        at = edit.range.end;
+        pieces.push(Bytes::from(edit.with));
+    }
+    pieces.push(text.slice(at..));
+    pieces.retain(|piece| !piece.is_empty());
+    pieces
+}
+
+/// The deployment that a model's name is, as part of a path.
+fn deployment(model: &str, path: &str, version: &str) -> String {
+    let mut place = String::from("/openai/deployments/");
+    for byte in model.bytes() {
+        match byte {
+            // RFC 3986 §2.3: what may stand in a path as it is.
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => place.push(char::from(byte)),
+            // Two of them would be the folder above.
+            b'.' if model.contains(|c| c != '.') => place.push('.'),
+            _ => {
+                place.push('%');
+                for half in [byte >> 4, byte & 15] {
+                    place.extend(char::from_digit(half.into(), 16).map(|digit| digit.to_ascii_uppercase()));
+                }
+            }
+        }
+    }
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("api-version", version)
+        .finish();
+    format!("{place}{path}?{query}")
+}
+
+fn refusal(error: JsonError) -> EncodeError {
+    let (field, why) = match error {
+        JsonError::Malformed(_) => (None, "The body of the request could not be read.".to_owned()),
+        JsonError::Duplicate(name) => {
+            let why = format!("The field '{name}' stands in the body twice.");
+            (Some(name), why)
+        }
+        JsonError::Respelt { name, .. } => {
+            let why = format!("The field '{name}' stands in the body in another spelling.");
+            (Some(name), why)
+        }
+    };
+    EncodeError::Refused(PublicError::invalid(field.as_deref(), "invalid_value", why))
+}
