@@ -28,7 +28,6 @@ pub use self::{
 use self::{money::Money, provider::Provider, records::Records, shared::Kept};
 use crate::{
     adapters::{
-        fetching::NothingFetched,
         http::{self, App},
         journal::Journal,
         upstream::SystemResolver,
@@ -72,6 +71,8 @@ pub struct Gateway {
     pools: Arc<KeepPools>,
     signatures: Arc<VerifySignature>,
     jobs: jobs::JobTasks,
+    /// What goes on when requests are over.
+    background: Tasks,
 }
 
 impl Gateway {
@@ -94,6 +95,7 @@ impl Gateway {
         let signatures = foundation.signatures(&config.access_keys, &kept.nonces, &snapshots, revocations)?;
         let meters = Arc::new(Meters::new(&Capability::ALL));
         let jobs = jobs::build(config, &foundation)?;
+        let background = Tasks::default();
         let app = App {
             jobs: jobs.clone(),
             verify_token: provider.verify_token(config, &foundation)?,
@@ -110,7 +112,8 @@ impl Gateway {
                 meters: meters.clone(),
                 tally: money.tally.clone(),
                 entropy: entropy.clone(),
-                fetcher: Arc::new(NothingFetched),
+                fetcher: foundation.fetcher(config),
+                background: background.clone(),
             },
             list_models: list_models(&snapshots),
             access_keys: foundation.administer_keys(config, &registry)?,
@@ -143,6 +146,7 @@ impl Gateway {
             pools,
             signatures,
             jobs,
+            background,
         })
     }
 
@@ -183,6 +187,7 @@ impl Gateway {
     /// Hands over the last usage records and gives back what budgets lent; `false` when the database did not take them in time, and
     /// then the next start does the rest. To be called after the last reply.
     pub async fn finish(&self, deadline: Duration) -> bool {
+        self.background.drain(deadline).await;
         // What is not counted by then is weighed.
         self.money.tally.finish(deadline).await;
         self.records.finish(deadline).await

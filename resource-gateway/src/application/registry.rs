@@ -150,7 +150,8 @@ impl BoundVendor {
         let list = codec.models()?;
         let chat = self.place(Capability::Chat)?.to_string();
         let base = chat.strip_suffix(codec.path())?;
-        let place = format!("{base}{}", list.path()).parse().ok();
+        // An address without a path has a slash all the same.
+        let place = format!("{}{}", base.trim_end_matches('/'), list.path()).parse().ok();
         let asked = self.outgoing(place, list.encode(limit)).ok()?;
         Some((asked, list))
     }

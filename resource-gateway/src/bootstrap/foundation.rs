@@ -1,6 +1,6 @@
 //! What every command needs: the database and the master key.
 
-use std::{ffi::OsString, sync::Arc};
+use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use reqwest::Certificate;
@@ -11,6 +11,7 @@ use token_keys::MasterKey;
 use super::strategies;
 use crate::{
     adapters::{
+        fetching::{FetchRules, HttpFetcher},
         secrets::MachineSecrets,
         sql::{self, MIGRATIONS, SqlConfig, SqlConversations, SqlPayloads},
         webhooks::{HttpWebhooks, WebhookRules},
@@ -140,6 +141,17 @@ impl Foundation {
             (clock, entropy),
             config.limits.max_body_bytes,
         ))
+    }
+
+    pub(super) fn fetcher(&self, config: &Config) -> Arc<HttpFetcher> {
+        let fetch = &config.fetch;
+        let rules = FetchRules {
+            enabled: fetch.enabled,
+            networks: fetch.allow_networks.clone(),
+            max_bytes: usize::try_from(fetch.max_bytes).unwrap_or(usize::MAX),
+            timeout: Duration::from_secs(fetch.timeout_s),
+        };
+        Arc::new(HttpFetcher::new(rules, self.extra_ca.clone()))
     }
 
     pub(super) fn store(&self) -> Arc<SqlConfig> {

@@ -2,7 +2,12 @@
 
 mod anthropic;
 mod baidu;
+mod cohere;
+mod dashscope;
+mod gemini;
 pub(super) mod local;
+mod ollama;
+mod openai_shaped;
 mod tencent;
 
 use std::sync::Arc;
@@ -12,7 +17,7 @@ use crate::{
     adapters::{
         auth_schemes::{Bearer, OptionHeaders, Unsigned, sigv4::SigV4},
         dialects::{
-            bedrock::{BedrockChat, BedrockEmbeddings},
+            bedrock::{BedrockChat, BedrockEmbeddings, BedrockMessages},
             normalised::Normalised,
             openai::{
                 OpenAiDialect, OpenAiEmbeddings, OpenAiImages, OpenAiModerations, OpenAiSpeech, OpenAiTranscription,
@@ -30,7 +35,10 @@ use crate::{
         snapshot::{Need, OptionFacts, StrategyFacts},
         vendor::BaseUrl,
     },
-    ports::{codec::Codec, transport::Transport},
+    ports::{
+        codec::{AuthScheme, Codec},
+        transport::Transport,
+    },
 };
 
 /// Every strategy of this version. Vendors may be certified by authorities in `extra_ca` (PEM).
@@ -49,9 +57,15 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
         secret_key,
         options: Vec::new(),
     };
-    Ok(Registry::new(vec![
+    let mut profiles = openai_shaped::profiles(&http)?;
+    profiles.extend([
         bedrock(Arc::clone(&http)),
+        bedrock_anthropic(Arc::clone(&http)),
         anthropic::profile(Arc::clone(&http))?,
+        dashscope::profile(&http)?,
+        cohere::profile(Arc::clone(&http))?,
+        gemini::profile(Arc::clone(&http))?,
+        ollama::profile(Arc::clone(&http))?,
         Profile {
             name: "openai",
             facts: StrategyFacts {
@@ -75,7 +89,8 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
             default_base_url: Some(BaseUrl::parse("http://sandbox.invalid")?),
         },
         local::profile(ambient)?,
-    ]))
+    ]);
+    Ok(Registry::new(profiles))
 }
 
 /// On whose account calls are, where a key is good for several.
@@ -92,18 +107,29 @@ fn optional(name: &'static str) -> OptionFacts {
 
 /// AWS Bedrock, signed with an access key or called with an API key.
 fn bedrock(transport: Arc<dyn Transport>) -> Profile {
-    Profile {
-        name: "bedrock",
-        codecs: vec![
+    at_bedrock(
+        "bedrock",
+        vec![
             (Capability::Chat, Arc::new(Chat(BedrockChat))),
             (Capability::Embeddings, Arc::new(BedrockEmbeddings)),
         ],
-        scheme: Arc::new(SigV4 { service: "bedrock" }),
         transport,
-        // Its homes are one for each region.
-        default_base_url: None,
+    )
+}
+
+/// Anthropic's models there, in their own words.
+fn bedrock_anthropic(transport: Arc<dyn Transport>) -> Profile {
+    let codecs: Codecs = vec![(Capability::Chat, Arc::new(Chat(BedrockMessages)))];
+    at_bedrock("bedrock-anthropic", codecs, transport)
+}
+
+type Codecs = Vec<(Capability, Arc<dyn Codec>)>;
+
+fn at_bedrock(name: &'static str, codecs: Codecs, transport: Arc<dyn Transport>) -> Profile {
+    Profile {
+        name,
         facts: StrategyFacts {
-            capabilities: vec![Capability::Chat, Capability::Embeddings],
+            capabilities: codecs.iter().map(|(capability, _)| *capability).collect(),
             base_url: Need::Optional,
             pool: Need::Optional,
             app_id: Need::Unused,
@@ -115,6 +141,11 @@ fn bedrock(transport: Arc<dyn Transport>) -> Profile {
                 values: &[],
             }],
         },
+        codecs,
+        scheme: Arc::new(SigV4 { service: "bedrock" }),
+        transport,
+        // Its homes are one for each region.
+        default_base_url: None,
     }
 }
 
@@ -138,4 +169,29 @@ fn normalised_codecs() -> Vec<(Capability, Arc<dyn Codec>)> {
         (Capability::Faces, Arc::new(Normalised::FACES)),
         (Capability::Rerank, Arc::new(Normalised::RERANK)),
     ]
+}
+
+/// A strategy as most are: one secret, addresses as the operator likes them, no options.
+fn profiled(
+    name: &'static str,
+    codecs: Vec<(Capability, Arc<dyn Codec>)>,
+    scheme: Arc<dyn AuthScheme>,
+    transport: Arc<dyn Transport>,
+) -> Profile {
+    Profile {
+        name,
+        facts: StrategyFacts {
+            capabilities: codecs.iter().map(|(capability, _)| *capability).collect(),
+            base_url: Need::Optional,
+            pool: Need::Optional,
+            app_id: Need::Unused,
+            secret_id: Need::Unused,
+            secret_key: Need::Required,
+            options: Vec::new(),
+        },
+        codecs,
+        scheme,
+        transport,
+        default_base_url: None,
+    }
 }

@@ -2,6 +2,7 @@
 
 mod access_keys;
 mod auth;
+mod fetch;
 mod jobs;
 mod limits;
 mod mtls;
@@ -22,6 +23,7 @@ use url::Url;
 
 pub use access_keys::AccessKeysConfig;
 pub use auth::AuthConfig;
+pub use fetch::FetchConfig;
 pub use jobs::JobsConfig;
 pub use limits::LimitsConfig;
 pub use mtls::MtlsConfig;
@@ -60,6 +62,7 @@ pub struct Config {
     pub usage: UsageConfig,
     pub payload_log: PayloadLogConfig,
     pub jobs: JobsConfig,
+    pub fetch: FetchConfig,
     pub outbound: OutboundConfig,
     pub log: LogConfig,
 }
@@ -114,6 +117,7 @@ impl Default for Config {
             usage: UsageConfig::default(),
             payload_log: PayloadLogConfig::default(),
             jobs: JobsConfig::default(),
+            fetch: FetchConfig::default(),
             outbound: OutboundConfig::default(),
             log: LogConfig::default(),
         }
@@ -124,6 +128,7 @@ impl Settings for Config {
     const ENV_PREFIX: &'static str = "GATEWAY";
     const LISTS: &'static [&'static str] = &[
         "etcd.endpoints",
+        "fetch.allow_networks",
         "jobs.webhook_hosts",
         "jobs.webhook_networks",
         "mtls.trusted_proxies",
@@ -144,6 +149,7 @@ impl Settings for Config {
         self.usage.problems(&mut problems);
         self.payload_log.problems(&mut problems);
         self.jobs.problems(&mut problems);
+        self.fetch.problems(&mut problems);
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             problems.push(Problem::new("tls", "cert and key belong together"));
         }
@@ -245,6 +251,8 @@ mod tests {
         config.redis.timeout_ms = 0;
         config.limits.local_share = 0.0;
         config.etcd.endpoints = vec!["http://127.0.0.1:2379".into()];
+        config.fetch.max_bytes = 0;
+        config.fetch.timeout_s = 601;
         config.limits.max_body_bytes = 0;
         config.access_keys.cache_entries = 0;
         config.cache.max_bytes = 1;
@@ -264,6 +272,8 @@ mod tests {
             "redis.timeout_ms",
             "limits.local_share",
             "etcd.endpoints",
+            "fetch.max_bytes",
+            "fetch.timeout_s",
             "limits.max_body_bytes",
             "access_keys.cache_entries",
             "cache.max_bytes",

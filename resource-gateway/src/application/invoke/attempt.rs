@@ -1,6 +1,6 @@
 //! One call to one address.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -27,10 +27,10 @@ use crate::{
     },
     ports::{
         codec::{
-            Codec, Decoded, EncodeError, Encoded, Fetched, Manner, Opening, Outcome, Pushed, Received, StreamDecoder,
-            StreamEnd, Target, TokenUsage,
+            Codec, Decoded, EncodeError, Encoded, Fetched, Manner, Opening, Outcome, Outgoing, Pushed, Received,
+            StreamDecoder, StreamEnd, Target, TokenUsage,
         },
-        transport::{Deadlines, UpstreamReply, UpstreamRequest},
+        transport::{Deadlines, Transport, UpstreamReply, UpstreamRequest},
     },
 };
 
@@ -166,13 +166,8 @@ impl Errand<'_> {
         }
     }
 
-    /// Signs and sends.
-    pub(super) async fn post(
-        &self,
-        encoded: Encoded,
-        token: Option<&SecretString>,
-        reached: &mut bool,
-    ) -> Result<UpstreamReply, Fault> {
+    /// A call to the vendor, signed.
+    fn outgoing(&self, encoded: Encoded, token: Option<&SecretString>) -> Result<Outgoing, Fault> {
         let Journey { invocation, .. } = self.journey;
         let vendor = self.stop.way.vendor;
         let base = self.stop.member.uri(invocation.capability);
@@ -181,6 +176,26 @@ impl Errand<'_> {
             request.headers.insert("traceparent", traceparent.clone());
         }
         vendor.signer.sign(&mut request, self.at(), token);
+        Ok(request)
+    }
+
+    /// The same, for whoever cannot tell anybody why there is none.
+    pub(super) fn signed(&self, encoded: Encoded, token: Option<&SecretString>) -> Option<Outgoing> {
+        self.outgoing(encoded, token).ok()
+    }
+
+    pub(super) fn transport(&self) -> Arc<dyn Transport> {
+        Arc::clone(self.stop.member.transport())
+    }
+
+    /// Signs and sends.
+    pub(super) async fn post(
+        &self,
+        encoded: Encoded,
+        token: Option<&SecretString>,
+        reached: &mut bool,
+    ) -> Result<UpstreamReply, Fault> {
+        let request = self.outgoing(encoded, token)?;
         let request = UpstreamRequest {
             method: request.method,
             uri: request.uri,

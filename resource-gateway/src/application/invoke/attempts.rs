@@ -3,6 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
+use service_kit::Tasks;
 
 use super::{
     Invocation, Invoke, InvokeError, Reply, ReplyStream,
@@ -34,6 +35,8 @@ pub(super) struct Journey<'a> {
     pub(super) interface: &'a Interface,
     pub(super) call: &'a Call,
     pub(super) fetcher: &'a dyn Fetcher,
+    /// What goes on when the request is over.
+    pub(super) background: &'a Tasks,
 }
 
 impl Journey<'_> {

@@ -1,9 +1,11 @@
 //! The one path that every AI call takes, whatever its capability, dialect and vendor. It alone calls a transport, so that
 //! deadlines, faults, usage and logs cannot drift apart between endpoints.
 
+mod abandoned;
 mod attempt;
 mod attempts;
 mod caller_headers;
+mod count;
 mod course;
 mod deferred;
 mod fetching;
@@ -21,7 +23,7 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use service_kit::{Entropy, Timestamp};
+use service_kit::{Entropy, Tasks, Timestamp};
 
 pub use caller_headers::CallerHeaders;
 pub(super) use paced::{Paced, fault_of};
@@ -86,6 +88,8 @@ pub struct Invoke {
     pub meters: Arc<Meters>,
     pub tally: Arc<Tally>,
     pub fetcher: Arc<dyn Fetcher>,
+    /// Runs what goes on when a request is over.
+    pub background: Tasks,
     pub entropy: Arc<dyn Entropy>,
 }
 
@@ -243,6 +247,7 @@ impl Invoke {
             interface: &interface,
             call: &call,
             fetcher: self.fetcher.as_ref(),
+            background: &self.background,
         };
         let reply = self.travel(journey, course, settlement).await?;
         match turn {

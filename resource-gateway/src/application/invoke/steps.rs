@@ -4,6 +4,7 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::{
+    abandoned::Running,
     attempt::{Errand, MAX_REPLY_BYTES, no_result, read_fault},
     paced::Paced,
 };
@@ -22,7 +23,9 @@ pub(super) async fn follow(
     token: Option<&SecretString>,
 ) -> Result<Decoded, Fault> {
     let timeouts = errand.journey.interface.timeouts;
+    let mut running = Running::new(errand, token);
     loop {
+        running.ends_by(step.cancel.take());
         let due = Instant::now() + step.after;
         if due >= errand.deadline {
             return Err(Fault::of(FaultClass::Timeout));
@@ -49,6 +52,8 @@ pub(super) async fn follow(
             }
         };
         let received = errand.received(&headers, body, &step.state);
+        // It has ended, or will tell by which request it can be ended now.
+        running.ends_by(None);
         step = match errand.codec().decode(errand.journey.call, received) {
             Ok(Outcome::Answer(decoded)) => return Ok(*decoded),
             Ok(Outcome::Next(next)) => *next,
