@@ -28,14 +28,16 @@ impl IntoResponse for GatewayError {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in [
-            (header::RETRY_AFTER, error.hints.retry_after),
-            (HeaderName::from_static("retry-after-ms"), error.hints.retry_after_ms),
-            (HeaderName::from_static("x-should-retry"), error.hints.should_retry),
+            (header::RETRY_AFTER, &error.hints.retry_after),
+            (HeaderName::from_static("retry-after-ms"), &error.hints.retry_after_ms),
+            (HeaderName::from_static("x-should-retry"), &error.hints.should_retry),
         ] {
-            if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            if let Some(value) = value.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
                 headers.insert(name, value);
             }
         }
+        // For surfaces that tell it in other words.
+        response.extensions_mut().insert(error);
         response
     }
 }

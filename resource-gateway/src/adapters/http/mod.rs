@@ -7,19 +7,23 @@ mod conversations;
 mod credential;
 mod error;
 mod forward;
+mod ingress;
 mod jobs;
+mod messages;
 mod models;
 mod pages;
 mod panics;
 mod raw;
 mod request_body;
 mod resource_metadata;
+mod responses;
 mod signed;
 
 use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::Request,
     http::{Method, Uri},
     response::IntoResponse as _,
     routing::{any, get, post},
@@ -92,6 +96,8 @@ pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
         .route("/auth/forward", any(forward::check))
         .route(resource_metadata::WELL_KNOWN, get(resource_metadata::get))
         .merge(jobs::router())
+        .merge(messages::router())
+        .merge(responses::router())
         .merge(admin::router());
     for (capability, path) in DOORS {
         router = router.route(path, ai::post_to(capability));
@@ -100,10 +106,12 @@ pub fn router(app: AppState, entropy: Arc<dyn Entropy>) -> Router {
         router = router.route(&app.metadata.path, get(resource_metadata::get));
     }
     router
-        .fallback(|uri: Uri| async move {
-            match admin::is_admin(uri.path()) {
-                true => admin::not_found(uri.path()),
-                false => error::not_found(uri.path()).into_response(),
+        .fallback(|request: Request| async move {
+            let (head, _) = request.into_parts();
+            match head.uri.path() {
+                path if admin::is_admin(path) => admin::not_found(path),
+                path if messages::is_here(path) => messages::not_found(path, &head),
+                path => error::not_found(path).into_response(),
             }
         })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {

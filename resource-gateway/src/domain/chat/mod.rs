@@ -5,6 +5,7 @@
 mod messages;
 mod read;
 mod reply;
+mod responses;
 mod tell;
 
 #[cfg(test)]
@@ -18,7 +19,8 @@ pub use self::{
     messages::messages_to_openai,
     read::{OPENAI_WORDS, data_url},
     reply::{ChatEvent, ChatReply, Choice, Counts, Finish, FinishReason, Thought, ToolUse},
-    tell::{NO_ID, arguments_object, finish_word, made_up_id, thinking, usage},
+    responses::responses_to_openai,
+    tell::{NO_ID, arguments_object, finish_word, is_made_up, made_up_id, named_call, thinking, usage},
 };
 
 /// Text that is borrowed where it stands in the request without escapes.

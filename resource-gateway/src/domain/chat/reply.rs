@@ -147,13 +147,14 @@ impl Counts {
 
     /// All output, reasoning included.
     pub fn all_output(&self) -> u64 {
-        let apart = if self.reasoning_apart {
-            self.reasoning.unwrap_or(0)
-        } else {
-            0
+        let apart = match self.reasoning_apart {
+            true => self.reasoning.unwrap_or(0),
+            false => 0,
         };
-        let known = self.output.or_else(|| Some(self.total?.saturating_sub(self.input?)));
-        known.unwrap_or(0).saturating_add(apart)
+        let known = self.output.map(|output| output.saturating_add(apart));
+        // The total holds all of it.
+        let of_total = || Some(self.total?.saturating_sub(self.input?).max(apart));
+        known.or_else(of_total).unwrap_or(apart)
     }
 }
 

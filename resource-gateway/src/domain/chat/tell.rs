@@ -152,6 +152,23 @@ pub fn made_up_id(at: usize) -> String {
     format!("call_{at}")
 }
 
+/// The name of a call that its vendor gave none: unique in the conversation if the seed is that of one request.
+pub fn named_call(seed: u64, at: u32) -> String {
+    format!("call_{seed:016x}_{at}")
+}
+
+/// Whether the name of a call was made up here, so that its vendor would not know it.
+pub fn is_made_up(id: &str) -> bool {
+    let is_number = |text: &str| (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let Some(rest) = id.strip_prefix("call_") else {
+        return false;
+    };
+    match rest.split_once('_') {
+        Some((seed, at)) => seed.len() == 16 && seed.bytes().all(|byte| byte.is_ascii_hexdigit()) && is_number(at),
+        None => is_number(rest),
+    }
+}
+
 /// `reasoning_content`, and where the vendor wants its proof back `thinking_blocks`.
 pub fn thinking(thoughts: &[Thought<'_>]) -> Map<String, Value> {
     let mut out = Map::new();

@@ -123,3 +123,44 @@ fn counts_come_to_openais_totals() {
     };
     assert_eq!((only_total.all_input(), only_total.all_output()), (5, 4));
 }
+
+#[test]
+fn thoughts_are_a_part_of_a_total() {
+    let silent = Counts {
+        input: Some(5),
+        reasoning: Some(7),
+        total: Some(12),
+        reasoning_apart: true,
+        ..Counts::default()
+    };
+    assert_eq!((silent.all_input(), silent.all_output()), (5, 7));
+    let only = Counts {
+        reasoning: Some(7),
+        reasoning_apart: true,
+        ..Counts::default()
+    };
+    assert_eq!(only.all_output(), 7);
+}
+
+#[test]
+fn names_that_were_made_up_are_known_again() {
+    for made_up in [
+        made_up_id(0),
+        made_up_id(27),
+        named_call(0, 0),
+        named_call(u64::MAX, 12),
+    ] {
+        assert!(is_made_up(&made_up), "{made_up}");
+    }
+    for theirs in [
+        "call_abc",
+        "call_",
+        "call_12345",
+        "call_0123456789abcdef",
+        "toolu_1",
+        "call_0123456789abcdeg_1",
+        "",
+    ] {
+        assert!(!is_made_up(theirs), "{theirs}");
+    }
+}

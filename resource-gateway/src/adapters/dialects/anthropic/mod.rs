@@ -6,6 +6,7 @@ mod convert;
 mod faults;
 mod models;
 mod native;
+pub mod render;
 mod stream;
 mod wire;
 

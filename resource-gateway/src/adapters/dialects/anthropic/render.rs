@@ -1,0 +1,585 @@
+//! Answers as Anthropic writes them, whoever gave them.
+
+use bytes::{BufMut as _, BytesMut};
+use serde_json::{Value, json};
+
+use super::super::translated::EventWriter;
+use crate::domain::chat::{ChatEvent, ChatReply, Choice, Counts, Finish, FinishReason, Thought, made_up_id};
+
+/// Vendors that name no answer get this instead of a name.
+const NO_ID: &str = "msg_unnamed";
+/// Where a model wrote arguments that are no object, they stand in one under this name.
+const INVALID: &str = "INVALID_JSON";
+/// Of calls that wait for the one before them no more is held back.
+const MOST_WAITING_BYTES: usize = 1024 * 1024;
+
+/// A whole answer: its first choice, since this format knows no others. `model` stands in for what the vendor did not say.
+pub fn message(answer: &ChatReply, model: &str) -> Value {
+    let nothing = Choice::default();
+    let choice = answer.choices.first().unwrap_or(&nothing);
+    let mut content: Vec<Value> = choice.thoughts.iter().map(thought).collect();
+    for text in choice
+        .text
+        .iter()
+        .chain(&choice.refusal)
+        .filter(|text| !text.is_empty())
+    {
+        content.push(json!({"type": "text", "text": text}));
+    }
+    for (at, call) in choice.tool_calls.iter().enumerate() {
+        let id = call.id.as_deref().map_or_else(|| made_up_id(at), str::to_owned);
+        content.push(json!({"type": "tool_use", "id": id, "name": call.name, "input": input(&call.arguments)}));
+    }
+    let called = !choice.tool_calls.is_empty();
+    let refused = choice.refusal.as_ref().is_some_and(|refusal| !refusal.is_empty());
+    let (reason, sequence) = stop(choice.finish.as_ref(), called, refused);
+    json!({
+        "id": answer.id.as_deref().unwrap_or(NO_ID),
+        "type": "message",
+        "role": "assistant",
+        "model": answer.model.as_deref().unwrap_or(model),
+        "content": content,
+        "stop_reason": reason,
+        "stop_sequence": sequence,
+        "usage": usage(answer.counts.as_ref()),
+    })
+}
+
+fn thought(thought: &Thought<'_>) -> Value {
+    match thought {
+        Thought::Text { text, signature } => {
+            json!({"type": "thinking", "thinking": text, "signature": signature.as_deref().unwrap_or_default()})
+        }
+        Thought::Redacted(data) => json!({"type": "redacted_thinking", "data": data}),
+    }
+}
+
+/// The arguments of a call, which have to be an object here.
+fn input(arguments: &str) -> Value {
+    let text = match arguments.trim() {
+        "" => "{}",
+        text => text,
+    };
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Value::Object(object),
+        Ok(_) | Err(_) => json!({INVALID: arguments}),
+    }
+}
+
+/// Why it ended, and at which of the stop sequences.
+fn stop(finish: Option<&Finish>, called: bool, refused: bool) -> (&'static str, Option<&str>) {
+    let sequence = finish.and_then(|finish| finish.sequence.as_deref());
+    let word = finish.map_or("", |finish| finish.word.as_str());
+    let reason = match finish.map(|finish| finish.reason) {
+        _ if refused => "refusal",
+        Some(FinishReason::Length) if word == "model_context_window_exceeded" => "model_context_window_exceeded",
+        Some(FinishReason::Length) => "max_tokens",
+        Some(FinishReason::ContentFilter) => "refusal",
+        Some(FinishReason::ToolCalls) => "tool_use",
+        // Some vendors say of everything that it just ended.
+        _ if called => "tool_use",
+        Some(FinishReason::Stop) if sequence.is_some() || word == "stop_sequence" => "stop_sequence",
+        Some(FinishReason::Other) if word == "pause_turn" => "pause_turn",
+        Some(FinishReason::Stop | FinishReason::Other) | None => "end_turn",
+    };
+    (reason, sequence)
+}
+
+/// Input that came out of a cache, or went into one, is not within `input_tokens` here.
+fn usage(counts: Option<&Counts>) -> Value {
+    let counts = counts.copied().unwrap_or_default();
+    let (read, written) = (counts.cached_input.unwrap_or(0), counts.cache_write_input.unwrap_or(0));
+    let input = counts.all_input().saturating_sub(read.saturating_add(written));
+    json!({
+        "input_tokens": input,
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": read,
+        "output_tokens": counts.all_output(),
+    })
+}
+
+/// Writes a streamed answer in Anthropic's events.
+#[derive(Debug)]
+pub struct Messages {
+    id: String,
+    model: String,
+    counts: Option<Counts>,
+    begun: bool,
+    /// The block that has begun and not ended, and how many have begun.
+    open: Option<Open>,
+    blocks: u64,
+    waiting: Vec<Waiting>,
+    called: bool,
+    refused: bool,
+    finish: Option<Finish>,
+}
+
+#[derive(Debug)]
+enum Open {
+    Text,
+    /// Signed thoughts get nothing added.
+    Thinking {
+        signed: bool,
+    },
+    Call {
+        call: u32,
+        arguments: Arguments,
+    },
+}
+
+/// A call that began before the one before it had ended: blocks come one behind the other.
+#[derive(Debug)]
+struct Waiting {
+    call: u32,
+    id: String,
+    name: String,
+    arguments: String,
+}
+
+/// Whether a JSON object that comes in pieces is complete, by its brackets.
+#[derive(Debug, Default)]
+struct Arguments {
+    depth: u32,
+    quoted: bool,
+    escaped: bool,
+    begun: bool,
+}
+
+impl Arguments {
+    fn add(&mut self, fragment: &str) {
+        for byte in fragment.bytes() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.quoted => self.escaped = true,
+                b'"' => self.quoted = !self.quoted,
+                _ if self.quoted => {}
+                b'{' | b'[' => {
+                    self.begun = true;
+                    self.depth += 1;
+                }
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.begun && self.depth == 0
+    }
+}
+
+impl Messages {
+    pub fn new(model: &str) -> Self {
+        Self {
+            id: NO_ID.to_owned(),
+            model: model.to_owned(),
+            counts: None,
+            begun: false,
+            open: None,
+            blocks: 0,
+            waiting: Vec::new(),
+            called: false,
+            refused: false,
+            finish: None,
+        }
+    }
+
+    /// Everything stands between this and `message_stop`.
+    fn begin(&mut self, out: &mut BytesMut) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        let message = json!({
+            "id": self.id, "type": "message", "role": "assistant", "model": self.model, "content": [],
+            "stop_reason": null, "stop_sequence": null, "usage": usage(self.counts.as_ref()),
+        });
+        event(
+            "message_start",
+            &json!({"type": "message_start", "message": message}),
+            out,
+        );
+    }
+
+    fn start(&mut self, open: Option<Open>, block: &Value, out: &mut BytesMut) {
+        self.close(out);
+        self.begin(out);
+        let index = self.blocks;
+        self.blocks += 1;
+        let start = json!({"type": "content_block_start", "index": index, "content_block": block});
+        event("content_block_start", &start, out);
+        match open {
+            Some(open) => self.open = Some(open),
+            None => self.stop_block(out),
+        }
+    }
+
+    fn stop_block(&self, out: &mut BytesMut) {
+        let stop = json!({"type": "content_block_stop", "index": self.blocks.saturating_sub(1)});
+        event("content_block_stop", &stop, out);
+    }
+
+    fn close(&mut self, out: &mut BytesMut) {
+        if self.open.take().is_some() {
+            self.stop_block(out);
+        }
+    }
+
+    fn delta(&self, delta: &Value, out: &mut BytesMut) {
+        let index = self.blocks.saturating_sub(1);
+        let delta = json!({"type": "content_block_delta", "index": index, "delta": delta});
+        event("content_block_delta", &delta, out);
+    }
+
+    fn text(&mut self, text: &str, out: &mut BytesMut) {
+        if !matches!(self.open, Some(Open::Text)) {
+            self.flush(out);
+            self.start(Some(Open::Text), &json!({"type": "text", "text": ""}), out);
+        }
+        self.delta(&json!({"type": "text_delta", "text": text}), out);
+    }
+
+    fn think(&mut self, out: &mut BytesMut) {
+        if !matches!(self.open, Some(Open::Thinking { signed: false })) {
+            self.flush(out);
+            let block = json!({"type": "thinking", "thinking": "", "signature": ""});
+            self.start(Some(Open::Thinking { signed: false }), &block, out);
+        }
+    }
+
+    fn call(&mut self, call: u32, (id, name): (&str, &str), out: &mut BytesMut) {
+        let block = json!({"type": "tool_use", "id": id, "name": name, "input": {}});
+        let arguments = Arguments::default();
+        self.start(Some(Open::Call { call, arguments }), &block, out);
+    }
+
+    fn argue(&mut self, call: u32, fragment: &str, out: &mut BytesMut) {
+        if let Some(Open::Call { call: open, arguments }) = &mut self.open
+            && *open == call
+        {
+            arguments.add(fragment);
+            self.delta(&json!({"type": "input_json_delta", "partial_json": fragment}), out);
+            return;
+        }
+        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.call == call) {
+            waiting.arguments.push_str(fragment);
+        }
+        let held: usize = self.waiting.iter().map(|waiting| waiting.arguments.len()).sum();
+        if held > MOST_WAITING_BYTES {
+            self.flush(out);
+        }
+    }
+
+    /// Lets the calls that wait have their turn; what comes of them later is still theirs if it is the last one's.
+    fn flush(&mut self, out: &mut BytesMut) {
+        for Waiting {
+            call,
+            id,
+            name,
+            arguments,
+        } in std::mem::take(&mut self.waiting)
+        {
+            self.call(call, (&id, &name), out);
+            if !arguments.is_empty() {
+                self.argue(call, &arguments, out);
+            }
+        }
+    }
+
+    /// Whether a call is under way whose arguments are not complete.
+    fn is_calling(&self) -> bool {
+        matches!(&self.open, Some(Open::Call { arguments, .. }) if !arguments.is_complete())
+    }
+}
+
+impl EventWriter for Messages {
+    fn write(&mut self, event: &ChatEvent, out: &mut BytesMut) {
+        match event {
+            ChatEvent::Head { id, model } => {
+                if let Some(id) = id.as_ref().filter(|id| !id.is_empty()) {
+                    self.id.clone_from(id);
+                }
+                if let Some(model) = model.as_ref().filter(|model| !model.is_empty()) {
+                    self.model.clone_from(model);
+                }
+            }
+            ChatEvent::Counts(newer) => self.counts = Some(self.counts.unwrap_or_default().merged(*newer)),
+            ChatEvent::Text { choice: 0, text } => self.text(text, out),
+            ChatEvent::Refusal { choice: 0, text } => {
+                self.refused = true;
+                self.text(text, out);
+            }
+            ChatEvent::Reasoning { choice: 0, text } => {
+                self.think(out);
+                self.delta(&json!({"type": "thinking_delta", "thinking": text}), out);
+            }
+            ChatEvent::ReasoningSignature { choice: 0, signature } => {
+                self.think(out);
+                self.delta(&json!({"type": "signature_delta", "signature": signature}), out);
+                self.open = Some(Open::Thinking { signed: true });
+            }
+            ChatEvent::RedactedReasoning { choice: 0, data } => {
+                self.flush(out);
+                self.start(None, &json!({"type": "redacted_thinking", "data": data}), out);
+            }
+            ChatEvent::ToolCall {
+                choice: 0,
+                call,
+                id,
+                name,
+                ..
+            } => {
+                self.called = true;
+                let id = id.clone().unwrap_or_else(|| made_up_id(*call as usize));
+                if self.is_calling() || !self.waiting.is_empty() {
+                    self.waiting.push(Waiting {
+                        call: *call,
+                        id,
+                        name: name.clone(),
+                        arguments: String::new(),
+                    });
+                } else {
+                    self.call(*call, (&id, name), out);
+                }
+            }
+            ChatEvent::Arguments {
+                choice: 0,
+                call,
+                fragment,
+            } => self.argue(*call, fragment, out),
+            ChatEvent::Finish { choice: 0, finish } => self.finish = Some(finish.clone()),
+            // This format has one answer.
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, counts: Option<&Counts>, out: &mut BytesMut) {
+        self.begin(out);
+        self.flush(out);
+        self.close(out);
+        let (reason, sequence) = stop(self.finish.as_ref(), self.called, self.refused);
+        let delta = json!({"stop_reason": reason, "stop_sequence": sequence});
+        let delta = json!({"type": "message_delta", "delta": delta, "usage": usage(counts.or(self.counts.as_ref()))});
+        event("message_delta", &delta, out);
+        event("message_stop", &json!({"type": "message_stop"}), out);
+    }
+}
+
+/// A named event.
+fn event(name: &str, data: &Value, out: &mut BytesMut) {
+    out.put_slice(b"event: ");
+    out.put_slice(name.as_bytes());
+    out.put_slice(b"\ndata: ");
+    // A map of texts and numbers is never refused.
+    let _ = serde_json::to_writer(out.writer(), data);
+    out.put_slice(b"\n\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        adapters::dialects::anthropic::{read_reply, stream::EventReader},
+        domain::chat::ToolUse,
+        ports::{chat::ChunkDecoder as _, codec::StreamEnd},
+    };
+
+    fn written(events: &[ChatEvent], counts: Option<&Counts>) -> String {
+        let mut writer = Messages::new("m");
+        let mut out = BytesMut::new();
+        for event in events {
+            writer.write(event, &mut out);
+        }
+        writer.end(counts, &mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    fn kinds(text: &str) -> Vec<String> {
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        let kind = |data: &str| {
+            let event: Value = serde_json::from_str(data).unwrap();
+            let short = event["type"].as_str().unwrap().replace("content_block_", "");
+            match &event["index"] {
+                Value::Null => short,
+                index => format!("{short}{index}"),
+            }
+        };
+        data.map(kind).collect()
+    }
+
+    fn call(call: u32, name: &str) -> ChatEvent {
+        ChatEvent::ToolCall {
+            choice: 0,
+            call,
+            id: None,
+            name: name.to_owned(),
+            signature: None,
+        }
+    }
+
+    fn arguments(call: u32, fragment: &str) -> ChatEvent {
+        ChatEvent::Arguments {
+            choice: 0,
+            call,
+            fragment: fragment.to_owned(),
+        }
+    }
+
+    fn finish(word: &str, reason: FinishReason) -> ChatEvent {
+        ChatEvent::Finish {
+            choice: 0,
+            finish: Finish::new(word, reason),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_what_it_was() {
+        let counts = Counts {
+            input: Some(9),
+            output: Some(7),
+            cached_input: Some(2),
+            ..Counts::default()
+        };
+        let text = |text: &str| ChatEvent::Text {
+            choice: 0,
+            text: text.to_owned(),
+        };
+        let events = [
+            ChatEvent::Head {
+                id: Some("x".to_owned()),
+                model: Some("up".to_owned()),
+            },
+            ChatEvent::Reasoning {
+                choice: 0,
+                text: "hm".to_owned(),
+            },
+            ChatEvent::ReasoningSignature {
+                choice: 0,
+                signature: "s".to_owned(),
+            },
+            ChatEvent::RedactedReasoning {
+                choice: 0,
+                data: "d".to_owned(),
+            },
+            text("a"),
+            text("b"),
+            call(0, "f"),
+            arguments(0, "{\"a\":"),
+            arguments(0, "\"}\"}"),
+            call(1, "g"),
+            arguments(1, "{}"),
+            finish("stop", FinishReason::ToolCalls),
+            ChatEvent::Counts(counts),
+        ];
+        let stream = written(&events, Some(&counts));
+        let wanted = "message_start start0 delta0 delta0 stop0 start1 stop1 start2 delta2 delta2 stop2 start3 delta3 delta3 stop3 \
+                      start4 delta4 stop4 message_delta message_stop";
+        assert_eq!(kinds(&stream).join(" "), wanted);
+        let mut read = Vec::new();
+        let end = EventReader::default().push(stream.into_bytes().into(), &mut read);
+        assert!(matches!(end, Some(StreamEnd::Complete)));
+        let mut wanted = events.to_vec();
+        for event in &mut wanted {
+            if let ChatEvent::ToolCall { id, call, .. } = event {
+                *id = Some(made_up_id(*call as usize));
+            }
+        }
+        wanted.truncate(11);
+        let is_said = |event: &ChatEvent| !matches!(event, ChatEvent::Counts(_) | ChatEvent::Finish { .. });
+        read.retain(is_said);
+        assert_eq!(read, wanted);
+    }
+
+    #[test]
+    fn calls_that_interleave_come_one_behind_the_other() {
+        let events = [
+            call(0, "f"),
+            call(1, "g"),
+            arguments(0, "{\"a\""),
+            arguments(1, "{\"b\":"),
+            arguments(0, ":1}"),
+            arguments(1, "2}"),
+            finish("stop", FinishReason::Stop),
+        ];
+        let stream = written(&events, None);
+        assert_eq!(
+            kinds(&stream).join(" "),
+            "message_start start0 delta0 delta0 stop0 start1 delta1 stop1 message_delta message_stop"
+        );
+        assert!(
+            stream.contains(r#""partial_json":"{\"b\":2}""#) && stream.contains(r#""stop_reason":"tool_use""#),
+            "{stream}"
+        );
+    }
+
+    #[test]
+    fn an_answer_of_nothing_is_an_answer() {
+        assert_eq!(
+            kinds(&written(&[], None)).join(" "),
+            "message_start message_delta message_stop"
+        );
+        let whole = message(&ChatReply::default(), "m");
+        assert_eq!(
+            (&whole["content"], &whole["stop_reason"], &whole["model"]),
+            (&json!([]), &json!("end_turn"), &json!("m"))
+        );
+    }
+
+    #[test]
+    fn a_whole_answer_is_read_as_what_it_was() {
+        let reply = ChatReply {
+            id: Some("x".to_owned()),
+            model: Some("up".to_owned()),
+            choices: vec![Choice {
+                text: Some("a".to_owned()),
+                thoughts: vec![
+                    Thought::Text {
+                        text: "hm".into(),
+                        signature: Some("s".into()),
+                    },
+                    Thought::Redacted("d".into()),
+                ],
+                tool_calls: vec![ToolUse {
+                    id: Some("c".into()),
+                    name: "f".into(),
+                    arguments: "{\"a\":1}".into(),
+                    signature: None,
+                }],
+                finish: Some(Finish::new("tool_use", FinishReason::ToolCalls)),
+                ..Choice::default()
+            }],
+            counts: Some(Counts {
+                input: Some(5),
+                output: Some(7),
+                cached_input: Some(2),
+                cache_write_input: Some(0),
+                cached_apart: true,
+                ..Counts::default()
+            }),
+            created: None,
+        };
+        let text = message(&reply, "m").to_string();
+        assert_eq!(read_reply(text.as_bytes()).unwrap(), reply);
+    }
+
+    #[test]
+    fn ends_are_told_in_the_words_of_the_format() {
+        for (word, reason, called, wanted) in [
+            ("stop", FinishReason::Stop, false, "end_turn"),
+            ("stop", FinishReason::Stop, true, "tool_use"),
+            ("stop_sequence", FinishReason::Stop, false, "stop_sequence"),
+            ("length", FinishReason::Length, true, "max_tokens"),
+            ("content_filter", FinishReason::ContentFilter, false, "refusal"),
+            ("pause_turn", FinishReason::Other, false, "pause_turn"),
+            ("odd", FinishReason::Other, false, "end_turn"),
+        ] {
+            assert_eq!(
+                stop(Some(&Finish::new(word, reason)), called, false).0,
+                wanted,
+                "{word}"
+            );
+        }
+        assert_eq!(stop(None, false, true).0, "refusal");
+        assert_eq!(input("[1]"), json!({"INVALID_JSON": "[1]"}));
+        assert_eq!(input(" "), json!({}));
+    }
+}
