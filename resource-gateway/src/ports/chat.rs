@@ -46,10 +46,28 @@ pub trait ChatDialect: Send + Sync + fmt::Debug {
     fn models(&self) -> Option<&dyn ModelList> {
         None
     }
+    /// How the vendor is asked how long a request is, where that is known.
+    fn counting(&self) -> Option<&dyn TokenCount> {
+        None
+    }
     /// The codec that takes a call as it is, where the caller speaks this dialect itself.
     fn native(&self, _call: &Call) -> Option<&dyn Codec> {
         None
     }
+}
+
+/// How a vendor is asked how many tokens a request has, without an answer to it.
+pub trait TokenCount: Send + Sync + fmt::Debug {
+    /// The request for the vendor, at a place behind the dialect's own path.
+    ///
+    /// # Errors
+    /// As for [`ChatDialect::encode`].
+    fn encode(&self, request: &ChatRequest<'_>, target: Target<'_>) -> Result<Encoded, EncodeError>;
+    /// The tokens.
+    ///
+    /// # Errors
+    /// The body is no count.
+    fn decode(&self, body: &[u8]) -> Result<u64, Fault>;
 }
 
 /// Reads one streamed answer. Any split of the bytes gives the same events.

@@ -75,6 +75,11 @@ impl Fixture {
         self.0.pointer("/inputs")?.get(name)?.as_str()
     }
 
+    /// The same where it is a number.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.0.pointer("/inputs")?.get(name)?.as_u64()
+    }
+
     /// The call, in the SDK's own words.
     pub(crate) fn params(&self) -> Value {
         self.0.pointer("/inputs/params").cloned().unwrap_or(Value::Null)

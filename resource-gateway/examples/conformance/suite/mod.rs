@@ -15,6 +15,7 @@ use resource_gateway::{
     bootstrap::{Ambient, registry},
     domain::{
         call::{Call, Voice},
+        chat::ChatRequest,
         fault::Fault,
         interface::{Capability, WhenUnsupported},
         multipart::Boundary,
@@ -168,6 +169,43 @@ impl Suite {
         request::compare(fixture, &built, &errand).map_err(|why| format!("request: {why}"))?;
         request::check_signature(fixture, &bound).map_err(|why| format!("signature: {why}"))?;
         let found = answer(codec.as_ref(), &call, &errand.model, fixture, &state)?;
+        neutral::compare(fixture.expect(), &found).map_err(|why| format!("answer: {why}"))
+    }
+
+    /// Plays the question how long a request is.
+    pub(crate) fn count_tokens(&self, fixture: &Fixture, errand: &Errand) -> Result<(), String> {
+        let bound = self.bind(errand.vendor.clone())?;
+        let codec = bound.codec(Capability::Chat).ok_or("the strategy does no chat")?;
+        let counting = codec.chat().and_then(ChatDialect::counting);
+        let counting = counting.ok_or("the strategy counts no tokens")?;
+        let body = read_call(errand)?.body();
+        let request = ChatRequest::read(&body).map_err(|error| format!("call: {error:?}"))?;
+        let target = Target {
+            model: &errand.model,
+            vendor: &bound.row,
+            when_unsupported: WhenUnsupported::Refuse,
+            fetched: &[],
+        };
+        let encoded = counting.encode(&request, target);
+        let encoded = encoded.map_err(|error| format!("encode: {error:?}"))?;
+        let mut built = bound
+            .outgoing(bound.place(Capability::Chat), encoded)
+            .map_err(|fault| format!("no place: {fault:?}"))?;
+        bound.signer.sign(&mut built, fixture.at(), None);
+        request::compare(fixture, &built, errand).map_err(|why| format!("request: {why}"))?;
+        let Response {
+            status,
+            headers,
+            pieces,
+            ..
+        } = fixture.response()?;
+        let found = match (200..300).contains(&status) {
+            false => neutral::of_fault(&codec.decode_fault(status, &headers, &pieces.concat()), fixture),
+            true => match counting.decode(&pieces.concat()) {
+                Ok(tokens) => Map::from_iter([("input_tokens".to_owned(), json!(tokens))]),
+                Err(fault) => neutral::of_fault(&fault, fixture),
+            },
+        };
         neutral::compare(fixture.expect(), &found).map_err(|why| format!("answer: {why}"))
     }
 

@@ -79,7 +79,8 @@ fn text<'a>(error: &'a Value, member: &str) -> Option<&'a str> {
     error.get(member).and_then(Value::as_str)
 }
 
-fn words_of(error: &Value) -> VendorWords {
+/// The words of an error object.
+pub(super) fn words_of(error: &Value) -> VendorWords {
     let message = text(error, "message")
         .or(error.as_str())
         .filter(|message| !message.trim().is_empty());
@@ -91,7 +92,7 @@ fn words_of(error: &Value) -> VendorWords {
 }
 
 /// Codes are words, not sentences.
-fn is_code(code: &str) -> bool {
+pub(super) fn is_code(code: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     !code.is_empty() && code.len() <= 64 && code.chars().all(legal)
 }
@@ -106,7 +107,8 @@ fn class_of(status: u16, kind: Option<&str>, code: Option<&str>) -> FaultClass {
     }
 }
 
-fn class_of_words(kind: Option<&str>, code: Option<&str>) -> Option<FaultClass> {
+/// What words mean that most servers of this shape have in common.
+pub(super) fn class_of_words(kind: Option<&str>, code: Option<&str>) -> Option<FaultClass> {
     [code, kind].into_iter().flatten().find_map(|word| {
         Some(match word {
             "content_filter" | "content_policy_violation" => FaultClass::ContentFilter,

@@ -3,15 +3,29 @@
 pub mod anthropic;
 pub mod baidu;
 pub mod bedrock;
+pub mod cohere;
+pub mod dashscope;
 mod error_object;
+pub mod gemini;
+#[cfg(test)]
+mod golden;
 pub mod normalised;
+pub mod ollama;
 pub mod openai;
 mod pictures;
 pub mod raw;
 mod recordings;
+#[cfg(test)]
+mod recut;
+pub mod responses;
 mod support;
+/// What a new dialect begins as; `examples/new-vendor` lays it under another name.
+#[cfg(test)]
+pub mod template;
 pub mod tencent;
 #[cfg(test)]
 mod testing;
 pub mod translated;
+mod vectors;
 mod voices;
+mod writing;

@@ -1,14 +1,17 @@
 //! Chat for a vendor of any dialect and a caller of any other: the codec between the neutral words and both.
 
+use std::hash::{DefaultHasher, Hasher as _};
+
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
+use service_kit::Timestamp;
 
 use super::{support, voices};
 use crate::{
     domain::{
         answer::Answer,
         call::Call,
-        chat::{ChatEvent, ChatReply, ChatRequest, Counts},
+        chat::{ChatEvent, ChatReply, ChatRequest, Counts, named_call},
         estimate::Weight,
         fault::Fault,
         said::{Manner, Said},
@@ -57,7 +60,12 @@ impl<D: ChatDialect> Codec for Chat<D> {
         if let Some(native) = self.0.native(call) {
             return native.decode(call, reply);
         }
-        let answer = self.0.decode(&reply)?;
+        let mut answer = self.0.decode(&reply)?;
+        let mut names = Names::of(call, reply.at);
+        let calls = answer.choices.iter_mut().flat_map(|choice| &mut choice.tool_calls);
+        for nameless in calls.filter(|call| call.id.is_none()) {
+            nameless.id = Some(names.next().into());
+        }
         let usage = answer.counts.filter(Counts::says_anything).map(Into::into);
         let said = match usage {
             Some(_) => Said::default(),
@@ -89,6 +97,7 @@ impl<D: ChatDialect> Codec for Chat<D> {
             writer: voices::writer(call, opening.model, opening.at.as_seconds()),
             heard: Heard::default(),
             events: Vec::new(),
+            names: Names::of(call, opening.at),
         })
     }
 
@@ -128,6 +137,38 @@ struct Translation {
     heard: Heard,
     /// Used again and again.
     events: Vec<ChatEvent>,
+    names: Names,
+}
+
+/// Names for calls of tools to which their vendor gives none. An answer is told by the request that it follows: no two of a
+/// conversation follow the same one, so the names are unique in it.
+#[derive(Debug)]
+struct Names {
+    seed: u64,
+    given: u32,
+}
+
+/// What tells a request from those before it stands at its end, or makes it longer.
+const TELLING_BYTES: usize = 4096;
+
+impl Names {
+    fn of(call: &Call, at: Timestamp) -> Self {
+        let body = call.body();
+        let mut hasher = DefaultHasher::new();
+        hasher.write_i64(at.as_seconds());
+        hasher.write_usize(body.len());
+        hasher.write(body.get(body.len().saturating_sub(TELLING_BYTES)..).unwrap_or_default());
+        Self {
+            seed: hasher.finish(),
+            given: 0,
+        }
+    }
+
+    fn next(&mut self) -> String {
+        let name = named_call(self.seed, self.given);
+        self.given = self.given.saturating_add(1);
+        name
+    }
 }
 
 /// Writes a streamed answer in a caller's format.
@@ -140,7 +181,10 @@ pub(super) trait EventWriter: Send {
 impl Translation {
     fn take(&mut self, mut events: Vec<ChatEvent>, end: Option<StreamEnd>) -> Pushed {
         let mut out = BytesMut::new();
-        for event in events.drain(..) {
+        for mut event in events.drain(..) {
+            if let ChatEvent::ToolCall { id: id @ None, .. } = &mut event {
+                *id = Some(self.names.next());
+            }
             self.heard.note(&event);
             self.writer.write(&event, &mut out);
         }

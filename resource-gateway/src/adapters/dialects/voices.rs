@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{openai::render, translated::EventWriter};
+use super::{anthropic, openai::render, responses, translated::EventWriter};
 use crate::domain::{
     call::{Call, Voice},
     chat::ChatReply,
@@ -11,15 +11,17 @@ use crate::domain::{
 /// A whole answer in the caller's format. `model` and `at` stand in for what the vendor did not say.
 pub(super) fn whole(call: &Call, answer: &ChatReply, model: &str, at: i64) -> Bytes {
     match call.voice() {
-        Voice::OpenAi | Voice::Anthropic | Voice::Responses => answer.to_openai(model, at).to_string().into(),
+        Voice::OpenAi => answer.to_openai(model, at).to_string().into(),
+        Voice::Anthropic => anthropic::render::message(answer, model).to_string().into(),
+        Voice::Responses => responses::render::response(answer, model, at).to_string().into(),
     }
 }
 
 /// Writes a streamed answer in the caller's format.
 pub(super) fn writer(call: &Call, model: &str, at: i64) -> Box<dyn EventWriter> {
     match call.voice() {
-        Voice::OpenAi | Voice::Anthropic | Voice::Responses => {
-            Box::new(render::Chunks::new(model, at, call.include_usage))
-        }
+        Voice::OpenAi => Box::new(render::Chunks::new(model, at, call.include_usage)),
+        Voice::Anthropic => Box::new(anthropic::render::Messages::new(model)),
+        Voice::Responses => Box::new(responses::render::Responses::new(model, at)),
     }
 }

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Body, Frame};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 pub use self::process::Bounds;
 use self::{ocr::Ocr, process::Trouble, speech::Speech, transcription::Transcription};
@@ -196,7 +196,9 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 impl Transport for LocalEngines {
     async fn send(&self, request: UpstreamRequest) -> Result<UpstreamReply, TransportError> {
         let until = Instant::now() + request.deadlines.head;
-        let trouble = match self.answer(request, until).await {
+        // Not the engine alone has to be done by then: whoever waits to ask it, and whoever computes, too.
+        let answer = timeout_at(until, self.answer(request, until)).await;
+        let trouble = match answer.unwrap_or(Err(Stopped::Trouble(Trouble::TimedOut))) {
             Ok(answer) => return Ok(reply(StatusCode::OK, answer.content_type, answer.body)),
             Err(Stopped::Refused(refusal)) => return Ok(refused(&refusal)),
             Err(Stopped::Trouble(trouble)) => trouble,

@@ -186,12 +186,12 @@ impl Engine {
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| {
-            if error.kind() == io::ErrorKind::NotFound {
-                return Trouble::Missing(self.program.name);
-            }
             tracing::warn!(engine.program = self.program.name, %error, "a program could not be started");
-            // Most likely there are no more processes, or no memory for another one.
-            Trouble::Busy
+            match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Trouble::Missing(self.program.name),
+                // Most likely there are no more processes, or no memory for another one.
+                _ => Trouble::Busy,
+            }
         })?;
         // Before it gets a byte of its input.
         if let Err(error) = confine(&child, self.bounds.memory, self.program.most_file, errand.until) {

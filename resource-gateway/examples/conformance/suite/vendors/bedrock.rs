@@ -1,6 +1,7 @@
 //! AWS Bedrock: Converse as a caller of ours says it, and what is invoked in the words of a model's family.
 
 use resource_gateway::domain::{
+    chat::messages_to_openai,
     interface::Capability,
     vendor::{SecretKey, Vendor},
 };
@@ -48,12 +49,23 @@ fn vendor(fixture: &Fixture, strategy: &str) -> Vendor {
     vendor
 }
 
-/// A model that makes vectors.
+/// A model that makes vectors, or one of Anthropic's.
 fn invoked(fixture: &Fixture, model: &str, body: Value) -> Result<Errand, String> {
     let Value::Object(mut members) = body else {
         return Err("the body is no object".to_owned());
     };
-    let strategy = "bedrock";
+    if members.contains_key("anthropic_version") {
+        // Without a name for its model it is no request of Anthropic's.
+        members.insert("model".to_owned(), json!(model));
+        let said = messages_to_openai(Value::Object(members).to_string().as_bytes());
+        let said = said.map_err(|error| format!("translation: {error:?}"))?;
+        let mut body: Value = serde_json::from_str(&said).map_err(|error| error.to_string())?;
+        if let Some(members) = body.as_object_mut() {
+            members.remove("model");
+        }
+        let vendor = vendor(fixture, "bedrock-anthropic");
+        return Ok(Errand::json(vendor, Capability::Chat, model, body));
+    }
     for (theirs, ours) in [
         ("inputText", "input"),
         ("texts", "input"),
@@ -68,7 +80,7 @@ fn invoked(fixture: &Fixture, model: &str, body: Value) -> Result<Errand, String
     }
     let body = Value::Object(members);
     Ok(Errand::json(
-        vendor(fixture, strategy),
+        vendor(fixture, "bedrock"),
         Capability::Embeddings,
         model,
         body,

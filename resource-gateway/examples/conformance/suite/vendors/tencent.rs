@@ -192,15 +192,17 @@ fn tool_call(call: &Value) -> Value {
 }
 
 fn tool(tool: &Value) -> Value {
-    let function = &tool["Function"];
-    let mut out = json!({"name": function["Name"]});
-    if let Some(description) = function.get("Description") {
-        out["description"] = description.clone();
-    }
-    if let Some(schema) = function["Parameters"].as_str() {
-        out["parameters"] = serde_json::from_str(schema).unwrap_or_default();
-    }
-    json!({"type": "function", "function": out})
+    let schema = tool.pointer("/Function/Parameters").and_then(Value::as_str);
+    let schema = schema.and_then(|schema| serde_json::from_str::<Value>(schema).ok());
+    let members = [
+        ("name", Some(at(tool, "/Function/Name"))),
+        ("description", tool.pointer("/Function/Description").cloned()),
+        ("parameters", schema),
+    ];
+    let members = members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    json!({"type": "function", "function": members.collect::<Map<_, _>>()})
 }
 
 /// What means the same in a request of this vendor's.

@@ -4,7 +4,10 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use super::super::error_object::hints_of;
-use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
+use crate::domain::{
+    event_frames::Frame,
+    fault::{Fault, FaultClass, RetryHints, VendorWords},
+};
 
 const ERROR_TYPE: &str = "x-amzn-errortype";
 /// A vendor's message is passed on up to here.
@@ -44,9 +47,21 @@ pub(super) fn in_place_of_an_answer(body: &[u8]) -> Fault {
     }
 }
 
-/// A failure in the middle of a stream.
-pub(super) fn in_stream(name: Option<&str>, message: Option<&str>) -> Fault {
-    named(name, message, FaultClass::ServerError)
+/// A failure in the middle of a stream, if the frame tells of one.
+pub(super) fn in_frame(frame: &Frame) -> Option<Fault> {
+    let (name, message) = match frame.header(":message-type") {
+        Some("exception") => {
+            let body: Body = serde_json::from_slice(&frame.payload()).unwrap_or_default();
+            (frame.header(":exception-type"), body.message)
+        }
+        Some("error") => {
+            let message = frame.header(":error-message").map(str::to_owned);
+            (frame.header(":error-code"), message)
+        }
+        // Another kind of message is another matter.
+        Some(_) | None => return None,
+    };
+    Some(named(name, message.as_deref(), FaultClass::ServerError))
 }
 
 /// `com.amazon.coral.service#NAME`.

@@ -1,8 +1,10 @@
-//! AWS Bedrock's runtime: Converse and ConverseStream for chat, InvokeModel for embeddings.
+//! AWS Bedrock's runtime: Converse and ConverseStream for chat, InvokeModel for vectors, and for what only
+//! Anthropic's own format can say.
 
 mod convert;
 mod embeddings;
 mod errors;
+mod messages;
 mod stream;
 mod wire;
 
@@ -13,7 +15,7 @@ use std::fmt::Write as _;
 
 use http::{HeaderMap, HeaderValue, Method};
 
-pub use self::embeddings::BedrockEmbeddings;
+pub use self::{embeddings::BedrockEmbeddings, messages::BedrockMessages};
 use crate::{
     domain::{
         chat::{ChatReply, ChatRequest},

@@ -45,29 +45,16 @@ impl EventReader {
     }
 
     fn frame(&mut self, frame: &Frame, events: &mut Vec<ChatEvent>) -> Result<Option<StreamEnd>, Fault> {
-        let payload = frame.payload();
-        match frame.header(":message-type") {
-            Some("event") => {}
-            Some("exception") => {
-                let event: wire::Event = serde_json::from_slice(&payload).unwrap_or_default();
-                return Err(errors::in_stream(
-                    frame.header(":exception-type"),
-                    event.message.as_deref(),
-                ));
-            }
-            Some("error") => {
-                return Err(errors::in_stream(
-                    frame.header(":error-code"),
-                    frame.header(":error-message"),
-                ));
-            }
-            // Another kind of message is another matter.
-            Some(_) | None => return Ok(None),
+        if let Some(fault) = errors::in_frame(frame) {
+            return Err(fault);
+        }
+        if frame.header(":message-type") != Some("event") {
+            return Ok(None);
         }
         let Some(kind) = frame.header(":event-type") else {
             return Ok(None);
         };
-        let event: wire::Event = serde_json::from_slice(&payload).map_err(|_| unreadable())?;
+        let event: wire::Event = serde_json::from_slice(&frame.payload()).map_err(|_| unreadable())?;
         match kind {
             "messageStart" => {
                 let id = self.id.take();
@@ -184,7 +171,7 @@ impl EventReader {
 }
 
 /// Bytes that changed on the way, or that never were frames.
-fn broken(error: FrameError) -> Fault {
+pub(super) fn broken(error: FrameError) -> Fault {
     Fault::of(match error {
         FrameError::Checksum | FrameError::Truncated => FaultClass::Transport,
         FrameError::Malformed | FrameError::TooLong => FaultClass::InvalidReply,

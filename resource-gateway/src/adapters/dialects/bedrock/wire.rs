@@ -238,7 +238,6 @@ pub(super) struct Event {
     pub(super) delta: Option<Delta>,
     pub(super) stop_reason: Option<String>,
     pub(super) usage: Option<Usage>,
-    pub(super) message: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
