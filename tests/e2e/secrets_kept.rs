@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::{
     oauth::Reply,
-    vendors::{MOCK, vendor_row, vendors},
+    vendors::{MOCK, VENDORS, vendor_row},
     world::{Engine, Settings, World, eventually, required_environment, root},
 };
 use e2e::mock_vendor::credentials;
@@ -85,7 +85,7 @@ fn interface(name: &str, capability: &str, more: &str, vendor: &str, model: &str
 
 fn document() -> String {
     let mut text = String::new();
-    for vendor in vendors() {
+    for vendor in &VENDORS {
         for (at, model) in MODELS.iter().enumerate() {
             let name = format!("{}-{at}", vendor.strategy);
             text.push_str(&vendor_row(vendor, &name));
@@ -228,7 +228,8 @@ async fn make_calls(world: &World, search: &Search, token: &str, strategy: &str)
 
 /// The vendors' keys, the tokens, and a secret that signs.
 fn secrets(tokens: &[(&str, &str)], signing: &str) -> Vec<Secret> {
-    let mut secrets: Vec<_> = vendors()
+    let mut secrets: Vec<_> = VENDORS
+        .iter()
         .map(|vendor| Secret::new(vendor.strategy, credentials(vendor.strategy).key))
         .collect();
     for (name, token) in tokens {
@@ -302,14 +303,19 @@ async fn no_credential_of_a_full_run_is_found_in_answers_logs_files_or_rows() {
         found: Mutex::default(),
         looked_at: AtomicUsize::default(),
     };
-    join_all(vendors().map(|vendor| make_calls(&world, &search, &token, vendor.strategy))).await;
+    join_all(
+        VENDORS
+            .iter()
+            .map(|vendor| make_calls(&world, &search, &token, vendor.strategy)),
+    )
+    .await;
     make_calls_of_others(&world, &search, &media).await;
     signed_call(&world, &search, id, signing);
     look_as_operators_do(&world, &search, &operator).await;
     let kept = "SELECT CAST(count(*) AS TEXT) FROM call_payload";
     eventually("payloads are kept", Duration::from_secs(20), async || {
         let rows: usize = world.gateway_texts(kept).await[0].parse().unwrap();
-        (rows > vendors().count() * MODELS.len()).then_some(())
+        (rows > VENDORS.len() * MODELS.len()).then_some(())
     })
     .await;
     world.stop_gateway().await;

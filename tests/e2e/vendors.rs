@@ -24,7 +24,7 @@ pub(crate) struct Vendor {
     base: &'static str,
     /// What else its row has.
     more: &'static str,
-    /// What its format has no word for, by the names of the drivers' checks and settings.
+    /// What its format has no word for, by the names of the drivers' checks and settings; `quiet` about usage that nobody asked for.
     lacks: &'static [&'static str],
     /// Says what of the input was cached.
     cached: bool,
@@ -51,15 +51,8 @@ impl Vendor {
     }
 }
 
-/// Those that this version speaks to.
-const SPOKEN: [&str; 3] = ["openai", "bedrock", "anthropic"];
-
-pub(crate) fn vendors() -> impl Iterator<Item = &'static Vendor> {
-    ALL.iter().filter(|vendor| SPOKEN.contains(&vendor.strategy))
-}
-
 /// Every chat strategy.
-static ALL: [Vendor; 16] = [
+pub(crate) static VENDORS: [Vendor; 16] = [
     Vendor {
         cached: true,
         ..Vendor::new("openai", "/v1")
@@ -67,6 +60,8 @@ static ALL: [Vendor; 16] = [
     Vendor {
         more: "options = { api_version = \"2024-10-21\" }\n",
         cached: true,
+        // One status for limits and quotas.
+        says: &[("quota", &[429])],
         ..Vendor::new("azure-openai", "")
     },
     Vendor {
@@ -87,12 +82,15 @@ static ALL: [Vendor; 16] = [
         ..Vendor::new("bedrock", "")
     },
     Vendor {
-        lacks: &["choice_required"],
+        lacks: &["choice_required", "json_schema"],
         hints: false,
         asked_for_parallel: true,
         ..Vendor::new("dashscope", "")
     },
-    Vendor::new("qianfan", "/v2"),
+    Vendor {
+        lacks: &["quiet"],
+        ..Vendor::new("qianfan", "/v2")
+    },
     Vendor {
         lacks: &["max_tokens", "choice_required", "json_schema"],
         hints: false,
@@ -108,6 +106,7 @@ static ALL: [Vendor; 16] = [
         ..Vendor::new("cohere", "/v2")
     },
     Vendor {
+        lacks: &["quiet"],
         cached: true,
         // Where others say that time ran out it says that something failed.
         says: &[("504", &[502])],
@@ -119,18 +118,22 @@ static ALL: [Vendor; 16] = [
         ..Vendor::new("volcengine-ark", "/api/v3")
     },
     Vendor {
+        lacks: &["quiet"],
         cached: true,
         ..Vendor::new("deepseek", "")
     },
     Vendor {
+        lacks: &["stream_usage"],
         says: &[("504", &[502])],
         ..Vendor::new("moonshot", "/v1")
     },
     Vendor {
+        lacks: &["quiet"],
         says: &[("400", &[422])],
         ..Vendor::new("mistral", "/v1")
     },
     Vendor {
+        lacks: &["quiet"],
         hints: false,
         says: &[("404", &[400]), ("504", &[502])],
         ..Vendor::new("spark", "/v1")
@@ -179,7 +182,7 @@ async fn stage() -> &'static Stage {
     STAGE
         .get_or_init(|| async {
             let world = World::start_with(Engine::Sqlite, Settings::default()).await;
-            let document: String = vendors().map(document).collect();
+            let document: String = VENDORS.iter().map(document).collect();
             world.write("vendors.toml", &document);
             world.gateway_cli(&["apply", "vendors.toml"]);
             let http = world.http();
@@ -191,7 +194,7 @@ async fn stage() -> &'static Stage {
                 "narrow_token": narrow,
                 "control": format!("http://{}", MOCK.address("control")),
                 "nobody": format!("http://127.0.0.1:{}/v1", free_port()),
-                "interfaces": vendors().map(plan_of).collect::<Vec<_>>(),
+                "interfaces": VENDORS.iter().map(plan_of).collect::<Vec<_>>(),
             });
             let plan = world.write("vendors.json", &plan.to_string());
             Stage { world, plan }
@@ -231,9 +234,11 @@ fn document(vendor: &Vendor) -> String {
     let mut text = interface(vendor, &name("chat"), "mock-model", "");
     text.push_str(&interface(vendor, &name("patient"), "fault-stall-before", ""));
     for fault in FAULTS {
-        let timeouts = match fault.starts_with("stall") {
-            true => "timeouts_ms = { connect = 1000, first_byte = 700, idle = 700, total = 20000 }",
-            false => "",
+        // Short where time has to run out, long where it must not.
+        let timeouts = match fault {
+            "stall-before" => "timeouts_ms = { connect = 1000, first_byte = 1500, idle = 1500, total = 20000 }",
+            "stall-after" => "timeouts_ms = { connect = 1000, first_byte = 10000, idle = 1500, total = 20000 }",
+            _ => "",
         };
         text.push_str(&interface(vendor, &name(fault), &format!("fault-{fault}"), timeouts));
     }
@@ -279,4 +284,14 @@ async fn openais_python_sdk_talks_to_every_chat_vendor() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openais_javascript_sdk_talks_to_every_chat_vendor() {
     drive("node".into(), "node/vendors_openai.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn anthropics_python_sdk_talks_to_every_chat_vendor() {
+    drive(required_environment("HEXGATE_PYTHON"), "python/vendors_anthropic.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn anthropics_javascript_sdk_talks_to_every_chat_vendor() {
+    drive("node".into(), "node/vendors_anthropic.mjs").await;
 }

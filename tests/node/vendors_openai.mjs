@@ -36,14 +36,15 @@ async function plain({ name, cached }) {
   if (cached) assert.equal(reply.usage.prompt_tokens_details.cached_tokens, 4)
 }
 
-async function stream({ name }) {
+async function stream({ name, lacks }) {
   for (const ending of ['', 'a', 'b', 'c']) {
     const messages = asking(`Hello, wörld 你好 ${mark()}${ending}`)
     const whole = await gathered(name, messages)
     const reply = await create(name, messages)
     assert.equal(whole.choices[0].message.content, reply.choices[0].message.content)
     assert.equal(whole.choices[0].finish_reason, 'stop')
-    counted(whole.usage)
+    // Moonshot tells it within the choice, where it stays.
+    if (!lacks.includes('stream_usage')) counted(whole.usage)
   }
 }
 
@@ -140,7 +141,8 @@ const FAULTS = [
 
 const checks = new Checks()
 
-async function check({ vendor, lacks = [], faults = {}, says = {}, ...one }) {
+async function check(one) {
+  const { vendor, lacks, faults, says } = one
   for (const check of [plain, stream, tools, parallel, vision]) {
     if (!lacks.includes(check.name)) await checks.run(`${vendor} ${check.name}`, () => check(one))
   }
@@ -160,8 +162,12 @@ async function check({ vendor, lacks = [], faults = {}, says = {}, ...one }) {
   await checks.run(`${vendor} client's timeout`, () => raises(OpenAI.APIConnectionTimeoutError, undefined, call))
 }
 
-// Vendors side by side: most of it is waiting.
-await Promise.all(plan.interfaces.map(check))
+// Some vendors side by side: most of it is waiting.
+const waiting = [...plan.interfaces]
+const next = async () => {
+  while (waiting.length) await check(waiting.shift())
+}
+await Promise.all([next(), next(), next(), next()])
 const model = plan.interfaces[0].name
 const ask = (more) => () => sdk(more).chat.completions.create({ model, messages: asking('x') })
 await checks.run('bad token', () => raises(OpenAI.AuthenticationError, 401, ask({ apiKey: 'garbage' })))

@@ -29,12 +29,20 @@ def counted(usage):
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (*USAGE, sum(USAGE)), usage
 
 
+def counted_in_stream(one, usage):
+    """Moonshot tells it within the choice, where it stays."""
+    if "stream_usage" not in one["lacks"]:
+        counted(usage)
+
+
 def gathered(model, messages, **more):
     """A stream as the answer that it amounts to: text, calls, finish reason, usage."""
     text, calls, finish, usage, ids = "", {}, None, None, set()
     for chunk in create(model, messages, stream=True, stream_options={"include_usage": True}, **more):
-        assert chunk.object == "chat.completion.chunk" and chunk.model, chunk
-        ids.add(chunk.id)
+        # Azure begins with a chunk that says nothing but what its filters found.
+        if chunk.choices:
+            assert chunk.object == "chat.completion.chunk" and chunk.model, chunk
+            ids.add(chunk.id)
         usage = chunk.usage or usage
         for choice in chunk.choices:
             assert choice.index == 0
@@ -86,9 +94,10 @@ def stream(one):
         text, calls, finish, usage = gathered(one["name"], messages)
         assert text == create(one["name"], messages).choices[0].message.content, text
         assert finish == "stop" and not calls
-        counted(usage)
+        counted_in_stream(one, usage)
     unasked = list(create(one["name"], asking(mark()), stream=True))
-    assert not any(chunk.usage for chunk in unasked) and all(chunk.choices for chunk in unasked)
+    if "quiet" not in one["lacks"]:
+        assert not any(chunk.usage for chunk in unasked), unasked
 
 
 def turns(one):
@@ -110,7 +119,7 @@ def tools(one):
     _, streamed, finish, usage = gathered(one["name"], messages, tools=TOOLS)
     assert finish == "tool_calls" and len(streamed) == 1, (finish, streamed)
     assert streamed[0]["id"] and streamed[0]["name"] == "get_weather" and json.loads(streamed[0]["arguments"]) == {"city": CITY}, streamed
-    counted(usage)
+    counted_in_stream(one, usage)
     again = {"role": "assistant", "content": None, "tool_calls": [{"id": streamed[0]["id"], "type": "function", "function": {"name": "get_weather", "arguments": streamed[0]["arguments"]}}]}
     result = {"role": "tool", "tool_call_id": streamed[0]["id"], "content": "minus three"}
     text, _, finish, _ = gathered(one["name"], [*messages, again, result], tools=TOOLS)
@@ -255,7 +264,7 @@ def check(checks, one):
         checks.run(f"{vendor} plain {fault}", raises, openai.InternalServerError, 502, lambda fault=fault: create(faults[fault], asking(mark())))
     for fault in ["split-usage", "late-usage", "no-usage", "no-done"]:
         if fault not in one["lacks"]:
-            checks.run(f"{vendor} {fault}", unusual, faults[fault], fault != "no-usage")
+            checks.run(f"{vendor} {fault}", unusual, faults[fault], fault != "no-usage" and "stream_usage" not in one["lacks"])
     checks.run(f"{vendor} retry after 429", retried, faults["once-429-retry-after-1"], 1.0 if one["hints"] else 0.3)
     checks.run(f"{vendor} retry when overloaded", retried, faults["once-overloaded"], 0.3)
     if one["hints"]:
@@ -266,8 +275,8 @@ def check(checks, one):
 
 def main():
     checks = Checks()
-    # Vendors side by side: most of it is waiting.
-    with ThreadPoolExecutor(len(plan["interfaces"])) as pool:
+    # Some vendors side by side: most of it is waiting.
+    with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda one: check(checks, one), plan["interfaces"]))
     model = plan["interfaces"][0]["name"]
     checks.run("bad token", raises, openai.AuthenticationError, 401, lambda: sdk(key="garbage").chat.completions.create(model=model, messages=asking("x")))

@@ -48,6 +48,7 @@ impl Flavour {
                 usage["prompt_tokens_details"] = json!({"cached_tokens": CACHED});
             }
             "deepseek" => {
+                usage["prompt_tokens_details"] = json!({"cached_tokens": CACHED});
                 usage["prompt_cache_hit_tokens"] = CACHED.into();
                 usage["prompt_cache_miss_tokens"] = (INPUT - CACHED).into();
             }
