@@ -128,7 +128,7 @@ pub(crate) static VENDORS: [Vendor; 16] = [
         ..Vendor::new("moonshot", "/v1")
     },
     Vendor {
-        lacks: &["quiet"],
+        lacks: &["quiet", "call_type"],
         says: &[("400", &[422])],
         ..Vendor::new("mistral", "/v1")
     },

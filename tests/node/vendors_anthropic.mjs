@@ -56,7 +56,9 @@ async function tools({ name }) {
   }
 }
 
-async function parallel({ name }) {
+async function parallel({ name, parallel: more = {} }) {
+  // Messages has no word for vendors that have to be asked for it.
+  if (Object.keys(more).length) return
   for (const ask of [create, gathered]) {
     const calls = callsOf(await ask(name, asking(`in parallel, please ${mark()}`), { tools: TOOLS }))
     assert.deepEqual(calls.map((call) => call.input.city), [CITY, '北京 "quoted"'])

@@ -186,6 +186,8 @@ fn probe(document: &Value, schema: &Value, place: &str, described: &mut BTreeMap
         let member = resolve(document, member);
         let place = format!("{place}/{name}");
         match member["type"].as_str() {
+            // Its members are anybody's.
+            Some("object") if member["additionalProperties"].is_object() => {}
             Some("object") => {
                 form.insert(name.clone(), probe(document, member, &place, described));
             }
