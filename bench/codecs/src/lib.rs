@@ -169,6 +169,7 @@ impl Case {
             vendor: &self.bound.row,
             when_unsupported: WhenUnsupported::Refuse,
             fetched: &[],
+            entropy: &service_kit::SystemEntropy,
         };
         self.codec().encode(call, target).expect("the request can be said in every dialect")
     }

@@ -166,6 +166,7 @@ impl BoundVendor {
             content_type,
             accept,
             body,
+            dialogue,
             place,
             dropped: _,
         } = encoded;
@@ -180,6 +181,7 @@ impl BoundVendor {
             uri: uri.ok_or_else(|| Fault::of(FaultClass::Transport))?,
             headers,
             body,
+            dialogue,
         })
     }
 

@@ -12,7 +12,7 @@ use crate::{
     domain::fault::{Fault, FaultClass},
     ports::{
         codec::{Bought, Exchange},
-        transport::{Deadlines, Transport, UpstreamRequest},
+        transport::{Deadlines, Transport},
     },
 };
 
@@ -81,17 +81,10 @@ impl Tokens {
 
 async fn buy(exchange: &dyn Exchange, transport: &dyn Transport, at: Timestamp) -> Result<Bought, Fault> {
     let deadline = Instant::now() + DEADLINE;
-    let request = exchange.request(at);
-    let request = UpstreamRequest {
-        method: request.method,
-        uri: request.uri,
-        headers: request.headers,
-        body: request.body,
-        deadlines: Deadlines {
-            connect: CONNECT,
-            head: DEADLINE,
-        },
-    };
+    let request = exchange.request(at).within(Deadlines {
+        connect: CONNECT,
+        head: DEADLINE,
+    });
     let reply = transport.send(request).await.map_err(fault_of)?;
     let body = Paced::new(reply.body, DEADLINE, deadline)
         .collect(MAX_ANSWER_BYTES)

@@ -8,6 +8,7 @@ mod gemini;
 pub(super) mod local;
 mod ollama;
 mod openai_shaped;
+mod spark;
 mod tencent;
 
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
         cohere::profile(Arc::clone(&http))?,
         gemini::profile(Arc::clone(&http))?,
         ollama::profile(Arc::clone(&http))?,
+        spark::profile(Arc::clone(&http))?,
         Profile {
             name: "openai",
             facts: StrategyFacts {

@@ -6,9 +6,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use secrecy::SecretString;
 use serde_json::Value;
-use service_kit::Timestamp;
+use service_kit::{Entropy, Timestamp};
 
-use super::chat::ChatDialect;
+use super::{
+    chat::ChatDialect,
+    transport::{Deadlines, Dialogue, UpstreamRequest},
+};
 use crate::domain::{
     answer::Answer,
     call::Call,
@@ -70,6 +73,8 @@ pub struct Target<'a> {
     pub when_unsupported: WhenUnsupported,
     /// What was fetched because the codec asked for it.
     pub fetched: &'a [Fetched],
+    /// For vendors that want a call to have a name.
+    pub entropy: &'a dyn Entropy,
 }
 
 impl<'a> Target<'a> {
@@ -110,6 +115,8 @@ pub struct Encoded {
     pub accept: HeaderValue,
     /// In pieces: most of them the caller's own bytes. Without any there is no content, and it has no type.
     pub body: Vec<Bytes>,
+    /// What is said over a WebSocket in place of a body.
+    pub dialogue: Option<Box<Dialogue>>,
     /// Where it goes otherwise than by `POST` to the codec's own path.
     pub place: Option<Box<Place>>,
     /// The caller's fields that this vendor does not get, for the notice to the caller.
@@ -130,6 +137,7 @@ impl Encoded {
             content_type,
             accept: JSON,
             body: if body.is_empty() { Vec::new() } else { vec![body] },
+            dialogue: None,
             place: None,
             dropped: Vec::new(),
         }
@@ -138,6 +146,15 @@ impl Encoded {
     /// A request without content.
     pub fn get(path: impl Into<String>) -> Self {
         Self::of(JSON, Bytes::new()).at(Method::GET, path)
+    }
+
+    /// A WebSocket at a place behind the codec's path. The answer comes in lines.
+    pub fn socket(path: impl Into<String>, dialogue: Dialogue) -> Self {
+        Self {
+            dialogue: Some(Box::new(dialogue)),
+            accept: HeaderValue::from_static("*/*"),
+            ..Self::get(path)
+        }
     }
 
     /// For an answer in events.
@@ -296,6 +313,17 @@ pub trait Codec: Send + Sync + fmt::Debug {
     fn models(&self) -> Option<&dyn ModelList> {
         None
     }
+    /// Asks how many tokens a call has, without an answer to it; `None` where the vendor cannot be asked.
+    fn encode_count(&self, _call: &Call, _target: Target<'_>) -> Option<Result<Encoded, EncodeError>> {
+        None
+    }
+    /// The tokens.
+    ///
+    /// # Errors
+    /// The body is no count.
+    fn decode_count(&self, _body: &[u8]) -> Result<u64, Fault> {
+        Err(Fault::of(FaultClass::InvalidReply))
+    }
     /// The dialect behind it, where the capability is chat.
     fn chat(&self) -> Option<&dyn ChatDialect> {
         None
@@ -400,6 +428,21 @@ pub struct Outgoing {
     pub uri: Uri,
     pub headers: HeaderMap,
     pub body: Vec<Bytes>,
+    pub dialogue: Option<Box<Dialogue>>,
+}
+
+impl Outgoing {
+    /// Ready to be sent.
+    pub fn within(self, deadlines: Deadlines) -> UpstreamRequest {
+        UpstreamRequest {
+            method: self.method,
+            uri: self.uri,
+            headers: self.headers,
+            body: self.body,
+            dialogue: self.dialogue,
+            deadlines,
+        }
+    }
 }
 
 impl fmt::Debug for Outgoing {

@@ -1,6 +1,6 @@
 //! Calls to vendors: bytes out, bytes in. What they mean is the codec's business.
 
-use std::{fmt, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, fmt, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,6 +17,8 @@ pub struct UpstreamRequest {
     pub headers: HeaderMap,
     /// In pieces, so that a large body is not copied to change a name in it.
     pub body: Vec<Bytes>,
+    /// What is said over a WebSocket, which the call opens; there is no body then.
+    pub dialogue: Option<Box<Dialogue>>,
     pub deadlines: Deadlines,
 }
 
@@ -27,6 +29,34 @@ impl fmt::Debug for UpstreamRequest {
             .field("deadlines", &self.deadlines)
             .finish_non_exhaustive()
     }
+}
+
+/// What is said over a WebSocket (RFC 6455) by someone who knows beforehand what to say.
+///
+/// The peer's messages come as the body of an answer, a line each (NDJSON, and so is the content type): they are taken to be JSON,
+/// where a line end is white space.
+#[derive(Clone)]
+pub struct Dialogue {
+    /// The first turn is said at once, each of the others after one more message of the peer's.
+    pub turns: VecDeque<Vec<SocketMessage>>,
+    /// Whether a message of the peer's is its last: behind it the body ends, and the connection.
+    pub is_last: fn(&[u8]) -> bool,
+}
+
+impl fmt::Debug for Dialogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialogue")
+            .field("turns", &self.turns.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message over a WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketMessage {
+    /// UTF-8.
+    Text(Bytes),
+    Binary(Bytes),
 }
 
 /// How long the phases before an answer's body may take.

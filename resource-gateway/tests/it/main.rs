@@ -64,6 +64,7 @@ mod shared_gateways;
 mod shared_stores;
 mod signed_calls;
 mod signer;
+mod socket_vendor;
 mod storage;
 mod storage_access_keys;
 mod storage_conversations;

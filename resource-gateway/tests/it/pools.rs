@@ -341,6 +341,7 @@ async fn a_pinned_connection_goes_to_its_address_and_speaks_to_the_name() {
             uri: format!("https://{host}:{port}/v1").parse().unwrap(),
             headers: HeaderMap::new(),
             body: Vec::new(),
+            dialogue: None,
             deadlines: Deadlines {
                 connect: Duration::from_secs(5),
                 head: Duration::from_secs(5),

@@ -111,8 +111,37 @@ impl Fixture {
     }
 
     pub(crate) fn response(&self) -> Result<Response, String> {
-        response(self.0.get("response").unwrap_or(&Value::Null))
+        let response = response(self.0.get("response").unwrap_or(&Value::Null))?;
+        match self.frames() {
+            Some(frames) if response.status == 101 => socket_response(frames),
+            _ => Ok(response),
+        }
     }
+
+    /// What was said over a WebSocket, by both sides.
+    pub(crate) fn frames(&self) -> Option<&[Value]> {
+        self.request().get("ws_frames")?.as_array().map(Vec::as_slice)
+    }
+}
+
+/// The server's frames as the transport tells them: a line each.
+fn socket_response(frames: &[Value]) -> Result<Response, String> {
+    let mut pieces = Vec::new();
+    for frame in frames.iter().filter(|frame| says(frame, "dir") == Some("server")) {
+        let text = says(frame, "text").ok_or("a server's frame is no text")?;
+        pieces.push(format!("{}\n", text.replace('\n', " ")).into_bytes());
+    }
+    let lines = HeaderValue::from_static("application/x-ndjson");
+    Ok(Response {
+        status: 200,
+        headers: HeaderMap::from_iter([(http::header::CONTENT_TYPE, lines)]),
+        pieces,
+        cut: false,
+    })
+}
+
+pub(crate) fn says<'a>(value: &'a Value, member: &str) -> Option<&'a str> {
+    value.get(member).and_then(Value::as_str)
 }
 
 /// An answer as it is stored.

@@ -15,7 +15,6 @@ use resource_gateway::{
     bootstrap::{Ambient, registry},
     domain::{
         call::{Call, Voice},
-        chat::ChatRequest,
         fault::Fault,
         interface::{Capability, WhenUnsupported},
         multipart::Boundary,
@@ -30,7 +29,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use service_kit::Timestamp;
 
-pub(crate) use self::fixture::{Fixture, Response};
+pub(crate) use self::fixture::{Fixture, Response, says};
 
 /// What became of one fixture.
 #[derive(Debug)]
@@ -152,6 +151,7 @@ impl Suite {
             vendor: &bound.row,
             when_unsupported: WhenUnsupported::Refuse,
             fetched: &[],
+            entropy: &service_kit::SystemEntropy,
         };
         let (encoded, state) = match &errand.submitted {
             None => (
@@ -176,17 +176,17 @@ impl Suite {
     pub(crate) fn count_tokens(&self, fixture: &Fixture, errand: &Errand) -> Result<(), String> {
         let bound = self.bind(errand.vendor.clone())?;
         let codec = bound.codec(Capability::Chat).ok_or("the strategy does no chat")?;
-        let counting = codec.chat().and_then(ChatDialect::counting);
-        let counting = counting.ok_or("the strategy counts no tokens")?;
-        let body = read_call(errand)?.body();
-        let request = ChatRequest::read(&body).map_err(|error| format!("call: {error:?}"))?;
+        let call = read_call(errand)?;
         let target = Target {
             model: &errand.model,
             vendor: &bound.row,
             when_unsupported: WhenUnsupported::Refuse,
             fetched: &[],
+            entropy: &service_kit::SystemEntropy,
         };
-        let encoded = counting.encode(&request, target);
+        let encoded = codec
+            .encode_count(&call, target)
+            .ok_or("the strategy counts no tokens")?;
         let encoded = encoded.map_err(|error| format!("encode: {error:?}"))?;
         let mut built = bound
             .outgoing(bound.place(Capability::Chat), encoded)
@@ -201,7 +201,7 @@ impl Suite {
         } = fixture.response()?;
         let found = match (200..300).contains(&status) {
             false => neutral::of_fault(&codec.decode_fault(status, &headers, &pieces.concat()), fixture),
-            true => match counting.decode(&pieces.concat()) {
+            true => match codec.decode_count(&pieces.concat()) {
                 Ok(tokens) => Map::from_iter([("input_tokens".to_owned(), json!(tokens))]),
                 Err(fault) => neutral::of_fault(&fault, fixture),
             },
@@ -221,12 +221,17 @@ impl Suite {
         neutral::compare(fixture.expect(), &found).map_err(|why| format!("answer: {why}"))
     }
 
-    /// Plays the purchase of a token.
-    pub(crate) fn buy(&self, fixture: &Fixture, vendor: Vendor) -> Result<(SecretString, Timestamp), String> {
+    /// Plays the purchase of a token, but for these headers.
+    pub(crate) fn buy(
+        &self,
+        fixture: &Fixture,
+        vendor: Vendor,
+        except: &[&'static str],
+    ) -> Result<(SecretString, Timestamp), String> {
         let bound = self.bind(vendor)?;
         let exchange = bound.signer.exchange().ok_or("the scheme buys no token")?;
         let built = exchange.request(fixture.at());
-        request::compare_bare(fixture.request(), &built, &[]).map_err(|why| format!("request: {why}"))?;
+        request::compare_bare(fixture.request(), &built, except).map_err(|why| format!("request: {why}"))?;
         let Response {
             status,
             headers,
@@ -457,5 +462,6 @@ fn recorded(request: &Value, body: &str) -> Result<Outgoing, String> {
         uri,
         headers: fixture::headers(request.get("headers"))?,
         body: vec![Bytes::from(body.to_owned())],
+        dialogue: None,
     })
 }

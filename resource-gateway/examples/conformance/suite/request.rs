@@ -6,11 +6,15 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use resource_gateway::{
     application::registry::BoundVendor,
     domain::multipart::{Boundary, Form},
-    ports::codec::Outgoing,
+    ports::{codec::Outgoing, transport::SocketMessage},
 };
 use serde_json::{Value, json};
 
-use super::{Errand, fixture::Fixture, recorded};
+use super::{
+    Errand,
+    fixture::{Fixture, says},
+    recorded,
+};
 
 /// Query fields that only SDKs send.
 const SDK_ONLY_QUERY: [&str; 2] = ["aipSdk", "aipVersion"];
@@ -40,7 +44,57 @@ pub(crate) fn compare(fixture: &Fixture, built: &Outgoing, errand: &Errand) -> R
         (errand.tolerances)(&mut built_body);
     }
     compare_head(&request, built, &except)?;
+    if let Some(frames) = fixture.frames() {
+        return compare_frames(frames, built);
+    }
     compare_body(&request, built, &built_body)
+}
+
+/// What the client says over a WebSocket. Sound may be cut in other places, and a task has a name of its own each time.
+fn compare_frames(frames: &[Value], built: &Outgoing) -> Result<(), String> {
+    let dialogue = built.dialogue.as_ref().ok_or("no WebSocket is opened")?;
+    let mut found: Vec<Value> = Vec::new();
+    let mut sound = Vec::new();
+    let mut add = |text: Option<Value>, bytes: &[u8], list: &mut Vec<Value>| match text {
+        None => sound.extend_from_slice(bytes),
+        Some(text) => {
+            if !sound.is_empty() {
+                list.push(json!(STANDARD.encode(std::mem::take(&mut sound))));
+            }
+            list.push(nameless(text));
+        }
+    };
+    for message in dialogue.turns.iter().flatten() {
+        match message {
+            SocketMessage::Text(text) => {
+                let text = serde_json::from_slice(text).map_err(|error| format!("a frame is no JSON: {error}"))?;
+                add(Some(text), &[], &mut found);
+            }
+            SocketMessage::Binary(bytes) => add(None, bytes, &mut found),
+        }
+    }
+    let mut wanted = Vec::new();
+    for frame in frames.iter().filter(|frame| says(frame, "dir") == Some("client")) {
+        match (says(frame, "text"), says(frame, "base64")) {
+            (Some(text), _) => {
+                let text = serde_json::from_str(text).map_err(|error| error.to_string())?;
+                add(Some(text), &[], &mut wanted);
+            }
+            (None, bytes) => {
+                let bytes = STANDARD.decode(bytes.unwrap_or_default());
+                add(None, &bytes.map_err(|error| error.to_string())?, &mut wanted);
+            }
+        }
+    }
+    same(&json!(found), &json!(wanted), "frames")
+}
+
+/// A frame without its task's name.
+fn nameless(mut frame: Value) -> Value {
+    if let Some(header) = frame.get_mut("header").and_then(Value::as_object_mut) {
+        header.remove("task_id");
+    }
+    frame
 }
 
 /// A request that is no call.

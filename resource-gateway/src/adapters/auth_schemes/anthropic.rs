@@ -74,6 +74,7 @@ mod tests {
             uri: Uri::from_static("https://api.anthropic.com/v1/messages"),
             headers: HeaderMap::new(),
             body: Vec::new(),
+            dialogue: None,
         };
         let signer = AnthropicKey.signer(vendor).unwrap();
         signer.sign(&mut request, Timestamp::from_seconds(0), None);

@@ -41,6 +41,7 @@ pub(super) fn request(method: Method, place: &BaseUrl, path_and_query: &str) -> 
         uri,
         headers,
         body: Vec::new(),
+        dialogue: None,
     })
 }
 
@@ -51,6 +52,7 @@ pub(super) fn copy(request: &Outgoing) -> Outgoing {
         uri: request.uri.clone(),
         headers: request.headers.clone(),
         body: request.body.clone(),
+        dialogue: request.dialogue.clone(),
     }
 }
 

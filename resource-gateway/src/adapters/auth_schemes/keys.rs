@@ -153,6 +153,7 @@ mod tests {
             uri: uri.parse().unwrap(),
             headers: HeaderMap::new(),
             body: Vec::new(),
+            dialogue: None,
         }
     }
 

@@ -32,6 +32,7 @@ pub(super) fn outgoing(method: &str, uri: &str, headers: &[(&str, &str)], body: 
         uri: uri.parse().unwrap(),
         headers: headers.collect::<HeaderMap>(),
         body: vec![Bytes::from(body.to_owned())],
+        dialogue: None,
     }
 }
 

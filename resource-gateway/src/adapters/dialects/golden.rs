@@ -300,6 +300,7 @@ pub(super) fn target<'a>(model: &'a str, vendor: &'a Vendor) -> Target<'a> {
         vendor,
         when_unsupported: WhenUnsupported::Refuse,
         fetched: &[],
+        entropy: &service_kit::SystemEntropy,
     }
 }
 

@@ -4,6 +4,7 @@ pub mod anthropic;
 pub mod baidu;
 pub mod bedrock;
 pub mod cohere;
+mod collected;
 pub mod dashscope;
 mod error_object;
 pub mod gemini;
@@ -18,6 +19,8 @@ mod recordings;
 #[cfg(test)]
 mod recut;
 pub mod responses;
+pub mod spark;
+mod spark_codes;
 mod support;
 /// What a new dialect begins as; `examples/new-vendor` lays it under another name.
 #[cfg(test)]

@@ -60,6 +60,7 @@ impl Codec for PassedOn {
             content_type,
             accept,
             body: call.for_vendor(target.model),
+            dialogue: None,
             place,
             dropped: Vec::new(),
         })

@@ -1,14 +1,23 @@
 //! Requests about recordings in OpenAI's form, for vendors that have another one.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use serde_json::{Map, json};
 
 use super::support;
 use crate::{
-    domain::{call::Call, fault::PublicError, interface::WhenUnsupported, multipart::Form},
-    ports::codec::Target,
+    domain::{
+        answer::{Answer, Segment, Transcript, Word},
+        call::Call,
+        fault::PublicError,
+        interface::WhenUnsupported,
+        multipart::Form,
+    },
+    ports::codec::{Decoded, EncodeError, Outcome, Target, TokenUsage},
 };
 
-/// OpenAI's words that no vendor here has a counterpart for.
+/// OpenAI's words that not every vendor has a counterpart for.
 const UNKNOWN_THERE: [&str; 7] = [
     "language",
     "prompt",
@@ -55,6 +64,14 @@ impl RecordingRequest {
     /// # Errors
     /// It asks for what its vendor cannot do, and the interface wants that refused.
     pub(super) fn read(call: &Call, target: Target<'_>) -> Result<Self, PublicError> {
+        Self::read_knowing(&[], call, target)
+    }
+
+    /// The same for a vendor that has some of OpenAI's words: they become options.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn read_knowing(known: &[&str], call: &Call, target: Target<'_>) -> Result<Self, PublicError> {
         let mut request = Self {
             sound: Sound::Bytes(Bytes::new()),
             format: None,
@@ -75,7 +92,9 @@ impl RecordingRequest {
                     request.sound = Sound::Url(part.text().to_owned());
                 }
                 (GRANULARITIES, _) => request.wants_words |= part.text() == "word",
-                (name, _) if UNKNOWN_THERE.contains(&name) => request.leave_out(name, target.when_unsupported)?,
+                (name, _) if UNKNOWN_THERE.contains(&name) && !known.contains(&name) => {
+                    request.leave_out(name, target.when_unsupported)?;
+                }
                 (name, _) if OURS.contains(&name) => {}
                 (name, _) => request.options.push((name.to_owned(), part.text().to_owned())),
             }
@@ -90,8 +109,25 @@ impl RecordingRequest {
         }
     }
 
+    /// The sound itself, for vendors that look behind no URL.
+    ///
+    /// # Errors
+    /// It has to be fetched first.
+    pub(super) fn bring(&mut self, target: Target<'_>) -> Result<Bytes, EncodeError> {
+        match &self.sound {
+            Sound::Bytes(bytes) => Ok(bytes.clone()),
+            Sound::Url(url) => match target.fetched.iter().find(|fetched| fetched.url == *url) {
+                Some(found) => {
+                    self.learn(&found.media_type);
+                    Ok(found.bytes.clone())
+                }
+                None => Err(EncodeError::Fetch(vec![url.clone()])),
+            },
+        }
+    }
+
     /// What lay behind the URL, by its media type, if its name did not say it.
-    pub(super) fn learn(&mut self, media_type: &str) {
+    fn learn(&mut self, media_type: &str) {
         if self.format.is_none() {
             self.format = format_of("", media_type);
         }
@@ -163,6 +199,77 @@ pub(super) fn wav(bytes: &[u8]) -> Option<Wav> {
         }
         rest = rest.get(length.checked_add(length % 2)?..)?;
     }
+}
+
+pub(super) fn seconds(millis: u64) -> f64 {
+    Duration::from_millis(millis).as_secs_f64()
+}
+
+/// A word; its times are milliseconds.
+pub(super) fn word(word: String, start_ms: u64, end_ms: u64) -> Word {
+    Word {
+        word,
+        start: seconds(start_ms),
+        end: seconds(end_ms),
+        confidence: None,
+        probability: None,
+        more: Map::new(),
+    }
+}
+
+/// A passage; its times are seconds.
+pub(super) fn segment(text: String, start: f64, end: f64) -> Segment {
+    Segment {
+        start,
+        end,
+        text,
+        confidence: None,
+        avg_logprob: None,
+        more: Map::new(),
+    }
+}
+
+/// Passages as one text.
+pub(super) fn joined(segments: &[Segment]) -> String {
+    let mut text = String::new();
+    for segment in segments {
+        // Scripts without spaces need none between sentences, either.
+        let both_spaced = text.ends_with(|c: char| c.is_ascii()) && segment.text.starts_with(|c: char| c.is_ascii());
+        if both_spaced && !text.ends_with(' ') && !segment.text.starts_with(' ') {
+            text.push(' ');
+        }
+        text.push_str(&segment.text);
+    }
+    text
+}
+
+/// What was understood, as the caller wants it written. The duration is in seconds.
+pub(super) fn understood(
+    call: &Call,
+    text: String,
+    segments: Option<Vec<Segment>>,
+    words: Option<Vec<Word>>,
+    duration: Option<f64>,
+) -> Outcome {
+    let millis = duration.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let more = duration.map(|seconds| ("duration".to_owned(), json!(seconds)));
+    Decoded {
+        usage: Some(TokenUsage {
+            audio_ms: millis.map_or(0, |millis| u64::try_from(millis.as_millis()).unwrap_or(u64::MAX)),
+            ..TokenUsage::default()
+        }),
+        ..Decoded::of(Answer::Transcript {
+            transcript: Box::new(Transcript {
+                text,
+                segments,
+                words,
+                more: more.into_iter().collect(),
+                ..Transcript::default()
+            }),
+            format: call.transcript_format(),
+        })
+    }
+    .into()
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ pub(super) fn target(vendor: &Vendor) -> Target<'_> {
         vendor,
         when_unsupported: WhenUnsupported::Refuse,
         fetched: &[],
+        entropy: &service_kit::SystemEntropy,
     }
 }
 

@@ -266,6 +266,7 @@ fn request(path: &str, body: impl Into<Bytes>, within: Duration) -> UpstreamRequ
             HeaderValue::from_static("multipart/form-data; boundary=B"),
         )]),
         body: vec![body.into()],
+        dialogue: None,
         deadlines: Deadlines {
             connect: within,
             head: within,

@@ -1,8 +1,9 @@
-//! Calls to vendors over HTTP/1.1, by hyper's pooled client.
+//! Calls to vendors over HTTP/1.1, by hyper's pooled client, and over WebSockets that begin as such calls.
 
 mod body;
 mod gathered;
 mod resolve;
+mod socket;
 
 use std::{
     future::Future as _,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use http::{HeaderName, Request, uri::Scheme};
+use http::{HeaderName, Request, StatusCode, uri::Scheme};
 use hyper_tls::HttpsConnector;
 use hyper_util::{
     client::legacy::{
@@ -171,6 +172,10 @@ where
     *call.method_mut() = request.method;
     *call.uri_mut() = request.uri;
     *call.headers_mut() = request.headers;
+    let key = request.dialogue.as_ref().map(|_| socket::Key::new()).transpose()?;
+    if let Some(key) = &key {
+        key.ask(call.headers_mut());
+    }
     let connection = capture_connection(&mut call);
     let mut answer = pin!(client.request(call));
     // One timer serves both deadlines; it is made only when the answer has to be waited for.
@@ -202,6 +207,9 @@ where
         }
     })
     .await?;
+    if let (Some(key), Some(dialogue), StatusCode::SWITCHING_PROTOCOLS) = (key, request.dialogue, reply.status()) {
+        return socket::talk(reply, &key, *dialogue).await;
+    }
     let (mut head, incoming) = reply.into_parts();
     head.headers.remove(SIMULATED);
     Ok(UpstreamReply {

@@ -7,10 +7,7 @@ use secrecy::SecretString;
 use service_kit::Tasks;
 
 use super::attempt::Errand;
-use crate::ports::{
-    codec::Encoded,
-    transport::{Deadlines, UpstreamRequest},
-};
+use crate::ports::{codec::Encoded, transport::Deadlines};
 
 /// For the whole of it: a vendor that does not listen is not told twice.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -48,16 +45,10 @@ impl Drop for Running<'_> {
         let Some(request) = errand.signed(cancel, self.token) else {
             return;
         };
-        let request = UpstreamRequest {
-            method: request.method,
-            uri: request.uri,
-            headers: request.headers,
-            body: request.body,
-            deadlines: Deadlines {
-                connect: DEADLINE,
-                head: DEADLINE,
-            },
-        };
+        let request = request.within(Deadlines {
+            connect: DEADLINE,
+            head: DEADLINE,
+        });
         let transport = errand.transport();
         let tasks: &Tasks = errand.journey.background;
         tasks.spawn(async move {

@@ -30,7 +30,7 @@ use crate::{
             Codec, Decoded, EncodeError, Encoded, Fetched, Manner, Opening, Outcome, Outgoing, Pushed, Received,
             StreamDecoder, StreamEnd, Target, TokenUsage,
         },
-        transport::{Deadlines, Transport, UpstreamReply, UpstreamRequest},
+        transport::{Deadlines, Transport, UpstreamReply},
     },
 };
 
@@ -77,13 +77,7 @@ impl Invoke {
 
     /// One call to one vendor, up to the first byte that may go to the caller.
     async fn send(journey: Journey<'_>, stop: &Stop<'_>, reached: &mut bool) -> Result<Answer, Fault> {
-        let began = tokio::time::Instant::now();
-        let errand = Errand {
-            journey,
-            stop,
-            began,
-            deadline: tokio::time::Instant::from_std(journey.invocation.began) + journey.interface.timeouts.total,
-        };
+        let errand = Errand::new(journey, stop);
         let encoded = match errand.encode(&[]) {
             Ok(encoded) => encoded,
             Err(EncodeError::Refused(error)) => return Err(Fault::unsupported(error)),
@@ -106,19 +100,34 @@ pub(super) struct Errand<'e> {
     pub(super) deadline: tokio::time::Instant,
 }
 
+impl<'e> Errand<'e> {
+    pub(super) fn new(journey: Journey<'e>, stop: &'e Stop<'e>) -> Self {
+        Self {
+            journey,
+            stop,
+            began: tokio::time::Instant::now(),
+            deadline: tokio::time::Instant::from_std(journey.invocation.began) + journey.interface.timeouts.total,
+        }
+    }
+}
+
 impl Errand<'_> {
     pub(super) fn codec(&self) -> &dyn Codec {
         self.stop.way.codec.as_ref()
     }
 
-    fn encode(&self, fetched: &[Fetched]) -> Result<Encoded, EncodeError> {
-        let target = Target {
+    pub(super) fn target<'t>(&'t self, fetched: &'t [Fetched]) -> Target<'t> {
+        Target {
             model: self.stop.way.model,
             vendor: &self.stop.way.vendor.row,
             when_unsupported: self.journey.interface.policy.when_unsupported,
             fetched,
-        };
-        self.codec().encode(self.journey.call, target)
+            entropy: self.journey.entropy,
+        }
+    }
+
+    fn encode(&self, fetched: &[Fetched]) -> Result<Encoded, EncodeError> {
+        self.codec().encode(self.journey.call, self.target(fetched))
     }
 
     /// Writes the call with what lies behind URLs that the vendor does not look at itself.
@@ -195,14 +204,7 @@ impl Errand<'_> {
         token: Option<&SecretString>,
         reached: &mut bool,
     ) -> Result<UpstreamReply, Fault> {
-        let request = self.outgoing(encoded, token)?;
-        let request = UpstreamRequest {
-            method: request.method,
-            uri: request.uri,
-            headers: request.headers,
-            body: request.body,
-            deadlines: self.deadlines(),
-        };
+        let request = self.outgoing(encoded, token)?.within(self.deadlines());
         let sent = self.stop.member.transport().send(request).await;
         *reached = !sent.as_ref().is_err_and(|error| error.is_before_the_call());
         sent.map_err(fault_of)

@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
-use service_kit::Tasks;
+use service_kit::{Entropy, Tasks};
 
 use super::{
     Invocation, Invoke, InvokeError, Reply, ReplyStream,
@@ -35,6 +35,7 @@ pub(super) struct Journey<'a> {
     pub(super) interface: &'a Interface,
     pub(super) call: &'a Call,
     pub(super) fetcher: &'a dyn Fetcher,
+    pub(super) entropy: &'a dyn Entropy,
     /// What goes on when the request is over.
     pub(super) background: &'a Tasks,
 }

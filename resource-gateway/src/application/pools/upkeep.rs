@@ -18,7 +18,7 @@ use crate::{
     ports::{
         codec::Outgoing,
         resolver::Resolver,
-        transport::{Deadlines, UpstreamBody, UpstreamRequest},
+        transport::{Deadlines, UpstreamBody},
     },
 };
 
@@ -201,6 +201,7 @@ fn question(vendor: &BoundVendor, member: &Member, at: Timestamp) -> Option<Outg
         uri: member.health_uri.clone()?,
         headers,
         body: Vec::new(),
+        dialogue: None,
     };
     vendor.signer.sign(&mut request, at, None);
     Some(request)
@@ -226,16 +227,10 @@ fn check(
 }
 
 async fn ask(member: &Member, question: Outgoing, timeout: Duration) -> Option<u16> {
-    let request = UpstreamRequest {
-        method: question.method,
-        uri: question.uri,
-        headers: question.headers,
-        body: Vec::new(),
-        deadlines: Deadlines {
-            connect: timeout,
-            head: timeout,
-        },
-    };
+    let request = question.within(Deadlines {
+        connect: timeout,
+        head: timeout,
+    });
     let reply = member.transport().send(request).await.ok()?;
     let status = reply.status.as_u16();
     // What the body says is nobody's business; a body that does not end ends the connection.

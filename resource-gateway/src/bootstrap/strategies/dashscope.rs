@@ -6,7 +6,10 @@ use crate::{
     adapters::{
         auth_schemes::{Bearer, OptionHeaders},
         dialects::{
-            dashscope::{DashScopeChat, DashScopeEmbeddings, DashScopeImages, DashScopeRerank, DashScopeSpeech},
+            dashscope::{
+                DashScopeChat, DashScopeEmbeddings, DashScopeImages, DashScopeRerank, DashScopeSpeech,
+                DashScopeTranscription,
+            },
             raw::PassedOn,
             translated::Chat,
         },
@@ -30,6 +33,7 @@ pub(super) fn profile(http: &Arc<dyn Transport>) -> anyhow::Result<Profile> {
         (Capability::Rerank, Arc::new(DashScopeRerank)),
         (Capability::Image, Arc::new(DashScopeImages)),
         (Capability::Speech, Arc::new(DashScopeSpeech)),
+        (Capability::Transcription, Arc::new(DashScopeTranscription)),
         (Capability::Raw, Arc::new(PassedOn::below(""))),
     ];
     let options = WORKSPACE.iter().map(|(name, _)| OptionFacts {

@@ -41,7 +41,7 @@ fn purchase(fixture: &Fixture, suite: &Suite, vendor: Vendor) -> Result<(), Stri
     if fixture.expect().get("error").is_some() {
         return refusal(fixture, suite, vendor);
     }
-    let (token, good_until) = suite.buy(fixture, vendor)?;
+    let (token, good_until) = suite.buy(fixture, vendor, &[])?;
     let wanted = fixture.expect();
     if wanted.get("access_token").and_then(Value::as_str) != Some(token.expose_secret()) {
         return Err("answer: it is another token".to_owned());

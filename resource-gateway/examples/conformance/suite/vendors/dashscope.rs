@@ -1,10 +1,11 @@
 //! DashScope: the SDK has one list of arguments, of which the caller's words are the neutral ones.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use resource_gateway::domain::{interface::Capability, vendor::Vendor};
 use serde_json::{Map, Value, json};
 
 use super::{openai, openai_shaped};
-use crate::suite::{Errand, Fixture, Suite};
+use crate::suite::{Body, Errand, File, Fixture, Suite};
 
 pub(crate) fn play(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
     let path = fixture
@@ -30,6 +31,9 @@ fn errand(fixture: &Fixture, vendor: Vendor, mut params: Map<String, Value>, pat
         params.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
     let model = text(&params, "model");
+    if fixture.capability() == "asr" {
+        return Ok(recording(vendor, &model, params));
+    }
     if path.starts_with("/api/v1/tasks/") {
         let submitted = json!({"output": {"task_id": text(&params, "task_id"), "task_status": "PENDING"}});
         let mut errand = match fixture.capability() {
@@ -84,6 +88,38 @@ fn errand(fixture: &Fixture, vendor: Vendor, mut params: Map<String, Value>, pat
         [false, false] => |body| without(body, &["result_format", "incremental_output"]),
     };
     Ok(errand)
+}
+
+/// A recording: by its bytes, by where it lies, or the question what has become of it.
+fn recording(vendor: Vendor, model: &str, mut params: Map<String, Value>) -> Errand {
+    let mut file = File {
+        name: String::new(),
+        content_type: String::new(),
+        bytes: Vec::new(),
+    };
+    // With the times of what was said.
+    let mut fields = vec![("response_format".to_owned(), "verbose_json".to_owned())];
+    if let Some(Value::String(sound)) = params.remove("audio_base64") {
+        let format = params.remove("format").as_ref().map(openai::plain).unwrap_or_default();
+        file.name = format!("a.{format}");
+        file.bytes = STANDARD.decode(sound).unwrap_or_default();
+        fields.push(("format".to_owned(), format));
+    }
+    if let Some(urls) = params.remove("file_urls") {
+        let first = urls.get(0).and_then(Value::as_str).unwrap_or_default();
+        fields.push(("url".to_owned(), first.to_owned()));
+    }
+    let submitted = params
+        .remove("task_id")
+        .map(|id| json!({"output": {"task_id": id, "task_status": "PENDING"}}));
+    if submitted.is_some() {
+        fields.push(("url".to_owned(), "https://audio.example.test/a.wav".to_owned()));
+    }
+    params.remove("model");
+    fields.extend(params.into_iter().map(|(name, value)| (name, openai::plain(&value))));
+    let mut errand = Errand::new(vendor, Capability::Transcription, model, Body::Form(fields, file));
+    errand.submitted = submitted;
+    errand
 }
 
 /// The SDK's parts are objects of one member, OpenAI's have a type.

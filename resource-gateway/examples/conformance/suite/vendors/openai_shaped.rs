@@ -4,6 +4,7 @@ use resource_gateway::{
     adapters::auth_schemes::{
         bce_v1::{self, SignedNames, Terms},
         canonical::{AccessKey, Signable},
+        volcengine,
     },
     domain::{
         interface::Capability,
@@ -13,7 +14,7 @@ use resource_gateway::{
 use serde_json::{Value, json};
 
 use super::openai;
-use crate::suite::{Body, Errand, Fixture, Suite};
+use crate::suite::{Body, Errand, Fixture, Suite, says};
 
 /// Azure: the endpoint is the customer's own.
 pub(crate) fn azure(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
@@ -62,7 +63,21 @@ pub(crate) fn ark(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
     if let Some(region) = fixture.input("region") {
         vendor.options.insert("region".to_owned(), region.to_owned());
     }
-    suite.buy(fixture, vendor).map(drop)
+    // The SDK signs its own names for the request as well, and its own text of the body.
+    let except = [
+        "authorization",
+        "x-content-sha256",
+        "x-sdk-invocation-id",
+        "x-sdk-request",
+    ];
+    suite.buy(fixture, vendor, &except)?;
+    let recorded = Recorded::of(fixture);
+    let scope = volcengine::Scope {
+        region: fixture.input("region").unwrap_or_default(),
+        service: fixture.input("service").unwrap_or("ark"),
+    };
+    let signed = volcengine::sign(&recorded.signable(), &recorded.key, scope, fixture.at().as_seconds());
+    recorded.check(&signed.headers)
 }
 
 /// Mistral: the SDK has words of its own for the seed and for what is embedded, and says that it wants no stream.
@@ -116,54 +131,128 @@ pub(crate) fn qianfan(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
         vendor
             .options
             .insert("token_seconds".to_owned(), openai::plain(seconds));
-        return suite.buy(fixture, vendor).map(drop);
+        // The SDK signs its own name as well.
+        suite.buy(fixture, vendor, &["authorization"])?;
     }
     signature(fixture)
 }
 
 /// The signature itself: calls are not signed for as long as in these recordings, nor by the same headers.
 fn signature(fixture: &Fixture) -> Result<(), String> {
-    let request = fixture.request();
-    let text = |name: &str| request.get(name).and_then(Value::as_str).unwrap_or_default();
-    let input = |name: &str| fixture.input(name).unwrap_or_default();
-    let headers = request.get("headers").and_then(Value::as_object);
-    let headers: Vec<(&str, &str)> = headers
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
-        .filter(|(name, _)| *name != "authorization")
-        .collect();
+    let recorded = Recorded::of(fixture);
     let params = fixture.params();
     let names = params.get("headers_to_sign").and_then(Value::as_array);
     let names: Option<Vec<&str>> = names.map(|names| names.iter().filter_map(Value::as_str).collect());
+    // An SDK that signs whatever is there tells in its signature what that was.
+    let told = fixture
+        .signing()
+        .and_then(|signing| signing.get("signed_headers")?.as_str());
+    let told = told.filter(|told| !told.is_empty());
+    let names = names.or_else(|| Some(told?.split(';').collect()));
     let seconds = fixture.number("expire_seconds").unwrap_or_default();
     let signed = bce_v1::sign(
-        &Signable {
-            method: text("method"),
-            host: text("host"),
-            path: text("path"),
-            query: text("raw_query"),
-            headers: &headers,
-            body: &[text("body_text").to_owned().into()],
-        },
-        &AccessKey::new(input("access_key"), input("secret_key")),
+        &recorded.signable(),
+        &recorded.key,
         Terms {
             valid_seconds: u32::try_from(seconds).map_err(|error| error.to_string())?,
             names: names.as_deref().map_or(SignedNames::Default, SignedNames::These),
         },
         fixture.at().as_seconds(),
     );
-    let wanted = request.pointer("/headers/authorization").and_then(Value::as_str);
-    let found = signed.headers.iter().find(|(name, _)| *name == "authorization");
-    let found = found.map(|(_, value)| value.as_str());
-    match found == wanted {
-        true => Ok(()),
-        false => Err(format!("{found:?}, wanted {wanted:?}")),
+    recorded.check(&signed.headers)
+}
+
+/// A request as it was recorded, for signers that are held against its signature.
+struct Recorded<'a> {
+    request: &'a Value,
+    headers: Vec<(&'a str, &'a str)>,
+    body: [bytes::Bytes; 1],
+    key: AccessKey,
+}
+
+impl<'a> Recorded<'a> {
+    fn of(fixture: &'a Fixture) -> Self {
+        let request = fixture.request();
+        let input = |name: &str| fixture.input(name).unwrap_or_default();
+        let headers = request.get("headers").and_then(Value::as_object);
+        let headers = headers.into_iter().flatten();
+        let headers = headers.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+        Self {
+            request,
+            // Those that the signer adds itself.
+            headers: headers
+                .filter(|(name, _)| !["authorization", "host", "x-date", "x-content-sha256"].contains(name))
+                .collect(),
+            body: [says(request, "body_text").unwrap_or_default().to_owned().into()],
+            key: AccessKey::new(input("access_key"), input("secret_key")),
+        }
+    }
+
+    fn signable(&self) -> Signable<'_> {
+        let text = |name: &str| says(self.request, name).unwrap_or_default();
+        Signable {
+            method: text("method"),
+            host: text("host"),
+            path: text("path"),
+            query: text("raw_query"),
+            headers: &self.headers,
+            body: &self.body,
+        }
+    }
+
+    fn check(&self, signed: &[(&str, String)]) -> Result<(), String> {
+        let wanted = self.request.pointer("/headers/authorization").and_then(Value::as_str);
+        let found = signed.iter().find(|(name, _)| *name == "authorization");
+        let found = found.map(|(_, value)| value.as_str());
+        match found == wanted {
+            true => Ok(()),
+            false => Err(format!("signature: {found:?}, wanted {wanted:?}")),
+        }
     }
 }
 
-/// Spark's HTTP mode.
+/// Spark's WebSocket: what its SDK was told are the vendor's words, most of which are OpenAI's as well.
+fn spark_by_socket(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
+    let mut vendor = Vendor::named("v", "spark-websocket");
+    let input = |name: &str| fixture.input(name).unwrap_or_default().to_owned();
+    vendor.credential.app_id = Some(input("app_id"));
+    vendor.credential.secret_id = Some(input("api_key"));
+    vendor.credential.secret_key = SecretKey::Present(input("api_secret").into());
+    let mut params = fixture.params();
+    let members = params.as_object_mut().ok_or("there are no params")?;
+    let domain = members.remove("domain");
+    let domain = domain.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+    // An SDK is told where a model is.
+    let path = fixture
+        .request()
+        .get("path")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if let Some(version) = path.strip_prefix('/').and_then(|path| path.strip_suffix("/chat")) {
+        vendor.options.insert("version".to_owned(), version.to_owned());
+    }
+    if let Some(uid) = members.remove("uid") {
+        members.insert("user".to_owned(), uid);
+    }
+    if let Some(Value::Array(functions)) = members.remove("functions") {
+        let tools = functions
+            .into_iter()
+            .map(|function| json!({"type": "function", "function": function}));
+        members.insert("tools".to_owned(), tools.collect());
+    }
+    // It knows no other answers than those in pieces.
+    members.insert("stream".to_owned(), json!(true));
+    let mut errand = Errand::json(vendor, Capability::Chat, &domain, params);
+    // The order and the spaces of what is encoded in it are free; its parts are compared with the signer.
+    errand.except = vec!["authorization"];
+    suite.call(fixture, errand)
+}
+
+/// Spark: its WebSocket, or its HTTP mode.
 pub(crate) fn spark(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
+    if fixture.frames().is_some() || fixture.input("app_id").is_some() {
+        return spark_by_socket(fixture, suite);
+    }
     let mut vendor = openai::vendor(fixture, "spark")?;
     if let Some(password) = fixture.input("api_password") {
         vendor.credential.secret_key = SecretKey::Present(password.to_owned().into());

@@ -4,22 +4,20 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     CUID, cuid, faults,
-    recording::{RecordingRequest, Sound, Wav, wav},
+    recording::{RecordingRequest, Wav, seconds, segment, understood, wav},
     support,
 };
 use crate::{
     domain::{
-        answer::{Answer, Segment, Transcript, TranscriptFormat},
+        answer::TranscriptFormat,
         call::Call,
         fault::{Fault, FaultClass, PublicError},
     },
-    ports::codec::{
-        Codec, Decoded, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target, TokenUsage,
-    },
+    ports::codec::{Codec, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target},
 };
 
 /// A route's model that is a number is the vendor's `dev_pid`: 1537 for Mandarin, 1737 for English, …
@@ -46,7 +44,7 @@ impl Codec for BaiduTranscription {
 
     fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
         let mut request = RecordingRequest::read(call, target)?;
-        let sound = bring(&mut request, target)?;
+        let sound = request.bring(target)?;
         let head = wav(&sound);
         let subtitles = matches!(call.transcript_format(), TranscriptFormat::Srt | TranscriptFormat::Vtt);
         if subtitles && head.is_none() {
@@ -78,34 +76,9 @@ impl Codec for BaiduTranscription {
         let text = first.ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
         let file = call.form().and_then(|form| form.get("file").ok().flatten());
         let millis = file.and_then(|file| wav(&file.value)).map(|head| head.millis);
-        let seconds = millis.map(|millis| std::time::Duration::from_millis(millis).as_secs_f64());
-        let segments = seconds.map(|end| {
-            vec![Segment {
-                start: 0.0,
-                end,
-                text: text.clone(),
-                confidence: None,
-                avg_logprob: None,
-                more: Map::new(),
-            }]
-        });
-        let more = seconds.map(|seconds| ("duration".to_owned(), json!(seconds)));
-        Ok(Decoded {
-            usage: Some(TokenUsage {
-                audio_ms: millis.unwrap_or(0),
-                ..TokenUsage::default()
-            }),
-            ..Decoded::of(Answer::Transcript {
-                transcript: Box::new(Transcript {
-                    text,
-                    segments,
-                    more: more.into_iter().collect(),
-                    ..Transcript::default()
-                }),
-                format: call.transcript_format(),
-            })
-        }
-        .into())
+        let length = millis.map(seconds);
+        let segments = length.map(|end| vec![segment(text.clone(), 0.0, end)]);
+        Ok(understood(call, text, segments, None, length))
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
@@ -114,20 +87,6 @@ impl Codec for BaiduTranscription {
 
     fn stream(&self, _call: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
         Box::new(NoStream)
-    }
-}
-
-/// The sound itself: the vendor looks behind no URL.
-fn bring(request: &mut RecordingRequest, target: Target<'_>) -> Result<Bytes, EncodeError> {
-    match &request.sound {
-        Sound::Bytes(bytes) => Ok(bytes.clone()),
-        Sound::Url(url) => match target.fetched.iter().find(|fetched| fetched.url == *url) {
-            Some(found) => {
-                request.learn(&found.media_type);
-                Ok(found.bytes.clone())
-            }
-            None => Err(EncodeError::Fetch(vec![url.clone()])),
-        },
     }
 }
 

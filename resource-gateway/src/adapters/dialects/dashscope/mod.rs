@@ -6,6 +6,7 @@
 mod convert;
 mod faults;
 mod lists;
+mod recordings;
 mod stream;
 mod tasks;
 mod wire;
@@ -19,9 +20,10 @@ use serde_json::{Map, Value, json};
 
 pub use self::{
     lists::{DashScopeEmbeddings, DashScopeRerank},
+    recordings::DashScopeTranscription,
     tasks::{DashScopeImages, DashScopeSpeech},
 };
-use super::support;
+use super::{recordings as recording, support};
 use crate::{
     domain::{
         call::Call,

@@ -45,7 +45,7 @@ pub struct DashScopeImages;
 /// What is known of a task between two answers.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Task {
+pub(super) struct Task {
     job_id: String,
     job_status: String,
     asked: usize,
@@ -54,12 +54,45 @@ struct Task {
     left: Vec<Value>,
 }
 
+/// How a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TaskStatus {
+    /// With the neutral word for it.
+    Waiting(&'static str),
+    Done,
+    Failed,
+}
+
+impl TaskStatus {
+    pub(super) fn read(word: Option<&str>) -> Option<Self> {
+        Some(match word? {
+            "PENDING" => Self::Waiting("queued"),
+            "RUNNING" => Self::Waiting("running"),
+            "SUCCEEDED" => Self::Done,
+            // `UNKNOWN`: it has expired, or never was.
+            "FAILED" | "CANCELED" | "UNKNOWN" => Self::Failed,
+            _ => return None,
+        })
+    }
+}
+
 impl Task {
-    fn question(mut self) -> Outcome {
+    /// Asks again how it stands. `id` is what the vendor calls it, where it says so again.
+    ///
+    /// # Errors
+    /// There is no name that could be asked for.
+    pub(super) fn question(mut self, id: Option<String>, status: &str) -> Result<Outcome, Fault> {
+        if let Some(id) = id {
+            self.job_id = id;
+        }
+        if !is_name(&self.job_id) {
+            return Err(Fault::of(FaultClass::InvalidReply));
+        }
+        status.clone_into(&mut self.job_status);
         let pause = PAUSES_MS.get(self.asked).or(PAUSES_MS.last()).copied();
         self.asked = self.asked.saturating_add(1);
         let place = place_of(&self.job_id);
-        Outcome::Next(Box::new(Step {
+        Ok(Outcome::Next(Box::new(Step {
             ask: Ask::Vendor(Encoded::get(&place)),
             after: Duration::from_millis(pause.unwrap_or(1000)),
             state: json!(self),
@@ -68,7 +101,7 @@ impl Task {
                 Encoded::of(HeaderValue::from_static("application/json"), Bytes::new())
                     .at(Method::POST, format!("{place}/cancel")),
             ),
-        }))
+        })))
     }
 }
 
@@ -158,26 +191,12 @@ impl Codec for DashScopeImages {
             return Ok(fetched(task, &reply));
         }
         let told: Told = read(&reply.body)?;
-        let status = told.output.task_status.as_deref().unwrap_or_default();
-        let running = match status {
-            "PENDING" => "queued",
-            "RUNNING" => "running",
-            "SUCCEEDED" => return done(call, told, task, at),
-            "FAILED" | "CANCELED" => return Err(Failure::new(told.output.code, told.output.message).fault(None)),
-            // It has expired, or never was.
-            "UNKNOWN" => return Err(Fault::of(FaultClass::ServerError)),
-            _ => return Err(Fault::of(FaultClass::InvalidReply)),
-        };
-        let id = told.output.task_id.unwrap_or_else(|| task.job_id.clone());
-        if !is_name(&id) {
-            return Err(Fault::of(FaultClass::InvalidReply));
+        match TaskStatus::read(told.output.task_status.as_deref()) {
+            Some(TaskStatus::Done) => done(call, told, task, at),
+            Some(TaskStatus::Failed) => Err(Failure::new(told.output.code, told.output.message).fault(None)),
+            Some(TaskStatus::Waiting(word)) => task.question(told.output.task_id, word),
+            None => Err(Fault::of(FaultClass::InvalidReply)),
         }
-        Ok(Task {
-            job_id: id,
-            job_status: running.to_owned(),
-            ..task
-        }
-        .question())
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {

@@ -103,6 +103,7 @@ impl Codec for Normalised {
             content_type: JSON,
             accept: JSON,
             body: call.for_vendor(target.model),
+            dialogue: None,
             place: None,
             dropped: Vec::new(),
         })

@@ -44,6 +44,7 @@ impl Codec for OpenAiTranscription {
                 .unwrap_or(HeaderValue::from_static("multipart/form-data")),
             accept: HeaderValue::from_static("*/*"),
             body: call.for_vendor(target.model),
+            dialogue: None,
             place: None,
             dropped: Vec::new(),
         })

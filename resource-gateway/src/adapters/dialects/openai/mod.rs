@@ -171,6 +171,7 @@ fn json(call: &Call, model: &str, accept: &'static str) -> Encoded {
         content_type: HeaderValue::from_static(JSON),
         accept: HeaderValue::from_static(accept),
         body: call.for_vendor(model),
+        dialogue: None,
         place: None,
         dropped: Vec::new(),
     }

@@ -7,17 +7,15 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ASR, JobState, PATH, faults, read,
-    recording::{RecordingRequest, Sound, wav},
+    recording::{RecordingRequest, Sound, joined, seconds, segment, understood, wav, word},
 };
 use crate::{
     domain::{
-        answer::{Answer, Segment, Transcript, Word},
+        answer::Segment,
         call::Call,
         fault::{Fault, FaultClass, PublicError},
     },
-    ports::codec::{
-        Codec, Decoded, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target, TokenUsage,
-    },
+    ports::codec::{Codec, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target},
 };
 
 /// The route's model is the vendor's engine: `16k_zh`, `16k_en`, `8k_zh`, …
@@ -248,32 +246,6 @@ struct SentenceWord {
     offset_end_ms: u64,
 }
 
-fn seconds(millis: u64) -> f64 {
-    std::time::Duration::from_millis(millis).as_secs_f64()
-}
-
-fn word(word: String, start_ms: u64, end_ms: u64) -> Word {
-    Word {
-        word,
-        start: seconds(start_ms),
-        end: seconds(end_ms),
-        confidence: None,
-        probability: None,
-        more: Map::new(),
-    }
-}
-
-fn segment(text: String, start: f64, end: f64) -> Segment {
-    Segment {
-        start,
-        end,
-        text,
-        confidence: None,
-        avg_logprob: None,
-        more: Map::new(),
-    }
-}
-
 fn of_sentence(call: &Call, text: String, millis: Option<u64>, words: Option<Vec<SaidWord>>) -> Outcome {
     let words = words.map(|words| {
         let words = words.into_iter();
@@ -282,7 +254,7 @@ fn of_sentence(call: &Call, text: String, millis: Option<u64>, words: Option<Vec
             .collect()
     });
     let segments = millis.map(|millis| vec![segment(text.clone(), 0.0, seconds(millis))]);
-    told(call, text, segments, words, millis.map(seconds))
+    understood(call, text, segments, words, millis.map(seconds))
 }
 
 fn of_task(call: &Call, task: Stand, state: JobState) -> Result<Outcome, Fault> {
@@ -331,17 +303,9 @@ fn of_result(call: &Call, task: Stand) -> Outcome {
             .filter_map(line)
             .collect(),
     };
-    let mut text = String::new();
-    for segment in &segments {
-        // Scripts without spaces need none between sentences, either.
-        let both_spaced = text.ends_with(|c: char| c.is_ascii()) && segment.text.starts_with(|c: char| c.is_ascii());
-        if both_spaced && !text.ends_with(' ') {
-            text.push(' ');
-        }
-        text.push_str(&segment.text);
-    }
+    let text = joined(&segments);
     let words = (!words.is_empty()).then_some(words);
-    told(call, text, Some(segments), words, task.audio_duration)
+    understood(call, text, Some(segments), words, task.audio_duration)
 }
 
 /// A line of a result without details: `[0:0.020,0:2.380]  text`, perhaps with the speaker's number behind the times.
@@ -361,33 +325,4 @@ fn line(line: &str) -> Option<Segment> {
         Some(segment(text.trim().to_owned(), start, end))
     };
     Some(timed().unwrap_or_else(|| segment(line.to_owned(), 0.0, 0.0)))
-}
-
-fn told(
-    call: &Call,
-    text: String,
-    segments: Option<Vec<Segment>>,
-    words: Option<Vec<Word>>,
-    duration: Option<f64>,
-) -> Outcome {
-    let millis = duration.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
-    let more = duration.map(|seconds| ("duration".to_owned(), json!(seconds)));
-    Decoded {
-        usage: Some(TokenUsage {
-            audio_ms: millis.map_or(0, |millis| u64::try_from(millis.as_millis()).unwrap_or(u64::MAX)),
-            ..TokenUsage::default()
-        }),
-        ..Decoded::of(Answer::Transcript {
-            transcript: Box::new(Transcript {
-                text,
-                segments,
-                words,
-                usage: None,
-                filtered: None,
-                more: more.into_iter().collect(),
-            }),
-            format: call.transcript_format(),
-        })
-    }
-    .into()
 }

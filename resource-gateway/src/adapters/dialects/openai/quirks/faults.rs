@@ -4,7 +4,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::Quirks;
-use crate::adapters::dialects::error_object;
+use crate::adapters::dialects::{error_object, spark_codes};
 use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
 
 /// An error as its vendor tells it.
@@ -193,17 +193,12 @@ pub(super) fn qianfan(told: &Told<'_>) -> Option<FaultClass> {
 }
 
 pub(super) fn spark(told: &Told<'_>) -> Option<FaultClass> {
-    Some(match told.code.parse::<u32>().ok()? {
-        10003..=10006 | 10163 | 10404 | 10907 => FaultClass::InvalidRequest,
-        10007 | 11202 | 11203 => FaultClass::RateLimit,
-        10008 | 10010 | 10110 => FaultClass::Overloaded,
-        10013 | 10014 | 10019 => FaultClass::ContentFilter,
-        11200 => FaultClass::Permission,
-        11201 => FaultClass::QuotaExceeded,
+    let code = told.code.parse::<u32>().ok()?;
+    spark_codes::class_of(code).or(match code {
         // Nothing that is known; a status says more than that.
-        0..=999 => return None,
-        _ if told.status.is_some() => return None,
-        _ => FaultClass::ServerError,
+        0..=999 => None,
+        _ if told.status.is_some() => None,
+        _ => Some(FaultClass::ServerError),
     })
 }
 
