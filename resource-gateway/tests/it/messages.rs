@@ -7,7 +7,7 @@ use axum::{
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::post,
 };
 use serde_json::{Value, json};
@@ -207,6 +207,38 @@ async fn tokens_are_counted_without_a_vendor_and_without_a_bill() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn a_vendor_that_counts_itself_is_asked_and_one_that_fails_is_not_missed() {
+    let claude = Claude::default();
+    let url = claude.start().await;
+    let documents = format!(
+        "[[vendor]]\nname = \"claude\"\nstrategy = \"anthropic\"\nbase_url = \"{url}\"\nsecret_key = \"sk-ant-0123456789\"\n\
+         [[interface]]\nname = \"counted\"\ncapability = \"chat\"\nroutes = [{{ vendor = \"claude\", model = \"claude-x\" }}]\n"
+    );
+    let world = Running::start_at(Arc::new(SystemClock), &documents, |_| {}).await;
+    let count = async |text: &str| {
+        let body = json!({"model": "counted", "max_tokens": 5, "temperature": 0.5, "stream": true, "system": "s",
+            "tools": [{"name": "f", "input_schema": {"type": "object"}}], "messages": [{"role": "user", "content": text}]});
+        world.post("/v1/messages/count_tokens", &world.token(), &body).await
+    };
+    let counted = count("hi").await;
+    assert_eq!(counted.header("x-hexgate-counted-by"), "vendor");
+    assert_eq!(counted.ok(), json!({"input_tokens": 1234}));
+    let (headers, sent) = claude.last();
+    assert_eq!(headers["x-api-key"], "sk-ant-0123456789");
+    let sent: Value = serde_json::from_str(&sent).unwrap();
+    assert_eq!(
+        sent,
+        json!({"model": "claude-x", "system": "s", "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+            "messages": [{"role": "user", "content": "hi"}]}),
+        "how it would be answered is not counted"
+    );
+    let counted = count("I am tired").await;
+    assert_eq!(counted.header("x-hexgate-counted-by"), "gateway");
+    assert!(counted.ok()["input_tokens"].as_u64().unwrap() > 3);
+    world.stop().await;
+}
+
 /// A vendor that speaks the format itself, and shows what it was sent.
 #[derive(Clone, Default)]
 struct Claude(Arc<Mutex<Vec<(HeaderMap, String)>>>);
@@ -223,7 +255,10 @@ impl Claude {
     async fn start(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().route(PATH, post(Self::answer)).with_state(self.clone());
+        let router = Router::new()
+            .route(PATH, post(Self::answer))
+            .route("/v1/messages/count_tokens", post(Self::count));
+        let router = router.with_state(self.clone());
         #[expect(clippy::disallowed_methods, reason = "the stub ends with its test's runtime")]
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         url
@@ -240,6 +275,16 @@ impl Claude {
             (true, true) => ("text/event-stream", format!("{EVENTS}{FAULT}")),
         };
         (StatusCode::OK, [("content-type", kind)], answer)
+    }
+
+    #[expect(clippy::unused_async, reason = "a handler is a future")]
+    async fn count(State(vendor): State<Self>, headers: HeaderMap, body: String) -> Response {
+        let counts = !body.contains("tired");
+        vendor.0.lock().unwrap().push((headers, body));
+        match counts {
+            true => axum::Json(json!({"input_tokens": 1234})).into_response(),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "{}").into_response(),
+        }
     }
 
     fn last(&self) -> (HeaderMap, String) {

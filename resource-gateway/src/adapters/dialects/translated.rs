@@ -13,7 +13,7 @@ use crate::{
         call::Call,
         chat::{ChatEvent, ChatReply, ChatRequest, Counts, named_call},
         estimate::Weight,
-        fault::Fault,
+        fault::{Fault, FaultClass},
         said::{Manner, Said},
     },
     ports::{
@@ -28,6 +28,16 @@ use crate::{
 /// Chat in a dialect. Calls of callers who speak it themselves are taken as they are.
 #[derive(Debug, Clone, Copy)]
 pub struct Chat<D>(pub D);
+
+impl<D: ChatDialect> Chat<D> {
+    /// Holds a request to what the dialect can say, with what it has to bring itself; answers what was left out.
+    fn held(&self, request: &mut ChatRequest<'_>, target: Target<'_>) -> Result<Vec<String>, EncodeError> {
+        let support = self.0.support();
+        let dropped = support::hold(request, &support, target.when_unsupported)?;
+        support::bring(request, &support, target.fetched)?;
+        Ok(dropped)
+    }
+}
 
 impl<D: ChatDialect> Codec for Chat<D> {
     fn path(&self) -> &'static str {
@@ -44,12 +54,10 @@ impl<D: ChatDialect> Codec for Chat<D> {
         }
         let body = call.body();
         let mut request = ChatRequest::read(&body)?;
-        let support = self.0.support();
-        let mut dropped = support::hold(&mut request, &support, target.when_unsupported)?;
+        let mut dropped = self.held(&mut request, target)?;
         if !self.0.bounds_output() && request.max_tokens.take().is_some() {
             support::no_bound(call.voice(), target.when_unsupported, &mut dropped)?;
         }
-        support::bring(&mut request, &support, target.fetched)?;
         let mut encoded = self.0.encode(&request, target)?;
         // The dialect may have had to leave out more: what some of a vendor's models can do and others cannot.
         encoded.dropped.splice(..0, dropped);
@@ -103,6 +111,25 @@ impl<D: ChatDialect> Codec for Chat<D> {
 
     fn models(&self) -> Option<&dyn ModelList> {
         self.0.models()
+    }
+
+    fn encode_count(&self, call: &Call, target: Target<'_>) -> Option<Result<Encoded, EncodeError>> {
+        let counting = self.0.counting()?;
+        let body = call.body();
+        let written = || {
+            let mut request = ChatRequest::read(&body)?;
+            self.held(&mut request, target)?;
+            counting.encode(&request, target)
+        };
+        Some(written())
+    }
+
+    fn decode_count(&self, body: &[u8]) -> Result<u64, Fault> {
+        let counting = self.0.counting();
+        counting.map_or_else(
+            || Err(Fault::of(FaultClass::InvalidReply)),
+            |counting| counting.decode(body),
+        )
     }
 
     fn chat(&self) -> Option<&dyn ChatDialect> {

@@ -19,7 +19,7 @@ use super::{
     ingress,
 };
 use crate::{
-    application::invoke::{Invocation, InvokeError},
+    application::invoke::{Counter, Invocation, InvokeError},
     domain::{
         call::Voice,
         chat::messages_to_openai,
@@ -74,7 +74,7 @@ async fn create(State(app): State<AppState>, request: Request) -> Response {
     in_words(answered.await.unwrap_or_else(|refused| *refused), &id)
 }
 
-/// How many tokens a request comes to. Nobody is asked for an answer, and nothing is billed.
+/// How many tokens a request comes to. No answer is asked for, and nothing is billed.
 async fn count(State(app): State<AppState>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let id = request_id(&head);
@@ -82,7 +82,7 @@ async fn count(State(app): State<AppState>, request: Request) -> Response {
         let invocation = read(&app, head, body).await?;
         let mut headers = http::HeaderMap::new();
         let counted = Box::pin(app.invoke.count_tokens(&invocation, &mut headers)).await;
-        let tokens = counted.map_err(|error| {
+        let counted = counted.map_err(|error| {
             let mut refused = match error {
                 InvokeError::Denied(denied) => super::caller::deny(&app, &denied).into_response(),
                 InvokeError::Error(error) | InvokeError::PutOff(error) => GatewayError(error).into_response(),
@@ -90,13 +90,17 @@ async fn count(State(app): State<AppState>, request: Request) -> Response {
             refused.headers_mut().extend(headers.clone());
             Box::new(refused)
         })?;
-        let mut response = axum::Json(json!({"input_tokens": tokens})).into_response();
+        let mut response = axum::Json(json!({"input_tokens": counted.tokens})).into_response();
         response.headers_mut().extend(headers);
         let no_store = HeaderValue::from_static("no-store");
         response.headers_mut().insert(header::CACHE_CONTROL, no_store);
-        response
-            .headers_mut()
-            .insert(COUNTED_BY, HeaderValue::from_static("gateway"));
+        response.headers_mut().insert(
+            COUNTED_BY,
+            HeaderValue::from_static(match counted.by {
+                Counter::Vendor => "vendor",
+                Counter::Gateway => "gateway",
+            }),
+        );
         Ok(response)
     };
     in_words(counted.await.unwrap_or_else(|refused: Box<Response>| *refused), &id)

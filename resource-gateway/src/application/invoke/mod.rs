@@ -26,6 +26,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use service_kit::{Entropy, Tasks, Timestamp};
 
 pub use caller_headers::CallerHeaders;
+pub use count::{Counted, Counter};
 pub(super) use paced::{Paced, fault_of};
 pub use passing::Head;
 pub use reply_stream::ReplyStream;
@@ -247,6 +248,7 @@ impl Invoke {
             interface: &interface,
             call: &call,
             fetcher: self.fetcher.as_ref(),
+            entropy: self.entropy.as_ref(),
             background: &self.background,
         };
         let reply = self.travel(journey, course, settlement).await?;

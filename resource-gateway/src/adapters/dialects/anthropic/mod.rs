@@ -3,6 +3,7 @@
 //! Members that nobody here knows stand at the top level of a request; those of `output_config` may stand in an object of that name.
 
 mod convert;
+mod counting;
 mod faults;
 mod models;
 mod native;
@@ -25,7 +26,7 @@ use crate::{
         interface::WhenUnsupported,
     },
     ports::{
-        chat::{ChatDialect, ChunkDecoder, Images, Support},
+        chat::{ChatDialect, ChunkDecoder, Images, Support, TokenCount},
         codec::{Codec, EncodeError, Encoded, ModelList, Received, Target, has_media_type},
     },
 };
@@ -119,6 +120,10 @@ impl ChatDialect for AnthropicDialect {
 
     fn models(&self) -> Option<&dyn ModelList> {
         Some(&AnthropicModels)
+    }
+
+    fn counting(&self) -> Option<&dyn TokenCount> {
+        Some(&counting::AnthropicCount)
     }
 
     fn native(&self, call: &Call) -> Option<&dyn Codec> {
