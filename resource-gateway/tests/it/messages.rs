@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use axum::{
     Router,
     body::Bytes,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::post,
@@ -208,6 +208,32 @@ async fn tokens_are_counted_without_a_vendor_and_without_a_bill() {
 }
 
 #[tokio::test]
+async fn a_picture_of_ten_megabytes_arrives_whole_in_either_format() {
+    let claude = Claude::default();
+    let url = claude.start().await;
+    let documents = format!(
+        "[[vendor]]\nname = \"claude\"\nstrategy = \"anthropic\"\nbase_url = \"{url}\"\nsecret_key = \"sk-ant-0123456789\"\n\
+         [[interface]]\nname = \"seen\"\ncapability = \"chat\"\nroutes = [{{ vendor = \"claude\", model = \"claude-x\" }}]\n"
+    );
+    let world = Running::start_at(Arc::new(SystemClock), &documents, |_| {}).await;
+    let data: String = ('A'..='Z').cycle().take(10 << 20).collect();
+    let source = json!({"type": "base64", "media_type": "image/png", "data": data});
+    let mut native = ask("seen", "u");
+    native["messages"][0]["content"] = json!([{"type": "image", "source": source}]);
+    world.post(PATH, &world.token(), &native).await.ok();
+    let (_, passed) = claude.last();
+    assert_eq!(passed, native.to_string().replace("seen", "claude-x"));
+
+    let url = format!("data:image/png;base64,{data}");
+    let part = json!({"type": "image_url", "image_url": {"url": url}});
+    let foreign = json!({"model": "seen", "messages": [{"role": "user", "content": [part]}]});
+    world.post("/v1/chat/completions", &world.token(), &foreign).await.ok();
+    let written: Value = serde_json::from_str(&claude.last().1).unwrap();
+    assert_eq!(written["messages"][0]["content"][0]["source"], source);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_vendor_that_counts_itself_is_asked_and_one_that_fails_is_not_missed() {
     let claude = Claude::default();
     let url = claude.start().await;
@@ -258,7 +284,7 @@ impl Claude {
         let router = Router::new()
             .route(PATH, post(Self::answer))
             .route("/v1/messages/count_tokens", post(Self::count));
-        let router = router.with_state(self.clone());
+        let router = router.layer(DefaultBodyLimit::disable()).with_state(self.clone());
         #[expect(clippy::disallowed_methods, reason = "the stub ends with its test's runtime")]
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         url
