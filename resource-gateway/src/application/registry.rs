@@ -34,6 +34,8 @@ pub struct Profile {
     pub name: &'static str,
     /// What it can do. A capability that is not here does not exist; there are no entries that refuse.
     pub codecs: Vec<(Capability, Arc<dyn Codec>)>,
+    /// What stands in the place of some of them where a vendor's options say so.
+    pub instead: Vec<Instead>,
     pub scheme: Arc<dyn AuthScheme>,
     pub transport: Arc<dyn Transport>,
     /// Used when a vendor names no address.
@@ -41,10 +43,34 @@ pub struct Profile {
     pub facts: StrategyFacts,
 }
 
+/// A codec for vendors that have an option set to this value: those that offer a capability in two wire formats.
+#[derive(Debug)]
+pub struct Instead {
+    pub option: &'static str,
+    pub value: &'static str,
+    pub capability: Capability,
+    pub codec: Arc<dyn Codec>,
+}
+
 /// What stands for the vendor's option `region` in a codec's home.
 const REGION: &str = "{region}";
 
 impl Profile {
+    /// The codecs of a vendor, as its options choose them.
+    fn codecs_of(&self, vendor: &Vendor) -> Vec<(Capability, Arc<dyn Codec>)> {
+        let mut codecs = self.codecs.clone();
+        for (capability, codec) in &mut codecs {
+            let chosen = self.instead.iter().find(|instead| {
+                let value = vendor.options.get(instead.option);
+                instead.capability == *capability && value.is_some_and(|value| value == instead.value)
+            });
+            if let Some(chosen) = chosen {
+                *codec = Arc::clone(&chosen.codec);
+            }
+        }
+        codecs
+    }
+
     /// Where a vendor has its home that has one in each region; `None` where regions do not matter.
     fn regional_home(&self, vendor: &Vendor) -> Result<Option<BaseUrl>, String> {
         let mut homes = self.codecs.iter().filter_map(|(_, codec)| codec.home());
@@ -267,6 +293,7 @@ impl Registry {
             .get(vendor.strategy.as_str())
             .ok_or("its strategy is unknown")?;
         let mut addresses = vendor.endpoints();
+        let codecs = profile.codecs_of(vendor);
         let unplaced = addresses.is_empty();
         if unplaced {
             let default = match profile.regional_home(vendor)? {
@@ -286,7 +313,7 @@ impl Registry {
                 let uri: Uri = format!("{base}{}", codec.path()).parse().ok()?;
                 Some((*capability, uri))
             };
-            let uris = profile.codecs.iter().map(uri).collect::<Option<_>>()?;
+            let uris = codecs.iter().map(uri).collect::<Option<_>>()?;
             Some(Source { address, uris })
         };
         let sources = addresses.into_iter().map(source).collect::<Option<Vec<_>>>();
@@ -304,7 +331,7 @@ impl Registry {
             row: Arc::clone(vendor),
             transport: Arc::clone(&profile.transport),
             headers,
-            codecs: profile.codecs.clone(),
+            codecs,
         })
     }
 }
@@ -331,16 +358,22 @@ mod tests {
     use crate::{
         adapters::{
             auth_schemes::Unsigned,
-            dialects::{bedrock::BedrockChat, openai::OpenAiDialect, translated::Chat},
+            dialects::{
+                bedrock::BedrockChat,
+                openai::{OpenAiDialect, OpenAiEmbeddings},
+                translated::Chat,
+            },
             upstream::HyperTransport,
         },
         domain::snapshot::Need,
+        ports::chat::ChatDialect as _,
     };
 
     fn profile(codec: Arc<dyn Codec>) -> Profile {
         Profile {
             name: "s",
             codecs: vec![(Capability::Chat, codec)],
+            instead: Vec::new(),
             scheme: Arc::new(Unsigned),
             transport: Arc::new(HyperTransport::new(None).unwrap()),
             default_base_url: None,
@@ -354,6 +387,29 @@ mod tests {
                 options: Vec::new(),
             },
         }
+    }
+
+    #[test]
+    fn an_option_chooses_between_the_formats_of_a_capability() {
+        let mut profile = profile(Arc::new(Chat(OpenAiDialect)));
+        profile
+            .codecs
+            .push((Capability::Embeddings, Arc::new(OpenAiEmbeddings)));
+        profile.instead.push(Instead {
+            option: "api",
+            value: "other",
+            capability: Capability::Chat,
+            codec: Arc::new(Chat(BedrockChat)),
+        });
+        let chosen = |api: Option<&str>| {
+            let mut vendor = Vendor::named("v", "s");
+            vendor.options.extend(api.map(|api| ("api".to_owned(), api.to_owned())));
+            let codecs = profile.codecs_of(&vendor).into_iter();
+            codecs.map(|(_, codec)| codec.path()).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(None), ["/chat/completions", "/embeddings"]);
+        assert_eq!(chosen(Some("chat")), ["/chat/completions", "/embeddings"]);
+        assert_eq!(chosen(Some("other")), [BedrockChat.path(), "/embeddings"]);
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
                 ..facts(&openai, Need::Optional, Need::Optional, Need::Optional)
             },
             codecs: openai,
+            instead: Vec::new(),
             scheme: Arc::new(OptionHeaders(Bearer, &OPENAI_ACCOUNT)),
             transport: Arc::clone(&http),
             default_base_url: Some(BaseUrl::parse("https://api.openai.com/v1")?),
@@ -85,6 +86,7 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
             name: "sandbox",
             facts: facts(&sandbox, Need::Unused, Need::Unused, Need::Unused),
             codecs: sandbox,
+            instead: Vec::new(),
             scheme: Arc::new(Unsigned),
             transport: Arc::new(Sandbox::new(Arc::clone(&ambient.clock), Arc::new(Vocabulary))),
             // Nothing is sent there; the name is reserved for that (RFC 2606 §2).
@@ -144,6 +146,7 @@ fn at_bedrock(name: &'static str, codecs: Codecs, transport: Arc<dyn Transport>)
             }],
         },
         codecs,
+        instead: Vec::new(),
         scheme: Arc::new(SigV4 { service: "bedrock" }),
         transport,
         // Its homes are one for each region.
@@ -192,6 +195,7 @@ fn profiled(
             options: Vec::new(),
         },
         codecs,
+        instead: Vec::new(),
         scheme,
         transport,
         default_base_url: None,

@@ -104,6 +104,7 @@ impl Pools {
         let registry = Arc::new(Registry::new(vec![Profile {
             name: "openai",
             codecs: vec![(Capability::Chat, Arc::new(OpenAiChat))],
+            instead: Vec::new(),
             scheme: Arc::new(Unsigned),
             transport: Arc::new(Nowhere),
             default_base_url: None,

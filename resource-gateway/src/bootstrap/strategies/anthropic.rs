@@ -28,6 +28,7 @@ pub(super) fn profile(transport: Arc<dyn Transport>) -> anyhow::Result<Profile> 
     Ok(Profile {
         name: "anthropic",
         codecs: vec![(Capability::Chat, Arc::new(Chat(AnthropicDialect)))],
+        instead: Vec::new(),
         scheme: Arc::new(AnthropicKey),
         transport,
         default_base_url: Some(BaseUrl::parse("https://api.anthropic.com")?),

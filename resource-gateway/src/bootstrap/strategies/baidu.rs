@@ -43,6 +43,7 @@ pub(super) fn profile(transport: Arc<dyn Transport>) -> anyhow::Result<Profile> 
             options: vec![option(AUTH, &[SIGNS]), option(TOKEN_URL, &[])],
         },
         codecs,
+        instead: Vec::new(),
         scheme: Arc::new(BaiduAip),
         transport,
         default_base_url: Some(BaseUrl::parse("https://aip.baidubce.com")?),

@@ -53,6 +53,7 @@ pub(super) fn profile(http: &Arc<dyn Transport>) -> anyhow::Result<Profile> {
             options: options.collect(),
         },
         codecs,
+        instead: Vec::new(),
         scheme: Arc::new(OptionHeaders(Bearer, &WORKSPACE)),
         transport: Arc::clone(http),
         default_base_url: Some(BaseUrl::parse("https://dashscope.aliyuncs.com")?),

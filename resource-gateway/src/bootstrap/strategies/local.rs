@@ -29,6 +29,7 @@ pub(super) fn profile(ambient: &Ambient) -> anyhow::Result<Profile> {
             (Capability::Speech, Arc::new(OpenAiSpeech)),
             (Capability::Transcription, Arc::new(OpenAiTranscription)),
         ],
+        instead: Vec::new(),
         scheme: Arc::new(Unsigned),
         transport: Arc::new(engines(ambient)),
         // Nothing is sent there; the name is reserved for that (RFC 2606 §2).

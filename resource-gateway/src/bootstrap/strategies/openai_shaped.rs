@@ -171,6 +171,7 @@ impl Row {
                 options: self.options,
             },
             codecs,
+            instead: Vec::new(),
             scheme: self.scheme,
             transport: Arc::clone(http),
             default_base_url: base_url.map(BaseUrl::parse).transpose()?,

@@ -49,6 +49,7 @@ pub(super) fn profile(transport: Arc<dyn Transport>) -> anyhow::Result<Profile> 
             }],
         },
         codecs,
+        instead: Vec::new(),
         scheme: Arc::new(Tc3),
         transport,
         default_base_url: Some(BaseUrl::parse("https://hunyuan.tencentcloudapi.com")?),
