@@ -13,6 +13,7 @@ mod golden;
 pub mod normalised;
 pub mod ollama;
 pub mod openai;
+mod passing;
 mod pictures;
 pub mod raw;
 mod recordings;

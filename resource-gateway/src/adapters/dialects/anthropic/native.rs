@@ -1,24 +1,25 @@
 //! Messages for callers who speak Anthropic's format themselves: their bytes pass, and so do the answer's.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 use super::{
     BETA_HEADER, BETAS, NEWER, OLDER, PATH, VERSION, VERSION_HEADER, faults, known, read_reply, stream::Reader,
 };
 use crate::{
-    adapters::dialects::translated::{Heard, said_in},
+    adapters::dialects::{
+        passing::{EventReader, Passing},
+        translated::said_in,
+    },
     domain::{
         answer::Answer,
         call::Call,
         chat::{ChatEvent, Counts},
-        fault::{Fault, FaultClass},
+        fault::Fault,
         said::Said,
-        sse::{Events, SseSplitter},
     },
     ports::codec::{
-        Codec, Decoded, EncodeError, Encoded, Opening, Outcome, Progress, Pushed, Received, StreamDecoder, StreamEnd,
-        Target,
+        Codec, Decoded, EncodeError, Encoded, Opening, Outcome, Received, StreamDecoder, StreamEnd, Target,
     },
 };
 
@@ -26,7 +27,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AnthropicMessages;
 
-/// Appended when a vendor ended without saying so: callers get one kind of end.
+/// Appended when a vendor ended without saying so.
 const STOP_EVENT: &[u8] = b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
 
 impl Codec for AnthropicMessages {
@@ -75,7 +76,7 @@ impl Codec for AnthropicMessages {
     }
 
     fn stream(&self, _: &Call, _: Opening<'_>) -> Box<dyn StreamDecoder> {
-        Box::new(Passing::default())
+        Box::new(Passing::<Reader>::default())
     }
 }
 
@@ -98,77 +99,13 @@ fn betas<'c>(call: &'c Call, listed: Option<&str>) -> (Vec<&'c str>, bool) {
     (passed, !left.is_empty())
 }
 
-/// Passes events on as the bytes that came, and reads them on the way.
-#[derive(Default)]
-struct Passing {
-    splitter: SseSplitter,
-    reader: Reader,
-    heard: Heard,
-    /// Used again and again.
-    events: Vec<ChatEvent>,
-}
-
-impl Passing {
-    fn read(&mut self, piece: Bytes) -> Pushed {
-        for event in Events::of(&piece) {
-            let Some(data) = event.data else { continue };
-            let end = self.reader.read(&data, &mut self.events);
-            for heard in self.events.drain(..) {
-                self.heard.note(&heard);
-            }
-            let out = match &end {
-                None => continue,
-                Some(StreamEnd::Complete) => piece.slice(..event.end),
-                // The gateway tells of a failure in its own words.
-                Some(StreamEnd::Failed(_)) => piece.slice(..event.start),
-            };
-            return Pushed { out, end };
-        }
-        Pushed { out: piece, end: None }
-    }
-}
-
-impl StreamDecoder for Passing {
-    fn push(&mut self, bytes: Bytes) -> Pushed {
-        match self.splitter.push(bytes) {
-            Ok(piece) => self.read(piece),
-            Err(_) => Pushed {
-                out: Bytes::new(),
-                end: Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
-            },
-        }
+impl EventReader for Reader {
+    fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        Self::read(self, data, events)
     }
 
-    fn finish(&mut self) -> Pushed {
-        let rest = self.splitter.finish();
-        let mut pushed = match rest.trim_ascii() {
-            [] => Pushed {
-                out: Bytes::new(),
-                end: None,
-            },
-            _ => self.read(rest),
-        };
-        if pushed.end.is_none() {
-            pushed.end = Some(if self.reader.has_finished() {
-                let mut out = BytesMut::from(pushed.out.as_ref());
-                if !out.is_empty() && !out.ends_with(b"\n\n") {
-                    out.extend_from_slice(b"\n\n");
-                }
-                out.extend_from_slice(STOP_EVENT);
-                pushed.out = out.freeze();
-                StreamEnd::Complete
-            } else {
-                StreamEnd::Failed(Fault::of(FaultClass::Transport))
-            });
-        }
-        pushed
-    }
-
-    fn progress(&self) -> Progress {
-        self.heard.progress()
-    }
-
-    fn take_said(&mut self) -> Said {
-        self.heard.take_said()
+    /// Callers get one kind of end.
+    fn unsaid_end(&self) -> Option<&'static [u8]> {
+        self.has_finished().then_some(STOP_EVENT)
     }
 }
