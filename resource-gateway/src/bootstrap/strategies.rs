@@ -24,13 +24,14 @@ use crate::{
                 OpenAiDialect, OpenAiEmbeddings, OpenAiImages, OpenAiModerations, OpenAiSpeech, OpenAiTranscription,
             },
             raw::PassedOn,
+            responses::{self, ResponsesDialect},
             translated::Chat,
         },
         sandbox::{RAW_BASE, Sandbox},
         upstream::HyperTransport,
         vocabulary::Vocabulary,
     },
-    application::registry::{Profile, Registry},
+    application::registry::{Instead, Profile, Registry},
     domain::{
         interface::Capability,
         snapshot::{Need, OptionFacts, StrategyFacts},
@@ -71,11 +72,16 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
         Profile {
             name: "openai",
             facts: StrategyFacts {
-                options: OPENAI_ACCOUNT.iter().map(|(name, _)| optional(name)).collect(),
+                options: openai_options(),
                 ..facts(&openai, Need::Optional, Need::Optional, Need::Optional)
             },
             codecs: openai,
-            instead: Vec::new(),
+            instead: vec![Instead {
+                option: responses::API,
+                value: responses::RESPONSES,
+                capability: Capability::Chat,
+                codec: Arc::new(Chat(ResponsesDialect)),
+            }],
             scheme: Arc::new(OptionHeaders(Bearer, &OPENAI_ACCOUNT)),
             transport: Arc::clone(&http),
             default_base_url: Some(BaseUrl::parse("https://api.openai.com/v1")?),
@@ -99,6 +105,16 @@ pub fn registry(ambient: &Ambient, extra_ca: Option<&[u8]>) -> anyhow::Result<Re
 
 /// On whose account calls are, where a key is good for several.
 const OPENAI_ACCOUNT: [(&str, &str); 2] = [("organization", "openai-organization"), ("project", "openai-project")];
+
+fn openai_options() -> Vec<OptionFacts> {
+    let account = OPENAI_ACCOUNT.iter().map(|(name, _)| optional(name));
+    let api = OptionFacts {
+        name: responses::API,
+        need: Need::Optional,
+        values: &responses::APIS,
+    };
+    account.chain([api]).collect()
+}
 
 /// An option that need not be set, and may be any text.
 fn optional(name: &'static str) -> OptionFacts {

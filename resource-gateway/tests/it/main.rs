@@ -57,6 +57,7 @@ mod replay;
 mod resilience;
 mod resilience_at_random;
 mod responses;
+mod responses_vendor;
 mod retention;
 mod running;
 mod scripted;

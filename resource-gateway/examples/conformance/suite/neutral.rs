@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use resource_gateway::{
     domain::{
-        chat::{ChatEvent, ChatReply, Counts, Finish, Thought},
+        chat::{ChatEvent, ChatReply, Counts, Finish, FinishReason, Thought},
         fault::{Fault, FaultClass},
     },
     ports::codec::{Decoded, Step, StreamEnd},
@@ -115,7 +115,7 @@ pub(crate) fn of_reply(reply: &ChatReply) -> Map<String, Value> {
     finish(choice.finish.as_ref(), &mut out);
     // The responses API's word for the same.
     let status = match choice.finish.as_ref().map(|finish| finish.reason) {
-        Some(resource_gateway::domain::chat::FinishReason::Length) => "incomplete",
+        Some(FinishReason::Length | FinishReason::ContentFilter) => "incomplete",
         _ => "completed",
     };
     out.insert("status".to_owned(), json!(status));
@@ -186,6 +186,7 @@ pub(crate) fn of_events(streamed: &Streamed) -> Map<String, Value> {
     if let StreamEnd::Failed(fault) = &streamed.end {
         let error = json!({"class": fault.class.label(), "code": fault.words.code, "message": fault.words.message, "after_text": text});
         out.insert("stream_error".to_owned(), error);
+        out.insert("status".to_owned(), json!("failed"));
     }
     out
 }
@@ -210,7 +211,11 @@ pub(crate) fn of_fault(fault: &Fault, fixture: &Fixture) -> Map<String, Value> {
         "retryable": fault.is_retryable(),
         "retry_after_s": wait.map(|wait| wait.as_secs_f64()),
     });
-    let mut out = Map::from_iter([("error".to_owned(), error), ("images".to_owned(), json!([]))]);
+    let mut out = Map::from_iter([
+        ("error".to_owned(), error),
+        ("images".to_owned(), json!([])),
+        ("status".to_owned(), json!("failed")),
+    ]);
     if fault.class != FaultClass::Transport {
         out.insert("job_status".to_owned(), json!("failed"));
     }

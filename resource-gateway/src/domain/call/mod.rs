@@ -26,7 +26,7 @@ use super::{
     fault::PublicError,
     field_rules::{Forced, obey_in_form},
     interface::{Capability, FieldRule},
-    json_object::{JsonError, JsonObject, quoted},
+    json_object::{Edit, JsonError, JsonObject, quoted},
     multipart::{Boundary, Form, FormError},
 };
 
@@ -217,6 +217,26 @@ impl Call {
             Bytes::from(quoted(model)),
             body.slice(model_at.end..),
         ])
+    }
+
+    /// The same, with what else has to be otherwise.
+    pub fn verbatim_with(&self, model: &str, changes: impl FnOnce(&JsonObject<'_>) -> Vec<Edit>) -> Option<Vec<Bytes>> {
+        let Verbatim { body, model_at, .. } = self.verbatim.as_ref()?;
+        let mut edits = changes(&JsonObject::parse(body).ok()?);
+        edits.push(Edit {
+            range: model_at.clone(),
+            with: quoted(model),
+        });
+        edits.sort_by_key(|edit| edit.range.start);
+        let mut pieces = Vec::with_capacity(2 * edits.len() + 1);
+        let mut at = 0;
+        for Edit { range, with } in edits {
+            pieces.push(body.slice(at..range.start));
+            pieces.push(Bytes::from(with));
+            at = range.end;
+        }
+        pieces.push(body.slice(at..));
+        Some(pieces)
     }
 
     /// What the caller said in a header of its own format, beside its own bytes.

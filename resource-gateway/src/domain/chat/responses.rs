@@ -215,8 +215,8 @@ fn item(raw: &str, path: String, messages: &mut Messages) -> Read<()> {
             messages.list.element(&answer);
             Ok(())
         }
-        // Only its own vendor could read it.
-        Some("reasoning") => Ok(()),
+        // Only its own vendor could read it, which has to see the same as we do.
+        Some("reasoning") => fields.text("encrypted_content").map(drop),
         Some(_) => Err(not_offered(&fields.at("type"))),
     }
 }

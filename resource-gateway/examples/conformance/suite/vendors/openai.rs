@@ -1,5 +1,7 @@
 //! OpenAI, and vendors whose SDK is OpenAI's: their words are the callers' own.
 
+mod responses;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use resource_gateway::domain::{
     interface::Capability,
@@ -19,7 +21,15 @@ pub(crate) fn play(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
     if fixture.capability() == "models" {
         return suite.models(fixture, vendor, None);
     }
+    if path(fixture).ends_with("/responses") {
+        return responses::play(fixture, suite, vendor);
+    }
     suite.call(fixture, errand(fixture, vendor)?)
+}
+
+fn path(fixture: &Fixture) -> &str {
+    let path = fixture.request().get("path").and_then(Value::as_str);
+    path.unwrap_or_default()
 }
 
 /// The account of a fixture.
@@ -36,11 +46,7 @@ pub(crate) fn vendor(fixture: &Fixture, strategy: &str) -> Result<Vendor, String
 
 /// A call in OpenAI's words, by where it went.
 pub(crate) fn errand(fixture: &Fixture, vendor: Vendor) -> Result<Errand, String> {
-    let path = fixture
-        .request()
-        .get("path")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let path = path(fixture);
     let ends = [
         ("/chat/completions", Capability::Chat),
         ("/embeddings", Capability::Embeddings),
