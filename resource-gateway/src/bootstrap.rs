@@ -34,7 +34,7 @@ use crate::{
     },
     application::{
         access_keys::VerifySignature, conversations::Conversations, invoke::Invoke, list_models::ListModels,
-        meters::Meters, pools::KeepPools, registry::Registry, snapshots::Snapshots,
+        meters::Meters, pools::KeepPools, registry::Registry, snapshots::Snapshots, vendor_models::ListVendorModels,
     },
     config::Config,
     domain::interface::Capability,
@@ -119,6 +119,12 @@ impl Gateway {
             access_keys: foundation.administer_keys(config, &registry)?,
             conversations: conversations.clone(),
             administer: foundation.administer(config, registry.clone()),
+            vendor_models: ListVendorModels {
+                administer: foundation.administer(config, registry.clone()),
+                snapshots: snapshots.clone(),
+                registry: registry.clone(),
+                clock: clock.clone(),
+            },
             list_payloads: foundation.list_payloads(config, registry.clone()),
             report_usage: money.report(&foundation, foundation.administer(config, registry.clone())),
             snapshots: snapshots.clone(),

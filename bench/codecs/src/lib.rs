@@ -56,6 +56,9 @@ pub fn cases() -> Result<Vec<Case>, String> {
 fn build(registry: &Registry, (name, strategy, voice, plain, stream): (&'static str, &str, Voice, &str, &str)) -> Result<Case, String> {
     let mut vendor = Vendor::named("v", strategy);
     vendor.base_url = BaseUrl::parse("https://bedrock-runtime.eu-west-1.amazonaws.com").ok();
+    if strategy == "bedrock" {
+        vendor.options.insert("region".to_owned(), "eu-west-1".to_owned());
+    }
     vendor.credential.secret_key = SecretKey::Present("secret-of-the-bench".to_owned().into());
     if matches!(strategy, "bedrock" | "tencent") {
         vendor.credential.secret_id = Some("id-of-the-bench".to_owned());

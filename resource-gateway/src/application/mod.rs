@@ -25,5 +25,6 @@ pub mod revocations;
 pub mod snapshots;
 pub mod tally;
 pub mod tokens;
+pub mod vendor_models;
 pub mod verify_token;
 pub mod webhook_signer;

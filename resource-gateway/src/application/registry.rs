@@ -160,6 +160,19 @@ impl BoundVendor {
             .map(|(_, codec)| codec)
     }
 
+    /// By which it is reached.
+    pub(super) fn transport(&self) -> &dyn Transport {
+        self.transport.as_ref()
+    }
+
+    /// Why it did not tell its models.
+    pub(super) fn read_list_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
+        match self.codec(Capability::Chat) {
+            Some(codec) => codec.decode_fault(status, headers, body),
+            None => Fault::of(FaultClass::of_status(status)),
+        }
+    }
+
     /// Headers that every call carries.
     pub fn headers(&self) -> HeaderMap {
         self.headers.clone()

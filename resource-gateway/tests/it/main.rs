@@ -80,3 +80,4 @@ mod suite;
 mod usage;
 mod vendor_faults;
 mod vendor_jobs;
+mod vendor_models;

@@ -10,6 +10,7 @@ mod problem;
 mod reference;
 mod rows;
 mod usage;
+mod vendor_models;
 mod version;
 
 use axum::{
@@ -43,7 +44,7 @@ const fn route(method: MethodFilter, path: &'static str, handler: fn(MethodFilte
 }
 
 /// Everything below `/admin`. The description of the API is compared with it.
-const ROUTES: [Route; 18] = {
+const ROUTES: [Route; 19] = {
     use MethodFilter as M;
     [
         route(M::GET, "/admin/v1/audit-events", |m| on(m, audit::list)),
@@ -53,6 +54,9 @@ const ROUTES: [Route; 18] = {
         route(M::GET, "/admin/v1/budgets/{name}/status", |m| on(m, usage::budget)),
         route(M::GET, "/admin/v1/budgets/{name}/webhook-secret", |m| {
             on(m, usage::notice_secret)
+        }),
+        route(M::GET, "/admin/v1/vendors/{name}/models", |m| {
+            on(m, vendor_models::list)
         }),
         route(M::GET, "/admin/v1/access-keys", |m| on(m, access_keys::list)),
         route(M::POST, "/admin/v1/access-keys", |m| on(m, access_keys::issue)),
