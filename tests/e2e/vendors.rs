@@ -24,7 +24,7 @@ pub(crate) struct Vendor {
     base: &'static str,
     /// What else its row has.
     more: &'static str,
-    /// What its format has no word for, by the names of the drivers' checks and settings; `quiet` about usage that nobody asked for.
+    /// What its format has no word for, by the names of the drivers' checks and settings.
     lacks: &'static [&'static str],
     /// Says what of the input was cached.
     cached: bool,
@@ -87,10 +87,7 @@ pub(crate) static VENDORS: [Vendor; 16] = [
         asked_for_parallel: true,
         ..Vendor::new("dashscope", "")
     },
-    Vendor {
-        lacks: &["quiet"],
-        ..Vendor::new("qianfan", "/v2")
-    },
+    Vendor::new("qianfan", "/v2"),
     Vendor {
         lacks: &["max_tokens", "choice_required", "json_schema"],
         hints: false,
@@ -106,7 +103,6 @@ pub(crate) static VENDORS: [Vendor; 16] = [
         ..Vendor::new("cohere", "/v2")
     },
     Vendor {
-        lacks: &["quiet"],
         cached: true,
         // Where others say that time ran out it says that something failed.
         says: &[("504", &[502])],
@@ -118,22 +114,18 @@ pub(crate) static VENDORS: [Vendor; 16] = [
         ..Vendor::new("volcengine-ark", "/api/v3")
     },
     Vendor {
-        lacks: &["quiet"],
         cached: true,
         ..Vendor::new("deepseek", "")
     },
     Vendor {
-        lacks: &["stream_usage"],
         says: &[("504", &[502])],
         ..Vendor::new("moonshot", "/v1")
     },
     Vendor {
-        lacks: &["quiet", "call_type"],
         says: &[("400", &[422])],
         ..Vendor::new("mistral", "/v1")
     },
     Vendor {
-        lacks: &["quiet"],
         hints: false,
         says: &[("404", &[400]), ("504", &[502])],
         ..Vendor::new("spark", "/v1")

@@ -36,24 +36,20 @@ async function plain({ name, cached }) {
   if (cached) assert.equal(reply.usage.prompt_tokens_details.cached_tokens, 4)
 }
 
-async function stream({ name, lacks }) {
+async function stream({ name }) {
   for (const ending of ['', 'a', 'b', 'c']) {
     const messages = asking(`Hello, wörld 你好 ${mark()}${ending}`)
     const whole = await gathered(name, messages)
     const reply = await create(name, messages)
     assert.equal(whole.choices[0].message.content, reply.choices[0].message.content)
     assert.equal(whole.choices[0].finish_reason, 'stop')
-    // Moonshot tells it within the choice, where it stays.
-    if (!lacks.includes('stream_usage')) counted(whole.usage)
+    counted(whole.usage)
   }
 }
 
-// Streams of some vendors leave out what kind of call it is, which the SDK wants when it puts pieces together.
-const ways = (lacks) => (lacks.includes('call_type') ? [create] : [create, gathered])
-
-async function tools({ name, lacks }) {
+async function tools({ name }) {
   const messages = asking(`Weather? ${mark()}`)
-  for (const ask of ways(lacks)) {
+  for (const ask of [create, gathered]) {
     const { message, finish_reason } = (await ask(name, messages, { tools: TOOLS })).choices[0]
     assert.equal(finish_reason, 'tool_calls')
     assert.equal(message.tool_calls.length, 1)
@@ -68,9 +64,9 @@ async function tools({ name, lacks }) {
   }
 }
 
-async function parallel({ name, lacks, parallel: more = {} }) {
+async function parallel({ name, parallel: more = {} }) {
   const messages = asking(`in parallel, please ${mark()}`)
-  for (const ask of ways(lacks)) {
+  for (const ask of [create, gathered]) {
     const { message } = (await ask(name, messages, { tools: TOOLS, ...more })).choices[0]
     const cities = message.tool_calls.map((call) => JSON.parse(call.function.arguments).city)
     assert.deepEqual(cities, [CITY, '北京 "quoted"'])

@@ -29,26 +29,21 @@ def counted(usage):
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (*USAGE, sum(USAGE)), usage
 
 
-def counted_in_stream(one, usage):
-    """Moonshot tells it within the choice, where it stays."""
-    if "stream_usage" not in one["lacks"]:
-        counted(usage)
-
-
 def gathered(model, messages, **more):
     """A stream as the answer that it amounts to: text, calls, finish reason, usage."""
     text, calls, finish, usage, ids = "", {}, None, None, set()
     for chunk in create(model, messages, stream=True, stream_options={"include_usage": True}, **more):
-        # Azure begins with a chunk that says nothing but what its filters found.
-        if chunk.choices:
-            assert chunk.object == "chat.completion.chunk" and chunk.model, chunk
-            ids.add(chunk.id)
-        usage = chunk.usage or usage
+        assert chunk.object == "chat.completion.chunk" and chunk.model, chunk
+        ids.add(chunk.id)
+        assert usage is None, f"after the usage: {chunk}"
+        assert bool(chunk.choices) != bool(chunk.usage), f"usage has a chunk of its own: {chunk}"
+        usage = chunk.usage
         for choice in chunk.choices:
             assert choice.index == 0
             assert finish is None or not (choice.delta.content or choice.delta.tool_calls), "content after the finish"
             text += choice.delta.content or ""
             for part in choice.delta.tool_calls or []:
+                assert part.index in calls or part.type == "function", part
                 call = calls.setdefault(part.index, {"id": "", "name": "", "arguments": ""})
                 call["id"] += part.id or ""
                 call["name"] += part.function.name or ""
@@ -94,10 +89,9 @@ def stream(one):
         text, calls, finish, usage = gathered(one["name"], messages)
         assert text == create(one["name"], messages).choices[0].message.content, text
         assert finish == "stop" and not calls
-        counted_in_stream(one, usage)
+        counted(usage)
     unasked = list(create(one["name"], asking(mark()), stream=True))
-    if "quiet" not in one["lacks"]:
-        assert not any(chunk.usage for chunk in unasked), unasked
+    assert all(chunk.choices and not chunk.usage for chunk in unasked), unasked
 
 
 def turns(one):
@@ -119,7 +113,7 @@ def tools(one):
     _, streamed, finish, usage = gathered(one["name"], messages, tools=TOOLS)
     assert finish == "tool_calls" and len(streamed) == 1, (finish, streamed)
     assert streamed[0]["id"] and streamed[0]["name"] == "get_weather" and json.loads(streamed[0]["arguments"]) == {"city": CITY}, streamed
-    counted_in_stream(one, usage)
+    counted(usage)
     again = {"role": "assistant", "content": None, "tool_calls": [{"id": streamed[0]["id"], "type": "function", "function": {"name": "get_weather", "arguments": streamed[0]["arguments"]}}]}
     result = {"role": "tool", "tool_call_id": streamed[0]["id"], "content": "minus three"}
     text, _, finish, _ = gathered(one["name"], [*messages, again, result], tools=TOOLS)
@@ -264,7 +258,7 @@ def check(checks, one):
         checks.run(f"{vendor} plain {fault}", raises, openai.InternalServerError, 502, lambda fault=fault: create(faults[fault], asking(mark())))
     for fault in ["split-usage", "late-usage", "no-usage", "no-done"]:
         if fault not in one["lacks"]:
-            checks.run(f"{vendor} {fault}", unusual, faults[fault], fault != "no-usage" and "stream_usage" not in one["lacks"])
+            checks.run(f"{vendor} {fault}", unusual, faults[fault], fault != "no-usage")
     checks.run(f"{vendor} retry after 429", retried, faults["once-429-retry-after-1"], 1.0 if one["hints"] else 0.3)
     checks.run(f"{vendor} retry when overloaded", retried, faults["once-overloaded"], 0.3)
     if one["hints"]:

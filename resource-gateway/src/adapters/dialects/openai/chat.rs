@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    OpenAiChat, OpenAiModels, error_object, plain,
+    OpenAiChat, OpenAiModels,
+    calls::{Calls, Told},
+    error_object, plain,
     quirks::{self, Quirks},
 };
 use crate::{
@@ -303,14 +305,10 @@ pub(super) struct ChunkReader {
     /// Choices that appeared, and those of them that have ended: a bit for each.
     seen: u128,
     finished: u128,
-    /// Calls that have begun, by choice and index.
-    calls: Vec<(u32, u32)>,
+    calls: Calls,
     /// What was used has been told.
     counted: bool,
 }
-
-/// More calls in one answer are not told apart.
-const MOST_CALLS: usize = 1024;
 
 impl ChunkReader {
     pub(super) fn of(quirks: &'static Quirks) -> Self {
@@ -320,7 +318,7 @@ impl ChunkReader {
             told: false,
             seen: 0,
             finished: 0,
-            calls: Vec::new(),
+            calls: Calls::default(),
             counted: false,
         }
     }
@@ -387,8 +385,8 @@ impl ChunkReader {
         if let Some(text) = said.refusal.filter(|text| !text.is_empty()) {
             events.push(ChatEvent::Refusal { choice, text });
         }
-        for (at, call) in (0..).zip(said.tool_calls.unwrap_or_default()) {
-            self.call(choice, at, call, events);
+        for call in said.tool_calls.unwrap_or_default() {
+            self.call(choice, call, events);
         }
         if let Some(word) = read.finish_reason.filter(|word| !word.is_empty()) {
             self.finished |= bit;
@@ -413,15 +411,20 @@ impl ChunkReader {
         }));
     }
 
-    /// Fragments of a call join by its index: name and id come once.
-    fn call(&mut self, choice: u32, at: u32, said: SaidCall, events: &mut Vec<ChatEvent>) {
-        let call = said.index.unwrap_or(at);
+    /// Name and id of a call come once.
+    fn call(&mut self, choice: u32, said: SaidCall, events: &mut Vec<ChatEvent>) {
         let function = said.function.unwrap_or(SaidFunction {
             name: None,
             arguments: None,
         });
-        if !self.calls.contains(&(choice, call)) && self.calls.len() < MOST_CALLS {
-            self.calls.push((choice, call));
+        let told = Told {
+            number: said.index.map(Into::into),
+            id: said.id.as_deref().unwrap_or_default(),
+            name: function.name.as_deref().unwrap_or_default(),
+        };
+        let place = self.calls.place(choice.into(), told);
+        let call = place.number;
+        if place.begins {
             events.push(ChatEvent::ToolCall {
                 choice,
                 call,

@@ -1,6 +1,7 @@
 //! OpenAI's wire format, which is the callers' format, too: bytes pass through and only what has to change is spliced in.
 
 mod audio;
+mod calls;
 mod chat;
 mod delta;
 mod models;

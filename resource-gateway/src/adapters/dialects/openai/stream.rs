@@ -5,24 +5,27 @@ use std::borrow::Cow;
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    quirks::{PLAIN, Quirks},
+    calls::Calls,
+    quirks::{Odd, PLAIN, Quirks, beside, counts_in, following},
     wire::{self, Ear},
 };
 use crate::{
     domain::{
+        chat::{Counts, usage},
         fault::{Fault, FaultClass},
-        json_object::Edit,
+        json_object::{Edit, apply},
         said::Said,
         sse::{Events, SseSplitter},
     },
-    ports::codec::{Progress, Pushed, StreamDecoder, StreamEnd},
+    ports::codec::{Progress, Pushed, StreamDecoder, StreamEnd, TokenUsage},
 };
 
 const DONE: &[u8] = b"[DONE]";
 /// Appended when a vendor ended without saying so: callers get one kind of end.
 const DONE_EVENT: &[u8] = b"data: [DONE]\n\n";
 
-/// Passes events on as the bytes that came, in whole events, and reads them on the way.
+/// Passes events on as the bytes that came, in whole events, and reads them on the way. What OpenAI would have put elsewhere is
+/// put there.
 pub(super) struct ChatStream {
     quirks: &'static Quirks,
     splitter: SseSplitter,
@@ -34,11 +37,19 @@ pub(super) struct ChatStream {
     progress: Progress,
     /// Kept until the vendor says how much it was.
     said: Said,
+    calls: Calls,
+    /// What came without a choice, and goes along with the next one.
+    beside: Vec<(String, String)>,
+    /// The chunk that says what was used, for the end of a stream whose vendor has none.
+    counts: Option<String>,
+    /// The last chunk of a vendor that may leave ends out.
+    last: Bytes,
 }
 
 /// What one event is to the stream.
 enum Verdict {
     Pass,
+    Change(Vec<Edit>),
     Withhold,
     Done,
     Failed(Fault),
@@ -59,6 +70,10 @@ impl ChatStream {
             finished: 0,
             progress: Progress::default(),
             said: Said::default(),
+            calls: Calls::default(),
+            beside: Vec::new(),
+            counts: None,
+            last: Bytes::new(),
         }
     }
 
@@ -68,15 +83,18 @@ impl ChatStream {
         for event in Events::of(&piece) {
             let Some(data) = event.data else { continue };
             match self.judge(&data) {
-                Verdict::Pass => {
+                Verdict::Pass => {}
+                Verdict::Change(edits) => match data {
+                    Cow::Borrowed(data) => kept.change(data, edits),
                     // What is written in several lines has no place of its own.
-                    if let Cow::Borrowed(data) = data {
-                        kept.change(data, self.quirks.edits_of_answer(data, false));
+                    Cow::Owned(data) => {
+                        let text = apply(&String::from_utf8_lossy(&data), edits).replace('\n', " ");
+                        kept.replace(event.start, event.end, &event_of(&text));
                     }
-                }
+                },
                 Verdict::Withhold => kept.leave_out(event.start, event.end),
                 Verdict::Done => {
-                    kept.insert(event.start, self.ends_unsaid());
+                    kept.insert(event.start, self.ends_unsaid() + &self.counts_unsaid());
                     return Pushed {
                         out: kept.up_to(event.end),
                         end: Some(StreamEnd::Complete),
@@ -97,42 +115,67 @@ impl ChatStream {
     }
 
     fn judge(&mut self, data: &[u8]) -> Verdict {
-        let data = data.trim_ascii();
-        if data == DONE {
-            return Verdict::Done;
-        }
-        if data.is_empty() {
-            return Verdict::Pass;
+        match data.trim_ascii() {
+            DONE => return Verdict::Done,
+            [] => return Verdict::Pass,
+            _ => {}
         }
         let ear = match self.progress.usage {
             Some(usage) if usage.output > 0 => Ear::Weighing,
             _ => Ear::Listening(&mut self.said),
         };
-        let Ok(chunk) = wire::read(data, ear) else {
+        let Ok(chunk) = wire::read(data.trim_ascii(), ear) else {
             return Verdict::Failed(Fault::of(FaultClass::InvalidReply));
         };
         let may_fail = chunk.error.is_some() || chunk.choices.is_none() || self.quirks.code_fails;
         if let Some(fault) = may_fail.then(|| self.quirks.failure_in(data)).flatten() {
             return Verdict::Failed(fault);
         }
-        let usage = chunk.token_usage();
+        let (usage, counts) = (chunk.token_usage(), chunk.tells_usage());
         let choices = chunk.choices.unwrap_or_default();
         self.seen |= choices.seen;
         self.finished |= choices.finished;
         self.progress.weight += choices.weight;
         let usage = usage.or(choices.usage);
-        if let Some(newest) = usage {
-            let usage = self.progress.usage.unwrap_or_default().merged(newest);
+        let merged = usage.map(|newest| self.progress.usage.unwrap_or_default().merged(newest));
+        if let Some(usage) = merged {
             self.progress.usage = Some(usage);
             if usage.output > 0 {
                 self.said = Said::default();
             }
         }
-        // The chunk that nobody but the gateway asked for: usage and nothing else.
-        if usage.is_some() && choices.count == 0 && !self.include_usage {
-            return Verdict::Withhold;
+        match (choices.count, counts) {
+            // The chunk that nobody but the gateway asked for: usage and nothing else.
+            (0, true) if !self.include_usage => return Verdict::Withhold,
+            (0, true) => self.counts = None,
+            // Callers look for the first choice of whatever comes.
+            (0, false) => {
+                self.beside = beside(data);
+                return Verdict::Withhold;
+            }
+            (_, true) if self.include_usage => {
+                let told = match merged == usage {
+                    true => counts_in(data),
+                    // In parts.
+                    false => merged.map(told),
+                };
+                self.counts = told.and_then(|told| following(data, "[]", Some(&told)));
+            }
+            _ => {}
         }
-        Verdict::Pass
+        if self.quirks.finish_may_miss && choices.count > 0 {
+            self.last = Bytes::copy_from_slice(data);
+        }
+        let beside = std::mem::take(&mut self.beside);
+        let odd = Odd {
+            counts: counts && choices.count > 0,
+            bare: choices.bare,
+            beside: &beside,
+        };
+        match self.quirks.edits_of_chunk(data, odd, &mut self.calls) {
+            edits if edits.is_empty() => Verdict::Pass,
+            edits => Verdict::Change(edits),
+        }
     }
 }
 
@@ -148,11 +191,32 @@ impl ChatStream {
         let choices: Vec<_> = open
             .map(|choice| format!("{{\"index\":{choice},\"delta\":{{}},\"finish_reason\":\"stop\"}}"))
             .collect();
-        format!(
-            "data: {{\"object\":\"chat.completion.chunk\",\"choices\":[{}]}}\n\n",
-            choices.join(",")
-        )
+        let choices = format!("[{}]", choices.join(","));
+        let chunk = following(&self.last, &choices, None);
+        chunk.map(|chunk| event_of(&chunk)).unwrap_or_default()
     }
+
+    /// What was used, where the vendor told it elsewhere.
+    fn counts_unsaid(&mut self) -> String {
+        let chunk = self.counts.take();
+        chunk.map(|chunk| event_of(&chunk)).unwrap_or_default()
+    }
+}
+
+fn event_of(chunk: &str) -> String {
+    format!("data: {chunk}\n\n")
+}
+
+/// Counts as OpenAI writes them.
+fn told(counted: TokenUsage) -> String {
+    let counts = Counts {
+        input: Some(counted.input),
+        output: Some(counted.output),
+        cached_input: counted.cached_input,
+        reasoning: counted.reasoning,
+        ..Counts::default()
+    };
+    usage(&counts).to_string()
 }
 
 impl StreamDecoder for ChatStream {
@@ -193,6 +257,7 @@ impl StreamDecoder for ChatStream {
                     out.extend_from_slice(b"\n\n");
                 }
                 out.extend_from_slice(unsaid.as_bytes());
+                out.extend_from_slice(self.counts_unsaid().as_bytes());
                 out.extend_from_slice(DONE_EVENT);
                 pushed.out = out.freeze();
                 StreamEnd::Complete

@@ -102,9 +102,18 @@ fn once<T, E: de::Error>(slot: &mut Option<T>, value: Option<T>) -> Result<(), E
 impl Reply<'_> {
     /// The counts, if there are any that can be read: an answer is not thrown away for its bill.
     pub(super) fn token_usage(&self) -> Option<TokenUsage> {
-        let usage: Usage = serde_json::from_str(self.usage?.get()).ok()?;
-        Some(usage.into())
+        self.usage.and_then(counts)
     }
+
+    /// Whether it says what was used, readable or not.
+    pub(super) fn tells_usage(&self) -> bool {
+        self.usage.is_some() || self.choices.as_ref().is_some_and(|choices| choices.counts)
+    }
+}
+
+fn counts(usage: &RawValue) -> Option<TokenUsage> {
+    let usage: Usage = serde_json::from_str(usage.get()).ok()?;
+    Some(usage.into())
 }
 
 /// How long a list is whose elements are not looked at.
@@ -191,6 +200,10 @@ pub(super) struct Choices {
     pub(super) finished: u128,
     /// Moonshot puts usage here.
     pub(super) usage: Option<TokenUsage>,
+    /// It is told there, whether it can be read or not.
+    pub(super) counts: bool,
+    /// One of them says nothing, not even that it says nothing.
+    pub(super) bare: bool,
 }
 
 /// `None` for null.
@@ -225,6 +238,8 @@ impl<'de> Visitor<'de> for ChoicesSeed<'_, '_> {
             all.seen |= bit;
             all.finished |= if choice.finished { bit } else { 0 };
             all.usage = choice.usage.or(all.usage);
+            all.counts |= choice.counts;
+            all.bare |= !choice.says;
         }
         Ok(Some(all))
     }
@@ -236,6 +251,8 @@ struct Choice {
     weight: Weight,
     finished: bool,
     usage: Option<TokenUsage>,
+    counts: bool,
+    says: bool,
 }
 
 #[derive(Deserialize)]
@@ -275,20 +292,27 @@ impl<'de> Visitor<'de> for ChoiceSeed<'_, '_> {
                 ChoiceField::Index => {
                     choice.index = map.next_value::<serde_json::Value>()?.as_u64().unwrap_or(0);
                 }
-                ChoiceField::Delta => match &mut *self.0 {
-                    Ear::Deaf => {
-                        map.next_value::<IgnoredAny>()?;
+                ChoiceField::Delta => {
+                    choice.says = true;
+                    match &mut *self.0 {
+                        Ear::Deaf => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                        ear => map.next_value_seed(delta::Delta {
+                            ear,
+                            index: choice.index,
+                            weight: &mut choice.weight,
+                        })?,
                     }
-                    ear => map.next_value_seed(delta::Delta {
-                        ear,
-                        index: choice.index,
-                        weight: &mut choice.weight,
-                    })?,
-                },
+                }
                 ChoiceField::FinishReason => {
                     choice.finished = map.next_value::<Option<IgnoredAny>>()?.is_some();
                 }
-                ChoiceField::Usage => choice.usage = map.next_value::<Option<Usage>>()?.map(Into::into),
+                ChoiceField::Usage => {
+                    let usage = map.next_value::<Option<&RawValue>>()?;
+                    choice.counts = usage.is_some();
+                    choice.usage = usage.and_then(counts);
+                }
                 ChoiceField::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }

@@ -100,7 +100,7 @@ impl Codec for Native {
         };
         Ok(match decoded.answer {
             Answer::Ready { body, content_type } => {
-                let edits = self.0.edits_of_answer(&body, true);
+                let edits = self.0.edits_of_whole(&body);
                 let body = match edits.is_empty() {
                     true => body,
                     false => Bytes::from(spliced(&body, edits).concat()),

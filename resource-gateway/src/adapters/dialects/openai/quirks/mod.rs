@@ -1,5 +1,6 @@
 //! What vendors that speak OpenAI's format do otherwise than OpenAI: tables, a constant for each. No code asks which vendor it is.
 
+mod answers;
 mod codecs;
 mod faults;
 mod rewrite;
@@ -8,6 +9,7 @@ mod vendors;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::answers::{Odd, beside, counts_in, following};
 pub use self::codecs::{Shaped, ShapedDialect};
 use self::faults::Table;
 

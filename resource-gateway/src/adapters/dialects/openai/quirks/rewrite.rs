@@ -1,4 +1,4 @@
-//! Requests and answers in a vendor's words: places in the text are exchanged, and the rest stays as it came.
+//! Requests in a vendor's words: places in the text are exchanged, and the rest stays as it came.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::{
         call::Call,
         fault::PublicError,
         json_draft::Draft,
-        json_object::{Edit, JsonError, JsonObject, elements, quoted},
+        json_object::{Edit, JsonError, elements, quoted},
     },
     ports::codec::{EncodeError, Encoded, Target},
 };
@@ -142,38 +142,6 @@ impl Quirks {
             }
             let from = place_in(messages, message).start;
             edits.extend(draft.edits().into_iter().map(|edit| edit.shifted(from)));
-        }
-        Ok(edits)
-    }
-
-    /// What of an answer, whole or a chunk, is otherwise for callers who know OpenAI's words alone.
-    pub(in super::super) fn edits_of_answer(&self, body: &[u8], whole: bool) -> Vec<Edit> {
-        let foreign = |(theirs, _): &(&str, &str)| memmem::find(body, theirs.as_bytes()).is_some();
-        let misses = whole && self.finish_may_miss;
-        if !misses && !self.finishes.iter().any(foreign) {
-            return Vec::new();
-        }
-        // What cannot be read was judged before.
-        self.finish_edits(body, misses).unwrap_or_default()
-    }
-
-    fn finish_edits(&self, body: &[u8], misses: bool) -> Result<Vec<Edit>, JsonError> {
-        let object = JsonObject::parse(body)?;
-        let Some(choices) = object.get("choices")? else {
-            return Ok(Vec::new());
-        };
-        let mut edits = Vec::new();
-        for choice in elements(choices.value)? {
-            let from = place_in(object.text(), choice).start;
-            let read = JsonObject::parse(choice.as_bytes())?;
-            let reason = read.get("finish_reason")?.map(|member| member.value);
-            let known = reason.and_then(|reason| self.finishes.iter().find(|(theirs, _)| reason == quoted(theirs)));
-            let word = match (known, reason) {
-                (Some((_, ours)), _) => ours,
-                (None, None | Some("null" | "\"\"")) if misses => "stop",
-                _ => continue,
-            };
-            edits.push(read.set("finish_reason", &quoted(word))?.shifted(from));
         }
         Ok(edits)
     }
