@@ -30,7 +30,7 @@ pub(crate) struct Vendor {
     cached: bool,
     /// Says when to try again.
     hints: bool,
-    /// Has to be asked for several calls at once.
+    /// Has to be asked for several calls at once by callers of OpenAI's format, whose members it gets as they are.
     asked_for_parallel: bool,
     /// Failures that come out under another status than usual; none for those that the vendor has no word for.
     says: &'static [(&'static str, &'static [u16])],
@@ -82,7 +82,7 @@ pub(crate) static VENDORS: [Vendor; 16] = [
         ..Vendor::new("bedrock", "")
     },
     Vendor {
-        lacks: &["choice_required", "json_schema"],
+        lacks: &["choice_required"],
         hints: false,
         asked_for_parallel: true,
         ..Vendor::new("dashscope", "")

@@ -56,9 +56,7 @@ async function tools({ name }) {
   }
 }
 
-async function parallel({ name, parallel: more = {} }) {
-  // Messages has no word for vendors that have to be asked for it.
-  if (Object.keys(more).length) return
+async function parallel({ name }) {
   for (const ask of [create, gathered]) {
     const calls = callsOf(await ask(name, asking(`in parallel, please ${mark()}`), { tools: TOOLS }))
     assert.deepEqual(calls.map((call) => call.input.city), [CITY, '北京 "quoted"'])

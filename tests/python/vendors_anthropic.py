@@ -114,9 +114,6 @@ def choices(one):
 
 
 def parallel(one):
-    # Messages has no word for vendors that have to be asked for it.
-    if one["parallel"]:
-        return
     messages = asking(f"in parallel, please {mark()}")
     for ask in [create, gathered]:
         message = ask(one["name"], messages, tools=TOOLS)

@@ -87,6 +87,8 @@ pub struct Support {
     pub tool_choice: bool,
     /// `parallel_tool_calls`.
     pub parallel_tool_calls: bool,
+    /// Several calls in one answer come only if they are asked for.
+    pub one_call_unless_asked: bool,
     pub images: Images,
     pub audio: bool,
     pub documents: bool,
@@ -118,6 +120,7 @@ impl Support {
         tools: false,
         tool_choice: false,
         parallel_tool_calls: false,
+        one_call_unless_asked: false,
         images: Images::None,
         audio: false,
         documents: false,

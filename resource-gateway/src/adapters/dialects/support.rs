@@ -99,6 +99,18 @@ pub(super) fn no_bound(voice: Voice, rule: WhenUnsupported, dropped: &mut Vec<St
     cannot("max_tokens", rule, dropped)
 }
 
+/// Asks for several calls of tools in one answer where they are the default of the caller's format, and the vendor's is one. OpenAI's
+/// callers have a member of this very name in the vendor's own words: what they do not write is left to the vendor.
+pub(super) fn ask_for_all_calls(request: &mut ChatRequest<'_>, support: &Support, voice: Voice) {
+    let by_default = match voice {
+        Voice::Anthropic | Voice::Responses => true,
+        Voice::OpenAi => false,
+    };
+    if by_default && support.one_call_unless_asked && !request.tools.is_empty() {
+        request.parallel_tool_calls.get_or_insert(true);
+    }
+}
+
 /// Leaves a field out of a request, or refuses the request, by the interface's rule.
 pub(super) fn cannot(field: &str, rule: WhenUnsupported, dropped: &mut Vec<String>) -> Result<(), PublicError> {
     match rule {

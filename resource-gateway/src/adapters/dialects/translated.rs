@@ -55,6 +55,7 @@ impl<D: ChatDialect> Codec for Chat<D> {
         let body = call.body();
         let mut request = ChatRequest::read(&body)?;
         let mut dropped = self.held(&mut request, target)?;
+        support::ask_for_all_calls(&mut request, &self.0.support(), call.voice());
         if !self.0.bounds_output() && request.max_tokens.take().is_some() {
             support::no_bound(call.voice(), target.when_unsupported, &mut dropped)?;
         }

@@ -13,7 +13,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, value::RawValue};
 
 pub use self::{
     messages::messages_to_openai,
@@ -238,10 +238,36 @@ impl Source<'_> {
 pub struct Tool<'a> {
     pub name: Text<'a>,
     pub description: Option<Text<'a>>,
-    /// A JSON schema; `None` when the caller gave none.
-    pub parameters: Option<Value>,
+    /// `None` when the caller gave none.
+    pub parameters: Option<Schema<'a>>,
     pub strict: Option<bool>,
     pub cache: Option<Value>,
+}
+
+/// A JSON schema as its author wrote it: models read its members in their order, which a parsed value does not keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schema<'a>(&'a str);
+
+impl<'a> Schema<'a> {
+    /// A text that was read as JSON before.
+    pub const fn of(json: &'a str) -> Self {
+        Self(json)
+    }
+
+    pub fn text(self) -> &'a str {
+        self.0
+    }
+
+    pub fn value(self) -> Value {
+        serde_json::from_str(self.0).unwrap_or_default()
+    }
+}
+
+impl serde::Serialize for Schema<'_> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let text: &RawValue = serde_json::from_str(self.0).map_err(serde::ser::Error::custom)?;
+        text.serialize(to)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
-    ChatRequest, Content, Format, Message, Part, PartKind, Reasoning, Role, Source, Text, Thought, Tool, ToolChoice,
-    ToolUse,
+    ChatRequest, Content, Format, Message, Part, PartKind, Reasoning, Role, Schema, Source, Text, Thought, Tool,
+    ToolChoice, ToolUse,
 };
 use crate::domain::{
     fault::PublicError,
@@ -411,7 +411,7 @@ fn tool(raw: &str, path: String) -> Read<Tool<'_>> {
     Ok(Tool {
         name: function.required_text("name")?,
         description: function.text("description")?,
-        parameters: function.parsed("parameters", "must be a JSON schema")?,
+        parameters: function.raw("parameters")?.map(Schema::of),
         strict: function.flag("strict")?,
         cache,
     })

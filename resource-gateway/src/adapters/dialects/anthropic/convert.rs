@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use super::wire::{Block, BlockKind, Content, Metadata, Request, Source, Thinking, Tool, ToolChoice, Turn};
 use crate::domain::{
-    chat::{self, ChatRequest, Format, Message, Part, PartKind, Reasoning, Role, Thought, ToolUse, made_up_id},
+    chat::{self, ChatRequest, Format, Message, Part, PartKind, Reasoning, Role, Schema, Thought, ToolUse, made_up_id},
     fault::PublicError,
 };
 
@@ -330,11 +330,10 @@ fn object(arguments: &str) -> Option<Cow<'_, RawValue>> {
 }
 
 fn tool<'a>(tool: &'a chat::Tool<'_>) -> Tool<'a> {
-    let schema = tool.parameters.as_ref();
     Tool {
         name: &tool.name,
         description: tool.description.as_deref(),
-        input_schema: schema.map_or_else(|| Cow::Owned(json!({"type": "object"})), Cow::Borrowed),
+        input_schema: tool.parameters.unwrap_or(Schema::of(r#"{"type":"object"}"#)),
         strict: tool.strict,
         cache_control: tool.cache.as_ref(),
     }

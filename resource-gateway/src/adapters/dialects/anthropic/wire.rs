@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, value::RawValue};
 
-use crate::domain::chat::{Counts, Finish, FinishReason};
+use crate::domain::chat::{Counts, Finish, FinishReason, Schema};
 
 /// The body of a request.
 #[derive(Serialize)]
@@ -112,7 +112,7 @@ pub(super) struct Tool<'a> {
     pub(super) name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) description: Option<&'a str>,
-    pub(super) input_schema: Cow<'a, Value>,
+    pub(super) input_schema: Schema<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) strict: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,5 @@
 //! Between neutral chat and Converse.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -10,7 +8,7 @@ use crate::{
     domain::{
         chat::{
             ChatReply, ChatRequest, Choice, Content, Counts, Finish, FinishReason, Message, Part, PartKind, Reasoning,
-            Role, Source, Thought, Tool, ToolChoice, ToolUse, made_up_id,
+            Role, Schema, Source, Thought, Tool, ToolChoice, ToolUse, made_up_id,
         },
         fault::{Fault, FaultClass, PublicError},
         interface::WhenUnsupported,
@@ -326,14 +324,13 @@ fn tools<'r>(request: &'r ChatRequest<'_>) -> Result<Option<wire::ToolConfig<'r>
 
 fn tool<'r>(tool: &'r Tool<'_>) -> impl Iterator<Item = wire::ToolEntry<'r>> {
     // A tool without parameters has a schema all the same.
-    let schema = match &tool.parameters {
-        Some(schema) => Cow::Borrowed(schema),
-        None => Cow::Owned(json!({"type": "object", "properties": {}})),
-    };
+    let none = Schema::of(r#"{"type":"object","properties":{}}"#);
     let spec = wire::ToolEntry::ToolSpec {
         name: &tool.name,
         description: tool.description.as_deref().filter(|text| !text.is_empty()),
-        input_schema: wire::Schema { json: schema },
+        input_schema: wire::Schema {
+            json: tool.parameters.unwrap_or(none),
+        },
     };
     let cache = tool.cache.as_ref();
     let cache = cache.map(|_| wire::ToolEntry::CachePoint(wire::CachePoint::DEFAULT));

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, value::RawValue};
 
+use crate::domain::chat;
+
 /// A request. `null` is no value here, so what is not there is left out.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,7 +128,7 @@ pub(super) enum ToolEntry<'a> {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Schema<'a> {
-    pub(super) json: std::borrow::Cow<'a, Value>,
+    pub(super) json: chat::Schema<'a>,
 }
 
 #[derive(Debug, Serialize)]

@@ -124,7 +124,7 @@ fn tool(tool: &Tool<'_>) -> Value {
         function.insert("description".to_owned(), json!(description));
     }
     if let Some(parameters) = &tool.parameters {
-        function.insert("parameters".to_owned(), parameters.clone());
+        function.insert("parameters".to_owned(), parameters.value());
     }
     json!({"type": "function", "function": function})
 }

@@ -9,7 +9,7 @@ use super::wire;
 use crate::domain::{
     chat::{
         ChatReply, ChatRequest, Choice, Content, Counts, Finish, FinishReason, Format, Message, Part, PartKind, Role,
-        Source, Thought, ToolChoice, ToolUse, made_up_id,
+        Schema, Source, Thought, ToolChoice, ToolUse, made_up_id,
     },
     fault::{Fault, FaultClass},
 };
@@ -169,14 +169,12 @@ fn parameters(request: &ChatRequest<'_>, multimodal: bool) -> Map<String, Value>
     set("logprobs", request.logprobs.map(Value::from));
     set("parallel_tool_calls", request.parallel_tool_calls.map(Value::from));
     set("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
-    if let Some(Format::JsonObject) = &request.format {
-        set("response_format", Some(json!({"type": "json_object"})));
-    }
+    set("response_format", request.format.as_ref().and_then(format));
     let tools = request.tools.iter().map(|tool| {
         let mut function = json!({"name": tool.name});
         let members = [
             ("description", tool.description.as_ref().map(|text| json!(text))),
-            ("parameters", tool.parameters.clone()),
+            ("parameters", tool.parameters.map(Schema::value)),
         ];
         for (name, value) in members {
             if let (Some(value), Some(function)) = (value, function.as_object_mut()) {
@@ -200,6 +198,30 @@ fn parameters(request: &ChatRequest<'_>, multimodal: bool) -> Map<String, Value>
         out.insert("incremental_output".to_owned(), true.into());
     }
     out
+}
+
+fn format(format: &Format<'_>) -> Option<Value> {
+    match format {
+        Format::Text => None,
+        Format::JsonObject => Some(json!({"type": "json_object"})),
+        Format::JsonSchema {
+            name,
+            description,
+            schema,
+            strict,
+        } => {
+            let members = [
+                ("name", Some(json!(name))),
+                ("description", description.as_ref().map(|text| json!(text))),
+                ("schema", Some(schema.clone())),
+                ("strict", strict.map(Value::from)),
+            ];
+            let members = members
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+            Some(json!({"type": "json_schema", "json_schema": members.collect::<Map<_, _>>()}))
+        }
+    }
 }
 
 fn tool_choice(choice: &ToolChoice<'_>) -> Value {

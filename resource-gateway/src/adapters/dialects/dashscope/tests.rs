@@ -172,6 +172,60 @@ fn everything_that_can_be_said_is_said_in_the_vendors_words() {
     );
 }
 
+#[test]
+fn an_answer_in_the_form_of_a_schema_is_asked_for_by_the_schema() {
+    let row = row();
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    for format in [
+        json!({"type": "json_schema", "json_schema": {"name": "n", "description": "d", "schema": schema, "strict": true}}),
+        json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}),
+    ] {
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}], "response_format": format});
+        let encoded = CHAT.encode(&call(Capability::Chat, &body), target("up", &row)).unwrap();
+        assert_eq!(body_of(&encoded)["parameters"]["response_format"], format);
+    }
+}
+
+#[test]
+fn several_calls_at_once_are_asked_for_where_the_callers_format_has_them_unasked() {
+    let row = row();
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let body = |more: Value| {
+        let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let asked = |call: &Call| {
+        let encoded = CHAT.encode(call, target("up", &row)).unwrap();
+        body_of(&encoded)["parameters"].get("parallel_tool_calls").cloned()
+    };
+    for (more, by_openais_callers, by_others) in [
+        (json!({"tools": tools}), None, Some(json!(true))),
+        (
+            json!({"tools": tools, "parallel_tool_calls": true}),
+            Some(json!(true)),
+            Some(json!(true)),
+        ),
+        (
+            json!({"tools": tools, "parallel_tool_calls": false}),
+            Some(json!(false)),
+            Some(json!(false)),
+        ),
+        (json!({}), None, None),
+    ] {
+        assert_eq!(
+            asked(&call(Capability::Chat, &body(more.clone()))),
+            by_openais_callers,
+            "{more}"
+        );
+        assert_eq!(
+            asked(&foreign(Capability::Chat, &body(more.clone()))),
+            by_others,
+            "{more}"
+        );
+    }
+}
+
 fn sse() -> HeaderMap {
     HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))])
 }

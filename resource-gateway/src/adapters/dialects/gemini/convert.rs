@@ -257,11 +257,11 @@ fn response(message: &Message<'_>) -> Map<String, Value> {
 
 fn tools<'a>(request: &'a ChatRequest<'_>) -> Vec<ToolSet<'a>> {
     let declarations = request.tools.iter().map(|tool| {
-        let parameters = tool.parameters.as_ref().and_then(schema::converted);
+        let parameters = tool.parameters.and_then(|schema| schema::converted(&schema.value()));
         Declaration {
             name: &tool.name,
             description: tool.description.as_deref(),
-            parameters_json_schema: tool.parameters.as_ref().filter(|_| parameters.is_none()),
+            parameters_json_schema: tool.parameters.filter(|_| parameters.is_none()),
             parameters,
         }
     });

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::domain::chat::Counts;
+use crate::domain::chat::{Counts, Schema};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -93,7 +93,7 @@ pub(super) struct Declaration<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) parameters: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) parameters_json_schema: Option<&'a Value>,
+    pub(super) parameters_json_schema: Option<Schema<'a>>,
 }
 
 /// A whole answer, or an event of a streamed one.

@@ -34,6 +34,7 @@ const SUPPORT: Support = Support {
     tools: true,
     tool_choice: true,
     parallel_tool_calls: true,
+    one_call_unless_asked: false,
     images: Images::Any,
     audio: true,
     documents: true,

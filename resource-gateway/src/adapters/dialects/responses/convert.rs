@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     ENCRYPTED, PROBABILITIES, PROOF,
     wire::{self, Content, Input, Item, Request, TextConfig},
 };
 use crate::domain::{
-    chat::{self, ChatRequest, Message, Part, PartKind, Role, Source, Thought, ToolChoice, ToolUse, made_up_id},
+    chat::{
+        self, ChatRequest, Message, Part, PartKind, Role, Schema, Source, Thought, ToolChoice, ToolUse, made_up_id,
+    },
     fault::PublicError,
 };
 
@@ -248,15 +250,12 @@ fn call<'a>((at, call): (usize, &'a ToolUse<'_>)) -> Item<'a> {
 }
 
 fn tool<'a>(tool: &'a chat::Tool<'_>) -> wire::Tool<'a> {
-    let parameters = tool.parameters.as_ref();
+    let none = Schema::of(r#"{"type":"object","properties":{}}"#);
     wire::Tool {
         kind: "function",
         name: &tool.name,
         description: tool.description.as_deref(),
-        parameters: parameters.map_or_else(
-            || Cow::Owned(json!({"type": "object", "properties": {}})),
-            Cow::Borrowed,
-        ),
+        parameters: tool.parameters.unwrap_or(none),
         // Strict is what they are in this format if nobody says otherwise, and what they are not in the others.
         strict: tool.strict.unwrap_or(false),
     }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, value::RawValue};
 
-use crate::domain::chat::Counts;
+use crate::domain::chat::{Counts, Schema};
 
 /// A request.
 #[derive(Serialize)]
@@ -118,7 +118,7 @@ pub(super) struct Tool<'a> {
     pub(super) name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) description: Option<&'a str>,
-    pub(super) parameters: Cow<'a, Value>,
+    pub(super) parameters: Schema<'a>,
     pub(super) strict: bool,
 }
 

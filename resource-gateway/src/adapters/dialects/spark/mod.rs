@@ -164,7 +164,7 @@ fn written<'a>(request: &'a ChatRequest<'_>, target: Target<'a>) -> Result<Reque
     let functions = request.tools.iter().map(|tool| Function {
         name: &tool.name,
         description: tool.description.as_deref(),
-        parameters: tool.parameters.as_ref(),
+        parameters: tool.parameters,
     });
     Ok(Request {
         header: Caller {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::chat::{Counts, Text};
+use crate::domain::chat::{Counts, Schema, Text};
 
 /// What we say: all of it in one frame.
 #[derive(Serialize)]
@@ -65,7 +65,7 @@ pub(super) struct Function<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) description: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) parameters: Option<&'a Value>,
+    pub(super) parameters: Option<Schema<'a>>,
 }
 
 /// What the vendor says: each frame a piece of the answer.

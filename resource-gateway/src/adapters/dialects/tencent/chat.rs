@@ -14,7 +14,7 @@ use crate::{
     domain::{
         chat::{
             self, ChatReply, ChatRequest, Choice, Content, Counts, Finish, FinishReason, PartKind, Reasoning, Role,
-            Source, Thought, ToolChoice, ToolUse, made_up_id,
+            Schema, Source, Thought, ToolChoice, ToolUse, made_up_id,
         },
         fault::{Fault, FaultClass, PublicError},
     },
@@ -141,12 +141,12 @@ fn choose<'r>(request: &'r ChatRequest<'r>) -> Result<Chosen<'r>, PublicError> {
 }
 
 fn told<'r>(tool: &'r chat::Tool<'_>) -> Tool<'r> {
-    let parameters = tool.parameters.as_ref().map(ToString::to_string);
+    let parameters = tool.parameters.map(Schema::text);
     Tool {
         r#type: "function",
         function: Function {
             name: &tool.name,
-            parameters: parameters.unwrap_or_else(|| r#"{"type":"object","properties":{}}"#.to_owned()),
+            parameters: parameters.unwrap_or(r#"{"type":"object","properties":{}}"#),
             description: tool.description.as_deref(),
         },
     }

@@ -79,6 +79,21 @@ fn answer(codec: &dyn Codec, call: &Call, body: &Value) -> Result<Value, Fault> 
     Ok(serde_json::from_slice(&body).unwrap())
 }
 
+/// Models write arguments in the order in which a schema names them.
+#[test]
+fn the_schema_of_a_tool_is_told_as_its_author_wrote_it() {
+    let schema = r#"{ "type":"object","properties":{"z":{"type":"string"},"a":{"const":1.50}},"required":["z"] }"#;
+    let call = |text: &str, voice: Voice| {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f","parameters":SCHEMA}}]}"#;
+        let call = Call::read(Capability::Chat, body.replace("SCHEMA", text).into(), None).unwrap();
+        call.said_as(voice, Bytes::from_static(b"{}"))
+    };
+    for voice in [Voice::OpenAi, Voice::Anthropic, Voice::Responses] {
+        let encoded = encoded(&Chat(TencentChat), &call(schema, voice), "up").unwrap();
+        assert_eq!(told(&encoded).1["Tools"][0]["Function"]["Parameters"], schema);
+    }
+}
+
 #[test]
 fn everything_that_hunyuan_can_be_told_is_told() {
     let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});

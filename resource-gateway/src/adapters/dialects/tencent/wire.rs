@@ -101,7 +101,7 @@ pub(super) struct Tool<'a> {
 pub(super) struct Function<'a> {
     pub(super) name: &'a str,
     /// A JSON text.
-    pub(super) parameters: String,
+    pub(super) parameters: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) description: Option<&'a str>,
 }
