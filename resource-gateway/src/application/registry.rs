@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use service_kit::Timestamp;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        fault::{Fault, FaultClass},
+        fault::{Fault, FaultClass, VendorWords},
         ids::{StrategyName, VendorName},
         interface::Capability,
         snapshot::{Snapshot, StrategyCatalog, StrategyFacts},
@@ -158,6 +158,24 @@ impl BoundVendor {
             .iter()
             .find(|(known, _)| *known == capability)
             .map(|(_, codec)| codec)
+    }
+
+    /// Takes out of what the vendor says whatever gives us away: the key, and the token that was bought with it.
+    pub fn hide_in(&self, words: &mut VendorWords) {
+        self.row.credential.hide_in(words);
+        if let Some(token) = self.tokens.known() {
+            words.hide(token.expose_secret());
+        }
+    }
+
+    /// Whether a text of the vendor's gives the key or such a token away.
+    pub fn is_shown_in(&self, text: &[u8]) -> bool {
+        let shows_token = |token: SecretString| {
+            let text = String::from_utf8_lossy(text);
+            let quoted: String = form_urlencoded::byte_serialize(token.expose_secret().as_bytes()).collect();
+            text.contains(token.expose_secret()) || text.contains(&quoted)
+        };
+        self.signer.is_shown_in(text) || self.tokens.known().is_some_and(shows_token)
     }
 
     /// By which it is reached.
@@ -367,6 +385,11 @@ impl StrategyCatalog for Registry {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use http::StatusCode;
+    use http_body_util::BodyExt as _;
+
     use super::*;
     use crate::{
         adapters::{
@@ -378,8 +401,12 @@ mod tests {
             },
             upstream::HyperTransport,
         },
-        domain::snapshot::Need,
+        domain::{snapshot::Need, vendor::SecretKey},
         ports::chat::ChatDialect as _,
+        ports::{
+            codec::{Bought, Exchange},
+            transport::{TransportError, UpstreamReply, UpstreamRequest},
+        },
     };
 
     fn profile(codec: Arc<dyn Codec>) -> Profile {
@@ -423,6 +450,92 @@ mod tests {
         assert_eq!(chosen(None), ["/chat/completions", "/embeddings"]);
         assert_eq!(chosen(Some("chat")), ["/chat/completions", "/embeddings"]);
         assert_eq!(chosen(Some("other")), [BedrockChat.path(), "/embeddings"]);
+    }
+
+    /// Sells one token.
+    #[derive(Debug)]
+    struct Shop;
+
+    impl AuthScheme for Shop {
+        fn signer(&self, _: &Vendor) -> Result<Box<dyn Signer>, String> {
+            Ok(Box::new(Self))
+        }
+    }
+
+    impl Signer for Shop {
+        fn sign(&self, _: &mut Outgoing, _: Timestamp, _: Option<&SecretString>) {}
+
+        fn is_shown_in(&self, text: &[u8]) -> bool {
+            text == b"key"
+        }
+
+        fn exchange(&self) -> Option<&dyn Exchange> {
+            Some(self)
+        }
+    }
+
+    impl Exchange for Shop {
+        fn request(&self, _: Timestamp) -> Outgoing {
+            Outgoing {
+                method: Method::GET,
+                uri: Uri::from_static("http://local.invalid/"),
+                headers: HeaderMap::new(),
+                body: Vec::new(),
+                dialogue: None,
+            }
+        }
+
+        fn read(&self, _: u16, _: &HeaderMap, _: &[u8], at: Timestamp) -> Result<Bought, Fault> {
+            Ok(Bought {
+                token: SecretString::from("24.abc+/def"),
+                good_until: at + Duration::from_secs(60),
+            })
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl Transport for Shop {
+        async fn send(&self, _: UpstreamRequest) -> Result<UpstreamReply, TransportError> {
+            Ok(UpstreamReply {
+                status: StatusCode::OK,
+                headers: HeaderMap::new(),
+                body: Box::pin(http_body_util::Empty::new().map_err(|never| match never {})),
+            })
+        }
+
+        fn pinned(&self, _: std::net::IpAddr) -> Option<Arc<dyn Transport>> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn neither_a_key_nor_its_parts_nor_a_token_that_it_bought_are_told() {
+        let mut shop = profile(Arc::new(Chat(OpenAiDialect)));
+        shop.scheme = Arc::new(Shop);
+        shop.transport = Arc::new(Shop);
+        shop.default_base_url = BaseUrl::parse("http://local.invalid").ok();
+        let mut vendor = Vendor::named("v", "s");
+        let key = SecretString::from("secret-of-the-key token-of-the-session");
+        vendor.credential.secret_key = SecretKey::Present(key);
+        let bound = Registry::new(vec![shop]).bind_one(&Arc::new(vendor)).unwrap();
+        assert!(!bound.is_shown_in(b"access_token=24.abc%2B%2Fdef"));
+        bound.token(Timestamp::from_seconds(0)).await.unwrap();
+        let mut words = VendorWords {
+            message: Some("url=/v1?access_token=24.abc%2B%2Fdef by 24.abc+/def of secret-of-the-key".into()),
+            param: Some("token-of-the-session".into()),
+            code: Some("code".into()),
+        };
+        bound.hide_in(&mut words);
+        assert_eq!(
+            words.message.as_deref(),
+            Some("url=/v1?access_token=[secret] by [secret] of [secret]")
+        );
+        assert_eq!(
+            (words.param.as_deref(), words.code.as_deref()),
+            (Some("[secret]"), Some("code"))
+        );
+        assert!(bound.is_shown_in(b"access_token=24.abc%2B%2Fdef") && bound.is_shown_in(b"x24.abc+/defx"));
+        assert!(bound.is_shown_in(b"key") && !bound.is_shown_in(b"24.abc"));
     }
 
     #[test]

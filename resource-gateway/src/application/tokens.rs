@@ -62,6 +62,11 @@ impl Tokens {
         Ok(token)
     }
 
+    /// The token that is in use, however old it is.
+    pub(super) fn known(&self) -> Option<SecretString> {
+        self.current.load().as_ref().map(|bought| bought.token.clone())
+    }
+
     fn held(&self, at: Timestamp) -> Option<SecretString> {
         let current = self.current.load();
         let current = current.as_ref().filter(|bought| bought.good_until > at)?;

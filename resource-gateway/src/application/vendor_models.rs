@@ -60,7 +60,7 @@ impl ListVendorModels {
         let vendor = vendors.find(&VendorName::new(name)).ok_or(ListError::Unused)?;
         self.ask(vendor).await.map_err(|mut error| {
             if let ListError::Vendor(fault) = &mut error {
-                vendor.row.credential.hide_in(&mut fault.words);
+                vendor.hide_in(&mut fault.words);
             }
             error
         })

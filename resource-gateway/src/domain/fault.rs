@@ -121,11 +121,19 @@ pub struct VendorWords {
 }
 
 impl VendorWords {
-    /// Takes a secret out: there are vendors that quote the key that they were called with.
+    /// Takes a secret out: there are vendors that quote the key that they were called with, or the address with a token in it.
     pub fn hide(&mut self, secret: &str) {
         if secret.is_empty() {
             return;
         }
+        self.hide_text(secret);
+        let quoted: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        if quoted != secret {
+            self.hide_text(&quoted);
+        }
+    }
+
+    fn hide_text(&mut self, secret: &str) {
         for word in [&mut self.message, &mut self.param, &mut self.code] {
             if let Some(text) = word.as_deref().filter(|text| text.contains(secret)) {
                 *word = Some(text.replace(secret, "[secret]").into());

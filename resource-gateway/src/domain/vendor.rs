@@ -85,10 +85,13 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Takes the key out of what a vendor says.
+    /// Takes the key out of what a vendor says, also in its parts: a temporary key has a session token behind a blank.
     pub fn hide_in(&self, words: &mut VendorWords) {
-        if let Some(key) = self.secret_key.present() {
-            words.hide(key.expose_secret());
+        let Some(key) = self.secret_key.present() else { return };
+        let key = key.expose_secret();
+        words.hide(key);
+        for part in key.split_whitespace().filter(|part| part.len() < key.len()) {
+            words.hide(part);
         }
     }
 }

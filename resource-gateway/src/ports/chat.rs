@@ -112,6 +112,11 @@ pub struct Support {
     pub openai: &'static [&'static str],
     /// Whether the vendor takes members by names of its own.
     pub options: bool,
+    /// The vendor's own names for what has one in OpenAI's words, and that word: nobody gets around what was read and ruled by
+    /// saying it in another way.
+    pub second_names: &'static [(&'static str, &'static str)],
+    /// Members of the vendor's own that may hold such names.
+    pub containers: &'static [&'static str],
 }
 
 impl Support {
@@ -139,6 +144,8 @@ impl Support {
         reasoning: false,
         openai: &[],
         options: true,
+        second_names: &[],
+        containers: &[],
     };
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value};
 
 use crate::{
     domain::{
@@ -27,6 +28,7 @@ pub(super) fn hold(
     rule: WhenUnsupported,
 ) -> Result<Vec<String>, PublicError> {
     check_content(request, support)?;
+    check_names(&request.options, support)?;
     let mut dropped = Vec::new();
     let mut cannot = |field: &str| cannot(field, rule, &mut dropped);
     macro_rules! optional {
@@ -122,6 +124,31 @@ pub(super) fn cannot(field: &str, rule: WhenUnsupported, dropped: &mut Vec<Strin
     }
 }
 
+/// What has a word of OpenAI's is said by that, also within members of the vendor's own.
+fn check_names(options: &Map<String, Value>, support: &Support) -> Result<(), PublicError> {
+    let check = |place: &str, members: &Map<String, Value>| {
+        let known = |name: &str| support.second_names.iter().find(|(second, _)| *second == name);
+        match members.keys().find_map(|name| known(name)) {
+            None => Ok(()),
+            Some((second, word)) => {
+                let message = format!("The field '{place}{second}' is said as '{word}' here.");
+                Err(PublicError::invalid(
+                    Some(&format!("{place}{second}")),
+                    "invalid_value",
+                    message,
+                ))
+            }
+        }
+    };
+    check("", options)?;
+    for container in support.containers {
+        if let Some(Value::Object(members)) = options.get(*container) {
+            check(&format!("{container}."), members)?;
+        }
+    }
+    Ok(())
+}
+
 /// What a request is about is never left out.
 fn check_content(request: &ChatRequest<'_>, support: &Support) -> Result<(), PublicError> {
     let uses_tools = request.messages.iter().any(|message| !message.tool_calls.is_empty());
@@ -195,6 +222,29 @@ mod tests {
 
     use super::*;
     use crate::domain::chat::Part;
+
+    #[test]
+    fn nobody_says_by_a_second_name_what_has_been_ruled() {
+        let support = Support {
+            second_names: &[("maxOutputTokens", "max_tokens"), ("temperature", "temperature")],
+            containers: &["config"],
+            ..Support::NONE
+        };
+        for (body, param) in [
+            (json!({"maxOutputTokens": 9}), "maxOutputTokens"),
+            (json!({"config": {"maxOutputTokens": 9}}), "config.maxOutputTokens"),
+            (
+                json!({"max_tokens": 5, "config": {"temperature": 2}}),
+                "config.temperature",
+            ),
+        ] {
+            for rule in [WhenUnsupported::Refuse, WhenUnsupported::Drop] {
+                assert_eq!(held(&body, &support, rule).unwrap_err(), param, "{body}");
+            }
+        }
+        let harmless = json!({"temperature": 1, "config": {"other": 1}, "elsewhere": {"maxOutputTokens": 1}});
+        assert!(held(&harmless, &support, WhenUnsupported::Refuse).is_ok());
+    }
 
     fn held(body: &Value, support: &Support, rule: WhenUnsupported) -> Result<(Value, Vec<String>), String> {
         let mut body = body.clone();

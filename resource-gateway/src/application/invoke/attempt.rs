@@ -67,7 +67,7 @@ impl Invoke {
                 Ok((stop, answer))
             }
             Err(mut fault) => {
-                stop.way.vendor.row.credential.hide_in(&mut fault.words);
+                stop.way.vendor.hide_in(&mut fault.words);
                 let wait = fault.hints.wait(journey.now());
                 stop.permit.fail(&fault, wait, &stop.way.route.model);
                 Err(Lost { stop, fault, reached })
@@ -230,7 +230,7 @@ impl Errand<'_> {
             return Err(read_fault(self.codec(), reply).await);
         }
         let head = match passes {
-            true => passing::head(call, &reply, way.vendor.signer.as_ref()),
+            true => passing::head(call, &reply, way.vendor),
             false => None,
         };
         if call.stream || (passes && status.is_success() && self.codec().is_stream(&reply.headers)) {

@@ -215,7 +215,7 @@ async fn reply(invocation: &Invocation, stop: Stop<'_>, answer: Answer, mut sett
         } => {
             settlement.streams(head.as_deref());
             let settled = (settlement, stop.permit);
-            let vendor = Arc::clone(&stop.way.vendor.row);
+            let vendor = Arc::clone(stop.way.vendor);
             let stream = ReplyStream::new(upstream, decoder, first, settled, vendor, invocation.error_event);
             Reply::Stream(Box::new(stream.with(head).beside(notices)))
         }

@@ -20,7 +20,7 @@ use crate::{
 /// A route with what it leads to.
 #[derive(Clone, Copy)]
 pub(super) struct Way<'a> {
-    pub(super) vendor: &'a BoundVendor,
+    pub(super) vendor: &'a Arc<BoundVendor>,
     pub(super) codec: &'a Arc<dyn Codec>,
     pub(super) model: &'a str,
     pub(super) route: &'a Route,
@@ -52,7 +52,7 @@ impl<'a> Course<'a> {
         mut dice: Dice,
     ) -> Self {
         let way = |route: &'a Route| {
-            let vendor: &'a BoundVendor = vendors.find(&route.vendor)?;
+            let vendor = vendors.find(&route.vendor)?;
             Some(Way {
                 vendor,
                 codec: vendor.codec(invocation.capability)?,

@@ -3,9 +3,10 @@
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
 
 use crate::{
+    application::registry::BoundVendor,
     domain::call::Call,
     ports::{
-        codec::{Manner, Place, Signer},
+        codec::{Manner, Place},
         transport::UpstreamReply,
     },
 };
@@ -61,11 +62,11 @@ fn asking(base: Uri, query: &str) -> Option<Uri> {
 }
 
 /// The head for the caller of a raw call: what the policy lets through, and nothing that gives our credential away.
-pub(super) fn head(call: &Call, reply: &UpstreamReply, signer: &dyn Signer) -> Option<Box<Head>> {
+pub(super) fn head(call: &Call, reply: &UpstreamReply, vendor: &BoundVendor) -> Option<Box<Head>> {
     let picked = call.as_raw()?.answer_headers(&reply.headers);
     let mut headers = HeaderMap::with_capacity(picked.len());
     for (name, value) in &picked {
-        if !signer.is_shown_in(value.as_bytes()) {
+        if !vendor.is_shown_in(value.as_bytes()) {
             headers.append(name.clone(), value.clone());
         }
     }

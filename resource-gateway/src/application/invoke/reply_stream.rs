@@ -20,8 +20,8 @@ use super::{
     settlement::{Settled, Settlement},
 };
 use crate::{
-    application::pools::Permit,
-    domain::{fault::Fault, usage::UsageState, vendor::Vendor},
+    application::{pools::Permit, registry::BoundVendor},
+    domain::{fault::Fault, usage::UsageState},
     ports::codec::{Pushed, StreamDecoder, StreamEnd},
 };
 
@@ -41,7 +41,7 @@ pub struct ReplyStream {
     permit: Permit,
     settlement: Settlement,
     /// Who answers, and may quote its key.
-    vendor: Arc<Vendor>,
+    vendor: Arc<BoundVendor>,
     /// The end of the answer, which waits until it is accounted for: a vendor that does not count makes work.
     held: Option<(Settled, Bytes)>,
     error_event: ErrorEvent,
@@ -73,7 +73,7 @@ impl ReplyStream {
         decoder: Box<dyn StreamDecoder>,
         first: Pushed,
         (settlement, permit): (Settlement, Permit),
-        vendor: Arc<Vendor>,
+        vendor: Arc<BoundVendor>,
         error_event: ErrorEvent,
     ) -> Self {
         let mut stream = Self {
@@ -136,7 +136,7 @@ impl ReplyStream {
                 self.release(settled, pushed.out)
             }
             Some(StreamEnd::Failed(mut fault)) => {
-                self.vendor.credential.hide_in(&mut fault.words);
+                self.vendor.hide_in(&mut fault.words);
                 self.fail(pushed.out, &fault)
             }
         }

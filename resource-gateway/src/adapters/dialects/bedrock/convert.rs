@@ -19,7 +19,7 @@ use crate::{
 /// What is made of other fields here, and may not be said twice.
 const OWN: [&str; 4] = ["messages", "system", "inferenceConfig", "toolConfig"];
 /// What only some families of models know.
-const MODEL_FIELDS: &str = "additionalModelRequestFields";
+pub(super) const MODEL_FIELDS: &str = "additionalModelRequestFields";
 /// Who asked, for the vendor's logs.
 const METADATA: &str = "requestMetadata";
 

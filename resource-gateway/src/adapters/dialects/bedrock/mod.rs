@@ -46,6 +46,26 @@ const SUPPORT: Support = Support {
     stop: 2500,
     user: true,
     reasoning: true,
+    second_names: &[
+        ("max_tokens", "max_tokens"),
+        ("maxTokens", "max_tokens"),
+        ("max_tokens_to_sample", "max_tokens"),
+        ("max_gen_len", "max_tokens"),
+        ("temperature", "temperature"),
+        ("top_p", "top_p"),
+        ("topP", "top_p"),
+        ("top_k", "top_k"),
+        ("topK", "top_k"),
+        ("stop", "stop"),
+        ("stop_sequences", "stop"),
+        ("stopSequences", "stop"),
+        ("inferenceConfig", "max_tokens"),
+        ("messages", "messages"),
+        ("system", "messages"),
+        ("tools", "tools"),
+        ("tool_choice", "tool_choice"),
+    ],
+    containers: &[convert::MODEL_FIELDS],
     ..Support::NONE
 };
 

@@ -55,7 +55,10 @@ pub(super) fn request<'a>(request: &'a ChatRequest<'_>, model: &'a str) -> Reque
         "tools",
         (!tools.is_empty()).then(|| tools.into_iter().map(tool).collect()),
     );
-    beside.extend(request.options.clone());
+    // What was said in OpenAI's words stays.
+    for (name, value) in &request.options {
+        beside.entry(name).or_insert_with(|| value.clone());
+    }
     Request {
         model,
         stream: request.stream,

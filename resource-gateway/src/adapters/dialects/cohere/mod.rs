@@ -46,6 +46,12 @@ const SUPPORT: Support = Support {
     seed: true,
     stop: 5,
     reasoning: true,
+    second_names: &[
+        ("p", "top_p"),
+        ("k", "top_k"),
+        ("stop_sequences", "stop"),
+        ("strict_tools", "tools"),
+    ],
     ..Support::NONE
 };
 

@@ -24,8 +24,8 @@ use crate::{
 };
 
 /// What of the vendor's own members stands beside `generationConfig`, which has all others.
-const BESIDE: [&str; 3] = ["cachedContent", "safetySettings", "toolConfig"];
-const CONFIG: &str = "generationConfig";
+const BESIDE: [&str; 2] = ["cachedContent", "safetySettings"];
+pub(super) const CONFIG: &str = "generationConfig";
 
 /// Writes a request.
 ///
@@ -55,9 +55,14 @@ pub(super) fn request<'a>(request: &'a ChatRequest<'_>, fetched: &'a [Fetched]) 
     let mut config = config(request);
     for (name, value) in &request.options {
         match (name.as_str(), value) {
-            (CONFIG, Value::Object(members)) => config.extend(members.clone()),
+            // What was said in OpenAI's words stays.
+            (CONFIG, Value::Object(members)) => {
+                for (name, value) in members {
+                    config.entry(name).or_insert_with(|| value.clone());
+                }
+            }
             (name, value) if BESIDE.contains(&name) => drop(beside.insert(name.to_owned(), value.clone())),
-            (name, value) => drop(config.insert(name.to_owned(), value.clone())),
+            (name, value) => drop(config.entry(name).or_insert_with(|| value.clone())),
         }
     }
     let system = (!talk.instructions.is_empty()).then_some(Content {

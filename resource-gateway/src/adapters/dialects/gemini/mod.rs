@@ -57,6 +57,26 @@ const SUPPORT: Support = Support {
     n: true,
     logprobs: true,
     reasoning: true,
+    second_names: &[
+        ("maxOutputTokens", "max_tokens"),
+        ("temperature", "temperature"),
+        ("topP", "top_p"),
+        ("topK", "top_k"),
+        ("seed", "seed"),
+        ("presencePenalty", "presence_penalty"),
+        ("frequencyPenalty", "frequency_penalty"),
+        ("stopSequences", "stop"),
+        ("candidateCount", "n"),
+        ("responseLogprobs", "logprobs"),
+        ("logprobs", "top_logprobs"),
+        ("responseMimeType", "response_format"),
+        ("responseSchema", "response_format"),
+        ("responseJsonSchema", "response_format"),
+        ("toolConfig", "tool_choice"),
+        ("contents", "messages"),
+        ("systemInstruction", "messages"),
+    ],
+    containers: &[convert::CONFIG],
     ..Support::NONE
 };
 

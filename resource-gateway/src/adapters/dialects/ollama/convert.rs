@@ -17,17 +17,8 @@ use crate::{
 };
 
 /// What of the vendor's own members stands beside `options`, which has all others.
-const BESIDE: [&str; 8] = [
-    "context",
-    "keep_alive",
-    "raw",
-    "shift",
-    "suffix",
-    "template",
-    "think",
-    "truncate",
-];
-const OPTIONS: &str = "options";
+const BESIDE: [&str; 6] = ["context", "keep_alive", "shift", "suffix", "think", "truncate"];
+pub(super) const OPTIONS: &str = "options";
 
 /// Writes a request for `/api/chat`.
 pub(super) fn chat<'a>(request: &'a ChatRequest<'_>, model: &'a str) -> Request<'a> {
@@ -97,9 +88,14 @@ fn with<'a>(request: &'a ChatRequest<'_>, model: &'a str, asked: Asked<'a>) -> R
     let mut beside = Map::new();
     for (name, value) in &request.options {
         match (name.as_str(), value) {
-            (OPTIONS, Value::Object(members)) => options.extend(members.clone()),
+            // What was said in OpenAI's words stays.
+            (OPTIONS, Value::Object(members)) => {
+                for (name, value) in members {
+                    options.entry(name).or_insert_with(|| value.clone());
+                }
+            }
             (name, value) if BESIDE.contains(&name) => drop(beside.insert(name.to_owned(), value.clone())),
-            (name, value) => drop(options.insert(name.to_owned(), value.clone())),
+            (name, value) => drop(options.entry(name).or_insert_with(|| value.clone())),
         }
     }
     let think = request.reasoning.as_ref().and_then(think);

@@ -50,6 +50,22 @@ const SUPPORT: Support = Support {
     seed: true,
     stop: usize::MAX,
     reasoning: true,
+    second_names: &[
+        ("num_predict", "max_tokens"),
+        ("temperature", "temperature"),
+        ("top_p", "top_p"),
+        ("top_k", "top_k"),
+        ("seed", "seed"),
+        ("presence_penalty", "presence_penalty"),
+        ("frequency_penalty", "frequency_penalty"),
+        ("stop", "stop"),
+        ("format", "response_format"),
+        ("prompt", "messages"),
+        ("system", "messages"),
+        ("raw", "messages"),
+        ("template", "messages"),
+    ],
+    containers: &[convert::OPTIONS],
     ..Support::NONE
 };
 

@@ -81,12 +81,12 @@ fn thinking_is_on_off_or_of_some_degree() {
 #[test]
 fn one_prompt_is_completed_where_the_vendor_is_asked_that_way() {
     let body = json!({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "hi"},
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,eA=="}}]}], "raw": true});
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,eA=="}}]}], "keep_alive": "5m"});
     let encoded = encoded(&Ollama, &body, &completing()).unwrap();
     assert_eq!(encoded.place.as_ref().unwrap().path, "/api/generate");
     assert_eq!(
         json_of(&encoded),
-        json!({"model": "up", "stream": false, "system": "s", "prompt": "hi", "images": ["eA=="], "raw": true})
+        json!({"model": "up", "stream": false, "system": "s", "prompt": "hi", "images": ["eA=="], "keep_alive": "5m"})
     );
     for (body, param) in [
         (

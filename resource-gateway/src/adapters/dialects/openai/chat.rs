@@ -54,6 +54,8 @@ const SUPPORT: Support = Support {
     reasoning: true,
     openai: &OPENAI_WORDS,
     options: true,
+    second_names: &[],
+    containers: &[],
 };
 
 impl ChatDialect for OpenAiDialect {

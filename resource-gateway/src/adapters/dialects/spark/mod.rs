@@ -45,6 +45,7 @@ const SUPPORT: Support = Support {
     parallel_tool_calls: true,
     top_k: true,
     user: true,
+    second_names: &[("domain", "model")],
     ..Support::NONE
 };
 
@@ -157,9 +158,10 @@ fn written<'a>(request: &'a ChatRequest<'_>, target: Target<'a>) -> Result<Reque
         more.extend(number.clone().map(|number| (name.to_owned(), number.into())));
     }
     more.extend(request.max_tokens.map(|most| ("max_tokens".to_owned(), most.into())));
-    more.extend(request.options.clone());
-    // It stands beside them.
-    more.remove("domain");
+    // What was said in OpenAI's words stays.
+    for (name, value) in &request.options {
+        more.entry(name).or_insert_with(|| value.clone());
+    }
     let messages = request.messages.iter().enumerate();
     let functions = request.tools.iter().map(|tool| Function {
         name: &tool.name,

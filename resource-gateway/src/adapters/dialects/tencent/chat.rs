@@ -35,6 +35,18 @@ const SUPPORT: Support = Support {
     seed: true,
     stop: usize::MAX,
     reasoning: true,
+    second_names: &[
+        ("Model", "model"),
+        ("Messages", "messages"),
+        ("Stream", "stream"),
+        ("Temperature", "temperature"),
+        ("TopP", "top_p"),
+        ("Seed", "seed"),
+        ("Stop", "stop"),
+        ("Tools", "tools"),
+        ("ToolChoice", "tool_choice"),
+        ("CustomTool", "tool_choice"),
+    ],
     ..Support::NONE
 };
 
