@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, Method},
+    http::{HeaderMap, Method, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -31,6 +31,9 @@ struct Tasks {
 struct Inner {
     done_after: usize,
     questions: AtomicUsize,
+    submitted: AtomicUsize,
+    /// Questions that are turned away, before any other is answered.
+    stumbles: AtomicUsize,
     cancelled: Mutex<Vec<HeaderMap>>,
     fetched: Mutex<Vec<HeaderMap>>,
 }
@@ -62,7 +65,17 @@ async fn answer(State(vendor): State<Tasks>, request: Request<Body>) -> Response
     let reply = match (request.method(), request.uri().path()) {
         (&Method::POST, "/api/v1/services/aigc/text2image/image-synthesis") => {
             assert_eq!(request.headers()["x-dashscope-async"], "enable");
+            inner.submitted.fetch_add(1, SeqCst);
             task("PENDING")
+        }
+        (&Method::GET, "/api/v1/tasks/task-1")
+            if inner
+                .stumbles
+                .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1))
+                .is_ok() =>
+        {
+            let busy = json!({"code": "ModelUnavailable", "message": "busy"});
+            return (StatusCode::SERVICE_UNAVAILABLE, axum::Json(busy)).into_response();
         }
         (&Method::GET, "/api/v1/tasks/task-1") if inner.questions.fetch_add(1, SeqCst) < inner.done_after => {
             task("RUNNING")
@@ -123,6 +136,19 @@ async fn a_job_is_followed_to_its_end_and_its_result_fetched_as_a_stranger() {
         "no credential goes to a place that an answer names"
     );
     assert_eq!(vendor.cancelled(), 0, "what has ended is not ended again");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_that_fails_for_a_moment_loses_no_work_that_was_begun() {
+    let vendor = Tasks::start(0).await;
+    vendor.inner.stumbles.store(2, SeqCst);
+    let world = world(&vendor, true, "").await;
+    let answer = world
+        .post("/v1/images/generations", &world.token(), &wanted("url"))
+        .await;
+    answer.ok();
+    assert_eq!((vendor.inner.submitted.load(SeqCst), vendor.cancelled()), (1, 0));
     world.stop().await;
 }
 

@@ -1,5 +1,9 @@
 //! Answers that take several calls: a job that is asked whether it is done, a result that lies somewhere else.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -11,7 +15,7 @@ use super::{
 use crate::{
     domain::fault::{Fault, FaultClass},
     ports::{
-        codec::{Ask, Decoded, Outcome, Step},
+        codec::{Ask, Decoded, Encoded, Outcome, Step},
         fetcher::FetchFault,
     },
 };
@@ -22,8 +26,8 @@ pub(super) async fn follow(
     mut step: Step,
     token: Option<&SecretString>,
 ) -> Result<Decoded, Fault> {
-    let timeouts = errand.journey.interface.timeouts;
     let mut running = Running::new(errand, token);
+    let mut bought = token.cloned();
     loop {
         running.ends_by(step.cancel.take());
         let due = Instant::now() + step.after;
@@ -32,14 +36,7 @@ pub(super) async fn follow(
         }
         tokio::time::sleep_until(due).await;
         let (headers, body) = match step.ask {
-            Ask::Vendor(encoded) => {
-                let reply = errand.post(encoded, token, &mut true).await?;
-                if !reply.status.is_success() {
-                    return Err(read_fault(errand.codec(), reply).await);
-                }
-                let body = Paced::new(reply.body, timeouts.idle, errand.deadline);
-                (reply.headers, body.collect(MAX_REPLY_BYTES).await?)
-            }
+            Ask::Vendor(encoded) => ask(errand, encoded, &mut bought).await?,
             Ask::Url(url) => {
                 let left = errand.deadline.saturating_duration_since(Instant::now());
                 let found = errand.journey.fetcher.fetch(&url, MAX_REPLY_BYTES, left).await;
@@ -60,4 +57,55 @@ pub(super) async fn follow(
             Err(fault) => return no_result(fault, errand.journey.call),
         };
     }
+}
+
+/// A question that fails for a moment is asked again so often: what it asks for was begun, will be paid for, and would be begun
+/// once more otherwise.
+const QUESTIONS: u32 = 4;
+/// Before the second time; each pause is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+async fn ask(
+    errand: &Errand<'_>,
+    question: Encoded,
+    token: &mut Option<SecretString>,
+) -> Result<(HeaderMap, Bytes), Fault> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..QUESTIONS {
+        let fault = match ask_once(errand, question.clone(), token.as_ref()).await {
+            Ok(told) => return Ok(told),
+            Err(fault) => fault,
+        };
+        match (fault.class, &*token) {
+            // It ended while the work went on.
+            (FaultClass::Authentication, Some(dead)) => {
+                let vendor = errand.stop.way.vendor;
+                vendor.tokens.forget(dead);
+                *token = vendor.token(errand.at()).await?;
+            }
+            _ if fault.is_retryable() => {
+                let due = Instant::now() + fault.hints.wait(errand.journey.now()).unwrap_or(pause);
+                if due >= errand.deadline {
+                    return Err(fault);
+                }
+                tokio::time::sleep_until(due).await;
+                pause *= 2;
+            }
+            _ => return Err(fault),
+        }
+    }
+    ask_once(errand, question, token.as_ref()).await
+}
+
+async fn ask_once(
+    errand: &Errand<'_>,
+    question: Encoded,
+    token: Option<&SecretString>,
+) -> Result<(HeaderMap, Bytes), Fault> {
+    let reply = errand.post(question, token, &mut true).await?;
+    if !reply.status.is_success() {
+        return Err(read_fault(errand.codec(), reply).await);
+    }
+    let body = Paced::new(reply.body, errand.journey.interface.timeouts.idle, errand.deadline);
+    Ok((reply.headers, body.collect(MAX_REPLY_BYTES).await?))
 }
