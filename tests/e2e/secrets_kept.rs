@@ -87,7 +87,7 @@ fn document() -> String {
     let mut text = String::new();
     for vendor in &VENDORS {
         for (at, model) in MODELS.iter().enumerate() {
-            let name = format!("{}-{at}", vendor.strategy);
+            let name = format!("{}-{at}", vendor.name);
             text.push_str(&vendor_row(vendor, &name));
             let more = "max_attempts = 2\njobs = { enabled = true }\nconversation = { enabled = true }\n";
             text.push_str(&interface(&name, "chat", more, &name, model));
@@ -230,7 +230,7 @@ async fn make_calls(world: &World, search: &Search, token: &str, strategy: &str)
 fn secrets(tokens: &[(&str, &str)], signing: &str) -> Vec<Secret> {
     let mut secrets: Vec<_> = VENDORS
         .iter()
-        .map(|vendor| Secret::new(vendor.strategy, credentials(vendor.strategy).key))
+        .map(|vendor| Secret::new(vendor.name, credentials(vendor.strategy).key))
         .collect();
     for (name, token) in tokens {
         secrets.push(Secret::new(name, token));
@@ -306,7 +306,7 @@ async fn no_credential_of_a_full_run_is_found_in_answers_logs_files_or_rows() {
     join_all(
         VENDORS
             .iter()
-            .map(|vendor| make_calls(&world, &search, &token, vendor.strategy)),
+            .map(|vendor| make_calls(&world, &search, &token, vendor.name)),
     )
     .await;
     make_calls_of_others(&world, &search, &media).await;

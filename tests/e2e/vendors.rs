@@ -19,6 +19,8 @@ pub(crate) static MOCK: LazyLock<MockVendor> = LazyLock::new(MockVendor::start);
 
 /// A vendor as its row in the gateway has it.
 pub(crate) struct Vendor {
+    /// By which its interfaces are told from those of others.
+    pub(crate) name: &'static str,
     pub(crate) strategy: &'static str,
     /// After the address.
     base: &'static str,
@@ -39,6 +41,7 @@ pub(crate) struct Vendor {
 impl Vendor {
     const fn new(strategy: &'static str, base: &'static str) -> Self {
         Self {
+            name: strategy,
             strategy,
             base,
             more: "",
@@ -51,9 +54,16 @@ impl Vendor {
     }
 }
 
-/// Every chat strategy.
-pub(crate) static VENDORS: [Vendor; 16] = [
+/// Every chat strategy, and OpenAI's in both of its formats.
+pub(crate) static VENDORS: [Vendor; 17] = [
     Vendor {
+        cached: true,
+        ..Vendor::new("openai", "/v1")
+    },
+    Vendor {
+        name: "openai-responses",
+        more: "options = { api = \"responses\" }\n",
+        lacks: &["seed", "stop"],
         cached: true,
         ..Vendor::new("openai", "/v1")
     },
@@ -222,7 +232,7 @@ fn interface(vendor: &Vendor, name: &str, model: &str, timeouts: &str) -> String
 }
 
 fn document(vendor: &Vendor) -> String {
-    let name = |what: &str| format!("{}-{what}", vendor.strategy);
+    let name = |what: &str| format!("{}-{what}", vendor.name);
     let mut text = interface(vendor, &name("chat"), "mock-model", "");
     text.push_str(&interface(vendor, &name("patient"), "fault-stall-before", ""));
     for fault in FAULTS {
@@ -239,7 +249,7 @@ fn document(vendor: &Vendor) -> String {
 
 /// What a driver is told about a vendor.
 fn plan_of(vendor: &Vendor) -> Value {
-    let name = |what: &str| format!("{}-{what}", vendor.strategy);
+    let name = |what: &str| format!("{}-{what}", vendor.name);
     let faults: serde_json::Map<_, _> = FAULTS
         .iter()
         .map(|fault| ((*fault).to_owned(), name(fault).into()))
@@ -250,7 +260,7 @@ fn plan_of(vendor: &Vendor) -> Value {
         .map(|(fault, status)| ((*fault).to_owned(), json!(status)))
         .collect();
     json!({
-        "vendor": vendor.strategy,
+        "vendor": vendor.name,
         "name": name("chat"),
         "patient": name("patient"),
         "lacks": vendor.lacks,

@@ -17,6 +17,7 @@ mod media;
 mod ollama;
 mod openai;
 mod openai_request;
+mod openai_responses;
 mod openai_vendors;
 mod serve;
 pub mod shape;
@@ -151,6 +152,7 @@ impl State {
         let whole = |whole| Ok(faults::send_whole(whole, None));
         match request.vendor {
             "control" => whole(self.control(request)),
+            "openai" if request.path == openai_responses::PATH => self.chat(&openai_responses::Responses, request),
             "openai" if request.path != "/v1/chat/completions" => whole(media::answer(request)),
             "anthropic" if request.path == "/v1/messages/count_tokens" => whole(anthropic::count(request)),
             "gemini" if !gemini::is_chat(request) => whole(gemini::embeddings(request)),

@@ -205,6 +205,40 @@ fn every_vendor_refuses_a_wrong_key_an_unknown_field_and_another_path() {
 }
 
 #[test]
+fn responses_are_asked_as_the_sdk_asks_and_nothing_is_kept_of_them() {
+    for case in ["plain", "stream"] {
+        let file = format!("openai/responses-{case}.json");
+        let recorded = serde_json::from_slice(&fs::read(Path::new(FIXTURES).join(file)).unwrap()).unwrap();
+        let request = with_our_key(request("openai", &recorded));
+        // As it was recorded it would be kept.
+        let (status, body) = answer(&request);
+        assert!(
+            status == 400 && String::from_utf8_lossy(&body).contains("store"),
+            "{case}"
+        );
+        let with = |name: &str, value: Value| {
+            let mut changed = request.clone();
+            let mut body: Value = serde_json::from_slice(&changed.body).unwrap();
+            body["store"] = false.into();
+            body[name] = value;
+            changed.body = Bytes::from(body.to_string());
+            answer(&changed)
+        };
+        let (status, body) = with("user", "u".into());
+        let text = String::from_utf8_lossy(&body).into_owned();
+        assert!(status == 200 && text.contains("\"user\\\":\\\"Say hi"), "{text}");
+        assert_eq!(case == "stream", text.contains("event: response.completed"), "{text}");
+        for (name, value) in [
+            ("x_unheard_of", 1.into()),
+            ("previous_response_id", "resp_1".into()),
+            ("max_tokens", 5.into()),
+        ] {
+            assert_eq!(with(name, value).0, 400, "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_stream_is_the_same_however_it_is_written() {
     let text = |style: &str| {
         let body =

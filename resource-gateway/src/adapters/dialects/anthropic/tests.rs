@@ -601,6 +601,12 @@ fn a_passed_stream_that_breaks_ends_before_its_error_and_one_without_end_gets_on
         (text.to_owned(), Some(FaultClass::ServerError), 3)
     );
     assert_eq!(run(text), (text.to_owned(), Some(FaultClass::Transport), 3));
+    // Half an event is none.
+    let half = "data: {\"type\":\"message_del";
+    assert_eq!(
+        run(&format!("{text}{half}")),
+        (text.to_owned(), Some(FaultClass::Transport), 3)
+    );
     let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
     assert_eq!(
         run(&format!("{text}{finish}")),
