@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use crate::suite::Suite;
 
 /// What is recorded and not offered by this version. Whatever joins this list or leaves it makes the test fail.
@@ -41,4 +43,52 @@ fn a_recording_that_does_not_fit_is_told_by_name() {
     assert!(faults[1].starts_with("request: method is"), "{faults:?}");
     assert!(verdicts[2].name.ends_with("text.json"), "{verdicts:?}");
     assert_eq!(faults[3], "there is no vendor nobody");
+}
+
+#[test]
+fn a_response_that_ends_early_or_fails_is_told_as_that() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vendors/openai/responses-stream.json");
+    let recorded: Value = serde_json::from_str(&std::fs::read_to_string(source).unwrap()).unwrap();
+    let said = "event: response.output_text.delta";
+    let end = |kind: &str, response: Value| {
+        let data = json!({"type": format!("response.{kind}"), "sequence_number": 9, "response": response});
+        json!(format!("event: response.{kind}\ndata: {data}\n\n"))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (name, last, expect) in [
+        (
+            "incomplete.json",
+            Some(end(
+                "incomplete",
+                json!({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}, "output": []}),
+            )),
+            json!({"text": "Hi!", "status": "incomplete", "finish": "content_filter"}),
+        ),
+        (
+            "failed.json",
+            Some(end(
+                "failed",
+                json!({"status": "failed", "error": {"code": "rate_limit_exceeded", "message": "m"}, "output": []}),
+            )),
+            json!({"status": "failed", "stream_error": {"class": "rate_limit", "code": "rate_limit_exceeded", "message": "m", "after_text": "Hi!"}}),
+        ),
+        (
+            "truncated.json",
+            None,
+            json!({"stream_error": {"class": "transport", "after_text": "Hi!"}}),
+        ),
+    ] {
+        let mut fixture = recorded.clone();
+        let pieces = fixture["response"]["sse"].as_array_mut().unwrap();
+        let spoken = pieces
+            .iter()
+            .rposition(|piece| piece.as_str().unwrap().starts_with(said));
+        pieces.truncate(spoken.unwrap() + 1);
+        pieces.extend(last);
+        fixture["expect"] = expect;
+        std::fs::write(folder.path().join(name), fixture.to_string()).unwrap();
+    }
+    let verdicts = Suite::new().unwrap().play_all(folder.path()).unwrap();
+    assert!(verdicts.iter().all(|verdict| verdict.fault.is_none()), "{verdicts:#?}");
+    assert_eq!(verdicts.len(), 3);
 }

@@ -91,6 +91,12 @@ fn finish(finish: Option<&Finish>, out: &mut Map<String, Value>) {
         "finish".to_owned(),
         json!(resource_gateway::domain::chat::finish_word(finish)),
     );
+    // The responses API's word for the same.
+    let status = match finish.reason {
+        FinishReason::Length | FinishReason::ContentFilter => "incomplete",
+        FinishReason::Stop | FinishReason::ToolCalls | FinishReason::Other => "completed",
+    };
+    out.insert("status".to_owned(), json!(status));
 }
 
 /// A whole answer of a chat.
@@ -113,12 +119,6 @@ pub(crate) fn of_reply(reply: &ChatReply) -> Map<String, Value> {
     let calls = calls.map(|call| json!({"id": call.id, "name": call.name, "arguments": call.arguments}));
     out.insert("tool_calls".to_owned(), calls.collect());
     finish(choice.finish.as_ref(), &mut out);
-    // The responses API's word for the same.
-    let status = match choice.finish.as_ref().map(|finish| finish.reason) {
-        Some(FinishReason::Length | FinishReason::ContentFilter) => "incomplete",
-        _ => "completed",
-    };
-    out.insert("status".to_owned(), json!(status));
     out
 }
 
