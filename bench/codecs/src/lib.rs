@@ -170,7 +170,7 @@ impl Case {
         let target = Target {
             model: "vendors-model",
             vendor: &self.bound.row,
-            when_unsupported: WhenUnsupported::Refuse,
+            when_unsupported: WhenUnsupported::Drop,
             fetched: &[],
             entropy: &service_kit::SystemEntropy,
         };

@@ -17,7 +17,7 @@ mod tests;
 use http::{HeaderMap, HeaderValue};
 
 pub use self::{models::AnthropicModels, native::AnthropicMessages};
-use super::error_object;
+use super::{error_object, writing};
 use crate::{
     domain::{
         call::{Call, Voice},
@@ -95,8 +95,8 @@ impl ChatDialect for AnthropicDialect {
                 }
             }
         }
-        let text = serde_json::to_vec(&body).map_err(|_| unwritten())?;
-        let encoded = Encoded::of(HeaderValue::from_static("application/json"), text.into());
+        let text = writing::written(&body, writing::room_for(request));
+        let encoded = Encoded::of(HeaderValue::from_static("application/json"), text);
         let encoded = encoded.with(VERSION_HEADER, HeaderValue::from_static(version));
         let encoded = Encoded { dropped, ..encoded };
         Ok(if request.stream { encoded.streaming() } else { encoded })
@@ -203,13 +203,4 @@ fn read_reply(body: &[u8]) -> Result<ChatReply, Fault> {
 fn unsupported(field: &str) -> PublicError {
     let message = format!("The provider behind this model cannot obey the field '{field}'.");
     PublicError::invalid(Some(field), "unsupported_by_provider", message)
-}
-
-fn unwritten() -> EncodeError {
-    PublicError::invalid(
-        None,
-        "invalid_json",
-        "The request could not be written for its provider.",
-    )
-    .into()
 }

@@ -23,7 +23,7 @@ pub use self::{
     recordings::DashScopeTranscription,
     tasks::{DashScopeImages, DashScopeSpeech},
 };
-use super::{recordings as recording, support};
+use super::{recordings as recording, support, writing};
 use crate::{
     domain::{
         call::Call,
@@ -82,8 +82,7 @@ impl ChatDialect for DashScopeChat {
         let path = if body.is_multimodal() { MULTIMODAL } else { TEXT };
         let encoded = Encoded::of(
             HeaderValue::from_static("application/json"),
-            // Texts, numbers and maps of them can be written.
-            serde_json::to_vec(&body).unwrap_or_default().into(),
+            writing::written(&body, writing::room_for(request)),
         );
         let encoded = encoded.at(Method::POST, path);
         Ok(match request.stream {

@@ -1,7 +1,7 @@
 //! Chat in OpenAI's format for callers who speak another one, and what vendors of that format make of it.
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use super::{
     quirks::{self, Quirks},
 };
 use crate::{
+    adapters::dialects::writing,
     domain::{
         call::{Call, Voice},
         chat::{
@@ -71,7 +72,8 @@ impl ChatDialect for OpenAiDialect {
         let mut body = request.to_openai();
         plain::only(&mut body, target.vendor);
         body.insert("model".to_owned(), json!(target.model));
-        let encoded = Encoded::json(&Value::Object(body));
+        let body = writing::written(&body, writing::room_for(request));
+        let encoded = Encoded::of(HeaderValue::from_static("application/json"), body);
         Ok(if request.stream { encoded.streaming() } else { encoded })
     }
 
