@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use memchr::{memchr2, memrchr2};
 
 /// An event that is not complete after this many bytes is not waited for: memory is bounded per stream.
@@ -21,7 +21,12 @@ pub struct EventTooLong;
 pub struct SseSplitter {
     /// The beginning of an event whose end has not come yet.
     carry: BytesMut,
+    /// The first bytes have been looked at.
+    begun: bool,
 }
+
+/// What a stream may begin with without meaning anything.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl SseSplitter {
     /// Takes bytes as they came; answers whole events, as many as there are by now. What arrives whole leaves as it is,
@@ -30,6 +35,12 @@ impl SseSplitter {
     /// # Errors
     /// [`EventTooLong`].
     pub fn push(&mut self, mut bytes: Bytes) -> Result<Bytes, EventTooLong> {
+        if !self.begun {
+            let Some(first) = self.begin(bytes) else {
+                return Ok(Bytes::new());
+            };
+            bytes = first;
+        }
         if self.carry.is_empty() {
             let end = last_boundary(&bytes, 0).unwrap_or(0);
             let whole = bytes.split_to(end);
@@ -42,6 +53,23 @@ impl SseSplitter {
             Some(end) => self.carry.split_to(end).freeze(),
             None => Bytes::new(),
         })
+    }
+
+    /// Leaves out the mark, which would hide the first event. `None`: there is too little to tell whether it is one.
+    fn begin(&mut self, mut bytes: Bytes) -> Option<Bytes> {
+        if !self.carry.is_empty() {
+            self.carry.extend_from_slice(&bytes);
+            bytes = self.carry.split().freeze();
+        }
+        if bytes.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(&bytes) {
+            self.carry.extend_from_slice(&bytes);
+            return None;
+        }
+        self.begun = true;
+        if bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.advance(BYTE_ORDER_MARK.len());
+        }
+        Some(bytes)
     }
 
     /// What is left when the stream has ended: an event without its blank line. Some vendors leave the last one out.

@@ -1,6 +1,8 @@
 //! Errors as `{"error": {…}}`, which is OpenAI's shape and ours, and what servers and proxies in between send instead of them. Every
 //! dialect that has such errors reads them here.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
@@ -81,13 +83,35 @@ fn text<'a>(error: &'a Value, member: &str) -> Option<&'a str> {
 
 /// The words of an error object.
 pub(super) fn words_of(error: &Value) -> VendorWords {
-    let message = text(error, "message")
-        .or(error.as_str())
-        .filter(|message| !message.trim().is_empty());
+    let message = error.get("message").unwrap_or(error);
+    let message = message_of(message).filter(|message| !message.trim().is_empty());
     VendorWords {
         message: message.map(|message| message.chars().take(MAX_MESSAGE_CHARS).collect::<String>().into()),
         param: text(error, "param").map(Into::into),
         code: text(error, "code").filter(|code| is_code(code)).map(Into::into),
+    }
+}
+
+/// A message: a text, what is wrong with which member, or either of them in an object.
+pub(super) fn message_of(told: &Value) -> Option<Cow<'_, str>> {
+    match told {
+        Value::String(text) => Some(text.into()),
+        Value::Array(faults) => {
+            let told = faults.iter().filter_map(|fault| {
+                let place = fault.get("loc").and_then(Value::as_array);
+                let place = place.into_iter().flatten().map(|step| match step {
+                    Value::String(name) => name.clone(),
+                    other => other.to_string(),
+                });
+                let place: Vec<_> = place.collect();
+                Some(format!("{}: {}", place.join("."), fault.get("msg")?.as_str()?))
+            });
+            Some(told.collect::<Vec<_>>().join("; ").into())
+        }
+        Value::Object(members) => ["detail", "message", "msg"]
+            .iter()
+            .find_map(|name| message_of(members.get(*name)?)),
+        _ => None,
     }
 }
 

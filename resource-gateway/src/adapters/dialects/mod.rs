@@ -16,10 +16,13 @@ pub mod openai;
 mod passing;
 mod pictures;
 pub mod raw;
+mod reading;
 mod recordings;
 #[cfg(test)]
 mod recut;
 pub mod responses;
+#[cfg(test)]
+mod rough;
 pub mod spark;
 mod spark_codes;
 mod support;

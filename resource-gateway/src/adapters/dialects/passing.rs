@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::translated::Heard;
+use super::{reading::rest_of, translated::Heard};
 use crate::{
     domain::{
         chat::ChatEvent,
@@ -63,18 +63,14 @@ impl<R: EventReader> StreamDecoder for Passing<R> {
     }
 
     fn finish(&mut self) -> Pushed {
-        let rest = self.splitter.finish();
-        let mut pushed = match rest.trim_ascii() {
+        let rest = rest_of(&mut self.splitter);
+        let mut pushed = match rest.as_ref() {
             [] => Pushed {
                 out: Bytes::new(),
                 end: None,
             },
             _ => self.read(rest),
         };
-        // Half an event is none: the body was cut there.
-        if matches!(&pushed.end, Some(StreamEnd::Failed(fault)) if fault.class == FaultClass::InvalidReply) {
-            pushed.end = None;
-        }
         if pushed.end.is_none() {
             pushed.end = Some(match self.reader.unsaid_end() {
                 Some(unsaid) => {

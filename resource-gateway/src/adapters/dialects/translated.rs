@@ -70,12 +70,13 @@ impl<D: ChatDialect> Codec for Chat<D> {
             return native.decode(call, reply);
         }
         let mut answer = self.0.decode(&reply)?;
+        answer.counts = answer.counts.filter(Counts::says_anything);
         let mut names = Names::of(call, reply.at);
         let calls = answer.choices.iter_mut().flat_map(|choice| &mut choice.tool_calls);
         for nameless in calls.filter(|call| call.id.is_none()) {
             nameless.id = Some(names.next().into());
         }
-        let usage = answer.counts.filter(Counts::says_anything).map(Into::into);
+        let usage = answer.counts.map(Into::into);
         let said = match usage {
             Some(_) => Said::default(),
             None => said_in(&answer),

@@ -112,16 +112,16 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Puts two counts of the same answer together: vendors send parts, or the same again and again, and counts only grow.
+    /// Puts two counts of the same answer together: vendors send parts, or the same again and again, and what they say last holds.
     #[must_use]
     pub fn merged(self, newer: Self) -> Self {
         Self {
-            input: self.input.max(newer.input),
-            output: self.output.max(newer.output),
-            total: self.total.max(newer.total),
-            cached_input: self.cached_input.max(newer.cached_input),
-            cache_write_input: self.cache_write_input.max(newer.cache_write_input),
-            reasoning: self.reasoning.max(newer.reasoning),
+            input: newer.input.or(self.input),
+            output: newer.output.or(self.output),
+            total: newer.total.or(self.total),
+            cached_input: newer.cached_input.or(self.cached_input),
+            cache_write_input: newer.cache_write_input.or(self.cache_write_input),
+            reasoning: newer.reasoning.or(self.reasoning),
             cached_apart: self.cached_apart || newer.cached_apart,
             reasoning_apart: self.reasoning_apart || newer.reasoning_apart,
         }

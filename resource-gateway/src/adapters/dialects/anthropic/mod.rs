@@ -170,6 +170,8 @@ fn read_reply(body: &[u8]) -> Result<ChatReply, Fault> {
         ..Choice::default()
     };
     for block in content {
+        let block = wire::read_block(block).map_err(|_| Fault::of(FaultClass::InvalidReply))?;
+        let Some(block) = block else { continue };
         match block.kind.as_str() {
             "text" => {
                 let text = block.text.unwrap_or_default();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{faults, wire};
 use crate::{
+    adapters::dialects::reading::rest_of,
     domain::{
         chat::{ChatEvent, Counts},
         fault::{Fault, FaultClass},
@@ -48,9 +49,10 @@ impl Reader {
         let Ok(event) = serde_json::from_slice::<wire::Event<'_>>(data) else {
             return Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply)));
         };
+        let unreadable = |_| StreamEnd::Failed(Fault::of(FaultClass::InvalidReply));
         match event.kind.as_str() {
-            "message_start" => self.start(event, events),
-            "content_block_start" => self.open(event, events),
+            "message_start" => return self.start(&event, events).map_err(unreadable).err(),
+            "content_block_start" => return self.open(&event, events).map_err(unreadable).err(),
             "content_block_delta" => self.grow(&event, events),
             "content_block_stop" => self.close(&event, events),
             "message_delta" => self.sum_up(&event, events),
@@ -66,8 +68,9 @@ impl Reader {
         None
     }
 
-    fn start(&mut self, event: wire::Event<'_>, events: &mut Vec<ChatEvent>) {
-        let Some(mut message) = event.message else { return };
+    fn start(&mut self, event: &wire::Event<'_>, events: &mut Vec<ChatEvent>) -> serde_json::Result<()> {
+        let Some(message) = event.message else { return Ok(()) };
+        let mut message: wire::Message<'_> = serde_json::from_str(message.get())?;
         let (id, model) = (message.id.take(), message.model.take());
         if id.is_some() || model.is_some() {
             events.push(ChatEvent::Head { id, model });
@@ -79,10 +82,16 @@ impl Reader {
             self.finished = true;
             events.push(ChatEvent::Finish { choice: 0, finish });
         }
+        Ok(())
     }
 
-    fn open(&mut self, event: wire::Event<'_>, events: &mut Vec<ChatEvent>) {
-        let Some(block) = event.content_block else { return };
+    fn open(&mut self, event: &wire::Event<'_>, events: &mut Vec<ChatEvent>) -> serde_json::Result<()> {
+        let Some(block) = event.content_block else {
+            return Ok(());
+        };
+        let Some(block) = wire::read_block(block)? else {
+            return Ok(());
+        };
         let some = |text: Option<String>| text.filter(|text| !text.is_empty());
         match block.kind.as_str() {
             "text" => events.extend(some(block.text).map(|text| ChatEvent::Text { choice: 0, text })),
@@ -114,6 +123,7 @@ impl Reader {
             }
             _ => {}
         }
+        Ok(())
     }
 
     fn grow(&mut self, event: &wire::Event<'_>, events: &mut Vec<ChatEvent>) {
@@ -213,7 +223,7 @@ impl ChunkDecoder for EventReader {
     }
 
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = self.splitter.finish();
+        let rest = rest_of(&mut self.splitter);
         if let Some(end) = self.read(&rest, events) {
             return end;
         }

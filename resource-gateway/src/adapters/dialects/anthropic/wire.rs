@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, value::RawValue};
 
-use crate::domain::chat::{Counts, Finish, FinishReason, Schema};
+use crate::{
+    adapters::dialects::reading::{count, if_object},
+    domain::chat::{Counts, Finish, FinishReason, Schema},
+};
 
 /// The body of a request.
 #[derive(Serialize)]
@@ -152,7 +155,7 @@ pub(super) struct Message<'a> {
     #[serde(default)]
     pub(super) model: Option<String>,
     #[serde(default, borrow)]
-    pub(super) content: Option<Vec<AnswerBlock<'a>>>,
+    pub(super) content: Option<Vec<&'a RawValue>>,
     #[serde(default)]
     pub(super) stop_reason: Option<String>,
     #[serde(default)]
@@ -195,17 +198,34 @@ pub(super) struct AnswerBlock<'a> {
     pub(super) data: Option<String>,
 }
 
-/// An event of a stream, of any type.
+/// Reads a block whose type is known here; what others hold is nobody's business.
+pub(super) fn read_block(block: &RawValue) -> serde_json::Result<Option<AnswerBlock<'_>>> {
+    #[derive(Deserialize)]
+    struct Kind {
+        #[serde(default, rename = "type")]
+        kind: String,
+    }
+    let Kind { kind } = serde_json::from_str(block.get())?;
+    match KINDS.contains(&kind.as_str()) {
+        true => serde_json::from_str(block.get()).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// The types of blocks that say something to a caller.
+const KINDS: [&str; 4] = ["text", "thinking", "redacted_thinking", "tool_use"];
+
+/// An event of a stream, of any type: its parts are read by whoever knows the type.
 #[derive(Deserialize)]
 pub(super) struct Event<'a> {
     #[serde(default, rename = "type")]
     pub(super) kind: String,
     #[serde(default, borrow)]
-    pub(super) message: Option<Message<'a>>,
-    #[serde(default)]
+    pub(super) message: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "count")]
     pub(super) index: Option<u64>,
     #[serde(default, borrow)]
-    pub(super) content_block: Option<AnswerBlock<'a>>,
+    pub(super) content_block: Option<&'a RawValue>,
     #[serde(default, borrow)]
     pub(super) delta: Option<&'a RawValue>,
     #[serde(default, borrow)]
@@ -240,21 +260,21 @@ pub(super) struct MessageDelta {
 
 #[derive(Deserialize)]
 struct Usage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     input_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     output_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     cache_creation_input_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     cache_read_input_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     output_tokens_details: Option<OutputDetails>,
 }
 
 #[derive(Deserialize)]
 struct OutputDetails {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     thinking_tokens: Option<u64>,
 }
 
@@ -262,7 +282,7 @@ struct OutputDetails {
 pub(super) fn read_counts(usage: &RawValue) -> Option<Counts> {
     let usage: Option<Usage> = serde_json::from_str(usage.get()).ok()?;
     let usage = usage?;
-    Some(Counts {
+    let counts = Counts {
         input: usage.input_tokens,
         output: usage.output_tokens,
         cached_input: usage.cache_read_input_tokens,
@@ -270,7 +290,8 @@ pub(super) fn read_counts(usage: &RawValue) -> Option<Counts> {
         reasoning: usage.output_tokens_details.and_then(|details| details.thinking_tokens),
         cached_apart: true,
         ..Counts::default()
-    })
+    };
+    counts.says_anything().then_some(counts)
 }
 
 pub(super) fn finish(word: String, sequence: Option<String>) -> Finish {

@@ -4,6 +4,7 @@ use http::HeaderMap;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::super::error_object::hints_of;
 use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
 
 /// A vendor's message is passed on up to here.
@@ -29,10 +30,12 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
 }
 
 /// Reads an answer with a status of failure.
-pub(super) fn decode(status: u16, _: &HeaderMap, body: &[u8]) -> Fault {
+pub(super) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
     let fault = in_band(body).unwrap_or_else(|| Fault::of(FaultClass::of_status(status)));
     Fault {
         status: Some(status),
+        // Not the vendor's, but of what stands before it.
+        hints: hints_of(headers),
         ..fault
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         answer::{Answer, Label, Labels},
         call::Call,
-        fault::Fault,
+        fault::{Fault, FaultClass},
         interface::Capability,
     },
     ports::codec::{Codec, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target},
@@ -47,10 +47,15 @@ enum Shown {
 
 #[derive(Deserialize)]
 struct Thing {
-    #[serde(alias = "keyword")]
-    name: String,
-    #[serde(default, alias = "probability")]
+    /// Each model has its own word for it.
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    keyword: Option<String>,
+    #[serde(default)]
     score: Value,
+    #[serde(default)]
+    probability: Value,
     #[serde(default)]
     root: Option<String>,
     /// A dish's calories, a car's year, an encyclopedia's words.
@@ -58,19 +63,22 @@ struct Thing {
     more: Map<String, Value>,
 }
 
-impl From<Thing> for Label {
-    fn from(thing: Thing) -> Self {
+impl TryFrom<Thing> for Label {
+    type Error = Fault;
+
+    fn try_from(thing: Thing) -> Result<Self, Fault> {
         let mut more = thing.more;
         if let Some(root) = thing.root.filter(|root| !root.is_empty()) {
             more.insert("category".to_owned(), root.into());
         }
         // A member of ours would stand there twice.
         more.remove("confidence");
-        Self {
-            name: thing.name,
-            confidence: score_of(&thing.score),
+        let name = thing.keyword.or(thing.name);
+        Ok(Self {
+            name: name.ok_or_else(|| Fault::of(FaultClass::InvalidReply))?,
+            confidence: score_of(&thing.score).or(score_of(&thing.probability)),
             more,
-        }
+        })
     }
 }
 
@@ -92,7 +100,7 @@ impl Codec for BaiduLabels {
     fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
         let found: Found = faults::read(&reply.body)?;
         let labels = match found.result {
-            Shown::Things(things) => things.into_iter().map(Label::from).collect(),
+            Shown::Things(things) => things.into_iter().map(Label::try_from).collect::<Result<_, _>>()?,
             Shown::Place(location) => vec![Label {
                 name: "object".to_owned(),
                 confidence: None,

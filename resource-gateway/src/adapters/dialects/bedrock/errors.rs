@@ -19,8 +19,16 @@ const MAX_NAME_CHARS: usize = 64;
 struct Body {
     #[serde(rename = "__type")]
     kind: Option<String>,
-    #[serde(alias = "Message")]
     message: Option<String>,
+    /// Some services have this name for it, and some both.
+    #[serde(rename = "Message")]
+    capital: Option<String>,
+}
+
+impl Body {
+    fn message(&self) -> Option<&str> {
+        self.message.as_deref().or(self.capital.as_deref())
+    }
 }
 
 /// Reads an answer with a status of failure.
@@ -29,12 +37,12 @@ pub(super) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
     // `NAME:URL`.
     let told = headers.get(ERROR_TYPE).and_then(|value| value.to_str().ok());
     let in_header = told.and_then(|told| told.split(':').next());
-    let name = in_header.map(str::trim).filter(|name| !name.is_empty());
+    let name = in_header.map(|name| bare(name.trim())).filter(|name| !name.is_empty());
     let name = name.or(body.kind.as_deref().map(bare));
     Fault {
         status: Some(status),
         hints: hints_of(headers),
-        ..named(name, body.message.as_deref(), FaultClass::of_status(status))
+        ..named(name, body.message(), FaultClass::of_status(status))
     }
 }
 
@@ -42,7 +50,7 @@ pub(super) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
 pub(super) fn in_place_of_an_answer(body: &[u8]) -> Fault {
     let body: Body = serde_json::from_slice(body).unwrap_or_default();
     match body.kind.as_deref().map(bare) {
-        Some(name) => named(Some(name), body.message.as_deref(), FaultClass::ServerError),
+        Some(name) => named(Some(name), body.message(), FaultClass::ServerError),
         None => Fault::of(FaultClass::InvalidReply),
     }
 }
@@ -52,7 +60,7 @@ pub(super) fn in_frame(frame: &Frame) -> Option<Fault> {
     let (name, message) = match frame.header(":message-type") {
         Some("exception") => {
             let body: Body = serde_json::from_slice(&frame.payload()).unwrap_or_default();
-            (frame.header(":exception-type"), body.message)
+            (frame.header(":exception-type"), body.message().map(str::to_owned))
         }
         Some("error") => {
             let message = frame.header(":error-message").map(str::to_owned);

@@ -18,6 +18,16 @@ use crate::{
 /// More calls in one answer are not told apart.
 const MOST_CALLS: usize = 1024;
 
+/// What is read.
+const KINDS: [&str; 6] = [
+    "messageStart",
+    "contentBlockStart",
+    "contentBlockDelta",
+    "contentBlockStop",
+    "messageStop",
+    "metadata",
+];
+
 /// Reads one streamed answer.
 pub(super) struct EventReader {
     frames: FrameDecoder,
@@ -54,6 +64,10 @@ impl EventReader {
         let Some(kind) = frame.header(":event-type") else {
             return Ok(None);
         };
+        // Kinds that are not known here say nothing to the caller, in whatever form they do.
+        if !KINDS.contains(&kind) {
+            return Ok(None);
+        }
         let event: wire::Event = serde_json::from_slice(&frame.payload()).map_err(|_| unreadable())?;
         match kind {
             "messageStart" => {
@@ -77,7 +91,6 @@ impl EventReader {
                 events.extend(event.usage.map(|usage| ChatEvent::Counts(counts(usage))));
                 return Ok(self.stopped.then_some(StreamEnd::Complete));
             }
-            // Kinds that are not known here say nothing to the caller.
             _ => {}
         }
         Ok(None)

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, value::RawValue};
 
-use crate::domain::chat;
+use crate::{
+    adapters::dialects::reading::{count, if_object},
+    domain::chat,
+};
 
 /// A request. `null` is no value here, so what is not there is left out.
 #[derive(Debug, Serialize)]
@@ -147,7 +150,7 @@ pub(super) struct Reply<'a> {
     pub(super) output: Option<Output<'a>>,
     #[serde(default)]
     pub(super) stop_reason: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     pub(super) usage: Option<Usage>,
 }
 
@@ -219,15 +222,15 @@ pub(super) struct CitedText {
 /// Tokens.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(super) struct Usage {
-    #[serde(default, rename = "inputTokens")]
+    #[serde(default, rename = "inputTokens", deserialize_with = "count")]
     pub(super) input: Option<u64>,
-    #[serde(default, rename = "outputTokens")]
+    #[serde(default, rename = "outputTokens", deserialize_with = "count")]
     pub(super) output: Option<u64>,
-    #[serde(default, rename = "totalTokens")]
+    #[serde(default, rename = "totalTokens", deserialize_with = "count")]
     pub(super) total: Option<u64>,
-    #[serde(default, rename = "cacheReadInputTokens")]
+    #[serde(default, rename = "cacheReadInputTokens", deserialize_with = "count")]
     pub(super) cache_read: Option<u64>,
-    #[serde(default, rename = "cacheWriteInputTokens")]
+    #[serde(default, rename = "cacheWriteInputTokens", deserialize_with = "count")]
     pub(super) cache_write: Option<u64>,
 }
 
@@ -239,6 +242,7 @@ pub(super) struct Event {
     pub(super) start: Option<Start>,
     pub(super) delta: Option<Delta>,
     pub(super) stop_reason: Option<String>,
+    #[serde(deserialize_with = "if_object")]
     pub(super) usage: Option<Usage>,
 }
 

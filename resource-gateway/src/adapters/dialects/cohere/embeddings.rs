@@ -4,10 +4,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{
-    faults,
-    wire::{Units, count},
-};
+use super::{faults, wire::Units};
 use crate::{
     adapters::dialects::vectors::{self, Wanted},
     domain::{call::Call, fault::Fault},
@@ -84,8 +81,7 @@ impl Codec for CohereEmbeddings {
             .into_iter()
             .flatten()
             .next();
-        let billed = read.meta.and_then(|meta| meta.billed_units?.input);
-        let tokens = billed.as_ref().and_then(count);
+        let tokens = read.meta.and_then(|meta| meta.billed_units?.input);
         Ok(vectors::answer(call, &vectors.ok_or_else(fault)?, reply.model, tokens)?.into())
     }
 

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{embeddings::Meta, faults, wire::count};
+use super::{embeddings::Meta, faults};
 use crate::{
     domain::{
         answer::{Answer, Ranking},
@@ -86,7 +86,7 @@ impl Codec for CohereRerank {
         let mut ranking: Ranking = serde_json::from_slice(&reply.body).map_err(|_| fault())?;
         let meta = ranking.more.get("meta").and_then(|meta| Meta::deserialize(meta).ok());
         let units = meta.and_then(|meta| meta.billed_units?.searches);
-        if let Some(units) = units.as_ref().and_then(count) {
+        if let Some(units) = units {
             ranking.more.insert("usage".to_owned(), json!({"search_units": units}));
         }
         let wanted = Wanted::read(&call.body()).map_err(|_| fault())?;

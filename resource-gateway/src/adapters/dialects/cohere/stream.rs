@@ -8,6 +8,7 @@ use super::{
     wire::{Delta, DeltaMessage, Event},
 };
 use crate::{
+    adapters::dialects::reading::rest_of,
     domain::{
         chat::{ChatEvent, Counts},
         fault::{Fault, FaultClass},
@@ -35,39 +36,42 @@ impl CohereStream {
             if data.is_empty() {
                 continue;
             }
-            let Ok(event) = serde_json::from_slice::<Event>(data) else {
-                return Some(StreamEnd::Failed(unreadable()));
-            };
-            if let Some(end) = self.event(event, events) {
-                return Some(end);
+            let read = serde_json::from_slice::<Event<'_>>(data).map_err(|_| unreadable());
+            match read.and_then(|event| self.event(event, events)) {
+                Ok(None) => {}
+                Ok(end) => return end,
+                Err(fault) => return Some(StreamEnd::Failed(fault)),
             }
         }
         None
     }
 
-    fn event(&mut self, event: Event, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        let delta = event.delta.unwrap_or_default();
+    fn event(&mut self, event: Event<'_>, events: &mut Vec<ChatEvent>) -> Result<Option<StreamEnd>, Fault> {
+        let delta = || match event.delta {
+            Some(delta) => serde_json::from_str(delta.get()).map_err(|_| unreadable()),
+            None => Ok(None),
+        };
+        let delta = || delta().map(Option::<Delta>::unwrap_or_default);
         match event.kind.as_str() {
             "message-start" => events.extend(event.id.map(|id| ChatEvent::Head {
                 id: Some(id),
                 model: None,
             })),
             "content-start" | "content-delta" | "tool-plan-delta" => {
-                said(delta.message.unwrap_or_default(), events);
+                said(delta()?.message.unwrap_or_default(), events);
             }
-            "tool-call-start" => self.call(delta, events),
-            "tool-call-delta" => self.arguments(delta, events),
-            "message-end" => return Some(end(delta, events)),
+            "tool-call-start" => self.call(delta()?, events),
+            "tool-call-delta" => self.arguments(delta()?, events),
+            "message-end" => return Ok(Some(end(delta()?, events))),
             // An error in place of an event has no name.
             "" | "error" => {
-                return event
-                    .message
-                    .map(|message| StreamEnd::Failed(faults::of_message(&message)));
+                let failure = event.message.map(|message| faults::of_message(&message));
+                return Ok(failure.map(StreamEnd::Failed));
             }
             // Citations, ends of parts, and what is still to come.
             _ => {}
         }
-        None
+        Ok(None)
     }
 
     /// Calls come one after the other, whatever their parts count as `index`.
@@ -135,16 +139,8 @@ impl ChunkDecoder for CohereStream {
     }
 
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = self.splitter.finish();
+        let rest = rest_of(&mut self.splitter);
         let cut = || StreamEnd::Failed(Fault::of(FaultClass::Transport));
-        // What a cut connection leaves is no event, whatever it looks like.
-        let whole = Events::of(&rest).all(|event| {
-            let data = event.data.unwrap_or_default();
-            serde_json::from_slice::<serde::de::IgnoredAny>(&data).is_ok()
-        });
-        match whole {
-            true => self.read(&rest, events).unwrap_or_else(cut),
-            false => cut(),
-        }
+        self.read(&rest, events).unwrap_or_else(cut)
     }
 }

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, value::RawValue};
 
-use crate::domain::chat::Counts;
+use crate::{
+    adapters::dialects::reading::{count, if_object, if_readable},
+    domain::chat::Counts,
+};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Request<'a> {
@@ -64,7 +67,7 @@ pub(super) struct Reply {
     #[serde(default)]
     pub(super) finish_reason: Option<String>,
     pub(super) message: Said,
-    #[serde(default, deserialize_with = "if_readable")]
+    #[serde(default, deserialize_with = "if_object")]
     pub(super) usage: Option<Usage>,
 }
 
@@ -105,15 +108,16 @@ pub(super) struct SaidFunction {
 
 /// An event of a streamed answer. Its name stands in it once more.
 #[derive(Debug, Deserialize)]
-pub(super) struct Event {
+pub(super) struct Event<'a> {
     #[serde(rename = "type", default)]
     pub(super) kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     pub(super) id: Option<String>,
-    #[serde(default)]
-    pub(super) delta: Option<Delta>,
+    /// Read by whoever knows the event.
+    #[serde(default, borrow)]
+    pub(super) delta: Option<&'a RawValue>,
     /// Of an error in place of an event.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     pub(super) message: Option<String>,
 }
 
@@ -123,7 +127,7 @@ pub(super) struct Delta {
     pub(super) message: Option<DeltaMessage>,
     #[serde(default)]
     pub(super) finish_reason: Option<String>,
-    #[serde(default, deserialize_with = "if_readable")]
+    #[serde(default, deserialize_with = "if_object")]
     pub(super) usage: Option<Usage>,
     #[serde(default)]
     pub(super) error: Option<String>,
@@ -143,46 +147,36 @@ pub(super) struct DeltaMessage {
 /// `tokens` are all of them, `billed_units` those that are paid for.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Usage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     tokens: Option<Units>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     billed_units: Option<Units>,
-    #[serde(default)]
-    cached_tokens: Option<Value>,
+    #[serde(default, deserialize_with = "count")]
+    cached_tokens: Option<u64>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Units {
-    #[serde(default, rename = "input_tokens")]
-    pub(super) input: Option<Value>,
-    #[serde(default, rename = "output_tokens")]
-    output: Option<Value>,
-    #[serde(default, rename = "search_units")]
-    pub(super) searches: Option<Value>,
+    #[serde(default, rename = "input_tokens", deserialize_with = "count")]
+    pub(super) input: Option<u64>,
+    #[serde(default, rename = "output_tokens", deserialize_with = "count")]
+    output: Option<u64>,
+    #[serde(default, rename = "search_units", deserialize_with = "count")]
+    pub(super) searches: Option<u64>,
 }
 
 impl From<Usage> for Counts {
     fn from(usage: Usage) -> Self {
-        let units = usage.tokens.or(usage.billed_units);
+        // What is not told of all may be told of what is paid for.
+        let of = |units: fn(&Units) -> Option<u64>| {
+            let told = [&usage.tokens, &usage.billed_units];
+            told.into_iter().flatten().find_map(units)
+        };
         Self {
-            input: units.as_ref().and_then(|units| count(units.input.as_ref()?)),
-            output: units.as_ref().and_then(|units| count(units.output.as_ref()?)),
-            cached_input: usage.cached_tokens.as_ref().and_then(count),
+            input: of(|units| units.input),
+            output: of(|units| units.output),
+            cached_input: usage.cached_tokens,
             ..Self::default()
         }
     }
-}
-
-/// A count; some are written as `60.0`.
-pub(super) fn count(number: &Value) -> Option<u64> {
-    number.as_u64().or_else(|| {
-        let float = number.as_f64().filter(|float| *float >= 0.0)?;
-        format!("{float:.0}").parse().ok()
-    })
-}
-
-/// An answer is not thrown away for its bill, nor a stream for an event that says nothing here.
-fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
-    let value = Option::<Value>::deserialize(from)?;
-    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }

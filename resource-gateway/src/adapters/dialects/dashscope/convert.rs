@@ -6,12 +6,15 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::wire;
-use crate::domain::{
-    chat::{
-        ChatReply, ChatRequest, Choice, Content, Counts, Finish, FinishReason, Format, Message, Part, PartKind, Role,
-        Schema, Source, Thought, ToolChoice, ToolUse, made_up_id,
+use crate::{
+    adapters::dialects::reading::in_order,
+    domain::{
+        chat::{
+            ChatReply, ChatRequest, Choice, Content, Counts, Finish, FinishReason, Format, Message, Part, PartKind,
+            Role, Schema, Source, Thought, ToolChoice, ToolUse, made_up_id,
+        },
+        fault::{Fault, FaultClass},
     },
-    fault::{Fault, FaultClass},
 };
 
 /// A request for the vendor. Pictures are borrowed from the caller's own bytes.
@@ -238,7 +241,7 @@ pub(super) fn reply(read: wire::Reply) -> Result<ChatReply, Fault> {
     let invalid = || Fault::of(FaultClass::InvalidReply);
     let output = read.output.ok_or_else(invalid)?;
     let choices = match (output.choices, output.text) {
-        (Some(choices), _) => choices.into_iter().map(choice).collect(),
+        (Some(choices), _) => in_order(choices, |choice| choice.index).map(choice).collect(),
         (None, Some(text)) => vec![Choice {
             text: Some(text),
             finish: finish(output.finish_reason.as_deref()),

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use serde::Deserialize;
 
-use super::super::error_object::hints_of;
+use super::super::{error_object::hints_of, reading::word};
 use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
 
 /// A vendor's message is passed on up to here.
@@ -11,9 +11,9 @@ const MAX_MESSAGE_CHARS: usize = 1000;
 
 #[derive(Default, Deserialize)]
 pub(super) struct Failure {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     code: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     message: Option<String>,
 }
 

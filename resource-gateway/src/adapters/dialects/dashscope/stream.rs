@@ -10,6 +10,7 @@ use super::{
     wire::{self, Choice, Reply, ToolCall},
 };
 use crate::{
+    adapters::dialects::reading::rest_of,
     domain::{
         chat::{ChatEvent, Counts},
         fault::{Fault, FaultClass},
@@ -135,7 +136,11 @@ impl Reader {
     fn call(&mut self, choice: u32, place: u32, said: ToolCall, at: Moment, events: &mut Vec<ChatEvent>) {
         let call = said.index.unwrap_or(place);
         let function = said.function.unwrap_or_default();
-        if !self.calls.contains(&(choice, call)) && self.calls.len() < MOST_PARTS {
+        if !self.calls.contains(&(choice, call)) {
+            // More are not told.
+            if self.calls.len() >= MOST_PARTS {
+                return;
+            }
             self.calls.push((choice, call));
             events.push(ChatEvent::ToolCall {
                 choice,
@@ -237,7 +242,7 @@ impl ChunkDecoder for Reader {
     }
 
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = self.splitter.finish();
+        let rest = rest_of(&mut self.splitter);
         if let Some(end) = self.read(&rest, events) {
             return end;
         }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{ASYNC, ENABLE, MULTIMODAL, Wanted, faults, faults::Failure, members, read, wire, wrong};
 use crate::{
+    adapters::dialects::reading::{count, if_object},
     domain::{
         answer::Answer,
         call::Call,
@@ -119,7 +120,7 @@ fn is_name(id: &str) -> bool {
 #[derive(Deserialize)]
 struct Told {
     output: Output,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     usage: Option<ImageUsage>,
 }
 
@@ -139,7 +140,7 @@ struct Output {
 
 #[derive(Deserialize)]
 struct ImageUsage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     image_count: Option<u64>,
 }
 
@@ -290,7 +291,7 @@ pub struct DashScopeSpeech;
 #[derive(Deserialize)]
 struct Spoken {
     output: SpokenOutput,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     usage: Option<wire::Usage>,
 }
 
@@ -304,6 +305,9 @@ struct SpokenOutput {
 struct Audio {
     #[serde(default)]
     url: Option<String>,
+    /// The sound itself in base64, where it lies nowhere.
+    #[serde(default)]
+    data: Option<String>,
 }
 
 impl Codec for DashScopeSpeech {
@@ -324,17 +328,20 @@ impl Codec for DashScopeSpeech {
     }
 
     fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
-        let known = reply.state.get("audio_url").is_some();
-        if known {
-            return sound(&reply);
+        if reply.state.get("audio_url").is_some() {
+            let kind = reply.headers.get(header::CONTENT_TYPE);
+            let kind = kind.and_then(|value| value.to_str().ok());
+            let usage = reply.state.get("usage");
+            let usage = usage.and_then(|usage| wire::Usage::deserialize(usage).ok());
+            return sound(reply.body, kind.unwrap_or_default(), usage);
         }
         let spoken: Spoken = read(&reply.body)?;
-        let url = spoken
-            .output
-            .audio
-            .and_then(|audio| audio.url)
-            .filter(|url| !url.is_empty());
-        let url = url.ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
+        let unreadable = || Fault::of(FaultClass::InvalidReply);
+        let audio = spoken.output.audio.ok_or_else(unreadable)?;
+        let Some(url) = audio.url.filter(|url| !url.is_empty()) else {
+            let data = STANDARD.decode(audio.data.unwrap_or_default());
+            return sound(data.map_err(|_| unreadable())?.into(), "", spoken.usage);
+        };
         let usage = spoken.usage.map(|usage| {
             json!({"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "total_tokens": usage.total_tokens})
         });
@@ -356,12 +363,8 @@ impl Codec for DashScopeSpeech {
 }
 
 /// The sound has come. Object stores do not always know what it is, but its first bytes do.
-fn sound(reply: &Received<'_>) -> Result<Outcome, Fault> {
-    let kind = reply
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let content_type = match (reply.body.as_ref(), kind.unwrap_or_default()) {
+fn sound(bytes: Bytes, kind: &str, usage: Option<wire::Usage>) -> Result<Outcome, Fault> {
+    let content_type = match (bytes.as_ref(), kind) {
         ([], _) => return Err(Fault::of(FaultClass::InvalidReply)),
         ([b'R', b'I', b'F', b'F', ..], _) => "audio/wav",
         ([b'I', b'D', b'3', ..] | [0xff, 0xe0..=0xff, ..], _) => "audio/mpeg",
@@ -369,14 +372,10 @@ fn sound(reply: &Received<'_>) -> Result<Outcome, Fault> {
         (_, kind) if kind.starts_with("audio/") => "application/octet-stream",
         _ => return Err(Fault::of(FaultClass::InvalidReply)),
     };
-    let usage = reply
-        .state
-        .get("usage")
-        .and_then(|usage| wire::Usage::deserialize(usage).ok());
     Ok(Decoded {
         usage: usage.map(Counts::from).filter(Counts::says_anything).map(Into::into),
         ..Decoded::of(Answer::Ready {
-            body: reply.body.clone(),
+            body: bytes,
             content_type,
         })
     }

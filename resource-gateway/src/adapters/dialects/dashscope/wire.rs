@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::adapters::dialects::reading::{count, if_object};
+
 /// An answer, whole or one event of a stream.
 #[derive(Default, Deserialize)]
 pub(super) struct Reply {
@@ -10,7 +12,7 @@ pub(super) struct Reply {
     pub(super) request_id: Option<String>,
     #[serde(default)]
     pub(super) output: Option<Output>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     pub(super) usage: Option<Usage>,
 }
 
@@ -68,27 +70,27 @@ pub(super) struct Function {
 
 #[derive(Default, Clone, Copy, Deserialize)]
 pub(super) struct Usage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     pub(super) input_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     pub(super) output_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     pub(super) total_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     pub(super) prompt_tokens_details: Option<InputDetails>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     pub(super) output_tokens_details: Option<OutputDetails>,
 }
 
 #[derive(Default, Clone, Copy, Deserialize)]
 pub(super) struct InputDetails {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     pub(super) cached_tokens: Option<u64>,
 }
 
 #[derive(Default, Clone, Copy, Deserialize)]
 pub(super) struct OutputDetails {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     pub(super) reasoning_tokens: Option<u64>,
 }
 

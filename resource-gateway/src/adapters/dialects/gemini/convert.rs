@@ -13,6 +13,7 @@ use super::{
     },
 };
 use crate::{
+    adapters::dialects::reading::in_order,
     domain::{
         chat::{
             self, ChatReply, ChatRequest, Choice, Counts, Finish, FinishReason, Format, Message, PartKind, Reasoning,
@@ -347,8 +348,7 @@ fn thinking(reasoning: &Reasoning<'_>) -> Option<Value> {
 /// Reads a whole answer.
 pub(super) fn reply(reply: Reply) -> Result<ChatReply, Fault> {
     let candidates = reply.candidates.unwrap_or_default();
-    let mut choices: Vec<_> = candidates
-        .into_iter()
+    let mut choices: Vec<_> = in_order(candidates, |candidate| candidate.index)
         .map(|candidate| {
             let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
             let mut choice = said(parts);
@@ -358,21 +358,26 @@ pub(super) fn reply(reply: Reply) -> Result<ChatReply, Fault> {
             choice
         })
         .collect();
+    let blocked = reply.prompt_feedback.and_then(|feedback| feedback.block_reason);
+    let blocked = blocked.map(|word| Finish::new(word, FinishReason::ContentFilter));
     if choices.is_empty() {
         // A prompt that was blocked has no candidates.
-        let blocked = reply.prompt_feedback.and_then(|feedback| feedback.block_reason);
-        let word = blocked.ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
+        let finish = Some(blocked.ok_or_else(|| Fault::of(FaultClass::InvalidReply))?);
         choices.push(Choice {
-            finish: Some(Finish::new(word, FinishReason::ContentFilter)),
+            finish,
             ..Choice::default()
         });
+    } else {
+        for choice in choices.iter_mut().filter(|choice| choice.finish.is_none()) {
+            choice.finish.clone_from(&blocked);
+        }
     }
     Ok(ChatReply {
         id: reply.response_id,
         model: reply.model_version,
         created: None,
         choices,
-        counts: reply.usage_metadata.map(Counts::from),
+        counts: reply.usage_metadata.map(Counts::from).filter(Counts::says_anything),
     })
 }
 

@@ -52,14 +52,20 @@ fn find(body: &[u8]) -> Option<Value> {
     body.get_mut("error").map(Value::take).filter(|error| !error.is_null())
 }
 
-fn details<'a>(error: &'a Value, member: &str) -> Option<&'a str> {
-    let details = error.get("details")?.as_array()?;
-    details.iter().find_map(|detail| detail.get(member)?.as_str())
+/// That member of all details that have it.
+fn details<'a>(error: &'a Value, member: &str) -> impl Iterator<Item = &'a str> {
+    let details = error.get("details").and_then(Value::as_array);
+    details
+        .into_iter()
+        .flatten()
+        .filter_map(move |detail| detail.get(member)?.as_str())
 }
 
 fn class_of(word: &str, error: &Value) -> Option<FaultClass> {
     Some(match word {
-        "INVALID_ARGUMENT" if details(error, "reason") == Some("API_KEY_INVALID") => FaultClass::Authentication,
+        "INVALID_ARGUMENT" if details(error, "reason").any(|reason| reason == "API_KEY_INVALID") => {
+            FaultClass::Authentication
+        }
         "INVALID_ARGUMENT" => FaultClass::InvalidRequest,
         // The service is not offered where we are, or not without an account that pays.
         "FAILED_PRECONDITION" | "PERMISSION_DENIED" => FaultClass::Permission,
@@ -75,7 +81,7 @@ fn class_of(word: &str, error: &Value) -> Option<FaultClass> {
 
 /// `RetryInfo`: seconds as text, with an `s` behind them.
 fn hints_of(error: &Value) -> RetryHints {
-    let seconds = details(error, "retryDelay").and_then(|delay| delay.strip_suffix('s')?.parse().ok());
+    let seconds = details(error, "retryDelay").find_map(|delay| delay.strip_suffix('s')?.parse().ok());
     let Some(wait) = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) else {
         return RetryHints::default();
     };

@@ -9,6 +9,7 @@ use super::{
     wire::{Candidate, Reply, SaidPart},
 };
 use crate::{
+    adapters::dialects::reading::rest_of,
     domain::{
         chat::{ChatEvent, Finish, FinishReason},
         fault::{Fault, FaultClass},
@@ -54,19 +55,25 @@ impl GeminiStream {
             self.told = id.is_some() && model.is_some();
             events.push(ChatEvent::Head { id, model });
         }
-        let candidates = reply.candidates.unwrap_or_default();
-        let blocked = reply.prompt_feedback.and_then(|feedback| feedback.block_reason);
-        if let (Some(word), true, 0) = (blocked, candidates.is_empty(), self.seen) {
-            (self.seen, self.finished) = (1, 1);
-            events.push(ChatEvent::Finish {
-                choice: 0,
-                finish: Finish::new(word, FinishReason::ContentFilter),
-            });
-        }
-        for candidate in candidates {
+        for candidate in reply.candidates.unwrap_or_default() {
             self.candidate(candidate, events);
         }
+        if let Some(word) = reply.prompt_feedback.and_then(|feedback| feedback.block_reason) {
+            self.block(&word, events);
+        }
         events.extend(reply.usage_metadata.map(|usage| ChatEvent::Counts(usage.into())));
+    }
+
+    /// A block ends all that has not ended yet; before the first word that is the only answer there is.
+    fn block(&mut self, word: &str, events: &mut Vec<ChatEvent>) {
+        self.seen = self.seen.max(1);
+        let open = self.seen & !self.finished;
+        self.finished |= open;
+        let open = (0..u128::BITS).filter(|choice| open >> choice & 1 == 1);
+        events.extend(open.map(|choice| ChatEvent::Finish {
+            choice,
+            finish: Finish::new(word, FinishReason::ContentFilter),
+        }));
     }
 
     fn candidate(&mut self, candidate: Candidate, events: &mut Vec<ChatEvent>) {
@@ -121,7 +128,7 @@ impl ChunkDecoder for GeminiStream {
     }
 
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = self.splitter.finish();
+        let rest = rest_of(&mut self.splitter);
         if let Some(end) = self.read(&rest, events) {
             return end;
         }

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::chat::{Counts, Schema};
+use crate::{
+    adapters::dialects::reading::{count, if_object, if_readable},
+    domain::chat::{Counts, Schema},
+};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -104,7 +107,7 @@ pub(super) struct Reply {
     pub(super) candidates: Option<Vec<Candidate>>,
     #[serde(default)]
     pub(super) prompt_feedback: Option<Feedback>,
-    #[serde(default, deserialize_with = "if_readable")]
+    #[serde(default, deserialize_with = "if_object")]
     pub(super) usage_metadata: Option<Usage>,
     #[serde(default)]
     pub(super) model_version: Option<String>,
@@ -167,16 +170,16 @@ pub(super) struct Feedback {
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(super) struct Usage {
     /// With what was cached.
-    #[serde(default, rename = "promptTokenCount")]
+    #[serde(default, rename = "promptTokenCount", deserialize_with = "count")]
     input: Option<u64>,
     /// Without thoughts; missing when nothing was said.
-    #[serde(default, rename = "candidatesTokenCount")]
+    #[serde(default, rename = "candidatesTokenCount", deserialize_with = "count")]
     output: Option<u64>,
-    #[serde(default, rename = "totalTokenCount")]
+    #[serde(default, rename = "totalTokenCount", deserialize_with = "count")]
     total: Option<u64>,
-    #[serde(default, rename = "cachedContentTokenCount")]
+    #[serde(default, rename = "cachedContentTokenCount", deserialize_with = "count")]
     cached: Option<u64>,
-    #[serde(default, rename = "thoughtsTokenCount")]
+    #[serde(default, rename = "thoughtsTokenCount", deserialize_with = "count")]
     thoughts: Option<u64>,
 }
 
@@ -216,10 +219,4 @@ pub(super) struct Chance {
     pub(super) token: String,
     #[serde(default)]
     pub(super) log_probability: f64,
-}
-
-/// An answer is not thrown away for its bill.
-fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
-    let value = Option::<Value>::deserialize(from)?;
-    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }

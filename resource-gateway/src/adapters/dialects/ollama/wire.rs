@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::chat::Counts;
+use crate::{adapters::dialects::reading::count, domain::chat::Counts};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Request<'a> {
@@ -74,11 +74,10 @@ pub(super) struct Reply {
     pub(super) done: Option<bool>,
     #[serde(default)]
     pub(super) done_reason: Option<String>,
-    /// An answer is not thrown away for its bill.
-    #[serde(default)]
-    prompt_eval_count: Option<Value>,
-    #[serde(default)]
-    eval_count: Option<Value>,
+    #[serde(default, deserialize_with = "count")]
+    prompt_eval_count: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    eval_count: Option<u64>,
     #[serde(default)]
     pub(super) error: Option<Value>,
 }
@@ -123,10 +122,9 @@ impl Reply {
 
     /// `None` before the end. What was read from a cache is not counted as input.
     pub(super) fn counts(&self) -> Option<Counts> {
-        let number = |count: &Option<Value>| count.as_ref().and_then(Value::as_u64);
         let counts = Counts {
-            input: number(&self.prompt_eval_count),
-            output: number(&self.eval_count),
+            input: self.prompt_eval_count,
+            output: self.eval_count,
             ..Counts::default()
         };
         counts.says_anything().then_some(counts)

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{super::support, error_object, wire};
+use super::{super::support, error_object, usage::Usage};
 use crate::{
     domain::{
         answer::{Answer, Transcript, TranscriptFormat},
@@ -236,7 +236,7 @@ impl Recorded {
     fn usage(&self) -> Option<TokenUsage> {
         let audio_ms = self.audio_ms();
         let tokens = self.usage.as_ref().filter(|usage| usage.get("input_tokens").is_some());
-        let tokens: Option<TokenUsage> = tokens.and_then(|usage| wire::Usage::deserialize(usage).ok().map(Into::into));
+        let tokens: Option<TokenUsage> = tokens.and_then(|usage| Usage::deserialize(usage).ok()?.told());
         if tokens.is_none() && audio_ms == 0 {
             return None;
         }

@@ -35,41 +35,38 @@ pub(super) struct Place {
     pub(super) repeats_name: bool,
 }
 
-/// More calls in one answer are not told apart.
+/// More calls in one answer are not looked at.
 const MOST_CALLS: usize = 1024;
 
 impl Calls {
-    /// Finds the call that a piece belongs to; notes it when it is new.
-    pub(super) fn place(&mut self, choice: u64, told: Told<'_>) -> Place {
+    /// Finds the call that a piece belongs to; notes it when it is new. `None`: it is of a call too many.
+    pub(super) fn place(&mut self, choice: u64, told: Told<'_>) -> Option<Place> {
         match self.find(choice, told) {
-            Some(known) => Place {
+            Some(known) => Some(Place {
                 number: known.number,
                 begins: false,
                 repeats_name: !told.name.is_empty() && told.name == known.name,
-            },
-            None => Place {
+            }),
+            None if self.0.len() >= MOST_CALLS => None,
+            None => Some(Place {
                 number: self.begin(choice, told),
                 begins: true,
                 repeats_name: false,
-            },
+            }),
         }
     }
 
     fn find(&self, choice: u64, told: Told<'_>) -> Option<&Begun> {
         let mut begun = self.0.iter().rev().filter(|begun| begun.choice == choice);
-        let full = self.0.len() >= MOST_CALLS;
         let known = match (told.number, told.id) {
             (Some(_), _) => begun.find(|begun| begun.theirs == told.number),
             // Neither number nor id: more of the last one, unless it has a name.
-            (None, "") => begun.next().filter(|_| full || told.name.is_empty()),
+            (None, "") => begun.next().filter(|_| told.name.is_empty()),
             (None, id) => begun.find(|begun| begun.id == id),
         };
         // Another call under the same number.
         let is_other = |begun: &&Begun| !told.id.is_empty() && !told.name.is_empty() && begun.id != told.id;
-        match full {
-            true => known.or(self.0.last()),
-            false => known.filter(|begun| !is_other(begun)),
-        }
+        known.filter(|begun| !is_other(begun))
     }
 
     fn begin(&mut self, choice: u64, told: Told<'_>) -> u32 {
@@ -102,7 +99,7 @@ mod tests {
     fn numbers(pieces: &[Told<'_>]) -> String {
         let mut calls = Calls::default();
         let pieces = pieces.iter().map(|piece| {
-            let place = calls.place(0, *piece);
+            let place = calls.place(0, *piece).unwrap();
             let mark = match (place.begins, place.repeats_name) {
                 (true, _) => "+",
                 (false, true) => "=",
@@ -165,11 +162,14 @@ mod tests {
     fn choices_have_calls_of_their_own_and_memory_has_an_end() {
         let mut calls = Calls::default();
         for choice in [0, 1] {
-            assert!(calls.place(choice, told(Some(0), "a", "f")).begins);
+            assert!(calls.place(choice, told(Some(0), "a", "f")).unwrap().begins);
         }
         for number in 0..5000 {
             calls.place(2, told(Some(number), "a", "f"));
         }
         assert_eq!(calls.0.len(), MOST_CALLS);
+        // What is said of one too many belongs to no other.
+        assert_eq!(calls.place(2, told(Some(4999), "", "")), None);
+        assert_eq!(calls.place(1, told(Some(0), "", "")).map(|place| place.number), Some(0));
     }
 }

@@ -10,9 +10,14 @@ use super::{
     calls::{Calls, Told},
     error_object, plain,
     quirks::{self, Quirks},
+    usage::Usage,
+    wire::is_end,
 };
 use crate::{
-    adapters::dialects::writing,
+    adapters::dialects::{
+        reading::{if_object, in_order, rest_of},
+        writing,
+    },
     domain::{
         call::{Call, Voice},
         chat::{
@@ -113,7 +118,7 @@ struct Reply {
     created: Option<i64>,
     #[serde(default)]
     choices: Option<Vec<ReplyChoice>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     usage: Option<Usage>,
 }
 
@@ -121,14 +126,17 @@ struct Reply {
 struct ReplyChoice {
     #[serde(default)]
     index: Option<u32>,
-    #[serde(default, alias = "delta")]
+    #[serde(default)]
     message: Option<Said>,
+    /// In place of `message`, where it is a part. Some servers repeat the whole beside the last one.
+    #[serde(default)]
+    delta: Option<Said>,
     #[serde(default)]
     finish_reason: Option<String>,
     #[serde(default)]
     logprobs: Option<Value>,
     /// Moonshot's place for it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     usage: Option<Usage>,
 }
 
@@ -136,12 +144,26 @@ struct ReplyChoice {
 struct Said {
     #[serde(default)]
     content: Option<Value>,
-    #[serde(default, alias = "reasoning", alias = "thinking")]
+    /// Each server has its own word for it, and some use two of them.
+    #[serde(default)]
     reasoning_content: Option<Value>,
+    #[serde(default)]
+    reasoning: Option<Value>,
+    #[serde(default)]
+    thinking: Option<Value>,
     #[serde(default)]
     refusal: Option<String>,
     #[serde(default)]
     tool_calls: Option<Vec<SaidCall>>,
+}
+
+impl Said {
+    /// Its thoughts, once.
+    fn thought(&self) -> Option<String> {
+        let named = [&self.reasoning_content, &self.reasoning, &self.thinking];
+        let mut texts = named.into_iter().flatten().map(text_of);
+        texts.find(|text| !text.is_empty())
+    }
 }
 
 #[derive(Deserialize)]
@@ -163,51 +185,6 @@ struct SaidFunction {
     arguments: Option<Value>,
 }
 
-/// `usage`, with the names that other servers have for its parts.
-#[derive(Default, Deserialize)]
-struct Usage {
-    #[serde(default, alias = "input_tokens")]
-    prompt_tokens: Option<u64>,
-    #[serde(default, alias = "output_tokens")]
-    completion_tokens: Option<u64>,
-    #[serde(default)]
-    total_tokens: Option<u64>,
-    #[serde(default, alias = "input_tokens_details")]
-    prompt_tokens_details: Option<InputDetails>,
-    #[serde(default, alias = "output_tokens_details")]
-    completion_tokens_details: Option<OutputDetails>,
-    #[serde(default)]
-    prompt_cache_hit_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct InputDetails {
-    #[serde(default)]
-    cached_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct OutputDetails {
-    #[serde(default)]
-    reasoning_tokens: Option<u64>,
-}
-
-impl From<Usage> for Counts {
-    fn from(usage: Usage) -> Self {
-        let cached = usage.prompt_tokens_details.and_then(|details| details.cached_tokens);
-        Self {
-            input: usage.prompt_tokens,
-            output: usage.completion_tokens,
-            total: usage.total_tokens,
-            cached_input: cached.or(usage.prompt_cache_hit_tokens),
-            reasoning: usage
-                .completion_tokens_details
-                .and_then(|details| details.reasoning_tokens),
-            ..Self::default()
-        }
-    }
-}
-
 fn parse(body: &[u8]) -> Result<Reply, Fault> {
     super::read(body)?;
     serde_json::from_slice(body).map_err(|_| Fault::of(FaultClass::InvalidReply))
@@ -221,7 +198,7 @@ pub(super) fn read_reply(body: &[u8]) -> Result<ChatReply, Fault> {
         .take()
         .ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
     let mut counts = reply.usage.take().map(Counts::from);
-    let choices = choices.into_iter().map(|mut choice| {
+    let choices = in_order(choices, |choice| choice.index).map(|mut choice| {
         counts = counts.or(choice.usage.take().map(Counts::from));
         read_choice(choice)
     });
@@ -236,14 +213,13 @@ pub(super) fn read_reply(body: &[u8]) -> Result<ChatReply, Fault> {
 }
 
 fn read_choice(choice: ReplyChoice) -> Choice {
-    let said = choice.message.unwrap_or_default();
+    let said = choice.message.or(choice.delta).unwrap_or_default();
+    let thought = said.thought();
     let calls = said.tool_calls.unwrap_or_default().into_iter();
     let tool_calls: Vec<_> = calls.map(read_call).collect();
-    let thought = said.reasoning_content.as_ref().map(text_of);
     Choice {
         text: said.content.as_ref().map(text_of),
         thoughts: thought
-            .filter(|text| !text.is_empty())
             .map(|text| Thought::Text {
                 text: text.into(),
                 signature: None,
@@ -251,7 +227,10 @@ fn read_choice(choice: ReplyChoice) -> Choice {
             .into_iter()
             .collect(),
         refusal: said.refusal,
-        finish: choice.finish_reason.map(|word| finish(&word)),
+        finish: choice
+            .finish_reason
+            .filter(|word| is_end(word))
+            .map(|word| finish(&word)),
         tool_calls,
         logprobs: choice.logprobs.filter(|logprobs| !logprobs.is_null()),
     }
@@ -379,12 +358,11 @@ impl ChunkReader {
         let choice = read.index.unwrap_or(0);
         let bit = 1 << choice.min(127);
         self.seen |= bit;
-        let said = read.message.unwrap_or_default();
-        let some = |value: Option<&Value>| value.map(text_of).filter(|text| !text.is_empty());
-        if let Some(text) = some(said.reasoning_content.as_ref()) {
+        let said = read.delta.or(read.message).unwrap_or_default();
+        if let Some(text) = said.thought() {
             events.push(ChatEvent::Reasoning { choice, text });
         }
-        if let Some(text) = some(said.content.as_ref()) {
+        if let Some(text) = said.content.as_ref().map(text_of).filter(|text| !text.is_empty()) {
             events.push(ChatEvent::Text { choice, text });
         }
         if let Some(text) = said.refusal.filter(|text| !text.is_empty()) {
@@ -393,7 +371,7 @@ impl ChunkReader {
         for call in said.tool_calls.unwrap_or_default() {
             self.call(choice, call, events);
         }
-        if let Some(word) = read.finish_reason.filter(|word| !word.is_empty()) {
+        if let Some(word) = read.finish_reason.filter(|word| is_end(word)) {
             self.finished |= bit;
             let finish = finish(&word);
             events.push(ChatEvent::Finish { choice, finish });
@@ -427,7 +405,9 @@ impl ChunkReader {
             id: said.id.as_deref().unwrap_or_default(),
             name: function.name.as_deref().unwrap_or_default(),
         };
-        let place = self.calls.place(choice.into(), told);
+        let Some(place) = self.calls.place(choice.into(), told) else {
+            return;
+        };
         let call = place.number;
         if place.begins {
             events.push(ChatEvent::ToolCall {
@@ -454,7 +434,7 @@ impl ChunkDecoder for ChunkReader {
     }
 
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = self.splitter.finish();
+        let rest = rest_of(&mut self.splitter);
         if let Some(end) = self.read(&rest, events) {
             return end;
         }

@@ -9,6 +9,7 @@ mod plain;
 pub mod quirks;
 pub mod render;
 mod stream;
+mod usage;
 mod wire;
 
 #[cfg(test)]

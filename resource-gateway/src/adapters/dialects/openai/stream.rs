@@ -10,6 +10,7 @@ use super::{
     wire::{self, Ear},
 };
 use crate::{
+    adapters::dialects::reading::rest_of,
     domain::{
         chat::{Counts, usage},
         fault::{Fault, FaultClass},
@@ -236,8 +237,8 @@ impl StreamDecoder for ChatStream {
 
     fn finish(&mut self) -> Pushed {
         // An event whose blank line is missing was cut off, unless it reads as one.
-        let rest = self.splitter.finish();
-        let mut pushed = match rest.trim_ascii() {
+        let rest = rest_of(&mut self.splitter);
+        let mut pushed = match rest.as_ref() {
             [] => Pushed {
                 out: Bytes::new(),
                 end: None,

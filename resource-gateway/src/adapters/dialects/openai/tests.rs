@@ -113,7 +113,7 @@ fn each_way_to_end_is_told_apart() {
         (
             "half an event",
             [&one, "data: {\"choi"].concat(),
-            Some(FaultClass::InvalidReply),
+            Some(FaultClass::Transport),
             "null}\n\n",
         ),
         (

@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::delta;
+use super::{delta, usage::Usage};
 use crate::{
     domain::{estimate::Weight, said::Said},
     ports::codec::TokenUsage,
@@ -113,7 +113,7 @@ impl Reply<'_> {
 
 fn counts(usage: &RawValue) -> Option<TokenUsage> {
     let usage: Usage = serde_json::from_str(usage.get()).ok()?;
-    Some(usage.into())
+    usage.told()
 }
 
 /// How long a list is whose elements are not looked at.
@@ -138,55 +138,6 @@ impl<'de> Deserialize<'de> for Count {
             }
         }
         from.deserialize_seq(CountVisitor)
-    }
-}
-
-/// `usage`. Compatible servers leave parts out, or add some. What is not about text is counted as input and output.
-#[derive(Deserialize)]
-pub(super) struct Usage {
-    #[serde(default, alias = "input_tokens")]
-    prompt_tokens: Option<u64>,
-    #[serde(default, alias = "output_tokens")]
-    completion_tokens: Option<u64>,
-    #[serde(default)]
-    total_tokens: Option<u64>,
-    #[serde(default)]
-    prompt_tokens_details: Option<PromptDetails>,
-    #[serde(default)]
-    completion_tokens_details: Option<CompletionDetails>,
-    /// DeepSeek's name for cached input.
-    #[serde(default)]
-    prompt_cache_hit_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct PromptDetails {
-    #[serde(default)]
-    cached_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct CompletionDetails {
-    #[serde(default)]
-    reasoning_tokens: Option<u64>,
-}
-
-impl From<Usage> for TokenUsage {
-    fn from(usage: Usage) -> Self {
-        let total = usage.total_tokens.unwrap_or(0);
-        let cached = usage.prompt_tokens_details.and_then(|details| details.cached_tokens);
-        let output = usage
-            .completion_tokens
-            .unwrap_or_else(|| total.saturating_sub(usage.prompt_tokens.unwrap_or(total)));
-        Self {
-            input: usage.prompt_tokens.unwrap_or_else(|| total.saturating_sub(output)),
-            output,
-            cached_input: cached.or(usage.prompt_cache_hit_tokens),
-            reasoning: usage
-                .completion_tokens_details
-                .and_then(|details| details.reasoning_tokens),
-            ..Self::default()
-        }
     }
 }
 
@@ -293,9 +244,10 @@ impl<'de> Visitor<'de> for ChoiceSeed<'_, '_> {
                     choice.index = map.next_value::<serde_json::Value>()?.as_u64().unwrap_or(0);
                 }
                 ChoiceField::Delta => {
-                    choice.says = true;
+                    // Servers that send both names send the same.
+                    let again = std::mem::replace(&mut choice.says, true);
                     match &mut *self.0 {
-                        Ear::Deaf => {
+                        ear if again || matches!(ear, Ear::Deaf) => {
                             map.next_value::<IgnoredAny>()?;
                         }
                         ear => map.next_value_seed(delta::Delta {
@@ -306,7 +258,7 @@ impl<'de> Visitor<'de> for ChoiceSeed<'_, '_> {
                     }
                 }
                 ChoiceField::FinishReason => {
-                    choice.finished = map.next_value::<Option<IgnoredAny>>()?.is_some();
+                    choice.finished = map.next_value::<Ended>()?.0;
                 }
                 ChoiceField::Usage => {
                     let usage = map.next_value::<Option<&RawValue>>()?;
@@ -320,4 +272,62 @@ impl<'de> Visitor<'de> for ChoiceSeed<'_, '_> {
         }
         Ok(choice)
     }
+}
+
+/// Whether a reason for the end is one. Until then some servers write an empty text.
+struct Ended(bool);
+
+impl<'de> Deserialize<'de> for Ended {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(EndedVisitor)
+    }
+}
+
+struct EndedVisitor;
+
+impl<'de> Visitor<'de> for EndedVisitor {
+    type Value = Ended;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a reason for the end")
+    }
+
+    fn visit_unit<E>(self) -> Result<Ended, E> {
+        Ok(Ended(false))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Ended, E> {
+        Ok(Ended(true))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Ended, E> {
+        Ok(Ended(true))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Ended, E> {
+        Ok(Ended(true))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Ended, E> {
+        Ok(Ended(true))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Ended, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Ended(true))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ended, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Ended(true))
+    }
+
+    fn visit_str<E>(self, word: &str) -> Result<Ended, E> {
+        Ok(Ended(is_end(word)))
+    }
+}
+
+/// Whether a reason for the end says that it has come.
+pub(super) fn is_end(word: &str) -> bool {
+    !matches!(word, "" | "null")
 }

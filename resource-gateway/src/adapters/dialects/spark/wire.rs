@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::chat::{Counts, Schema, Text};
+use crate::{
+    adapters::dialects::reading::{count, if_object},
+    domain::chat::{Counts, Schema, Text},
+};
 
 /// What we say: all of it in one frame.
 #[derive(Serialize)]
@@ -105,7 +108,7 @@ impl Frame {
 pub(super) struct Told {
     #[serde(default)]
     pub(super) choices: Option<Choices>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     pub(super) usage: Option<Usage>,
 }
 
@@ -137,18 +140,18 @@ pub(super) struct Wanted {
 
 #[derive(Deserialize)]
 pub(super) struct Usage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     text: Option<Tokens>,
 }
 
 #[derive(Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the vendor's names")]
 struct Tokens {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     prompt_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     completion_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     total_tokens: Option<u64>,
 }
 

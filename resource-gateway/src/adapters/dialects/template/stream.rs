@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{convert, faults, wire::Event};
 use crate::{
+    adapters::dialects::reading::rest_of,
     domain::{
         chat::ChatEvent,
         fault::{Fault, FaultClass},
@@ -65,16 +66,8 @@ impl ChunkDecoder for TemplateStream {
     }
 
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
+        let rest = rest_of(&mut self.splitter);
         let cut = || StreamEnd::Failed(Fault::of(FaultClass::Transport));
-        let rest = self.splitter.finish();
-        // What a cut connection leaves is no event, whatever it looks like.
-        let whole = Events::of(&rest).all(|event| {
-            let data = event.data.unwrap_or_default();
-            serde_json::from_slice::<serde::de::IgnoredAny>(&data).is_ok()
-        });
-        match whole {
-            true => Self::read(&rest, events).unwrap_or_else(cut),
-            false => cut(),
-        }
+        Self::read(&rest, events).unwrap_or_else(cut)
     }
 }

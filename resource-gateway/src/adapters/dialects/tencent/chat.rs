@@ -11,6 +11,7 @@ use super::{
     wire::{Called, ErrorMsg, Function, Link, Message, Part, Reply, ReplyChoice, Request, Tool, ToolCall, Url, Usage},
 };
 use crate::{
+    adapters::dialects::reading::in_order,
     domain::{
         chat::{
             self, ChatReply, ChatRequest, Choice, Content, Counts, Finish, FinishReason, PartKind, Reasoning, Role,
@@ -103,11 +104,12 @@ impl ChatDialect for TencentChat {
             return Err(late(error));
         }
         let choices = reply.choices.ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
+        let choices = in_order(choices, |choice| choice.index);
         Ok(ChatReply {
             id: reply.id.filter(|id| !id.is_empty()),
             model: None,
             created: reply.created,
-            choices: choices.into_iter().map(choice).collect(),
+            choices: choices.map(choice).collect(),
             counts: reply.usage.map(Counts::from),
         })
     }
@@ -251,7 +253,7 @@ fn called<'r>(at: usize, call: &'r ToolUse<'_>) -> ToolCall<'r> {
 }
 
 fn choice(read: ReplyChoice) -> Choice {
-    let said = read.message.unwrap_or_default();
+    let said = read.message.or(read.delta).unwrap_or_default();
     let calls = said.tool_calls.unwrap_or_default().into_iter().map(|call| {
         let function = call.function.unwrap_or_default();
         ToolUse {

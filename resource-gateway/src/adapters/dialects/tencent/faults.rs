@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use serde::Deserialize;
 
-use super::wire::Envelope;
+use super::{super::error_object::hints_of, wire::Envelope};
 use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
 
 /// A vendor's message is passed on up to here.
@@ -25,10 +25,12 @@ struct Error {
 }
 
 /// Reads an answer with a status of failure, which is a server's or a proxy's unless it says otherwise.
-pub(super) fn decode(status: u16, _: &HeaderMap, body: &[u8]) -> Fault {
+pub(super) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
     let fault = in_band(body).unwrap_or_else(|| Fault::of(FaultClass::of_status(status)));
     Fault {
         status: Some(status),
+        // Not the vendor's, but of what stands before it.
+        hints: hints_of(headers),
         ..fault
     }
 }

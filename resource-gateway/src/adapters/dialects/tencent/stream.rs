@@ -8,6 +8,7 @@ use super::{
     wire::{Reply, ReplyChoice, SaidCall},
 };
 use crate::{
+    adapters::dialects::reading::rest_of,
     domain::{
         chat::ChatEvent,
         fault::{Fault, FaultClass},
@@ -74,7 +75,7 @@ impl EventReader {
         let choice = read.index.unwrap_or(0);
         let bit = 1 << choice.min(127);
         self.seen |= bit;
-        let said = read.message.unwrap_or_default();
+        let said = read.delta.or(read.message).unwrap_or_default();
         let some = |text: Option<String>| text.filter(|text| !text.is_empty());
         if let Some(text) = some(said.reasoning_content) {
             events.push(ChatEvent::Reasoning { choice, text });
@@ -124,14 +125,9 @@ impl ChunkDecoder for EventReader {
     }
 
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = self.splitter.finish();
-        match self.read(&rest, events) {
-            // Half an event: the connection broke.
-            Some(StreamEnd::Failed(fault)) if fault.class == FaultClass::InvalidReply => {
-                return StreamEnd::Failed(Fault::of(FaultClass::Transport));
-            }
-            Some(end) => return end,
-            None => {}
+        let rest = rest_of(&mut self.splitter);
+        if let Some(end) = self.read(&rest, events) {
+            return end;
         }
         // No terminator is sent: the last choice's finish reason is the end, and without it the answer was cut off.
         match self.seen != 0 && self.finished == self.seen {

@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Number, Value};
 
+use crate::adapters::dialects::reading::{count, if_object};
+
 /// What every answer that is no stream stands in.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -131,7 +133,7 @@ pub(super) struct Reply {
     pub(super) created: Option<i64>,
     #[serde(default)]
     pub(super) choices: Option<Vec<ReplyChoice>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     pub(super) usage: Option<Usage>,
     #[serde(default)]
     pub(super) error_msg: Option<ErrorMsg>,
@@ -142,8 +144,11 @@ pub(super) struct Reply {
 pub(super) struct ReplyChoice {
     #[serde(default)]
     pub(super) index: Option<u32>,
-    #[serde(default, alias = "Delta")]
+    #[serde(default)]
     pub(super) message: Option<Said>,
+    /// In place of `Message`, where it is a part.
+    #[serde(default)]
+    pub(super) delta: Option<Said>,
     #[serde(default)]
     pub(super) finish_reason: Option<String>,
 }
@@ -181,11 +186,11 @@ pub(super) struct SaidFunction {
 
 #[derive(Clone, Copy, Deserialize)]
 pub(super) struct Usage {
-    #[serde(default, rename = "PromptTokens")]
+    #[serde(default, rename = "PromptTokens", deserialize_with = "count")]
     pub(super) prompt: Option<u64>,
-    #[serde(default, rename = "CompletionTokens")]
+    #[serde(default, rename = "CompletionTokens", deserialize_with = "count")]
     pub(super) completion: Option<u64>,
-    #[serde(default, rename = "TotalTokens")]
+    #[serde(default, rename = "TotalTokens", deserialize_with = "count")]
     pub(super) total: Option<u64>,
 }
 

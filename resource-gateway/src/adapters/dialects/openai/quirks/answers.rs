@@ -166,7 +166,9 @@ fn edits_of_call(
                 id: &id,
                 name: &name,
             };
-            let place = calls.place(choice, told);
+            let Some(place) = calls.place(choice, told) else {
+                return Ok(Vec::new());
+            };
             if theirs != Some(place.number.into()) {
                 draft.set("index", place.number.to_string())?;
             }

@@ -31,7 +31,7 @@ impl Quirks {
         let error: Value = error.and_then(|body| find(&body, true)).unwrap_or_default();
         Fault {
             hints: error_object::hints_of(headers),
-            ..self.judge(table, Some(status), &error)
+            ..Self::judge(table, Some(status), &error)
         }
     }
 
@@ -40,13 +40,13 @@ impl Quirks {
         let error = find(&serde_json::from_slice(body).ok()?, self.code_fails)?;
         Some(match self.faults {
             None => error_object::in_band(&error.to_string()),
-            Some(table) => self.judge(table, None, &error),
+            Some(table) => Self::judge(table, None, &error),
         })
     }
 
-    fn judge(&self, table: Table, status: Option<u16>, error: &Value) -> Fault {
+    fn judge(table: Table, status: Option<u16>, error: &Value) -> Fault {
         let mut words = error_object::words_of(error);
-        if let Some(number) = error.get("code").and_then(Value::as_i64).filter(|_| self.code_fails) {
+        if let Some(number) = error.get("code").and_then(Value::as_i64) {
             words.code = Some(number.to_string().into());
         }
         words.param = words.param.filter(|param| !param.is_empty());
@@ -80,7 +80,7 @@ fn find(body: &Value, bare: bool) -> Option<Value> {
     if body.get("object").and_then(Value::as_str) == Some("error") {
         return Some(body.clone());
     }
-    if let Some(detail) = body.get("detail").and_then(details) {
+    if let Some(detail) = body.get("detail").and_then(error_object::message_of) {
         return Some(json!({"message": detail}));
     }
     let fails = match body.get("code") {
@@ -90,25 +90,6 @@ fn find(body: &Value, bare: bool) -> Option<Value> {
     };
     let says_nothing_else = body.get("choices").is_none() && body.get("message").is_some_and(Value::is_string);
     (bare && (fails || (says_nothing_else && body.get("code").is_none()))).then(|| body.clone())
-}
-
-fn details(detail: &Value) -> Option<String> {
-    match detail {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(faults) => {
-            let told = faults.iter().filter_map(|fault| {
-                let place = fault.get("loc").and_then(Value::as_array);
-                let place = place.into_iter().flatten().map(|step| match step {
-                    Value::String(name) => name.clone(),
-                    other => other.to_string(),
-                });
-                let place: Vec<_> = place.collect();
-                Some(format!("{}: {}", place.join("."), fault.get("msg")?.as_str()?))
-            });
-            Some(told.collect::<Vec<_>>().join("; "))
-        }
-        _ => None,
-    }
 }
 
 /// The code is a status in text, or a word.
