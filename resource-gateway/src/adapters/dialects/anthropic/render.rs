@@ -1,5 +1,7 @@
 //! Answers as Anthropic writes them, whoever gave them.
 
+use std::collections::VecDeque;
+
 use bytes::{BufMut as _, BytesMut};
 use serde_json::{Value, json};
 
@@ -10,7 +12,7 @@ use crate::domain::chat::{ChatEvent, ChatReply, Choice, Counts, Finish, FinishRe
 const NO_ID: &str = "msg_unnamed";
 /// Where a model wrote arguments that are no object, they stand in one under this name.
 const INVALID: &str = "INVALID_JSON";
-/// Of calls that wait for the one before them no more is held back.
+/// Of what waits for the end of a call no more is held back: beyond that, blocks stand side by side.
 const MOST_WAITING_BYTES: usize = 1024 * 1024;
 
 /// A whole answer: its first choice, since this format knows no others. `model` stands in for what the vendor did not say.
@@ -67,7 +69,7 @@ fn input(arguments: &str) -> Value {
 }
 
 /// Why it ended, and at which of the stop sequences.
-fn stop(finish: Option<&Finish>, called: bool, refused: bool) -> (&'static str, Option<&str>) {
+fn stop(finish: Option<&Finish>, called: bool, refused: bool) -> (&str, Option<&str>) {
     let sequence = finish.and_then(|finish| finish.sequence.as_deref());
     let word = finish.map_or("", |finish| finish.word.as_str());
     let reason = match finish.map(|finish| finish.reason) {
@@ -76,10 +78,11 @@ fn stop(finish: Option<&Finish>, called: bool, refused: bool) -> (&'static str, 
         Some(FinishReason::Length) => "max_tokens",
         Some(FinishReason::ContentFilter) => "refusal",
         Some(FinishReason::ToolCalls) => "tool_use",
+        // What has no counterpart, failures among it, is not told as if all were well.
+        Some(FinishReason::Other) if !word.is_empty() => word,
         // Some vendors say of everything that it just ended.
         _ if called => "tool_use",
         Some(FinishReason::Stop) if sequence.is_some() || word == "stop_sequence" => "stop_sequence",
-        Some(FinishReason::Other) if word == "pause_turn" => "pause_turn",
         Some(FinishReason::Stop | FinishReason::Other) | None => "end_turn",
     };
     (reason, sequence)
@@ -108,7 +111,10 @@ pub struct Messages {
     /// The block that has begun and not ended, and how many have begun.
     open: Option<Open>,
     blocks: u64,
-    waiting: Vec<Waiting>,
+    waiting: VecDeque<Waiting>,
+    held: usize,
+    /// Calls that have begun and not ended though others have begun since, with their blocks.
+    beside: Vec<(u32, u64)>,
     called: bool,
     refused: bool,
     finish: Option<Finish>,
@@ -127,13 +133,26 @@ enum Open {
     },
 }
 
-/// A call that began before the one before it had ended: blocks come one behind the other.
+/// What came before the call before it had ended: blocks come one behind the other.
 #[derive(Debug)]
-struct Waiting {
-    call: u32,
-    id: String,
-    name: String,
-    arguments: String,
+enum Waiting {
+    Call {
+        call: u32,
+        id: String,
+        name: String,
+        arguments: String,
+    },
+    Text(String),
+    Thought(String),
+    Signature(String),
+    Redacted(String),
+}
+
+impl Open {
+    /// Whether it is a call whose arguments are not complete.
+    fn is_calling(&self) -> bool {
+        matches!(self, Self::Call { arguments, .. } if !arguments.is_complete())
+    }
 }
 
 /// Whether a JSON object that comes in pieces is complete, by its brackets.
@@ -177,7 +196,9 @@ impl Messages {
             begun: false,
             open: None,
             blocks: 0,
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
+            held: 0,
+            beside: Vec::new(),
             called: false,
             refused: false,
             finish: None,
@@ -214,8 +235,7 @@ impl Messages {
     }
 
     fn stop_block(&self, out: &mut BytesMut) {
-        let stop = json!({"type": "content_block_stop", "index": self.blocks.saturating_sub(1)});
-        event("content_block_stop", &stop, out);
+        stop_of(self.blocks.saturating_sub(1), out);
     }
 
     fn close(&mut self, out: &mut BytesMut) {
@@ -224,71 +244,146 @@ impl Messages {
         }
     }
 
+    /// More of the last block.
     fn delta(&self, delta: &Value, out: &mut BytesMut) {
-        let index = self.blocks.saturating_sub(1);
-        let delta = json!({"type": "content_block_delta", "index": index, "delta": delta});
-        event("content_block_delta", &delta, out);
+        add_to(self.blocks.saturating_sub(1), delta, out);
     }
 
-    fn text(&mut self, text: &str, out: &mut BytesMut) {
-        if !matches!(self.open, Some(Open::Text)) {
-            self.flush(out);
-            self.start(Some(Open::Text), &json!({"type": "text", "text": ""}), out);
+    /// Writes what is not a call, when it is its turn.
+    fn tell(&mut self, told: Waiting, out: &mut BytesMut) {
+        self.release(out);
+        if self.waiting.is_empty() && !self.is_calling() {
+            self.write_one(told, out);
+        } else {
+            self.hold(told, out);
         }
-        self.delta(&json!({"type": "text_delta", "text": text}), out);
+    }
+
+    fn hold(&mut self, told: Waiting, out: &mut BytesMut) {
+        self.held = self.held.saturating_add(match &told {
+            Waiting::Call { id, name, .. } => id.len() + name.len(),
+            Waiting::Text(text) | Waiting::Thought(text) | Waiting::Signature(text) | Waiting::Redacted(text) => {
+                text.len()
+            }
+        });
+        match (self.waiting.back_mut(), told) {
+            (Some(Waiting::Text(before)), Waiting::Text(more))
+            | (Some(Waiting::Thought(before)), Waiting::Thought(more)) => {
+                before.push_str(&more);
+            }
+            (_, told) => self.waiting.push_back(told),
+        }
+        self.bound(out);
+    }
+
+    /// What waits has its turn, up to the next call that is not complete.
+    fn release(&mut self, out: &mut BytesMut) {
+        while !self.is_calling() {
+            let Some(next) = self.waiting.pop_front() else {
+                self.held = 0;
+                return;
+            };
+            self.write_one(next, out);
+        }
+    }
+
+    /// Nothing waits any longer. Calls that are not complete stay open beside what comes behind them, for the rest of their arguments.
+    fn flush(&mut self, out: &mut BytesMut) {
+        while let Some(next) = self.waiting.pop_front() {
+            if let Some(Open::Call { call, .. }) = self.open.take_if(|open| open.is_calling()) {
+                self.beside.push((call, self.blocks.saturating_sub(1)));
+            }
+            self.write_one(next, out);
+        }
+        self.held = 0;
+    }
+
+    fn bound(&mut self, out: &mut BytesMut) {
+        if self.held > MOST_WAITING_BYTES {
+            self.flush(out);
+        }
+    }
+
+    fn write_one(&mut self, told: Waiting, out: &mut BytesMut) {
+        match told {
+            Waiting::Text(text) => {
+                if !matches!(self.open, Some(Open::Text)) {
+                    self.start(Some(Open::Text), &json!({"type": "text", "text": ""}), out);
+                }
+                self.delta(&json!({"type": "text_delta", "text": text}), out);
+            }
+            Waiting::Thought(text) => {
+                self.think(out);
+                self.delta(&json!({"type": "thinking_delta", "thinking": text}), out);
+            }
+            Waiting::Signature(signature) => {
+                self.think(out);
+                self.delta(&json!({"type": "signature_delta", "signature": signature}), out);
+                self.open = Some(Open::Thinking { signed: true });
+            }
+            Waiting::Redacted(data) => self.start(None, &json!({"type": "redacted_thinking", "data": data}), out),
+            Waiting::Call {
+                call,
+                id,
+                name,
+                arguments,
+            } => {
+                let block = json!({"type": "tool_use", "id": id, "name": name, "input": {}});
+                let state = Arguments::default();
+                self.start(Some(Open::Call { call, arguments: state }), &block, out);
+                if !arguments.is_empty() {
+                    self.argue(call, &arguments, out);
+                }
+            }
+        }
     }
 
     fn think(&mut self, out: &mut BytesMut) {
         if !matches!(self.open, Some(Open::Thinking { signed: false })) {
-            self.flush(out);
             let block = json!({"type": "thinking", "thinking": "", "signature": ""});
             self.start(Some(Open::Thinking { signed: false }), &block, out);
         }
     }
 
-    fn call(&mut self, call: u32, (id, name): (&str, &str), out: &mut BytesMut) {
-        let block = json!({"type": "tool_use", "id": id, "name": name, "input": {}});
-        let arguments = Arguments::default();
-        self.start(Some(Open::Call { call, arguments }), &block, out);
-    }
-
     fn argue(&mut self, call: u32, fragment: &str, out: &mut BytesMut) {
+        let delta = || json!({"type": "input_json_delta", "partial_json": fragment});
         if let Some(Open::Call { call: open, arguments }) = &mut self.open
             && *open == call
         {
             arguments.add(fragment);
-            self.delta(&json!({"type": "input_json_delta", "partial_json": fragment}), out);
+            self.delta(&delta(), out);
             return;
         }
-        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.call == call) {
-            waiting.arguments.push_str(fragment);
+        let waits = self.waiting.iter_mut().find_map(|waiting| match waiting {
+            Waiting::Call {
+                call: known, arguments, ..
+            } if *known == call => Some(arguments),
+            _ => None,
+        });
+        if let Some(arguments) = waits {
+            arguments.push_str(fragment);
+            self.held = self.held.saturating_add(fragment.len());
+            self.bound(out);
+        } else if let Some((_, block)) = self.beside.iter().find(|(known, _)| *known == call) {
+            add_to(*block, &delta(), out);
         }
-        let held: usize = self.waiting.iter().map(|waiting| waiting.arguments.len()).sum();
-        if held > MOST_WAITING_BYTES {
-            self.flush(out);
-        }
-    }
-
-    /// Lets the calls that wait have their turn; what comes of them later is still theirs if it is the last one's.
-    fn flush(&mut self, out: &mut BytesMut) {
-        for Waiting {
-            call,
-            id,
-            name,
-            arguments,
-        } in std::mem::take(&mut self.waiting)
-        {
-            self.call(call, (&id, &name), out);
-            if !arguments.is_empty() {
-                self.argue(call, &arguments, out);
-            }
-        }
+        // Behind a complete object there is nothing more to say.
     }
 
     /// Whether a call is under way whose arguments are not complete.
     fn is_calling(&self) -> bool {
-        matches!(&self.open, Some(Open::Call { arguments, .. }) if !arguments.is_complete())
+        self.open.as_ref().is_some_and(Open::is_calling)
     }
+}
+
+fn add_to(block: u64, delta: &Value, out: &mut BytesMut) {
+    let delta = json!({"type": "content_block_delta", "index": block, "delta": delta});
+    event("content_block_delta", &delta, out);
+}
+
+fn stop_of(block: u64, out: &mut BytesMut) {
+    let stop = json!({"type": "content_block_stop", "index": block});
+    event("content_block_stop", &stop, out);
 }
 
 impl EventWriter for Messages {
@@ -303,24 +398,16 @@ impl EventWriter for Messages {
                 }
             }
             ChatEvent::Counts(newer) => self.counts = Some(self.counts.unwrap_or_default().merged(*newer)),
-            ChatEvent::Text { choice: 0, text } => self.text(text, out),
+            ChatEvent::Text { choice: 0, text } => self.tell(Waiting::Text(text.clone()), out),
             ChatEvent::Refusal { choice: 0, text } => {
                 self.refused = true;
-                self.text(text, out);
+                self.tell(Waiting::Text(text.clone()), out);
             }
-            ChatEvent::Reasoning { choice: 0, text } => {
-                self.think(out);
-                self.delta(&json!({"type": "thinking_delta", "thinking": text}), out);
-            }
+            ChatEvent::Reasoning { choice: 0, text } => self.tell(Waiting::Thought(text.clone()), out),
             ChatEvent::ReasoningSignature { choice: 0, signature } => {
-                self.think(out);
-                self.delta(&json!({"type": "signature_delta", "signature": signature}), out);
-                self.open = Some(Open::Thinking { signed: true });
+                self.tell(Waiting::Signature(signature.clone()), out);
             }
-            ChatEvent::RedactedReasoning { choice: 0, data } => {
-                self.flush(out);
-                self.start(None, &json!({"type": "redacted_thinking", "data": data}), out);
-            }
+            ChatEvent::RedactedReasoning { choice: 0, data } => self.tell(Waiting::Redacted(data.clone()), out),
             ChatEvent::ToolCall {
                 choice: 0,
                 call,
@@ -330,15 +417,16 @@ impl EventWriter for Messages {
             } => {
                 self.called = true;
                 let id = id.clone().unwrap_or_else(|| made_up_id(*call as usize));
+                let began = Waiting::Call {
+                    call: *call,
+                    id,
+                    name: name.clone(),
+                    arguments: String::new(),
+                };
                 if self.is_calling() || !self.waiting.is_empty() {
-                    self.waiting.push(Waiting {
-                        call: *call,
-                        id,
-                        name: name.clone(),
-                        arguments: String::new(),
-                    });
+                    self.hold(began, out);
                 } else {
-                    self.call(*call, (&id, name), out);
+                    self.write_one(began, out);
                 }
             }
             ChatEvent::Arguments {
@@ -354,8 +442,16 @@ impl EventWriter for Messages {
 
     fn end(&mut self, counts: Option<&Counts>, out: &mut BytesMut) {
         self.begin(out);
-        self.flush(out);
+        self.release(out);
+        // What is not complete by now never will be.
+        while self.is_calling() && !self.waiting.is_empty() {
+            self.close(out);
+            self.release(out);
+        }
         self.close(out);
+        for (_, block) in std::mem::take(&mut self.beside) {
+            stop_of(block, out);
+        }
         let (reason, sequence) = stop(self.finish.as_ref(), self.called, self.refused);
         let delta = json!({"stop_reason": reason, "stop_sequence": sequence});
         let delta = json!({"type": "message_delta", "delta": delta, "usage": usage(counts.or(self.counts.as_ref()))});
@@ -511,6 +607,96 @@ mod tests {
         );
     }
 
+    /// What a stream says of each block: its type, and its text or arguments.
+    fn blocks(stream: &str) -> Vec<(String, String)> {
+        let mut blocks: Vec<(String, String)> = Vec::new();
+        for data in stream.lines().filter_map(|line| line.strip_prefix("data: ")) {
+            let event: Value = serde_json::from_str(data).unwrap();
+            if event["type"] == "content_block_start" {
+                assert_eq!(event["index"], blocks.len());
+                let kind = event["content_block"]["type"].as_str().unwrap();
+                blocks.push((kind.to_owned(), String::new()));
+            }
+            if event["type"] == "content_block_delta" {
+                let at = usize::try_from(event["index"].as_u64().unwrap()).unwrap();
+                let delta = &event["delta"];
+                let texts = ["text", "thinking", "signature", "partial_json"].map(|name| delta[name].as_str());
+                blocks[at].1.extend(texts.into_iter().flatten());
+            }
+        }
+        let count = |kind: &str| kinds(stream).iter().filter(|one| one.starts_with(kind)).count();
+        assert_eq!(
+            (count("start"), count("stop")),
+            (blocks.len(), blocks.len()),
+            "{stream}"
+        );
+        blocks
+    }
+
+    #[test]
+    fn nothing_that_comes_before_a_calls_end_loses_any_of_it() {
+        let text = |text: &str| ChatEvent::Text {
+            choice: 0,
+            text: text.to_owned(),
+        };
+        let events = [
+            call(0, "f"),
+            arguments(0, "{\"a\":"),
+            call(1, "g"),
+            text("x"),
+            ChatEvent::Reasoning {
+                choice: 0,
+                text: "hm".to_owned(),
+            },
+            ChatEvent::ReasoningSignature {
+                choice: 0,
+                signature: "s".to_owned(),
+            },
+            ChatEvent::RedactedReasoning {
+                choice: 0,
+                data: "d".to_owned(),
+            },
+            arguments(0, "1}"),
+            text("y"),
+            arguments(1, "{\"b\":2}"),
+            text("z"),
+        ];
+        let wanted = [
+            ("tool_use", "{\"a\":1}"),
+            ("tool_use", "{\"b\":2}"),
+            ("text", "x"),
+            ("thinking", "hms"),
+            ("redacted_thinking", ""),
+            ("text", "yz"),
+        ];
+        let wanted = wanted.map(|(kind, text)| (kind.to_owned(), text.to_owned()));
+        assert_eq!(blocks(&written(&events, None)), wanted);
+        // More than is held back: each piece stays what it belongs to.
+        let long = "x".repeat(MOST_WAITING_BYTES);
+        let events = [
+            call(0, "f"),
+            call(1, "g"),
+            arguments(0, "{\"a\":"),
+            arguments(1, "{\"b\":"),
+            text(&long),
+            text("!"),
+            arguments(1, "2}"),
+            arguments(0, "1}"),
+        ];
+        let wanted = [
+            ("tool_use", "{\"a\":1}"),
+            ("tool_use", "{\"b\":2}"),
+            ("text", &*format!("{long}!")),
+        ];
+        let wanted = wanted.map(|(kind, text)| (kind.to_owned(), text.to_owned()));
+        assert_eq!(blocks(&written(&events, None)), wanted);
+        // Arguments that never become an object are told as they are.
+        let events = [call(0, "f"), text("x"), call(1, "g"), arguments(1, "{")];
+        let wanted = [("tool_use", ""), ("text", "x"), ("tool_use", "{")];
+        let wanted = wanted.map(|(kind, text)| (kind.to_owned(), text.to_owned()));
+        assert_eq!(blocks(&written(&events, None)), wanted);
+    }
+
     #[test]
     fn an_answer_of_nothing_is_an_answer() {
         assert_eq!(
@@ -570,7 +756,14 @@ mod tests {
             ("length", FinishReason::Length, true, "max_tokens"),
             ("content_filter", FinishReason::ContentFilter, false, "refusal"),
             ("pause_turn", FinishReason::Other, false, "pause_turn"),
-            ("odd", FinishReason::Other, false, "end_turn"),
+            ("ERROR", FinishReason::Other, false, "ERROR"),
+            (
+                "MALFORMED_FUNCTION_CALL",
+                FinishReason::Other,
+                true,
+                "MALFORMED_FUNCTION_CALL",
+            ),
+            ("", FinishReason::Other, false, "end_turn"),
         ] {
             assert_eq!(
                 stop(Some(&Finish::new(word, reason)), called, false).0,

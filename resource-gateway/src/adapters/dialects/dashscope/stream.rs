@@ -1,5 +1,6 @@
-//! Chat in events. Each is a whole answer: of what is new since the one before, or of everything so far, which some models send whatever
-//! they were asked for. Nothing says which; it shows with the second text of a kind.
+//! Chat in events. Each is a whole answer that holds what is new since the one before, since that is what is asked for. Servers that tell
+//! everything so far all the same give themselves away: each of their texts begins with the one before. One that does so once may be chance,
+//! and waits for the next; what is still undecided at the end is taken as it was asked for.
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -21,8 +22,8 @@ use crate::{
 
 /// Parts of one answer that are told apart.
 const MOST_PARTS: usize = 1024;
-/// More of a text is not compared: by then it is known how events tell.
-const MOST_KEPT: usize = 4 * 1024 * 1024;
+/// More is not held back.
+const MOST_WAITING_BYTES: usize = 64 * 1024;
 
 #[derive(Default)]
 pub(super) struct Reader {
@@ -55,10 +56,20 @@ enum Kind {
 struct Part {
     choice: u32,
     kind: Kind,
-    /// All of it, as long as events may repeat it.
+    /// All of it that was told on, as long as events may repeat it.
     so_far: String,
-    /// Tokens of output when it began.
+    /// Tokens of output when it began, and when it was last told.
     tokens: Option<u64>,
+    last_tokens: Option<u64>,
+    /// What came behind it and may be a repetition, or not.
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    /// Everything, as events of news tell it.
+    news: String,
+    /// The last of it, which is everything if events repeat.
+    latest: String,
 }
 
 impl Reader {
@@ -71,6 +82,7 @@ impl Reader {
             }
             let head = piece.get(event.start..event.end).unwrap_or_default();
             if let Err(fault) = self.event(head, data, events) {
+                self.settle(events);
                 return Some(StreamEnd::Failed(fault));
             }
         }
@@ -117,14 +129,28 @@ impl Reader {
             last: end.is_some(),
         };
         let said = read.message.unwrap_or_default();
-        if let Some(text) = self.news(choice, Kind::Reasoning, said.reasoning_content, at) {
-            events.push(ChatEvent::Reasoning { choice, text });
+        let text = said.content.as_ref().map(wire::text_of);
+        let calls: Vec<(u32, ToolCall)> = (0..)
+            .zip(said.tool_calls.unwrap_or_default())
+            .map(|(place, call)| (call.index.unwrap_or(place), call))
+            .collect();
+        let told = |kind: Kind| match kind {
+            Kind::Text => text.as_ref().is_some_and(|text| !text.is_empty()),
+            Kind::Reasoning => said.reasoning_content.as_ref().is_some_and(|text| !text.is_empty()),
+            Kind::Arguments(call) => calls.iter().any(|(known, _)| *known == call),
+        };
+        // Who tells everything leaves nothing out.
+        let left_out = |part: &Part| part.choice == choice && part.waiting.is_some() && !told(part.kind);
+        if self.parts.iter().any(left_out) {
+            self.settle(events);
         }
-        if let Some(text) = self.news(choice, Kind::Text, said.content.as_ref().map(wire::text_of), at) {
-            events.push(ChatEvent::Text { choice, text });
+        self.say(choice, Kind::Reasoning, said.reasoning_content, at, events);
+        self.say(choice, Kind::Text, text, at, events);
+        for (call, said) in calls {
+            self.call(choice, call, said, at, events);
         }
-        for (place, call) in (0..).zip(said.tool_calls.unwrap_or_default()) {
-            self.call(choice, place, call, at, events);
+        if end.is_some() {
+            self.settle(events);
         }
         if let Some(finish) = end.filter(|_| self.finished & bit == 0) {
             self.finished |= bit;
@@ -133,8 +159,7 @@ impl Reader {
     }
 
     /// Fragments of a call join by its index: name and id come once.
-    fn call(&mut self, choice: u32, place: u32, said: ToolCall, at: Moment, events: &mut Vec<ChatEvent>) {
-        let call = said.index.unwrap_or(place);
+    fn call(&mut self, choice: u32, call: u32, said: ToolCall, at: Moment, events: &mut Vec<ChatEvent>) {
         let function = said.function.unwrap_or_default();
         if !self.calls.contains(&(choice, call)) {
             // More are not told.
@@ -150,45 +175,86 @@ impl Reader {
                 signature: None,
             });
         }
-        if let Some(fragment) = self.news(choice, Kind::Arguments(call), function.arguments, at) {
-            events.push(ChatEvent::Arguments { choice, call, fragment });
-        }
+        self.say(choice, Kind::Arguments(call), function.arguments, at, events);
     }
 
-    /// What of a text was not there before.
-    fn news(&mut self, choice: u32, kind: Kind, text: Option<String>, at: Moment) -> Option<String> {
-        let text = text.filter(|text| !text.is_empty())?;
+    /// Tells on what of a text was not there before.
+    fn say(&mut self, choice: u32, kind: Kind, text: Option<String>, at: Moment, events: &mut Vec<ChatEvent>) {
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return;
+        };
         let known = self
             .parts
-            .iter()
-            .position(|part| (part.choice, part.kind) == (choice, kind));
-        let Some(part) = known.and_then(|known| self.parts.get_mut(known)) else {
+            .iter_mut()
+            .find(|part| (part.choice, part.kind) == (choice, kind));
+        let Some(part) = known else {
             if self.manner != Manner::News && self.parts.len() < MOST_PARTS {
                 self.parts.push(Part {
                     choice,
                     kind,
                     so_far: text.clone(),
                     tokens: at.tokens,
+                    last_tokens: at.tokens,
+                    waiting: None,
                 });
             }
-            return Some(text);
+            kind.tell(choice, text, events);
+            return;
         };
         if self.manner == Manner::Unknown {
             self.manner = part.manner_of(&text, at);
         }
-        match text.strip_prefix(part.so_far.as_str()) {
-            Some(more) if self.manner == Manner::Everything && text.len() <= MOST_KEPT => {
-                let more = more.to_owned();
+        part.last_tokens = at.tokens;
+        match (self.manner, text.strip_prefix(part.so_far.as_str())) {
+            (Manner::Everything, Some(more)) => {
+                kind.tell(choice, more.to_owned(), events);
                 part.so_far = text;
-                Some(more).filter(|more| !more.is_empty())
+                part.waiting = None;
             }
+            (Manner::Unknown, _) => part.wait(text),
             // It does not begin as it did before, so it is not told again.
-            _ => {
-                self.manner = Manner::News;
-                self.parts.clear();
-                Some(text)
+            (Manner::News | Manner::Everything, _) => {
+                self.believe(events);
+                kind.tell(choice, text, events);
             }
         }
+        let waiting = |part: &Part| part.waiting.as_ref().map_or(0, |waiting| waiting.news.len());
+        if self.parts.iter().map(waiting).sum::<usize>() > MOST_WAITING_BYTES {
+            self.believe(events);
+        }
+    }
+
+    /// Nothing more comes that could tell how events tell.
+    fn settle(&mut self, events: &mut Vec<ChatEvent>) {
+        if self.parts.iter().any(|part| part.waiting.is_some()) {
+            self.believe(events);
+        }
+    }
+
+    /// Events tell what is new, as they were asked to.
+    fn believe(&mut self, events: &mut Vec<ChatEvent>) {
+        self.manner = Manner::News;
+        for part in self.parts.drain(..) {
+            let waiting = part.waiting.map(|waiting| waiting.news);
+            part.kind.tell(part.choice, waiting.unwrap_or_default(), events);
+        }
+    }
+}
+
+impl Kind {
+    fn tell(self, choice: u32, text: String, events: &mut Vec<ChatEvent>) {
+        if text.is_empty() {
+            return;
+        }
+        events.push(match self {
+            Self::Text => ChatEvent::Text { choice, text },
+            Self::Reasoning => ChatEvent::Reasoning { choice, text },
+            Self::Arguments(call) => ChatEvent::Arguments {
+                choice,
+                call,
+                fragment: text,
+            },
+        });
     }
 }
 
@@ -202,25 +268,38 @@ struct Moment {
 }
 
 impl Part {
-    /// Whether a second text repeats the first, by how it begins and by how many tokens it takes: the same syllable twice is no
+    /// Whether a text repeats the ones before, by how it begins and by how many tokens it takes: the same syllable twice is no
     /// repetition if it was paid for twice.
     fn manner_of(&self, text: &str, at: Moment) -> Manner {
-        if !text.starts_with(&self.so_far) {
+        let before = self.waiting.as_ref().map_or(&self.so_far, |waiting| &waiting.latest);
+        if !text.starts_with(before.as_str()) {
             return Manner::News;
         }
-        if let (Some(before), Some(now)) = (self.tokens.filter(|before| *before > 0), at.tokens) {
-            let expected = (text.len() as u64).saturating_mul(before) / (self.so_far.len() as u64).max(1);
-            let (everything, news) = (expected.abs_diff(now), expected.abs_diff(now.saturating_sub(before)));
-            return if news < everything {
-                Manner::News
-            } else {
-                Manner::Everything
-            };
+        if self.last_tokens.is_some() && self.last_tokens == at.tokens {
+            return Manner::Everything;
         }
-        match text.len() > self.so_far.len() || at.last {
+        // Later ones may have been paid for beside other parts.
+        let begun = self.tokens.filter(|begun| *begun > 0 && self.waiting.is_none());
+        if let (Some(begun), Some(now)) = (begun, at.tokens) {
+            let expected = (text.len() as u64).saturating_mul(begun) / (self.so_far.len() as u64).max(1);
+            let (everything, news) = (expected.abs_diff(now), expected.abs_diff(now.saturating_sub(begun)));
+            if news < everything {
+                return Manner::News;
+            }
+        }
+        // Figures, blanks and rules grow like that by themselves.
+        let grows = text.len() > self.so_far.len() && text.contains(char::is_alphabetic);
+        let repeats = self.waiting.is_some() && grows;
+        let ends = at.last && (grows || self.tokens.is_none() && text == self.so_far);
+        match repeats || ends {
             true => Manner::Everything,
-            false => Manner::News,
+            false => Manner::Unknown,
         }
+    }
+
+    fn wait(&mut self, text: String) {
+        let news = self.waiting.take().map_or_else(String::new, |waiting| waiting.news) + &text;
+        self.waiting = Some(Waiting { news, latest: text });
     }
 }
 
@@ -246,6 +325,7 @@ impl ChunkDecoder for Reader {
         if let Some(end) = self.read(&rest, events) {
             return end;
         }
+        self.settle(events);
         // Nothing marks the end but the reason for it.
         match self.seen != 0 && self.finished == self.seen {
             true => StreamEnd::Complete,

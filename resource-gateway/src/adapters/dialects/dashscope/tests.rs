@@ -323,13 +323,76 @@ fn events_that_repeat_everything_and_events_of_news_come_to_the_same() {
             ("hm", "a"),
         ),
     ] {
-        let stream: String = events
-            .iter()
-            .map(|(message, finish, tokens)| said(message, finish, *tokens))
-            .collect();
-        let (seen, end) = run(&stream);
-        assert_eq!((seen.reasoning.as_str(), seen.text.as_str()), wanted, "{name}");
-        assert_eq!((seen.finish.as_deref(), end), (Some("stop"), None), "{name}");
+        check(name, &events, wanted);
+    }
+}
+
+/// Events of a message, the reason for the end, and how many tokens were paid for by then.
+fn check(name: &str, events: &[(Value, &str, Option<u64>)], wanted: (&str, &str)) {
+    let stream: String = events
+        .iter()
+        .map(|(message, finish, tokens)| said(message, finish, *tokens))
+        .collect();
+    let (seen, end) = run(&stream);
+    assert_eq!((seen.reasoning.as_str(), seen.text.as_str()), wanted, "{name}");
+    assert_eq!((seen.finish.as_deref(), end), (Some("stop"), None), "{name}");
+}
+
+#[test]
+fn events_are_news_until_they_repeat_again_and_again() {
+    let text = |text: &str| json!({"role": "assistant", "content": text});
+    let thought = |thought: &str, text: &str| json!({"reasoning_content": thought, "content": text});
+    for (name, events, wanted) in [
+        (
+            "figures that begin alike",
+            vec![
+                (text("1"), "null", Some(1)),
+                (text("10"), "null", Some(2)),
+                (text(""), "stop", Some(2)),
+            ],
+            ("", "110"),
+        ),
+        (
+            "figures that begin alike again and again",
+            vec![
+                (text("1"), "null", Some(1)),
+                (text("10"), "null", Some(2)),
+                (text("100"), "null", Some(3)),
+                (text("!"), "stop", Some(4)),
+            ],
+            ("", "110100!"),
+        ),
+        (
+            "a word that goes on as it began, once",
+            vec![
+                (text("an"), "null", Some(1)),
+                (text("and"), "null", Some(2)),
+                (text(" so"), "stop", Some(3)),
+            ],
+            ("", "anand so"),
+        ),
+        (
+            "thoughts that are left out when there are words",
+            vec![
+                (thought("a", ""), "null", Some(1)),
+                (thought("ab", ""), "null", Some(2)),
+                (thought("", "c"), "null", Some(3)),
+                (thought("", "d"), "stop", Some(4)),
+            ],
+            ("aab", "cd"),
+        ),
+        (
+            "everything, and a token for its end",
+            vec![
+                (text("Hal"), "null", Some(2)),
+                (text("Hallo"), "null", Some(3)),
+                (text("Hallo Welt"), "null", Some(5)),
+                (text("Hallo Welt"), "stop", Some(6)),
+            ],
+            ("", "Hallo Welt"),
+        ),
+    ] {
+        check(name, &events, wanted);
     }
 }
 
@@ -364,6 +427,30 @@ fn fragments_of_calls_join_by_their_index() {
             (&wanted[..], Some("tool_calls"), None)
         );
     }
+}
+
+#[test]
+fn what_waits_to_be_told_apart_is_told_when_the_stream_breaks_off() {
+    let text = |text: &str, tokens| said(&json!({"content": text}), "null", Some(tokens));
+    let begun = [text("1", 1), text("10", 2)].concat();
+    for end in [
+        "",
+        "id:3\nevent:error\n:HTTP_STATUS/500\ndata:{\"code\":\"InternalError\",\"message\":\"m\"}\n\n",
+    ] {
+        let (seen, end) = run(&format!("{begun}{end}"));
+        assert_eq!(seen.text, "110");
+        assert!(end.is_some());
+    }
+    // More than is held back.
+    let long = "1".repeat(100_000);
+    let (out, _) = streamed(
+        &CHAT,
+        &call(Capability::Chat, &json!({"model": "m", "messages": [], "stream": true})),
+        &sse(),
+        &Bytes::from([text("1", 1), text(&long, 100_000), text(&long, 200_000)].concat()),
+        &[],
+    );
+    assert_eq!(Seen::in_stream(&out).text.len(), 200_001);
 }
 
 #[test]

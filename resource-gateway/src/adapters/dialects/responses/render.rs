@@ -23,6 +23,8 @@ impl Frame {
     fn response(&self, status: &str, output: &[Value], finish: Option<&Finish>, counts: Option<&Counts>) -> Value {
         let details = match (status, finish.map(|finish| finish.reason)) {
             ("incomplete", Some(FinishReason::ContentFilter)) => json!({"reason": "content_filter"}),
+            // The vendor's own word, a failure's among them.
+            ("incomplete", Some(FinishReason::Other)) => json!({"reason": finish.map(|finish| &finish.word)}),
             ("incomplete", _) => json!({"reason": "max_output_tokens"}),
             _ => Value::Null,
         };
@@ -66,6 +68,7 @@ fn usage(counts: &Counts) -> Value {
 fn status_of(finish: Option<&Finish>) -> &'static str {
     match finish.map(|finish| finish.reason) {
         Some(FinishReason::Length | FinishReason::ContentFilter) => "incomplete",
+        Some(FinishReason::Other) if finish.is_some_and(|finish| !finish.word.is_empty()) => "incomplete",
         Some(FinishReason::Stop | FinishReason::ToolCalls | FinishReason::Other) | None => "completed",
     }
 }
@@ -533,6 +536,12 @@ mod tests {
             (&json!(NO_ID), &json!(7), &Value::Null)
         );
         assert_eq!(whole["output"][0]["content"][0]["text"], "a");
+        reply.choices[0].finish = Some(Finish::new("ERROR", FinishReason::Other));
+        let whole = response(&reply, "m", 7);
+        assert_eq!(
+            (&whole["status"], &whole["incomplete_details"]["reason"]),
+            (&json!("incomplete"), &json!("ERROR"))
+        );
         reply.choices[0].finish = None;
         reply.choices[0].text = None;
         reply.choices[0].refusal = Some("no".to_owned());
