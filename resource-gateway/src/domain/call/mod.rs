@@ -246,16 +246,6 @@ impl Call {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Whether the request has a member of one of these names that is not null.
-    pub fn has_any(&self, names: &[&str]) -> bool {
-        let body = self.body();
-        let Ok(object) = JsonObject::parse(&body) else {
-            return false;
-        };
-        let mut members = object.members().iter();
-        members.any(|member| member.value != "null" && names.contains(&member.name.as_ref()))
-    }
-
     /// Whether the caller's own bytes can stand for the request.
     pub fn is_verbatim(&self) -> bool {
         self.verbatim.is_some()

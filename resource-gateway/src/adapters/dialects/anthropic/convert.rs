@@ -68,7 +68,7 @@ pub(super) fn request<'a>(from: &'a ChatRequest<'_>, model: &'a str, max_tokens:
         top_p: from.top_p.as_ref(),
         top_k: from.top_k.as_ref(),
         tools: from.tools.iter().map(tool).collect(),
-        tool_choice: tool_choice(from),
+        tool_choice: tool_choice(from)?,
         metadata: from.user.as_ref().map(|user_id| Metadata { user_id }),
         thinking,
         output_config,
@@ -171,17 +171,19 @@ fn turns<'a>(messages: &'a [Message<'_>]) -> Result<Vec<Turn<'a>>, Wrong> {
                         content: Content::Blocks(blocks),
                         ..
                     }) if answering => push_content(&message.content, blocks),
-                    _ => turns.push(Turn {
-                        role: "user",
-                        content: content(&message.content),
-                    }),
+                    // Nothing was said.
+                    _ => match content(&message.content) {
+                        Some(content) => turns.push(Turn { role: "user", content }),
+                        None => continue,
+                    },
                 }
                 answering = false;
             }
             Role::Assistant => {
+                let Some(content) = said(message, at)? else { continue };
                 turns.push(Turn {
                     role: "assistant",
-                    content: said(message, at)?,
+                    content,
                 });
                 answering = false;
             }
@@ -190,12 +192,17 @@ fn turns<'a>(messages: &'a [Message<'_>]) -> Result<Vec<Turn<'a>>, Wrong> {
     Ok(turns)
 }
 
-fn content<'a>(from: &'a chat::Content<'_>) -> Content<'a> {
+/// The vendor refuses turns in which nothing is said.
+fn content<'a>(from: &'a chat::Content<'_>) -> Option<Content<'a>> {
     match from {
-        chat::Content::None => Content::Text(""),
-        chat::Content::Text(text) => Content::Text(text),
-        chat::Content::Parts(parts) => Content::Blocks(parts.iter().filter_map(part).collect()),
+        chat::Content::None => None,
+        chat::Content::Text(text) => (!text.is_empty()).then_some(Content::Text(text)),
+        chat::Content::Parts(parts) => blocks(parts.iter().filter_map(part).collect()),
     }
+}
+
+fn blocks(blocks: Vec<Block<'_>>) -> Option<Content<'_>> {
+    (!blocks.is_empty()).then_some(Content::Blocks(blocks))
 }
 
 fn push_content<'a>(from: &'a chat::Content<'_>, blocks: &mut Vec<Block<'a>>) {
@@ -260,29 +267,26 @@ fn tool_result<'a>(message: &'a Message<'_>, at: usize) -> Result<Block<'a>, Wro
     Ok(Block {
         kind: BlockKind::ToolResult {
             tool_use_id,
-            content: match &message.content {
-                chat::Content::None => None,
-                other => Some(content(other)),
-            },
+            content: content(&message.content),
             is_error: message.is_error,
         },
         cache_control: message.cache.as_ref(),
     })
 }
 
-/// What the assistant said: thoughts, text, calls.
-fn said<'a>(message: &'a Message<'_>, at: usize) -> Result<Content<'a>, Wrong> {
+/// What the assistant said, if anything: thoughts, text, calls.
+fn said<'a>(message: &'a Message<'_>, at: usize) -> Result<Option<Content<'a>>, Wrong> {
     let refusal = message.refusal.as_deref().filter(|text| !text.is_empty());
     if message.thoughts.is_empty() && message.tool_calls.is_empty() && refusal.is_none() {
         return Ok(content(&message.content));
     }
-    let mut blocks: Vec<_> = message.thoughts.iter().filter_map(thought).collect();
-    push_content(&message.content, &mut blocks);
-    blocks.extend(refusal.and_then(text_block));
+    let mut all: Vec<_> = message.thoughts.iter().filter_map(thought).collect();
+    push_content(&message.content, &mut all);
+    all.extend(refusal.and_then(text_block));
     for (call_at, call) in message.tool_calls.iter().enumerate() {
-        blocks.push(tool_use(call, (at, call_at))?);
+        all.push(tool_use(call, (at, call_at))?);
     }
-    Ok(Content::Blocks(blocks))
+    Ok(blocks(all))
 }
 
 /// Only what this vendor has thought itself, and can prove, may come back.
@@ -339,7 +343,15 @@ fn tool<'a>(tool: &'a chat::Tool<'_>) -> Tool<'a> {
     }
 }
 
-fn tool_choice<'a>(from: &'a ChatRequest<'_>) -> Option<ToolChoice<'a>> {
+/// The vendor refuses a choice of nothing.
+fn tool_choice<'a>(from: &'a ChatRequest<'_>) -> Result<Option<ToolChoice<'a>>, Wrong> {
+    if from.tools.is_empty() {
+        return match &from.tool_choice {
+            // Nothing can be called anyway.
+            None | Some(chat::ToolChoice::Auto | chat::ToolChoice::None) => Ok(None),
+            Some(_) => Err(wrong("tool_choice", "asks for a call, and there are no tools")),
+        };
+    }
     let one_by_one = from.parallel_tool_calls.map(|parallel| !parallel);
     let (kind, name) = match &from.tool_choice {
         Some(chat::ToolChoice::Auto) => ("auto", None),
@@ -347,15 +359,15 @@ fn tool_choice<'a>(from: &'a ChatRequest<'_>) -> Option<ToolChoice<'a>> {
         Some(chat::ToolChoice::Required) => ("any", None),
         Some(chat::ToolChoice::Named(name)) => ("tool", Some(name.as_ref())),
         // There is no other place to say so.
-        None if one_by_one == Some(true) && !from.tools.is_empty() => ("auto", None),
-        None => return None,
+        None if one_by_one == Some(true) => ("auto", None),
+        None => return Ok(None),
     };
-    Some(ToolChoice {
+    Ok(Some(ToolChoice {
         kind,
         name,
         // Where none may be called there is no such member.
         disable_parallel_tool_use: one_by_one.filter(|_| kind != "none"),
-    })
+    }))
 }
 
 fn wrong(field: &str, why: &str) -> Wrong {

@@ -137,14 +137,18 @@ fn version_for(request: &ChatRequest<'_>, pinned: Option<&str>) -> &'static str 
     if let Some(pinned) = pinned {
         return known(pinned).unwrap_or(NEWER);
     }
+    if needs_older(request) { OLDER } else { NEWER }
+}
+
+/// Whether there is something in it that only the older version takes.
+fn needs_older(request: &ChatRequest<'_>) -> bool {
     let sampled = request.temperature.is_some() || request.top_p.is_some() || request.top_k.is_some();
     let assistants = request
         .messages
         .iter()
         .filter(|message| message.role == Role::Assistant);
     let mut parts = assistants.flat_map(|message| message.content.parts());
-    let documents = parts.any(|part| matches!(part.kind, PartKind::Document { .. }));
-    if sampled || documents { OLDER } else { NEWER }
+    sampled || parts.any(|part| matches!(part.kind, PartKind::Document { .. }))
 }
 
 /// One of the versions that there are.

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 use super::{
-    BETA_HEADER, BETAS, NEWER, OLDER, PATH, VERSION, VERSION_HEADER, faults, known, read_reply, stream::Reader,
+    BETA_HEADER, BETAS, NEWER, OLDER, PATH, VERSION, VERSION_HEADER, faults, known, needs_older, read_reply,
+    stream::Reader,
 };
 use crate::{
     adapters::dialects::{
@@ -14,7 +15,7 @@ use crate::{
     domain::{
         answer::Answer,
         call::Call,
-        chat::{ChatEvent, Counts},
+        chat::{ChatEvent, ChatRequest, Counts},
         fault::Fault,
         said::Said,
     },
@@ -84,8 +85,9 @@ impl Codec for AnthropicMessages {
 fn version_of(call: &Call, pinned: Option<&str>) -> &'static str {
     let named = call.said_header(VERSION_HEADER).next();
     pinned.or(named).and_then(known).unwrap_or_else(|| {
-        let sampled = call.has_any(&["temperature", "top_p", "top_k"]);
-        if sampled { OLDER } else { NEWER }
+        // Only who names no version pays for this look.
+        let older = ChatRequest::read(&call.body()).is_ok_and(|request| needs_older(&request));
+        if older { OLDER } else { NEWER }
     })
 }
 

@@ -162,6 +162,48 @@ fn an_answer_has_a_length_even_if_nobody_said_so() {
 }
 
 #[test]
+fn turns_in_which_nothing_is_said_are_left_out() {
+    let empty = json!([{"type": "text", "text": ""}]);
+    for nothing in [json!(""), Value::Null, empty.clone(), json!([])] {
+        let body = encoded(&json!({"messages": [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": nothing},
+            {"role": "user", "content": empty},
+            {"role": "assistant", "content": "", "thinking_blocks": [{"type": "thinking", "thinking": "unproved"}]},
+            {"role": "user", "content": "b"},
+            {"role": "assistant", "content": nothing, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "c", "content": nothing},
+            {"role": "user", "content": ""},
+        ], "tools": [{"type": "function", "function": {"name": "f"}}]}));
+        let wanted = json!([
+            {"role": "user", "content": "a"},
+            {"role": "user", "content": "b"},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c"}]},
+        ]);
+        assert_eq!(body["messages"], wanted, "{nothing}");
+    }
+}
+
+#[test]
+fn nothing_is_chosen_among_no_tools() {
+    let user = json!({"role": "user", "content": "x"});
+    for choice in ["auto", "none"] {
+        let body =
+            encoded(&json!({"messages": [user], "tool_choice": choice, "tools": [], "parallel_tool_calls": false}));
+        assert!(body.get("tool_choice").is_none(), "{body}");
+    }
+    for choice in [
+        json!("required"),
+        json!({"type": "function", "function": {"name": "f"}}),
+    ] {
+        let body = json!({"messages": [user], "tool_choice": choice});
+        let refused = encode(&body, &vendor(), WhenUnsupported::Refuse).unwrap_err();
+        assert!(matches!(refused, EncodeError::Refused(error) if error.param.as_deref() == Some("tool_choice")));
+    }
+}
+
+#[test]
 fn how_much_it_thinks_is_said_in_one_of_the_vendors_ways() {
     for (said, thinking, effort) in [
         (
@@ -540,6 +582,15 @@ fn who_speaks_the_vendors_format_gets_its_own_bytes_sent() {
         let call = native_call(&json!({"model": "m", "temperature": temperature}), &HeaderMap::new());
         let sent = Chat(AnthropicDialect).encode(&call, target(&self::vendor())).unwrap();
         assert_eq!(version(&sent), wanted);
+    }
+    // What the newer version refuses is not only how an answer is drawn.
+    let document = json!({"type": "file", "file": {"file_data": "data:text/plain;base64,eA=="}});
+    for (role, wanted) in [("assistant", OLDER), ("user", NEWER)] {
+        let read = json!({"model": "m", "messages": [{"role": role, "content": [document]}]});
+        let call = Call::read(Capability::Chat, read.to_string().into(), None).unwrap();
+        let call = call.said_as(Voice::Anthropic, json!({"model": "m"}).to_string().into());
+        let sent = Chat(AnthropicDialect).encode(&call, target(&self::vendor())).unwrap();
+        assert_eq!(version(&sent), wanted, "{role}");
     }
 }
 

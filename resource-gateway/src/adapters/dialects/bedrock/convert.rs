@@ -1,7 +1,11 @@
 //! Between neutral chat and Converse.
 
+use std::collections::HashMap;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use serde_json::{Map, Value, json, value::RawValue};
+use sha2::{Digest as _, Sha256};
 
 use super::{errors, wire};
 use crate::{
@@ -92,17 +96,17 @@ fn system<'r>(request: &'r ChatRequest<'_>) -> Result<Vec<wire::Block<'r>>, Publ
 /// Turns of user and assistant, one after the other: what follows in the same role is one turn, and tools answer in the user's.
 fn turns<'r>(request: &'r ChatRequest<'_>) -> Result<Vec<wire::Turn<'r>>, PublicError> {
     let mut turns: Vec<wire::Turn<'r>> = Vec::new();
-    let mut documents = Documents::default();
+    let mut names = Names::default();
     for (at, message) in request.messages.iter().enumerate() {
         let (role, blocks) = match message.role {
             Role::System | Role::Developer => continue,
             Role::User => {
                 let mut blocks = Vec::new();
-                push_content(&mut blocks, &message.content, at, &mut documents)?;
+                push_content(&mut blocks, &message.content, at, &mut names.documents)?;
                 ("user", blocks)
             }
-            Role::Tool => ("user", vec![tool_result(message, at, &mut documents)?]),
-            Role::Assistant => ("assistant", assistant(message, at, &mut documents)?),
+            Role::Tool => ("user", vec![tool_result(message, at, &mut names)?]),
+            Role::Assistant => ("assistant", assistant(message, at, &mut names)?),
         };
         match turns.last_mut() {
             _ if blocks.is_empty() => {}
@@ -116,10 +120,10 @@ fn turns<'r>(request: &'r ChatRequest<'_>) -> Result<Vec<wire::Turn<'r>>, Public
 fn assistant<'r>(
     message: &'r Message<'_>,
     at: usize,
-    documents: &mut Documents,
+    names: &mut Names<'r>,
 ) -> Result<Vec<wire::Block<'r>>, PublicError> {
     let mut blocks: Vec<_> = message.thoughts.iter().filter_map(reasoning).collect();
-    push_content(&mut blocks, &message.content, at, documents)?;
+    push_content(&mut blocks, &message.content, at, &mut names.documents)?;
     blocks.extend(message.refusal.iter().map(|refusal| wire::Block::Text(refusal)));
     for (call_at, call) in message.tool_calls.iter().enumerate() {
         let input = object(&call.arguments).ok_or_else(|| {
@@ -128,7 +132,10 @@ fn assistant<'r>(
             invalid(&path, message)
         })?;
         blocks.push(wire::Block::ToolUse {
-            tool_use_id: call.id.as_deref().map_or_else(|| made_up_id(call_at), tool_use_id),
+            tool_use_id: match call.id.as_deref() {
+                Some(id) => names.tool_use_id(id),
+                None => made_up_id(call_at),
+            },
             name: &call.name,
             input,
         });
@@ -147,11 +154,7 @@ fn reasoning<'r>(thought: &'r Thought<'_>) -> Option<wire::Block<'r>> {
     }))
 }
 
-fn tool_result<'r>(
-    message: &'r Message<'_>,
-    at: usize,
-    documents: &mut Documents,
-) -> Result<wire::Block<'r>, PublicError> {
+fn tool_result<'r>(message: &'r Message<'_>, at: usize, names: &mut Names<'r>) -> Result<wire::Block<'r>, PublicError> {
     let id = message.tool_call_id.as_deref().ok_or_else(|| {
         let path = format!("messages[{at}].tool_call_id");
         invalid(&path, format!("'{path}' is missing."))
@@ -162,22 +165,44 @@ fn tool_result<'r>(
         Content::Text(text) if text.trim_start().starts_with('{') && object(text).is_some() => {
             content.extend(object(text).map(wire::Block::Json));
         }
-        other => push_content(&mut content, other, at, documents)?,
+        other => push_content(&mut content, other, at, &mut names.documents)?,
     }
     Ok(wire::Block::ToolResult {
-        tool_use_id: tool_use_id(id),
+        tool_use_id: names.tool_use_id(id),
         content,
         status: if message.is_error { "error" } else { "success" },
     })
 }
 
-/// The vendor takes `[a-zA-Z0-9_-]{1,64}`. Ids of other vendors, which stand in a conversation that moved, are made fit alike in calls
-/// and in answers.
-fn tool_use_id(id: &str) -> String {
-    let fit = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    match id.is_empty() {
-        true => "_".to_owned(),
-        false => id.chars().take(64).map(fit).collect(),
+/// What has another name there.
+#[derive(Default)]
+struct Names<'r> {
+    documents: Documents,
+    /// The ids that were made of the conversation's own, and of which.
+    ids: HashMap<String, &'r str>,
+}
+
+impl<'r> Names<'r> {
+    /// The vendor takes `[a-zA-Z0-9_-]{1,64}`. Ids of other vendors, which stand in a conversation that moved, are made fit alike in
+    /// calls and in answers, and two of them never alike.
+    fn tool_use_id(&mut self, id: &'r str) -> String {
+        let fit = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+        let plain: String = match id.is_empty() {
+            true => "_".to_owned(),
+            false => id.chars().take(64).map(fit).collect(),
+        };
+        match self.ids.get(&plain) {
+            None => {
+                self.ids.insert(plain.clone(), id);
+                plain
+            }
+            Some(known) if *known == id => plain,
+            Some(_) => {
+                // 20 of its own, one between, and 43 that stand for all of it.
+                let own: String = plain.chars().take(20).collect();
+                format!("{own}_{}", URL_SAFE_NO_PAD.encode(Sha256::digest(id)))
+            }
+        }
     }
 }
 
@@ -298,23 +323,28 @@ fn document_format(media_type: &str) -> Option<&'static str> {
 }
 
 fn tools<'r>(request: &'r ChatRequest<'_>) -> Result<Option<wire::ToolConfig<'r>>, PublicError> {
+    // Where some were called before, the vendor wants to know them.
+    let used = |message: &Message<'_>| message.role == Role::Tool || !message.tool_calls.is_empty();
+    let used = || request.messages.iter().any(used);
     let tool_choice = match &request.tool_choice {
         None => None,
         Some(ToolChoice::Auto) => Some(wire::Choice::Auto {}),
         Some(ToolChoice::Required) => Some(wire::Choice::Any {}),
         Some(ToolChoice::Named(name)) => Some(wire::Choice::Tool { name }),
         Some(ToolChoice::None) => {
-            // There is no word for it: tools that must not be called are not told of. But where some were called before, the
-            // vendor wants to know them.
-            let used = |message: &Message<'_>| message.role == Role::Tool || !message.tool_calls.is_empty();
-            return match request.messages.iter().any(used) {
+            // There is no word for it: tools that must not be called are not told of.
+            return match used() {
                 true => Err(unsupported("tool_choice")),
                 false => Ok(None),
             };
         }
     };
     if request.tools.is_empty() {
-        return Ok(None);
+        let message = "The provider behind this model has to know the tools that were called: 'tools' is empty.";
+        return match used() {
+            true => Err(PublicError::invalid(Some("tools"), "unsupported_by_provider", message)),
+            false => Ok(None),
+        };
     }
     Ok(Some(wire::ToolConfig {
         tools: request.tools.iter().flat_map(tool).collect(),

@@ -681,7 +681,7 @@ fn roles_take_turns_and_what_instructs_stands_apart() {
         {"role": "tool", "tool_call_id": "functions.f:0", "content": "plain"},
         {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "{\"a\":1}"}], "is_error": true},
         {"role": "user", "content": "three"},
-    ]}));
+    ], "tools": [{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "g"}}]}));
     assert_eq!(
         sent["system"],
         json!([{"text": "s"}, {"text": "d"}, {"cachePoint": {"type": "default"}}])
@@ -703,6 +703,29 @@ fn roles_take_turns_and_what_instructs_stands_apart() {
 }
 
 #[test]
+fn ids_that_are_made_fit_are_not_made_alike() {
+    let long = |end: char| format!("{}{end}", "x".repeat(70));
+    for (one, other) in [("a.b", "a_b"), ("a_b", "a.b"), ("a:b", "a.b"), (&long('1'), &long('2'))] {
+        let sent = encoded(&json!({"messages": [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "tool_calls": [
+                {"id": one, "type": "function", "function": {"name": "f", "arguments": "{}"}},
+                {"id": other, "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": other, "content": "of the other"},
+            {"role": "tool", "tool_call_id": one, "content": "of the one"},
+        ], "tools": [{"type": "function", "function": {"name": "f"}}]}));
+        let calls = &sent["messages"][1]["content"];
+        let id = |at: usize| calls[at]["toolUse"]["toolUseId"].as_str().unwrap();
+        assert_ne!(id(0), id(1));
+        let fit = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        assert!([id(0), id(1)].iter().all(|id| id.len() <= 64 && id.chars().all(fit)));
+        let results = &sent["messages"][2]["content"];
+        assert_eq!(results[0]["toolResult"]["toolUseId"], id(1));
+        assert_eq!(results[1]["toolResult"]["toolUseId"], id(0));
+    }
+}
+
+#[test]
 fn arguments_and_results_go_on_as_they_are_written() {
     let body = json!({"messages": [
         {"role": "user", "content": "q"},
@@ -710,7 +733,7 @@ fn arguments_and_results_go_on_as_they_are_written() {
             {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"b\": 1.0, \"a\": 12345678901234567890123}"}},
         ]},
         {"role": "tool", "tool_call_id": "a", "content": "{\"z\":1.50,\"a\":2}"},
-    ]});
+    ], "tools": [{"type": "function", "function": {"name": "f"}}]});
     let (_, encoded) = encoded_for(&body, "m", WhenUnsupported::Refuse).unwrap();
     let text = String::from_utf8(encoded.body.concat()).unwrap();
     assert!(
@@ -797,6 +820,9 @@ fn tools_are_told_and_choices_have_their_words() {
         {"role": "tool", "tool_call_id": "a", "content": "r"},
     ]);
     assert_eq!(refused(&after), "tool_choice");
+    after["tool_choice"] = Value::Null;
+    after["tools"] = json!([]);
+    assert_eq!(refused(&after), "tools");
 }
 
 #[test]
