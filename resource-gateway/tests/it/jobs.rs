@@ -108,6 +108,65 @@ impl Running {
     }
 }
 
+/// A job in another format than that of chat completions: its vendor is told what it would have been told at once, and the answer that
+/// waits for the caller is in the caller's words.
+#[tokio::test]
+async fn callers_of_every_format_of_chat_get_their_answers_later_in_their_own() {
+    let world = world(|_| {}).await;
+    let token = world.token();
+    for (path, mut body, own) in [
+        (
+            "/v1/messages",
+            json!({"model": "quick", "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]}),
+            json!({"type": "message", "role": "assistant", "content": [{"type": "text", "text": "four"}]}),
+        ),
+        (
+            "/v1/responses",
+            json!({"model": "quick", "max_output_tokens": 50, "input": "Hello"}),
+            json!({"object": "response", "status": "completed"}),
+        ),
+    ] {
+        let later = async |body: &Value, key: &str| {
+            let request = world.request(path, &token, body).header("prefer", "respond-async");
+            // Nobody chooses the format of a job but by the door.
+            let request = request
+                .header("x-hexgate-voice", "nobody's")
+                .header("idempotency-key", key);
+            Answer::read(request.send().await.unwrap()).await
+        };
+        let accepted = later(&body, path).await;
+        assert_eq!(accepted.status, 202, "{path} {}", accepted.body);
+        assert_eq!(accepted.header("preference-applied"), "respond-async");
+        let id = accepted.json()["id"].as_str().unwrap().to_owned();
+        assert_eq!(later(&body, path).await.json()["id"], id, "asked for twice");
+        world.until_job(&id, "succeeded").await;
+        let result = world.get(&format!("/v1/jobs/{id}/result"), &token).await.ok();
+        for (name, value) in own.as_object().unwrap() {
+            assert_eq!(&result[name], value, "{path} {result}");
+        }
+        let at_once = world.post(path, &token, &body).await.ok();
+        assert_eq!(
+            (&result["model"], &result["usage"]),
+            (&at_once["model"], &at_once["usage"])
+        );
+        // What cannot wait is refused, in the door's own words.
+        body["stream"] = true.into();
+        let refused = later(&body, &format!("{path}-streamed")).await;
+        assert_eq!(refused.status, 400, "{path} {}", refused.body);
+        assert!(
+            refused.json()["error"]["message"].as_str().unwrap().contains("stream"),
+            "{}",
+            refused.body
+        );
+        // Where no jobs are offered the preference does not count.
+        body["stream"] = false.into();
+        body["model"] = "closed-again".into();
+        let at_once = later(&body, &format!("{path}-at-once")).await;
+        assert_eq!(at_once.status, 200, "{path} {}", at_once.body);
+    }
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_call_is_answered_later_just_as_it_would_have_been_at_once() {
     let world = world(|_| {}).await;

@@ -112,6 +112,11 @@ async fn run(app: &AppState, capability: Capability, request: Request) -> Result
         error_event: error::event,
         audience: Audience::Connection,
     };
+    answer_in_time(app, invocation).await
+}
+
+/// Runs a call now, or accepts it as a job where its caller prefers that and its interface offers it.
+pub(super) async fn answer_in_time(app: &AppState, invocation: Invocation) -> Result<Response, Box<Response>> {
     let mut headers = HeaderMap::new();
     if jobs::is_asked_for(&invocation.headers.0)
         && let Some(answer) = jobs::submit(app, &invocation, &mut headers).await

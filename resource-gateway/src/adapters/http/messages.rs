@@ -69,7 +69,7 @@ async fn create(State(app): State<AppState>, request: Request) -> Response {
     let id = request_id(&head);
     let answered = async {
         let invocation = read(&app, head, body).await?;
-        ai::answer(&app, invocation, http::HeaderMap::new()).await
+        ai::answer_in_time(&app, invocation).await
     };
     in_words(answered.await.unwrap_or_else(|refused| *refused), &id)
 }

@@ -28,7 +28,7 @@ async fn create(State(app): State<AppState>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let answered = async {
         let invocation = ingress::read(&app, head, body, &INGRESS).await?;
-        ai::answer(&app, invocation, http::HeaderMap::new()).await
+        ai::answer_in_time(&app, invocation).await
     };
     answered.await.unwrap_or_else(|refused| *refused)
 }

@@ -16,7 +16,7 @@ use service_kit::{Tasks, Timestamp};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::Jobs;
+use super::{Jobs, VOICE};
 use crate::{
     application::{
         invoke::{Audience, CallerHeaders, Invocation, Invoke, InvokeError, Reply, WholeReply},
@@ -25,6 +25,7 @@ use crate::{
     domain::{
         call::Voice,
         caller::{Caller, Denied},
+        chat::{messages_to_openai, responses_to_openai},
         fault::{ErrorKind, PublicError},
         ids::{JobId, NodeId, RequestId},
         job::JobError,
@@ -194,19 +195,23 @@ impl WorkJobs {
             ..=1 => claimed.request_id,
             number => RequestId::new(format!("{}.{number}", claimed.request_id)),
         };
+        let (voice, body, verbatim) = match said(&request) {
+            Ok(said) => said,
+            Err(error) => return failed(error),
+        };
         let invocation = Invocation {
             caller: Arc::new(caller),
             capability: claimed.capability,
             boundary: boundary(&request),
             traceparent: request.traceparent.and_then(|value| HeaderValue::try_from(value).ok()),
             raw: None,
-            body: request.body,
+            body,
             headers: CallerHeaders(request.headers),
             request_id,
             arrived: self.jobs.clock.now(),
             began: Instant::now(),
-            voice: Voice::default(),
-            verbatim: None,
+            voice,
+            verbatim,
             error_event: |_| Bytes::new(),
             audience: Audience::Job,
         };
@@ -356,6 +361,26 @@ fn note(written: StoreResult<bool>, run: &Run) {
             tracing::error!(job.id = %run.id, run = run.number, %error, "the end of a run cannot be written; the job is run again");
         }
     }
+}
+
+/// A request's format, its body in the words of chat completions, and in its caller's own where those are others.
+fn said(request: &JobRequest) -> Result<(Voice, Bytes, Option<Bytes>), PublicError> {
+    let voice = request.headers.get(VOICE);
+    let voices = [
+        (
+            Voice::Anthropic,
+            messages_to_openai as fn(&[u8]) -> Result<String, PublicError>,
+        ),
+        (Voice::Responses, responses_to_openai),
+    ];
+    let other = voices
+        .into_iter()
+        .find(|(known, _)| voice.is_some_and(|voice| voice == known.as_str()));
+    let body = request.body.clone();
+    Ok(match other {
+        None => (Voice::default(), body, None),
+        Some((voice, translate)) => (voice, translate(&body)?.into(), Some(body)),
+    })
 }
 
 fn boundary(request: &JobRequest) -> Option<Boundary> {
