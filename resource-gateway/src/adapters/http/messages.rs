@@ -112,13 +112,12 @@ async fn read(app: &AppState, mut head: Parts, body: Body) -> Result<Invocation,
     ingress::read(app, head, body, &INGRESS).await
 }
 
-/// Anthropic's SDKs send their key in a header of its own. A credential of the usual kind goes first.
+/// Anthropic's SDKs send their key in a header of its own. A credential of the usual kind goes first. Nothing that comes after knows
+/// that this header holds one too, so it ends here: what is kept of a request, or passed on, has no credential in it.
 fn take_key(head: &mut Parts) {
-    if head.headers.contains_key(header::AUTHORIZATION) {
-        return;
-    }
-    let mut keys = head.headers.get_all(X_API_KEY).iter();
-    let (Some(key), None) = (keys.next(), keys.next()) else {
+    let keys: Vec<HeaderValue> = head.headers.get_all(X_API_KEY).iter().cloned().collect();
+    head.headers.remove(X_API_KEY);
+    let ([key], false) = (keys.as_slice(), head.headers.contains_key(header::AUTHORIZATION)) else {
         return;
     };
     let Ok(mut bearer) = HeaderValue::from_bytes(&[b"Bearer ", key.as_bytes()].concat()) else {
@@ -183,6 +182,32 @@ fn event(error: &PublicError) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_taken_as_a_token_and_nothing_behind_sees_its_header() {
+        for (headers, taken) in [
+            (&[("x-api-key", "t1")][..], Some("Bearer t1")),
+            (
+                &[("x-api-key", "t1"), ("authorization", "Bearer t2")],
+                Some("Bearer t2"),
+            ),
+            (&[("x-api-key", "t1"), ("x-api-key", "t2")], None),
+            (&[], None),
+        ] {
+            let mut request = axum::http::Request::new(());
+            for (name, value) in headers {
+                request.headers_mut().append(*name, HeaderValue::from_static(value));
+            }
+            let (mut head, ()) = request.into_parts();
+            take_key(&mut head);
+            let found = head
+                .headers
+                .get(header::AUTHORIZATION)
+                .map(|value| value.to_str().unwrap());
+            assert_eq!(found, taken, "{headers:?}");
+            assert!(!head.headers.contains_key(X_API_KEY));
+        }
+    }
 
     #[test]
     fn errors_have_the_types_by_which_sdks_tell_them_apart() {
