@@ -151,6 +151,7 @@ impl ChatDialect for ShapedDialect {
 
     fn encode(&self, request: &ChatRequest<'_>, target: Target<'_>) -> Result<Encoded, EncodeError> {
         let encoded = OpenAiDialect.encode(request, target)?;
+        let encoded = self.quirks.told_to_think(encoded, request.reasoning.as_ref())?;
         let asks = Asks {
             streams: request.stream,
             // The caller's own format tells what was used in its own way; nobody asked this vendor for it.

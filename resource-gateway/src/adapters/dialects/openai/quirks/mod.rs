@@ -26,6 +26,7 @@ pub struct Quirks {
     /// Members of messages that the vendor answers with and does not want back.
     pub kept_back: &'static [&'static str],
     pub stream_usage: StreamUsage,
+    pub thinking: ThinkingWord,
     /// Reasons for an end for which OpenAI has another word.
     pub finishes: &'static [(&'static str, &'static str)],
     /// An answer that came to its end may not say so, and then stopped by itself.
@@ -45,6 +46,17 @@ pub enum Place {
     Plain,
     /// Behind the deployment that the model's name is, in the version of the vendor's option [`API_VERSION`].
     Deployment,
+}
+
+/// How a vendor is told whether to think, by callers of other formats than OpenAI's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThinkingWord {
+    /// By OpenAI's `reasoning_effort`: how hard, and never that it should not.
+    Effort,
+    /// `thinking: {"type": "enabled"}`, or `disabled`.
+    Type,
+    /// A member of that name, true or false.
+    Switch(&'static str),
 }
 
 /// How a vendor tells what a stream has used.
@@ -70,6 +82,7 @@ impl Quirks {
         roles: &[],
         kept_back: &[],
         stream_usage: StreamUsage::Asked,
+        thinking: ThinkingWord::Effort,
         finishes: &[],
         finish_may_miss: false,
         code_fails: false,

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Method};
 use memchr::memmem;
 
-use super::{API_VERSION, Place, Quirks, StreamUsage};
+use super::{API_VERSION, Place, Quirks, StreamUsage, ThinkingWord};
 use crate::{
     domain::{
         call::Call,
+        chat::Reasoning,
         fault::PublicError,
         json_draft::Draft,
         json_object::{Edit, JsonError, elements, quoted},
@@ -26,6 +27,13 @@ pub(super) struct Asks {
     pub(super) streams: bool,
     /// What was used, at the end of a stream.
     pub(super) for_usage: bool,
+}
+
+/// Whether to think, where that was said.
+fn thinks(reasoning: &Reasoning<'_>) -> Option<bool> {
+    let by_effort = reasoning.effort.as_deref().map(|effort| effort != "none");
+    let by_budget = reasoning.budget.map(|budget| budget > 0);
+    reasoning.enabled.or(by_effort).or(by_budget)
 }
 
 impl Quirks {
@@ -65,6 +73,39 @@ impl Quirks {
             encoded.body = spliced(&body, edits);
         }
         Ok(self.placed(encoded, path, target))
+    }
+
+    /// Says whether to think in the vendor's word. How much cannot be said there, and what has no word at all is told as dropped.
+    pub(super) fn told_to_think(
+        &self,
+        mut encoded: Encoded,
+        reasoning: Option<&Reasoning<'_>>,
+    ) -> Result<Encoded, EncodeError> {
+        let Some((thinks, reasoning)) = reasoning.and_then(|reasoning| Some((thinks(reasoning)?, reasoning))) else {
+            return Ok(encoded);
+        };
+        let (name, value) = match self.thinking {
+            ThinkingWord::Effort if thinks => return Ok(encoded),
+            ThinkingWord::Effort => {
+                encoded.dropped.push("thinking".to_owned());
+                return Ok(encoded);
+            }
+            ThinkingWord::Type => {
+                let word = if thinks { "enabled" } else { "disabled" };
+                ("thinking", format!("{{\"type\":\"{word}\"}}"))
+            }
+            ThinkingWord::Switch(name) => (name, thinks.to_string()),
+        };
+        let body = Bytes::from(encoded.body.concat());
+        let mut draft = Draft::parse(&body).map_err(refusal)?;
+        draft.remove("reasoning_effort").map_err(refusal)?;
+        draft.set(name, value).map_err(refusal)?;
+        let edits = draft.edits();
+        encoded.body = spliced(&body, edits);
+        if reasoning.budget.is_some() {
+            encoded.dropped.push("thinking.budget_tokens".to_owned());
+        }
+        Ok(encoded)
     }
 
     fn placed(&self, mut encoded: Encoded, path: &str, target: Target<'_>) -> Encoded {

@@ -739,3 +739,54 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn whether_to_think_is_said_in_the_vendors_own_word() {
+    let row = Vendor::named("v", "v");
+    let said = |quirks: &'static Quirks, more: Value| {
+        let mut body = json!({"messages": [{"role": "user", "content": "x"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let encoded = crate::adapters::dialects::recut::encoded(&ShapedDialect::new(quirks), &body, &row).unwrap();
+        let written: Value = serde_json::from_slice(&encoded.body.concat()).unwrap();
+        let told = ["thinking", "enable_thinking", "reasoning_effort"].map(|name| written[name].clone());
+        (told, encoded.dropped)
+    };
+    let enabled = || json!({"thinking": {"type": "enabled", "budget_tokens": 2048}});
+    let disabled = || json!({"thinking": {"type": "disabled"}});
+    let budget = vec!["thinking.budget_tokens".to_owned()];
+    let word = |word: &str| json!({"type": word});
+    assert_eq!(
+        said(&Quirks::ZHIPU, enabled()),
+        ([word("enabled"), Value::Null, Value::Null], budget.clone())
+    );
+    assert_eq!(
+        said(&Quirks::VOLCENGINE, disabled()),
+        ([word("disabled"), Value::Null, Value::Null], vec![])
+    );
+    assert_eq!(
+        said(&Quirks::DASHSCOPE, enabled()),
+        ([Value::Null, json!(true), Value::Null], budget)
+    );
+    assert_eq!(
+        said(&Quirks::QIANFAN, disabled()),
+        ([Value::Null, json!(false), Value::Null], vec![])
+    );
+    let none = json!({"reasoning_effort": "none"});
+    assert_eq!(
+        said(&Quirks::ZHIPU, none),
+        ([word("disabled"), Value::Null, Value::Null], vec![])
+    );
+    // A word for how hard is none for not at all.
+    assert_eq!(
+        said(&Quirks::DEEPSEEK, enabled()),
+        ([Value::Null, Value::Null, json!("low")], vec![])
+    );
+    assert_eq!(
+        said(&Quirks::DEEPSEEK, disabled()),
+        ([Value::Null, Value::Null, Value::Null], vec!["thinking".to_owned()])
+    );
+    assert_eq!(
+        said(&Quirks::ZHIPU, json!({})),
+        ([Value::Null, Value::Null, Value::Null], vec![])
+    );
+}

@@ -1,7 +1,7 @@
 //! The tables, after each vendor's documentation.
 
 use super::{
-    Place, Quirks, StreamUsage,
+    Place, Quirks, StreamUsage, ThinkingWord,
     faults::{azure, dashscope, deepseek, mistral, moonshot, qianfan, spark, volcengine, zhipu},
 };
 
@@ -38,11 +38,13 @@ impl Quirks {
         stream_usage: StreamUsage::Unknown,
         finishes: &[("sensitive", "content_filter")],
         faults: Some(zhipu),
+        thinking: ThinkingWord::Type,
         ..Self::NONE
     };
     pub const VOLCENGINE: Self = Self {
         roles: OLDER_ROLES,
         faults: Some(volcengine),
+        thinking: ThinkingWord::Type,
         ..Self::NONE
     };
     /// Members that it does not know are refused with 422.
@@ -65,6 +67,7 @@ impl Quirks {
         finishes: &[("normal", "stop")],
         faults: Some(qianfan),
         app_id_header: Some("appid"),
+        thinking: ThinkingWord::Switch("enable_thinking"),
         ..Self::NONE
     };
     /// The HTTP mode. There is no `finish_reason` in whole answers of some versions.
@@ -81,6 +84,7 @@ impl Quirks {
     pub const DASHSCOPE: Self = Self {
         roles: OLDER_ROLES,
         faults: Some(dashscope),
+        thinking: ThinkingWord::Switch("enable_thinking"),
         ..Self::NONE
     };
     /// Tencent's Hunyuan.
