@@ -6,11 +6,13 @@
 use std::sync::LazyLock;
 
 use e2e::mock_vendor::{MockVendor, credentials};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::{
     clients::run_in,
+    oauth::Reply,
     world::{Engine, Settings, World, free_port, required_environment},
 };
 
@@ -55,7 +57,7 @@ impl Vendor {
 }
 
 /// Every chat strategy, and OpenAI's in both of its formats.
-pub(crate) static VENDORS: [Vendor; 17] = [
+pub(crate) static VENDORS: [Vendor; 18] = [
     Vendor {
         cached: true,
         ..Vendor::new("openai", "/v1")
@@ -139,6 +141,24 @@ pub(crate) static VENDORS: [Vendor; 17] = [
         hints: false,
         says: &[("404", &[400]), ("504", &[502])],
         ..Vendor::new("spark", "/v1")
+    },
+    Vendor {
+        more: "app_id = \"mockapp1\"\noptions = { version = \"v4.0\" }\n",
+        // It reads texts, never says that a limit was met, and calls one function, or none, as it likes.
+        lacks: &[
+            "seed",
+            "stop",
+            "max_tokens",
+            "choice_none",
+            "choice_required",
+            "choice_named",
+            "parallel",
+            "vision",
+            "json_schema",
+        ],
+        hints: false,
+        says: &[("404", &[400]), ("504", &[502])],
+        ..Vendor::new("spark-websocket", "")
     },
 ];
 
@@ -296,4 +316,40 @@ async fn anthropics_python_sdk_talks_to_every_chat_vendor() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn anthropics_javascript_sdk_talks_to_every_chat_vendor() {
     drive("node".into(), "node/vendors_anthropic.mjs").await;
+}
+
+/// Nothing but the handshake tells the vendor who it is that asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_that_was_not_signed_with_its_vendors_key_is_not_opened() {
+    let world = World::start_with(Engine::Sqlite, Settings::default()).await;
+    let row = VENDORS.iter().find(|row| row.name == "spark-websocket").unwrap();
+    let key = credentials(row.strategy).key;
+    let mut document = String::new();
+    for (name, wrong, right) in [
+        ("keyless", key, "spark-secret-of-another"),
+        ("homeless", "v4.0", "v9.9"),
+    ] {
+        let sound = interface(row, name, "mock-model", "");
+        document.push_str(&sound.replace(wrong, right));
+    }
+    world.write("sockets.toml", &document);
+    world.gateway_cli(&["apply", "sockets.toml"]);
+    let http = world.http();
+    let token = http.client_credentials("service", "ai:chat").await.access;
+    for (name, status, code) in [("keyless", 502, "upstream_refused"), ("homeless", 404, "not_found")] {
+        let body = json!({"model": name, "messages": [{"role": "user", "content": format!("a {name} call")}]});
+        let url = format!("{}/v1/chat/completions", world.gateway);
+        let request = http.request(Method::POST, &url).bearer_auth(&token).json(&body);
+        let reply = Reply::read(request.send().await.unwrap()).await;
+        assert_eq!(
+            (reply.status, &reply.json()["error"]["code"]),
+            (status, &json!(code)),
+            "{}",
+            reply.body
+        );
+        assert!(
+            MOCK.calls(&format!("a {name} call")).is_empty(),
+            "it was told before it had let us in"
+        );
+    }
 }

@@ -340,6 +340,7 @@ impl Dialect for Converse {
             content_type: "application/vnd.amazon.eventstream",
             headers: vec![("x-amzn-requestid", "00000000-0000-4000-8000-000000000001".to_owned())],
             frames,
+            messages: false,
         }
     }
 

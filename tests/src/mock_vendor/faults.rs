@@ -170,8 +170,8 @@ pub fn send_whole(mut whole: Whole, kind: Option<Kind>) -> Outgoing {
     }
 }
 
-/// Sends a stream in odd pieces, with what went wrong on the way. `failure` is the vendor's way to say in a stream that
-/// it failed, `garbage` what its format does not allow.
+/// Sends a stream in odd pieces, or message by message, with what went wrong on the way. `failure` is the vendor's way to
+/// say in a stream that it failed, `garbage` what its format does not allow.
 pub fn send_stream(stream: Stream, kind: Option<Kind>, failure: &[u8], garbage: &[u8]) -> Outgoing {
     // Faults strike when some of the content is out.
     let struck = || {
@@ -183,38 +183,43 @@ pub fn send_stream(stream: Stream, kind: Option<Kind>, failure: &[u8], garbage: 
                 content += usize::from(frame.part == Part::Content);
                 content <= 6
             })
-            .flat_map(|frame| frame.bytes.clone())
-            .collect::<Vec<u8>>()
+            .map(|frame| frame.bytes.clone())
+            .collect::<Vec<_>>()
     };
     let whole = || {
         stream
             .frames
             .iter()
             .filter(|frame| kind != Some(Kind::NoTerminator) || frame.part != Part::Terminator)
-            .flat_map(|frame| frame.bytes.clone())
-            .collect::<Vec<u8>>()
+            .map(|frame| frame.bytes.clone())
+            .collect::<Vec<_>>()
     };
-    let cut = |bytes: &[u8]| odd_pieces(bytes).into_iter().map(Piece::Bytes).collect::<Vec<_>>();
+    let cut = |frames: Vec<Vec<u8>>| -> Vec<Piece> {
+        if stream.messages {
+            return frames.into_iter().map(|frame| Piece::Bytes(frame.into())).collect();
+        }
+        odd_pieces(&frames.concat()).into_iter().map(Piece::Bytes).collect()
+    };
     let mut headers = stream.headers.clone();
     headers.push(("content-type", stream.content_type.to_owned()));
     headers.push(("cache-control", "no-cache".to_owned()));
     let pieces = match kind {
-        Some(Kind::InBand) => cut(&[&struck(), failure].concat()),
-        Some(Kind::Malformed) => cut(&[&struck(), garbage, &whole()].concat()),
-        Some(Kind::Truncated) => cut(&struck()),
+        Some(Kind::InBand) => cut([struck(), vec![failure.to_vec()]].concat()),
+        Some(Kind::Malformed) => cut([struck(), vec![garbage.to_vec()], whole()].concat()),
+        Some(Kind::Truncated) => cut(struck()),
         // What was sent has to be on its way before the connection goes.
         Some(Kind::Cut) => [
-            cut(&struck()),
+            cut(struck()),
             vec![Piece::Pause(Duration::from_millis(100)), Piece::Break],
         ]
         .concat(),
-        Some(Kind::StallBefore) => [vec![Piece::Pause(STALL)], cut(&whole())].concat(),
-        Some(Kind::StallAfter) => [cut(&struck()), vec![Piece::Pause(STALL)], cut(&whole())].concat(),
+        Some(Kind::StallBefore) => [vec![Piece::Pause(STALL)], cut(whole())].concat(),
+        Some(Kind::StallAfter) => [cut(struck()), vec![Piece::Pause(STALL)], cut(whole())].concat(),
         Some(Kind::Gzip) => {
             headers.push(("content-encoding", "gzip".to_owned()));
-            cut(&gzip(&whole()))
+            cut(vec![gzip(&whole().concat())])
         }
-        _ => cut(&whole()),
+        _ => cut(whole()),
     };
     Outgoing {
         status: 200,

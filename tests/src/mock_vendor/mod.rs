@@ -22,6 +22,8 @@ mod openai_vendors;
 mod serve;
 pub mod shape;
 mod signatures;
+mod sockets;
+mod spark_socket;
 mod tencent;
 #[cfg(test)]
 mod tests;
@@ -39,7 +41,7 @@ use shape::{Checked, Failure, Refused};
 use wire::{Request, Stream, Whole};
 
 /// The vendors, by the names of the gateway's strategies.
-pub const VENDORS: [&str; 16] = [
+pub const VENDORS: [&str; 17] = [
     "openai",
     "azure-openai",
     "anthropic",
@@ -56,6 +58,7 @@ pub const VENDORS: [&str; 16] = [
     "moonshot",
     "mistral",
     "spark",
+    "spark-websocket",
 ];
 
 /// What opens a vendor's door. Made up, and easy to find where it must not be.
@@ -84,6 +87,7 @@ pub fn credentials(vendor: &str) -> Credentials {
         "moonshot" => ("", "sk-mock+moonshot/47cb9e2d60"),
         "mistral" => ("", "mock+mistral/e8d5b1f3c7"),
         "spark" => ("", "mock+spark+password/d06a4b9e"),
+        "spark-websocket" => ("mock-spark-api-key-5b1f", "mock+spark+secret/93d7ae50"),
         other => panic!("no vendor {other}"),
     };
     Credentials { id, key }
@@ -232,7 +236,10 @@ impl State {
 fn asked_for(failure: Failure, quote: bool, request: &Request) -> Refused {
     let said = if quote {
         let Credentials { id, key } = credentials(request.vendor);
-        let authorization = request.header("authorization").unwrap_or_default();
+        // In an address where there are no headers.
+        let in_address = request.query("authorization");
+        let authorization = request.header("authorization").or(in_address.as_deref());
+        let authorization = authorization.unwrap_or_default();
         format!("You sent key {key} of account {id} as '{authorization}', and that is not right")
     } else {
         "This failure was asked for".to_owned()
@@ -253,6 +260,7 @@ fn dialect(vendor: &str) -> &'static dyn Dialect {
         "tencent" => &tencent::Hunyuan,
         "ollama" => &ollama::Chat,
         "cohere" => &cohere::Chat,
+        "spark-websocket" => &spark_socket::Frames,
         vendor => openai_vendors::flavour(vendor),
     }
 }

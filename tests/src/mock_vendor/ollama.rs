@@ -189,6 +189,7 @@ impl Dialect for Chat {
             content_type: "application/x-ndjson",
             headers: Vec::new(),
             frames,
+            messages: false,
         }
     }
 

@@ -1,6 +1,11 @@
 //! Sockets: a port per vendor, and replies sent piece by piece.
 
-use std::{collections::BTreeMap, io, net::TcpListener, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::TcpListener,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -14,7 +19,8 @@ use tokio::task::JoinSet;
 
 use super::{
     State, VENDORS,
-    faults::{HungUp, Outgoing, Piece},
+    faults::{self, HungUp, Outgoing, Piece},
+    sockets::{self, Opened},
     wire::Request,
 };
 
@@ -61,9 +67,17 @@ async fn accept(vendor: &'static str, listener: tokio::net::TcpListener, state: 
                 socket.set_nodelay(true).unwrap();
                 let state = Arc::clone(&state);
                 connections.spawn(async move {
-                    let service = service_fn(|request| respond(vendor, &state, request));
+                    let opened = Mutex::default();
+                    let service = service_fn(|request| respond(vendor, &state, &opened, request));
                     // An error here is a connection that one of both sides ended.
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+                    let _ = http1::Builder::new()
+                        .serve_connection(TokioIo::new(socket), service)
+                        .with_upgrades()
+                        .await;
+                    let opened = opened.into_inner().unwrap();
+                    if let Some(opened) = opened {
+                        sockets::converse(opened, &state).await;
+                    }
                 });
             }
             Some(_) = connections.join_next() => {}
@@ -74,8 +88,10 @@ async fn accept(vendor: &'static str, listener: tokio::net::TcpListener, state: 
 async fn respond(
     vendor: &'static str,
     state: &State,
-    request: http::Request<Incoming>,
+    opened: &Mutex<Option<Opened>>,
+    mut request: http::Request<Incoming>,
 ) -> Result<Response<Body>, io::Error> {
+    let upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let request = Request {
@@ -86,6 +102,15 @@ async fn respond(
         headers: parts.headers,
         body,
     };
+    if sockets::is_spoken_by(vendor) {
+        return Ok(match sockets::shake(&request) {
+            Ok(answer) => {
+                *opened.lock().unwrap() = Some(Opened { request, upgrade });
+                answer.map(|()| Body::empty())
+            }
+            Err(refused) => send(faults::send_whole(refused, None)),
+        });
+    }
     if vendor != "control" {
         state.calls.lock().unwrap().push(request.clone());
     }

@@ -1,6 +1,9 @@
 //! Signed requests, verified by a second implementation: a signature that holds here was not made by the same mistake.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -206,6 +209,56 @@ pub(super) fn tc3_at(request: &Request, product: &str, account: Credentials, now
     }
     if hex(&hmac(&key, to_sign.as_bytes())) != signed.signature {
         return wrong("The provided credentials could not be validated.");
+    }
+    Ok(())
+}
+
+/// iFlytek's signed address: of three parameters in the query one signs the others and the first line of the request.
+pub(super) fn spark(request: &Request) -> Checked<()> {
+    spark_at(request, credentials(request.vendor), now())
+}
+
+pub(super) fn spark_at(request: &Request, account: Credentials, now: i64) -> Checked<()> {
+    let (Some(authorization), Some(date), Some(host)) = (
+        request.query("authorization"),
+        request.query("date"),
+        request.query("host"),
+    ) else {
+        return wrong("Unauthorized");
+    };
+    let format = time::macros::format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    let fresh = time::PrimitiveDateTime::parse(&date, format)
+        .is_ok_and(|moment| (moment.assume_utc().unix_timestamp() - now).abs() <= SKEW);
+    if !fresh {
+        return refuse(
+            Failure::Forbidden,
+            "HMAC signature cannot be verified, a valid date or x-date header is required for HMAC Authentication",
+        );
+    }
+    let decoded = STANDARD.decode(authorization).unwrap_or_default();
+    let decoded = String::from_utf8_lossy(&decoded);
+    let part = |name: &str| {
+        let mut parts = decoded.split(',').map(str::trim);
+        parts.find_map(|part| part.strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
+    };
+    if part("api_key") != Some(account.id) {
+        return wrong("HMAC signature cannot be verified: fail to retrieve credential");
+    }
+    if part("algorithm") != Some("hmac-sha256") || part("headers") != Some("host date request-line") {
+        return wrong("HMAC signature cannot be verified: algorithm or headers");
+    }
+    if Some(host.as_str()) != request.header("host") {
+        return wrong("HMAC signature cannot be verified: another host");
+    }
+    let to_sign = format!(
+        "host: {host}\ndate: {date}\n{} {} HTTP/1.1",
+        request.method, request.path
+    );
+    let expected = STANDARD.encode(hmac(account.key.as_bytes(), to_sign.as_bytes()));
+    if part("signature") != Some(expected.as_str()) {
+        return wrong("HMAC signature does not match");
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     Credentials, State, VENDORS, credentials,
     faults::Piece,
-    signatures,
+    signatures, spark_socket,
     wire::{Request, Style, gzip, odd_pieces},
 };
 
@@ -165,6 +165,39 @@ fn recorded_signatures_hold_and_changed_requests_do_not() {
 }
 
 #[test]
+fn a_recorded_address_holds_for_five_minutes_and_for_nothing_else() {
+    let account = Credentials {
+        id: "test-access-key",
+        key: "test-secret-key",
+    };
+    let file = Path::new(FIXTURES).join("iflytek/chat-ws-plain.json");
+    let recorded: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let now = recorded["inputs"]["frozen_unix"].as_i64().unwrap();
+    let mut asked = request("spark-websocket", &recorded);
+    signatures::spark_at(&asked, account, now).unwrap_or_else(|refused| panic!("{}", refused.said));
+    let another = Credentials {
+        key: "another",
+        ..account
+    };
+    for (account, now) in [(account, now + 301), (account, now - 301), (another, now)] {
+        assert!(signatures::spark_at(&asked, account, now).is_err());
+    }
+    asked.path.push('x');
+    assert!(signatures::spark_at(&asked, account, now).is_err());
+
+    // What the recorded library says there is taken, if it says it as our application.
+    let mut frame: Value = serde_json::from_str(recorded["request"]["ws_frames"][0]["text"].as_str().unwrap()).unwrap();
+    let mut say = |name: &str, value: Value| {
+        *frame.pointer_mut(name).unwrap() = value;
+        asked.body = Bytes::from(frame.to_string());
+        String::from_utf8(answer(&asked).1).unwrap()
+    };
+    assert!(say("/header/uid", "u1".into()).contains("11200"));
+    assert!(say("/header/app_id", spark_socket::APP_ID.into()).contains("question_tokens"));
+    assert!(say("/parameter/chat/temperature", 7.into()).contains("10004"));
+}
+
+#[test]
 fn every_vendor_refuses_a_wrong_key_an_unknown_field_and_another_path() {
     let folders = [
         ("openai/chat-plain.json", "openai"),
@@ -201,7 +234,7 @@ fn every_vendor_refuses_a_wrong_key_an_unknown_field_and_another_path() {
         elsewhere.path.push('x');
         assert_eq!(answer(&elsewhere).0, 404, "{vendor}");
     }
-    assert_eq!(VENDORS.len(), 16);
+    assert_eq!(VENDORS.len(), 17);
 }
 
 #[test]

@@ -115,6 +115,8 @@ pub struct Stream {
     pub content_type: &'static str,
     pub headers: Vec<(&'static str, String)>,
     pub frames: Vec<Frame>,
+    /// Each frame is a message of a WebSocket's and goes out as it is; elsewhere nobody sees where one ends.
+    pub messages: bool,
 }
 
 /// How server-sent events are written: all the same to a reader.
@@ -200,6 +202,7 @@ impl Events {
             content_type: "text/event-stream",
             headers: Vec::new(),
             frames: self.frames,
+            messages: false,
         }
     }
 }
