@@ -19,6 +19,7 @@ mod upstream;
 mod world;
 
 mod authorize;
+mod baidu;
 mod client_certificates;
 mod clients;
 mod crash;

@@ -7,6 +7,7 @@
 //! on the control port.
 
 mod anthropic;
+mod baidu;
 mod bedrock;
 pub mod chat;
 mod cohere;
@@ -41,7 +42,7 @@ use shape::{Checked, Failure, Refused};
 use wire::{Request, Stream, Whole};
 
 /// The vendors, by the names of the gateway's strategies.
-pub const VENDORS: [&str; 17] = [
+pub const VENDORS: [&str; 18] = [
     "openai",
     "azure-openai",
     "anthropic",
@@ -59,6 +60,7 @@ pub const VENDORS: [&str; 17] = [
     "mistral",
     "spark",
     "spark-websocket",
+    "baidu",
 ];
 
 /// What opens a vendor's door. Made up, and easy to find where it must not be.
@@ -88,6 +90,7 @@ pub fn credentials(vendor: &str) -> Credentials {
         "mistral" => ("", "mock+mistral/e8d5b1f3c7"),
         "spark" => ("", "mock+spark+password/d06a4b9e"),
         "spark-websocket" => ("mock-spark-api-key-5b1f", "mock+spark+secret/93d7ae50"),
+        "baidu" => ("mock-aip-api-key-77c2", "mock+aip+secret/0be41d9a"),
         other => panic!("no vendor {other}"),
     };
     Credentials { id, key }
@@ -129,6 +132,7 @@ struct State {
     calls: Mutex<Vec<Request>>,
     /// Users' texts for which a fault that strikes once has struck.
     struck: Mutex<Vec<String>>,
+    aip: baidu::Tokens,
 }
 
 impl State {
@@ -156,6 +160,7 @@ impl State {
         let whole = |whole| Ok(faults::send_whole(whole, None));
         match request.vendor {
             "control" => whole(self.control(request)),
+            "baidu" => Ok(baidu::answer(&self.aip, request)),
             "openai" if request.path == openai_responses::PATH => self.chat(&openai_responses::Responses, request),
             "openai" if request.path != "/v1/chat/completions" => whole(media::answer(request)),
             "anthropic" if request.path == "/v1/messages/count_tokens" => whole(anthropic::count(request)),
@@ -284,6 +289,12 @@ impl MockVendor {
     /// `127.0.0.1:port` of a vendor, or of `control`.
     pub fn address(&self, vendor: &str) -> &str {
         &self.addresses[vendor]
+    }
+
+    /// Takes back all tokens that the vendor of that name has sold.
+    pub fn expire_tokens(&self, vendor: &str) {
+        assert_eq!(vendor, "baidu", "nobody else sells any");
+        self.state.aip.expire();
     }
 
     /// The requests whose body holds `marker`, in the order of their arrival.

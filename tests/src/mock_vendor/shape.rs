@@ -254,7 +254,7 @@ impl Picture {
     }
 }
 
-fn is_picture(bytes: &[u8]) -> bool {
+pub fn is_picture(bytes: &[u8]) -> bool {
     let starts: [&[u8]; 4] = [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF"];
     starts.iter().any(|start| bytes.starts_with(start))
 }

@@ -43,6 +43,8 @@ fn request(vendor: &'static str, recorded: &Value) -> Request {
     let body = match (recorded["body_text"].as_str(), &recorded["body"]) {
         (Some(text), _) => text.to_owned(),
         (None, Value::Null) => String::new(),
+        // A form.
+        (None, Value::String(text)) => text.clone(),
         (None, body) => body.to_string(),
     };
     Request {
@@ -165,6 +167,64 @@ fn recorded_signatures_hold_and_changed_requests_do_not() {
 }
 
 #[test]
+fn what_baidus_library_sends_is_taken_with_a_token_that_was_sold_here() {
+    let state = State::default();
+    let told = |request: &Request| -> Value {
+        let pieces = state.answer(request).unwrap().pieces.into_iter();
+        let bytes = pieces.filter_map(|piece| match piece {
+            Piece::Bytes(bytes) => Some(bytes.to_vec()),
+            _ => None,
+        });
+        serde_json::from_slice(&bytes.collect::<Vec<_>>().concat()).unwrap_or_default()
+    };
+    let recorded = fixtures("baidu");
+    let (_, sale) = recorded
+        .iter()
+        .find(|(name, _)| name.ends_with("auth-aip-token.json"))
+        .unwrap();
+    let mut sale = request("baidu", sale);
+    assert_eq!(told(&sale)["error"], "invalid_client");
+    let Credentials { id, key } = credentials("baidu");
+    let ours = [("test-access-key", id), ("test-secret-key", key)];
+    for (theirs, ours) in ours {
+        let ours: String = url::form_urlencoded::byte_serialize(ours.as_bytes()).collect();
+        sale.query = sale.query.replace(theirs, &ours);
+    }
+    let token = told(&sale)["access_token"].as_str().unwrap().to_owned();
+    let percent: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
+    let mut taken = 0;
+    for (name, recorded) in recorded {
+        let mut request = request("baidu", &recorded);
+        if request.path == sale.path {
+            continue;
+        }
+        let refused = told(&request);
+        let number = refused["error_code"].as_u64().or(refused["err_no"].as_u64());
+        assert!(
+            [Some(110), Some(3302), Some(502)].contains(&number),
+            "{name}: {refused}"
+        );
+        for theirs in ["24.test-access-token", "24.test-second-token"] {
+            request.query = request.query.replace(theirs, &percent);
+            let body = String::from_utf8(request.body.to_vec()).unwrap();
+            let ours = if request.path == "/text2audio" {
+                &percent
+            } else {
+                &token
+            };
+            request.body = Bytes::from(body.replace(theirs, ours));
+        }
+        let answered = told(&request);
+        let sound = ["error_code", "err_no"]
+            .iter()
+            .all(|name| answered[name].as_u64().unwrap_or(0) == 0);
+        assert!(sound, "{name}: {answered}");
+        taken += 1;
+    }
+    assert!(taken >= 12, "{taken} recordings were taken");
+}
+
+#[test]
 fn a_recorded_address_holds_for_five_minutes_and_for_nothing_else() {
     let account = Credentials {
         id: "test-access-key",
@@ -234,7 +294,7 @@ fn every_vendor_refuses_a_wrong_key_an_unknown_field_and_another_path() {
         elsewhere.path.push('x');
         assert_eq!(answer(&elsewhere).0, 404, "{vendor}");
     }
-    assert_eq!(VENDORS.len(), 17);
+    assert_eq!(VENDORS.len(), 18);
 }
 
 #[test]
