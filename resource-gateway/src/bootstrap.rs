@@ -112,7 +112,7 @@ impl Gateway {
                 meters: meters.clone(),
                 tally: money.tally.clone(),
                 entropy: entropy.clone(),
-                fetcher: foundation.fetcher(config),
+                fetching: foundation.fetching(config),
                 background: background.clone(),
             },
             list_models: list_models(&snapshots),

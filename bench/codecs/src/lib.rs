@@ -195,6 +195,7 @@ impl Case {
             model: "vendors-model",
             at: AT,
             state: &Value::Null,
+            found: &[],
         };
         let outcome = self.codec().decode(&self.call, received).expect("the answer is one");
         std::mem::size_of_val(&outcome)

@@ -18,7 +18,7 @@ use service_kit::{Network, Reach};
 use tokio::{sync::OnceCell, time::timeout};
 use url::{Host, Url};
 
-use crate::ports::fetcher::{FetchFault, Fetcher, Found};
+use crate::ports::fetcher::{FetchFault, Fetcher, Found, Room};
 
 /// Signed URLs of object stores are long.
 const MAX_URL_BYTES: usize = 8192;
@@ -97,7 +97,7 @@ impl HttpFetcher {
         (plain && allowed).then_some(url).ok_or(FetchFault::Refused)
     }
 
-    async fn follow(&self, url: &str, limit: usize) -> Result<Found, FetchFault> {
+    async fn follow(&self, url: &str, limit: usize, room: &Room) -> Result<Found, FetchFault> {
         // RFC 3986 §2: nothing else is part of a URI; parsers disagree about the rest.
         let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         let url = Url::parse(url).ok().filter(|_| plain).ok_or(FetchFault::Refused)?;
@@ -105,7 +105,7 @@ impl HttpFetcher {
         for _ in 0..=MAX_REDIRECTS {
             let answer = self.ask(url.clone()).await?;
             if answer.status().is_success() {
-                return collect(answer, limit).await;
+                return collect(answer, limit, room).await;
             }
             let next = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let next = next
@@ -170,21 +170,28 @@ impl Resolve for Guarded {
     }
 }
 
-async fn collect(mut answer: Response, limit: usize) -> Result<Found, FetchFault> {
+async fn collect(mut answer: Response, limit: usize, room: &Room) -> Result<Found, FetchFault> {
     let claimed = answer.content_length().unwrap_or(0);
-    if usize::try_from(claimed).is_ok_and(|claimed| claimed > limit) {
+    let claimed = usize::try_from(claimed).unwrap_or(usize::MAX);
+    if claimed > limit {
         return Err(FetchFault::TooLarge);
+    }
+    if claimed > room.left() {
+        return Err(FetchFault::NoRoom);
     }
     // Of the head only what tells what the content is.
     let kind = answer.headers().get(CONTENT_TYPE).cloned();
     let headers: HeaderMap = kind.into_iter().map(|kind| (CONTENT_TYPE, kind)).collect();
-    let mut body = BytesMut::with_capacity(usize::try_from(claimed).unwrap_or(0).min(FIRST_ROOM));
+    let mut body = BytesMut::with_capacity(claimed.min(FIRST_ROOM));
     while let Some(more) = answer.chunk().await.map_err(|error| match error.is_timeout() {
         true => FetchFault::Late,
         false => FetchFault::Failed,
     })? {
         if body.len() + more.len() > limit {
             return Err(FetchFault::TooLarge);
+        }
+        if !room.take(more.len()) {
+            return Err(FetchFault::NoRoom);
         }
         body.extend_from_slice(&more);
     }
@@ -196,12 +203,12 @@ async fn collect(mut answer: Response, limit: usize) -> Result<Found, FetchFault
 
 #[async_trait]
 impl Fetcher for HttpFetcher {
-    async fn fetch(&self, url: &str, limit: usize, within: Duration) -> Result<Found, FetchFault> {
+    async fn fetch(&self, url: &str, limit: usize, room: &Room, within: Duration) -> Result<Found, FetchFault> {
         if !self.rules.enabled {
             return Err(FetchFault::Refused);
         }
         let limit = limit.min(self.rules.max_bytes);
-        timeout(within.min(self.rules.timeout), self.follow(url, limit))
+        timeout(within.min(self.rules.timeout), self.follow(url, limit, room))
             .await
             .unwrap_or(Err(FetchFault::Late))
     }
@@ -228,6 +235,10 @@ mod tests {
             max_bytes: 1000,
             timeout: LONG,
         }
+    }
+
+    fn ample() -> Room {
+        Room::of(usize::MAX)
     }
 
     fn inside() -> HttpFetcher {
@@ -276,7 +287,7 @@ mod tests {
     async fn content_and_its_type_are_what_is_brought() {
         let (port, _) = server(vec![ok("four")]).await;
         let found = inside()
-            .fetch(&format!("http://127.0.0.1:{port}/a?b=c"), 100, LONG)
+            .fetch(&format!("http://127.0.0.1:{port}/a?b=c"), 100, &ample(), LONG)
             .await
             .unwrap();
         assert_eq!(
@@ -313,7 +324,7 @@ mod tests {
             "http://example.test\\@127.0.0.1/".to_owned(),
             format!("http://example.test/{}", "a".repeat(MAX_URL_BYTES)),
         ] {
-            let fault = outside.fetch(&url, 100, LONG).await.unwrap_err();
+            let fault = outside.fetch(&url, 100, &ample(), LONG).await.unwrap_err();
             assert!(matches!(fault, FetchFault::Refused | FetchFault::Failed), "{url}");
         }
         assert_eq!(asked.load(Ordering::SeqCst), 0);
@@ -325,7 +336,7 @@ mod tests {
             None,
         );
         let fault = off
-            .fetch(&format!("http://127.0.0.1:{port}/"), 100, LONG)
+            .fetch(&format!("http://127.0.0.1:{port}/"), 100, &ample(), LONG)
             .await
             .unwrap_err();
         assert_eq!((fault, asked.load(Ordering::SeqCst)), (FetchFault::Refused, 0));
@@ -344,7 +355,7 @@ mod tests {
         ] {
             let (port, asked) = server(vec![to(place)]).await;
             let fault = inside()
-                .fetch(&format!("http://127.0.0.1:{port}/"), 100, LONG)
+                .fetch(&format!("http://127.0.0.1:{port}/"), 100, &ample(), LONG)
                 .await
                 .unwrap_err();
             assert!(matches!(fault, FetchFault::Refused | FetchFault::Failed), "{place}");
@@ -352,11 +363,14 @@ mod tests {
         }
         let (port, asked) = server(vec![to("/a"), to("b"), to("?c"), ok("there")]).await;
         let url = format!("http://127.0.0.1:{port}/");
-        assert_eq!(inside().fetch(&url, 100, LONG).await.unwrap().body, "there");
+        assert_eq!(inside().fetch(&url, 100, &ample(), LONG).await.unwrap().body, "there");
         assert_eq!(asked.load(Ordering::SeqCst), 4);
         let (port, asked) = server(vec![to("/again")]).await;
         let url = format!("http://127.0.0.1:{port}/");
-        assert_eq!(inside().fetch(&url, 100, LONG).await.unwrap_err(), FetchFault::Failed);
+        assert_eq!(
+            inside().fetch(&url, 100, &ample(), LONG).await.unwrap_err(),
+            FetchFault::Failed
+        );
         assert_eq!(asked.load(Ordering::SeqCst), 1 + MAX_REDIRECTS);
     }
 
@@ -368,21 +382,49 @@ mod tests {
         for answer in [ok(&"x".repeat(1001)), endless, claims, packed] {
             let (port, _) = server(vec![answer]).await;
             let fault = inside()
-                .fetch(&format!("http://127.0.0.1:{port}/"), usize::MAX, LONG)
+                .fetch(&format!("http://127.0.0.1:{port}/"), usize::MAX, &ample(), LONG)
                 .await
                 .unwrap_err();
             assert_eq!(fault, FetchFault::TooLarge);
         }
         let (port, _) = server(vec![ok("five!")]).await;
         let url = format!("http://127.0.0.1:{port}/");
-        assert_eq!(inside().fetch(&url, 4, LONG).await.unwrap_err(), FetchFault::TooLarge);
+        assert_eq!(
+            inside().fetch(&url, 4, &ample(), LONG).await.unwrap_err(),
+            FetchFault::TooLarge
+        );
         let stalls = "HTTP/1.1 200 OK\r\nx-stalls: 1\r\ncontent-length: 9\r\n\r\nx".to_owned();
         let (port, _) = server(vec![stalls]).await;
         let url = format!("http://127.0.0.1:{port}/");
         let short = Duration::from_millis(300);
-        assert_eq!(inside().fetch(&url, 100, short).await.unwrap_err(), FetchFault::Late);
+        assert_eq!(
+            inside().fetch(&url, 100, &ample(), short).await.unwrap_err(),
+            FetchFault::Late
+        );
         let (port, _) = server(vec!["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned()]).await;
         let url = format!("http://127.0.0.1:{port}/");
-        assert_eq!(inside().fetch(&url, 100, LONG).await.unwrap_err(), FetchFault::Failed);
+        assert_eq!(
+            inside().fetch(&url, 100, &ample(), LONG).await.unwrap_err(),
+            FetchFault::Failed
+        );
+    }
+
+    #[tokio::test]
+    async fn what_several_urls_lead_to_fits_into_one_room_or_is_left() {
+        let unnamed = |body: &str| format!("HTTP/1.1 200 OK\r\n\r\n{body}");
+        for answer in [ok("four"), unnamed("four")] {
+            let (port, _) = server(vec![answer]).await;
+            let url = format!("http://127.0.0.1:{port}/");
+            let room = Room::of(11);
+            for _ in 0..2 {
+                inside().fetch(&url, 100, &room, LONG).await.unwrap();
+            }
+            assert_eq!(room.left(), 3);
+            let fault = inside().fetch(&url, 100, &room, LONG).await.unwrap_err();
+            assert_eq!(fault, FetchFault::NoRoom, "one byte is missing");
+            let exact = Room::of(4);
+            inside().fetch(&url, 100, &exact, LONG).await.unwrap();
+            assert_eq!(exact.left(), 0);
+        }
     }
 }

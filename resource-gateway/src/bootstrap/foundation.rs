@@ -18,7 +18,7 @@ use crate::{
     },
     application::{
         administer::Administer, apply::ApplyDocument, change_config::ChangeConfig, conversations::Conversations,
-        list_payloads::ListPayloads, registry::Registry,
+        invoke::Fetching, list_payloads::ListPayloads, registry::Registry,
     },
     config::Config,
     domain::ids::TenantId,
@@ -143,15 +143,21 @@ impl Foundation {
         ))
     }
 
-    pub(super) fn fetcher(&self, config: &Config) -> Arc<HttpFetcher> {
+    pub(super) fn fetching(&self, config: &Config) -> Arc<Fetching> {
         let fetch = &config.fetch;
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let rules = FetchRules {
             enabled: fetch.enabled,
             networks: fetch.allow_networks.clone(),
-            max_bytes: usize::try_from(fetch.max_bytes).unwrap_or(usize::MAX),
+            max_bytes: bytes(fetch.max_bytes),
             timeout: Duration::from_secs(fetch.timeout_s),
         };
-        Arc::new(HttpFetcher::new(rules, self.extra_ca.clone()))
+        let fetcher = Arc::new(HttpFetcher::new(rules, self.extra_ca.clone()));
+        Arc::new(Fetching::new(
+            fetcher,
+            bytes(fetch.max_bytes),
+            bytes(fetch.max_held_bytes),
+        ))
     }
 
     pub(super) fn store(&self) -> Arc<SqlConfig> {

@@ -18,6 +18,9 @@ pub struct FetchConfig {
     pub allow_networks: Vec<Network>,
     /// Longest content that is taken.
     pub max_bytes: u64,
+    /// Bytes that all calls together hold of what was fetched for them. Whoever finds no room waits for it, and is told with 503 to
+    /// come back if none gets free.
+    pub max_held_bytes: u64,
     /// Seconds that one URL may take, redirects included.
     pub timeout_s: u64,
 }
@@ -28,6 +31,7 @@ impl Default for FetchConfig {
             enabled: true,
             allow_networks: Vec::new(),
             max_bytes: 32 * MIB,
+            max_held_bytes: 512 * MIB,
             timeout_s: 30,
         }
     }
@@ -37,6 +41,10 @@ impl FetchConfig {
     pub(super) fn problems(&self, problems: &mut Vec<Problem>) {
         if !(1..=128 * MIB).contains(&self.max_bytes) {
             problems.push(Problem::new("fetch.max_bytes", "must be from 1 to 134217728"));
+        }
+        // The longest answer has to find room when nothing else is there.
+        if self.max_held_bytes < 128 * MIB {
+            problems.push(Problem::new("fetch.max_held_bytes", "must be at least 134217728"));
         }
         if !(1..=600).contains(&self.timeout_s) {
             problems.push(Problem::new("fetch.timeout_s", "must be from 1 to 600"));

@@ -252,6 +252,7 @@ mod tests {
         config.limits.local_share = 0.0;
         config.etcd.endpoints = vec!["http://127.0.0.1:2379".into()];
         config.fetch.max_bytes = 0;
+        config.fetch.max_held_bytes = 128 * 1024 * 1024 - 1;
         config.fetch.timeout_s = 601;
         config.limits.max_body_bytes = 0;
         config.access_keys.cache_entries = 0;
@@ -273,6 +274,7 @@ mod tests {
             "limits.local_share",
             "etcd.endpoints",
             "fetch.max_bytes",
+            "fetch.max_held_bytes",
             "fetch.timeout_s",
             "limits.max_body_bytes",
             "access_keys.cache_entries",

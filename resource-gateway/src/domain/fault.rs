@@ -28,10 +28,12 @@ pub enum FaultClass {
     Unsupported,
     /// The vendor is a program of this machine, and it is not installed. Another vendor may be there.
     NotInstalled,
+    /// So much is being fetched for other calls that there is no room for what this one needs. It may go without that elsewhere.
+    NoRoom,
 }
 
 impl FaultClass {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidRequest,
         Self::Authentication,
         Self::Permission,
@@ -48,6 +50,7 @@ impl FaultClass {
         Self::NoResult,
         Self::Unsupported,
         Self::NotInstalled,
+        Self::NoRoom,
     ];
 
     /// What a status means when the body says nothing.
@@ -86,6 +89,7 @@ impl FaultClass {
             Self::NoResult => "no_result",
             Self::Unsupported => "unsupported",
             Self::NotInstalled => "not_installed",
+            Self::NoRoom => "no_room",
         }
     }
 
@@ -99,7 +103,8 @@ impl FaultClass {
             | Self::Transport
             | Self::InvalidReply
             | Self::Unsupported
-            | Self::NotInstalled => true,
+            | Self::NotInstalled
+            | Self::NoRoom => true,
             Self::InvalidRequest
             | Self::Authentication
             | Self::Permission
@@ -228,6 +233,17 @@ impl Fault {
         }
     }
 
+    /// What was to be fetched for the call has no place here now.
+    pub fn no_room() -> Self {
+        Self {
+            hints: RetryHints {
+                retry_after: Some("1".into()),
+                ..RetryHints::default()
+            },
+            ..Self::of(FaultClass::NoRoom)
+        }
+    }
+
     /// Whether another attempt may have more luck; the vendor's own word goes before the class.
     pub fn is_retryable(&self) -> bool {
         match self.hints.should_retry.as_deref() {
@@ -240,7 +256,11 @@ impl Fault {
     /// Whether it says something about the address that was asked, so that others may do better. What is wrong with the request, or
     /// with our account, does not: it would be the same everywhere, and one caller's mistakes must not close an address to all.
     pub fn blames_address(&self) -> bool {
-        self.class.is_retryable() && !matches!(self.class, FaultClass::Unsupported | FaultClass::NotInstalled)
+        let ours = matches!(
+            self.class,
+            FaultClass::Unsupported | FaultClass::NotInstalled | FaultClass::NoRoom
+        );
+        self.class.is_retryable() && !ours
     }
 
     /// What the caller is told. What the caller did wrong comes in the vendor's words; what went wrong at the vendor or with
@@ -313,6 +333,7 @@ impl Fault {
                 "The provider sent the call elsewhere, and the gateway follows nobody.",
             ),
             FaultClass::NotInstalled => ours(503, "engine_missing", &said("The engine is not installed.")),
+            FaultClass::NoRoom => no_room(),
         };
         PublicError {
             status,
@@ -339,6 +360,11 @@ impl Fault {
 
 fn ours(status: u16, code: &str, message: &str) -> (u16, ErrorKind, Option<Box<str>>, Box<str>) {
     (status, ErrorKind::Upstream, Some(code.into()), message.into())
+}
+
+fn no_room() -> (u16, ErrorKind, Option<Box<str>>, Box<str>) {
+    let message = "So much is being fetched now that there is no room for what this call needs. Try again later.";
+    (503, ErrorKind::Server, Some("fetching_busy".into()), message.into())
 }
 
 /// `type` of an error object: a fixed vocabulary.

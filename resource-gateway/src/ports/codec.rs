@@ -10,6 +10,7 @@ use service_kit::{Entropy, Timestamp};
 
 use super::{
     chat::ChatDialect,
+    fetcher::Found,
     transport::{Deadlines, Dialogue, UpstreamRequest},
 };
 use crate::domain::{
@@ -222,6 +223,8 @@ pub struct Received<'a> {
     pub at: Timestamp,
     /// What the codec left for itself with the step before; `null` at first.
     pub state: &'a Value,
+    /// What lay at the places that the codec named, in their order. Head and body are empty then.
+    pub found: &'a [Found],
 }
 
 /// What a whole answer is.
@@ -244,7 +247,7 @@ pub struct Step {
     pub ask: Ask,
     /// How long to wait before.
     pub after: Duration,
-    /// For the codec, when it reads what comes.
+    /// For the codec, when it reads what comes. It is read and written anew with each step: nothing large belongs there.
     pub state: Value,
     /// What ends the vendor's work when nobody waits for it any more.
     pub cancel: Option<Encoded>,
@@ -257,6 +260,8 @@ pub enum Ask {
     Vendor(Encoded),
     /// A place that the vendor named: guarded, and without our credentials.
     Url(String),
+    /// Several such places at the same time. What lies there is no longer together than one answer may be.
+    Urls(Vec<String>),
 }
 
 /// A whole answer, translated.

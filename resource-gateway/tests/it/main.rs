@@ -32,6 +32,7 @@ mod doctor;
 mod echo_vendor;
 mod estimates;
 mod faults;
+mod fetched_urls;
 mod field_rules;
 mod forms;
 mod forward;

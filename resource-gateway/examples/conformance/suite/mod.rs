@@ -331,11 +331,12 @@ fn submitted(
         model,
         at,
         state: &Value::Null,
+        found: &[],
     };
     match codec.decode(call, received) {
         Ok(Outcome::Next(step)) => match step.ask {
             Ask::Vendor(encoded) => Ok((encoded, step.state)),
-            Ask::Url(url) => Err(format!("a submitted job led to {url}")),
+            ask @ (Ask::Url(_) | Ask::Urls(_)) => Err(format!("a submitted job led to {ask:?}")),
         },
         Ok(Outcome::Answer(_)) => Err("a submitted job was taken for an answer".to_owned()),
         Err(fault) => Err(format!("a submitted job was refused: {fault:?}")),
@@ -371,6 +372,7 @@ fn answer(
         model,
         at: fixture.at(),
         state,
+        found: &[],
     };
     if let Some(dialect) = codec.chat() {
         return Ok(match dialect.decode(&received) {

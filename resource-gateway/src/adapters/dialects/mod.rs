@@ -6,6 +6,7 @@ pub mod bedrock;
 pub mod cohere;
 mod collected;
 pub mod dashscope;
+mod drawn;
 mod error_object;
 pub mod gemini;
 #[cfg(test)]

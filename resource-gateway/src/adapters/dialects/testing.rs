@@ -18,6 +18,7 @@ pub(super) fn received(headers: &HeaderMap, body: impl Into<Bytes>) -> Received<
         model: "up",
         at: Timestamp::from_seconds(1),
         state: &Value::Null,
+        found: &[],
     }
 }
 

@@ -12,7 +12,6 @@ use super::{
     DROPPED_FIELDS, FILTERED, Invoke, WholeReply,
     attempts::Journey,
     course::Stop,
-    fetching,
     paced::{Paced, fault_of},
     passing::{self, Head},
     steps,
@@ -132,10 +131,10 @@ impl Errand<'_> {
 
     /// Writes the call with what lies behind URLs that the vendor does not look at itself.
     async fn encode_with(&self, urls: Vec<String>) -> Result<Encoded, Fault> {
-        let fetched = fetching::fetch_all(self.journey.fetcher, urls, self.deadline).await;
-        match fetched
-            .map_err(EncodeError::Refused)
-            .and_then(|fetched| self.encode(&fetched))
+        let brought = self.journey.brought;
+        match brought
+            .with(urls, self.deadline, |fetched| self.encode(fetched))
+            .await?
         {
             Ok(encoded) => Ok(encoded),
             Err(EncodeError::Refused(error)) => Err(Fault::unsupported(error)),
@@ -261,6 +260,7 @@ impl Errand<'_> {
             model: self.stop.way.model,
             at: self.at(),
             state,
+            found: &[],
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     Invocation, Invoke, InvokeError, Reply, ReplyStream,
     attempt::{Answer, Lost},
     course::{Course, Stop},
+    fetching::Brought,
     no_route,
     settlement::Settlement,
 };
@@ -19,7 +20,7 @@ use crate::{
         interface::Interface,
         usage::UsageState,
     },
-    ports::{codec::Progress, fetcher::Fetcher},
+    ports::codec::Progress,
 };
 
 /// A caller is not kept waiting for longer before the same address is asked again: it gets the vendor's wish instead, and may
@@ -34,7 +35,7 @@ pub(super) struct Journey<'a> {
     pub(super) invocation: &'a Invocation,
     pub(super) interface: &'a Interface,
     pub(super) call: &'a Call,
-    pub(super) fetcher: &'a dyn Fetcher,
+    pub(super) brought: &'a Brought<'a>,
     pub(super) entropy: &'a dyn Entropy,
     /// What goes on when the request is over.
     pub(super) background: &'a Tasks,

@@ -10,6 +10,7 @@ use super::{
     attempt::{Errand, read_fault},
     attempts::Journey,
     course::{Course, Stop},
+    fetching::Brought,
     paced::Paced,
 };
 use crate::{
@@ -90,11 +91,12 @@ impl Invoke {
         let vendors = self.registry.bind(snapshot);
         let mut course = Course::new(invocation, interface, &vendors, Dice::new(self.chance()));
         let mut stop = course.first()?;
+        let brought = Brought::new(&self.fetching);
         let journey = Journey {
             invocation,
             interface,
             call,
-            fetcher: self.fetcher.as_ref(),
+            brought: &brought,
             entropy: self.entropy.as_ref(),
             background: &self.background,
         };

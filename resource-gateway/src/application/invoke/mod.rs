@@ -27,6 +27,7 @@ use service_kit::{Entropy, Tasks, Timestamp};
 
 pub use caller_headers::CallerHeaders;
 pub use count::{Counted, Counter};
+pub use fetching::Fetching;
 pub(super) use paced::{Paced, fault_of};
 pub use passing::Head;
 pub use reply_stream::ReplyStream;
@@ -35,6 +36,7 @@ pub use talk::{CONVERSATION, KeptStream};
 use self::{
     attempts::Journey,
     course::Course,
+    fetching::Brought,
     payload_tap::PayloadTap,
     settlement::{Books, Settlement},
 };
@@ -62,7 +64,7 @@ use crate::{
         snapshot::Snapshot,
         usage::{UsageRecord, UsageState},
     },
-    ports::{fetcher::Fetcher, payload_log::PayloadLog, usage::UsageSink},
+    ports::{payload_log::PayloadLog, usage::UsageSink},
 };
 
 /// The fields that rules forced to something else than what the caller sent: their pointers, separated by commas.
@@ -88,7 +90,7 @@ pub struct Invoke {
     pub conversations: Arc<Conversations>,
     pub meters: Arc<Meters>,
     pub tally: Arc<Tally>,
-    pub fetcher: Arc<dyn Fetcher>,
+    pub fetching: Arc<Fetching>,
     /// Runs what goes on when a request is over.
     pub background: Tasks,
     pub entropy: Arc<dyn Entropy>,
@@ -243,11 +245,12 @@ impl Invoke {
         settlement.asks(call.words());
         self.reserve(&invocation, &interface, &call, &mut settlement).await?;
         let course = Course::new(&invocation, &interface, &vendors, Dice::new(self.chance()));
+        let brought = Brought::new(&self.fetching);
         let journey = Journey {
             invocation: &invocation,
             interface: &interface,
             call: &call,
-            fetcher: self.fetcher.as_ref(),
+            brought: &brought,
             entropy: self.entropy.as_ref(),
             background: &self.background,
         };

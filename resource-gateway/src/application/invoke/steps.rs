@@ -14,10 +14,7 @@ use super::{
 };
 use crate::{
     domain::fault::{Fault, FaultClass},
-    ports::{
-        codec::{Ask, Decoded, Encoded, Outcome, Step},
-        fetcher::FetchFault,
-    },
+    ports::codec::{Ask, Decoded, Encoded, Outcome, Received, Step},
 };
 
 /// Follows a codec from step to step, to its answer or to the end of the call's time.
@@ -35,20 +32,26 @@ pub(super) async fn follow(
             return Err(Fault::of(FaultClass::Timeout));
         }
         tokio::time::sleep_until(due).await;
-        let (headers, body) = match step.ask {
-            Ask::Vendor(encoded) => ask(errand, encoded, &mut bought).await?,
+        let (headers, body, results) = match step.ask {
+            Ask::Vendor(encoded) => {
+                let (headers, body) = ask(errand, encoded, &mut bought).await?;
+                (headers, body, None)
+            }
             Ask::Url(url) => {
-                let left = errand.deadline.saturating_duration_since(Instant::now());
-                let found = errand.journey.fetcher.fetch(&url, MAX_REPLY_BYTES, left).await;
-                let found = found.map_err(|fault| match fault {
-                    FetchFault::Late => Fault::of(FaultClass::Timeout),
-                    FetchFault::Failed => Fault::of(FaultClass::Transport),
-                    FetchFault::Refused | FetchFault::TooLarge => Fault::of(FaultClass::InvalidReply),
-                })?;
-                (found.headers, found.body)
+                let mut results = errand.journey.brought.results(&[url], errand.deadline).await?;
+                let found = results.found.pop();
+                let found = found.ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
+                (found.headers, found.body, Some(results))
+            }
+            Ask::Urls(urls) => {
+                let results = errand.journey.brought.results(&urls, errand.deadline).await?;
+                (HeaderMap::new(), Bytes::new(), Some(results))
             }
         };
-        let received = errand.received(&headers, body, &step.state);
+        let received = Received {
+            found: results.as_ref().map_or(&[], |results| &results.found),
+            ..errand.received(&headers, body, &step.state)
+        };
         // It has ended, or will tell by which request it can be ended now.
         running.ends_by(None);
         step = match errand.codec().decode(errand.journey.call, received) {

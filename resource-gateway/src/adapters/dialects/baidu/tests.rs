@@ -271,7 +271,7 @@ fn review(call: &Call, replies: &[Value]) -> (Asked, Result<Value, FaultClass>) 
             Ok(Outcome::Next(step)) => {
                 match &step.ask {
                     Ask::Vendor(encoded) => asked.push(told(encoded)),
-                    Ask::Url(url) => panic!("{url}"),
+                    ask @ (Ask::Url(_) | Ask::Urls(_)) => panic!("{ask:?}"),
                 }
                 state = step.state;
             }

@@ -8,22 +8,26 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{ASYNC, ENABLE, MULTIMODAL, Wanted, faults, faults::Failure, members, read, wire, wrong};
+use super::{ASYNC, ENABLE, MULTIMODAL, Wanted, faults, faults::Failure, read, wire, wrong};
 use crate::{
-    adapters::dialects::reading::{count, if_object},
+    adapters::dialects::{
+        drawn::{self, Drawn},
+        reading::{count, if_object},
+    },
     domain::{
         answer::Answer,
         call::Call,
         chat::Counts,
-        fault::{Fault, FaultClass},
+        fault::{Fault, FaultClass, PublicError},
     },
     ports::codec::{
         Ask, Codec, Decoded, EncodeError, Encoded, NoStream, Opening, Outcome, Received, Step, StreamDecoder, Target,
-        TokenUsage,
     },
 };
 
 const PICTURES: &str = "/api/v1/services/aigc/text2image/image-synthesis";
+/// Of one task, where nobody says how many there shall be.
+const MOST_PICTURES: usize = 4;
 /// Between two questions: often at first, more slowly later.
 const PAUSES_MS: [u64; 5] = [1000, 1000, 1500, 2000, 3000];
 
@@ -50,9 +54,6 @@ pub(super) struct Task {
     job_id: String,
     job_status: String,
     asked: usize,
-    /// Pictures whose bytes are wanted: those that are there, and the places of the others.
-    have: Vec<Value>,
-    left: Vec<Value>,
 }
 
 /// How a task stands.
@@ -164,7 +165,7 @@ impl Codec for DashScopeImages {
 
     fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
         let mut wanted = Wanted::read(call, target)?;
-        wants_bytes(&wanted.members)?;
+        check_format(&wanted.members)?;
         wanted.take("response_format");
         wanted.leave_out(&UNKNOWN_THERE)?;
         let mut input = Map::new();
@@ -186,14 +187,13 @@ impl Codec for DashScopeImages {
     }
 
     fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
-        let task = Task::deserialize(reply.state).unwrap_or_default();
-        let at = reply.at.as_seconds();
-        if !task.left.is_empty() {
-            return Ok(fetched(task, &reply));
+        if let Some(answer) = drawn::brought(&reply) {
+            return answer;
         }
+        let task = Task::deserialize(reply.state).unwrap_or_default();
         let told: Told = read(&reply.body)?;
         match TaskStatus::read(told.output.task_status.as_deref()) {
-            Some(TaskStatus::Done) => done(call, told, task, at),
+            Some(TaskStatus::Done) => done(call, told, reply.at.as_seconds()),
             Some(TaskStatus::Failed) => Err(Failure::new(told.output.code, told.output.message).fault(None)),
             Some(TaskStatus::Waiting(word)) => task.question(told.output.task_id, word),
             None => Err(Fault::of(FaultClass::InvalidReply)),
@@ -209,79 +209,29 @@ impl Codec for DashScopeImages {
     }
 }
 
-/// Whether the caller wants the pictures themselves instead of their URLs.
-fn wants_bytes(members: &Map<String, Value>) -> Result<bool, EncodeError> {
+/// Whether the caller wants the pictures or their places is between the two of us.
+fn check_format(members: &Map<String, Value>) -> Result<(), PublicError> {
     match members.get("response_format").unwrap_or(&Value::Null) {
-        Value::Null => Ok(false),
-        Value::String(format) if format == "url" => Ok(false),
-        Value::String(format) if format == "b64_json" => Ok(true),
-        _ => Err(wrong("response_format", "must be url or b64_json").into()),
+        Value::Null => Ok(()),
+        Value::String(format) if format == "url" || format == "b64_json" => Ok(()),
+        _ => Err(wrong("response_format", "must be url or b64_json")),
     }
 }
 
-fn done(call: &Call, told: Told, mut task: Task, at: i64) -> Result<Outcome, Fault> {
+fn done(call: &Call, told: Told, at: i64) -> Result<Outcome, Fault> {
     let mut failure = None;
     let mut pictures = Vec::new();
     for picture in told.output.results.unwrap_or_default() {
-        match picture.url.filter(|url| !url.is_empty()) {
-            Some(url) => {
-                let mut image = Map::from_iter([("url".to_owned(), Value::from(url))]);
-                let prompt = picture.actual_prompt.filter(|prompt| !prompt.is_empty());
-                image.extend(prompt.map(|prompt| ("revised_prompt".to_owned(), prompt.into())));
-                pictures.push(Value::Object(image));
-            }
+        match Drawn::at(picture.url, picture.actual_prompt) {
+            Some(drawn) => pictures.push(drawn),
             None => failure = Some(Failure::new(picture.code, picture.message)),
         }
     }
-    if pictures.is_empty() {
-        let failure = failure.map(|failure| failure.fault(None));
-        return Err(failure.unwrap_or_else(|| Fault::of(FaultClass::InvalidReply)));
+    if let (true, Some(failure)) = (pictures.is_empty(), failure) {
+        return Err(failure.fault(None));
     }
-    let wants_bytes = members(call).is_ok_and(|members| wants_bytes(&members).unwrap_or(false));
-    if !wants_bytes {
-        let count = told.usage.and_then(|usage| usage.image_count);
-        return Ok(finished(&pictures, count, at));
-    }
-    task.left = pictures;
-    Ok(fetch(task, at))
-}
-
-/// Gets the next picture, or ends.
-fn fetch(mut task: Task, at: i64) -> Outcome {
-    let url = task.left.first().and_then(|image| image.get("url")?.as_str());
-    let Some(url) = url.map(str::to_owned) else {
-        return finished(&task.have, None, at);
-    };
-    "done".clone_into(&mut task.job_status);
-    Outcome::Next(Box::new(Step {
-        ask: Ask::Url(url),
-        after: Duration::ZERO,
-        state: json!(task),
-        cancel: None,
-    }))
-}
-
-/// A picture has come.
-fn fetched(mut task: Task, reply: &Received<'_>) -> Outcome {
-    let mut image = task.left.remove(0);
-    if let Some(members) = image.as_object_mut() {
-        members.remove("url");
-        members.insert("b64_json".to_owned(), STANDARD.encode(&reply.body).into());
-    }
-    task.have.push(image);
-    fetch(task, reply.at.as_seconds())
-}
-
-fn finished(pictures: &[Value], count: Option<u64>, at: i64) -> Outcome {
-    let answer = json!({"created": at, "data": pictures});
-    Decoded {
-        usage: Some(TokenUsage {
-            images: count.unwrap_or(pictures.len() as u64),
-            ..TokenUsage::default()
-        }),
-        ..Decoded::of(Answer::json(answer.to_string().into()))
-    }
-    .into()
+    let count = told.usage.and_then(|usage| usage.image_count);
+    drawn::handed_out(call, pictures, MOST_PICTURES, count, at)
 }
 
 /// Speech by a text. The vendor writes the sound to a place of its own.

@@ -14,6 +14,7 @@ use crate::{
     domain::{fault::FaultClass, interface::Capability, multipart::Boundary, vendor::Vendor},
     ports::{
         codec::{Ask, Codec, Outcome, Step},
+        fetcher::Found,
         transport::SocketMessage,
     },
 };
@@ -615,10 +616,18 @@ fn a_picture_is_a_task_that_is_asked_for_until_it_is_done() {
         &json!({"model": "m", "prompt": "x", "response_format": "b64_json"}),
     );
     let fetching = next(poll("images-generation-poll-done", &running.state, &sent).unwrap());
-    assert!(matches!(&fetching.ask, Ask::Url(url) if url.starts_with("https://img.example.test/o.png")));
+    let Ask::Urls(urls) = &fetching.ask else {
+        panic!("{fetching:?}")
+    };
+    assert!(urls.len() == 1 && urls[0].starts_with("https://img.example.test/o.png"));
+    assert_eq!(fetching.state["job_status"], "done");
     let picture = Received {
         state: &fetching.state,
-        ..received(&headers, "PNG")
+        found: &[Found {
+            headers: HeaderMap::new(),
+            body: "PNG".into(),
+        }],
+        ..received(&headers, "")
     };
     let body = decoded(DashScopeImages.decode(&sent, picture).unwrap())
         .answer

@@ -1,23 +1,17 @@
 //! Hunyuan's pictures: a job is handed in, and asked for until it is done.
 
-use std::time::Duration;
-
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{HUNYUAN, JobState, PATH, faults, read, support};
 use crate::{
+    adapters::dialects::drawn::{self, Drawn},
     domain::{
-        answer::Answer,
         call::Call,
         fault::{Fault, FaultClass, PublicError},
     },
-    ports::codec::{
-        Ask, Codec, Decoded, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target,
-        TokenUsage,
-    },
+    ports::codec::{Codec, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target},
 };
 
 /// `SubmitHunyuanImageJob`, then `QueryHunyuanImageJob`.
@@ -36,6 +30,9 @@ struct Wanted {
     #[serde(flatten)]
     rest: Map<String, Value>,
 }
+
+/// Of one job, where nobody says how many there shall be.
+const MOST_PICTURES: usize = 4;
 
 /// OpenAI's words that the vendor has none for.
 const UNKNOWN_THERE: [&str; 9] = [
@@ -120,10 +117,10 @@ impl Codec for TencentImages {
     }
 
     fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
-        let state = JobState::read(reply.state);
-        if !state.left.is_empty() {
-            return Ok(fetched(state, &reply));
+        if let Some(answer) = drawn::brought(&reply) {
+            return answer;
         }
+        let state = JobState::read(reply.state);
         let job: Told = read(&reply.body)?;
         let (Some(id), None) = (&job.job_id, &job.job_status_code) else {
             return queried(call, job, state, reply.at.as_seconds());
@@ -144,7 +141,7 @@ fn question(state: &JobState) -> Encoded {
     HUNYUAN.call("QueryHunyuanImageJob", &json!({"JobId": state.job_id}))
 }
 
-fn queried(call: &Call, job: Told, mut state: JobState, at: i64) -> Result<Outcome, Fault> {
+fn queried(call: &Call, job: Told, state: JobState, at: i64) -> Result<Outcome, Fault> {
     match job.job_status_code.as_deref() {
         Some("1") if state.is_known() => return Ok(state.with_status("queued").asked_by(question)),
         Some("2") if state.is_known() => return Ok(state.with_status("running").asked_by(question)),
@@ -158,56 +155,8 @@ fn queried(call: &Call, job: Told, mut state: JobState, at: i64) -> Result<Outco
         Some("5") => {}
         _ => return Err(Fault::of(FaultClass::InvalidReply)),
     }
-    let prompts = job.revised_prompt.unwrap_or_default();
-    let urls = job.result_image.unwrap_or_default();
-    let images = urls.into_iter().enumerate().filter(|(_, url)| !url.is_empty());
-    let images = images.map(|(at, url)| {
-        let mut image = Map::from_iter([("url".to_owned(), Value::from(url))]);
-        if let Some(prompt) = prompts.get(at).filter(|prompt| !prompt.is_empty()) {
-            image.insert("revised_prompt".to_owned(), prompt.as_str().into());
-        }
-        Value::Object(image)
-    });
-    let images: Vec<Value> = images.collect();
-    if images.is_empty() {
-        return Err(Fault::of(FaultClass::InvalidReply));
-    }
-    let as_bytes = parse(call).is_ok_and(|wanted| wanted.response_format.as_deref() == Some("b64_json"));
-    if !as_bytes {
-        return Ok(finished(&images, at));
-    }
-    state.left = images;
-    Ok(fetch(state, at))
-}
-
-/// Gets the next picture, or ends.
-fn fetch(state: JobState, at: i64) -> Outcome {
-    let url = state.left.first().and_then(|image| image.get("url")?.as_str());
-    match url {
-        Some(url) => state.step(Ask::Url(url.to_owned()), Duration::ZERO),
-        None => finished(&state.have, at),
-    }
-}
-
-/// A picture has come.
-fn fetched(mut state: JobState, reply: &Received<'_>) -> Outcome {
-    let mut image = state.left.remove(0);
-    if let Some(members) = image.as_object_mut() {
-        members.remove("url");
-        members.insert("b64_json".to_owned(), STANDARD.encode(&reply.body).into());
-    }
-    state.have.push(image);
-    fetch(state, reply.at.as_seconds())
-}
-
-fn finished(images: &[Value], at: i64) -> Outcome {
-    let answer = json!({"created": at, "data": images});
-    Decoded {
-        usage: Some(TokenUsage {
-            images: images.len() as u64,
-            ..TokenUsage::default()
-        }),
-        ..Decoded::of(Answer::json(answer.to_string().into()))
-    }
-    .into()
+    let mut prompts = job.revised_prompt.unwrap_or_default().into_iter();
+    let urls = job.result_image.unwrap_or_default().into_iter();
+    let drawn = urls.filter_map(|url| Drawn::at(Some(url), prompts.next()));
+    drawn::handed_out(call, drawn.collect(), MOST_PICTURES, None, at)
 }

@@ -16,9 +16,6 @@ pub(super) struct JobState {
     pub(super) job_id: Value,
     job_status: String,
     asked: usize,
-    /// Pictures whose bytes are wanted: those that are there, and the places of the others.
-    pub(super) have: Vec<Value>,
-    pub(super) left: Vec<Value>,
 }
 
 impl JobState {
@@ -47,14 +44,9 @@ impl JobState {
     pub(super) fn asked_by(mut self, ask: impl Fn(&Self) -> Encoded) -> Outcome {
         let pause = PAUSES_MS.get(self.asked).or(PAUSES_MS.last()).copied();
         self.asked += 1;
-        let ask = Ask::Vendor(ask(&self));
-        self.step(ask, Duration::from_millis(pause.unwrap_or(1000)))
-    }
-
-    pub(super) fn step(&self, ask: Ask, after: Duration) -> Outcome {
         Outcome::Next(Box::new(Step {
-            ask,
-            after,
+            ask: Ask::Vendor(ask(&self)),
+            after: Duration::from_millis(pause.unwrap_or(1000)),
             state: json!(self),
             // The vendor has no way to take a job back.
             cancel: None,

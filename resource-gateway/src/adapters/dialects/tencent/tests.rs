@@ -21,6 +21,7 @@ use crate::{
     ports::{
         chat::ChatDialect as _,
         codec::{Ask, Codec, EncodeError, Outcome, Received, StreamEnd, Target},
+        fetcher::Found,
     },
 };
 
@@ -399,10 +400,23 @@ fn vectors_come_in_the_order_of_their_texts_and_in_the_form_that_was_asked_for()
 /// Plays a job's answers; tells what was asked for in between, and the answer.
 fn play(codec: &dyn Codec, call: &Call, replies: &[Vec<u8>]) -> (Vec<String>, Result<Value, FaultClass>) {
     let (headers, mut state, mut asked) = (HeaderMap::new(), Value::Null, Vec::new());
-    for reply in replies {
+    let mut replies = replies.iter().cloned();
+    let mut places = 0;
+    loop {
+        let found = |body: Vec<u8>| Found {
+            headers: HeaderMap::new(),
+            body: body.into(),
+        };
+        let found: Vec<_> = replies.by_ref().take(places).map(found).collect();
+        let reply = if places == 0 { replies.next() } else { Some(Vec::new()) };
+        let Some(reply) = reply else {
+            panic!("no answer after {asked:?}");
+        };
+        places = 0;
         let received = Received {
             state: &state,
-            ..received(&headers, reply.clone())
+            found: &found,
+            ..received(&headers, reply)
         };
         match codec.decode(call, received) {
             Ok(Outcome::Answer(answer)) => {
@@ -411,16 +425,19 @@ fn play(codec: &dyn Codec, call: &Call, replies: &[Vec<u8>]) -> (Vec<String>, Re
             }
             Ok(Outcome::Next(step)) => {
                 let after = step.after.as_millis();
-                asked.push(match &step.ask {
-                    Ask::Vendor(encoded) => format!("{after} {} {}", told(encoded).0, told(encoded).1),
-                    Ask::Url(url) => format!("{after} {url}"),
-                });
+                match &step.ask {
+                    Ask::Vendor(encoded) => asked.push(format!("{after} {} {}", told(encoded).0, told(encoded).1)),
+                    Ask::Url(url) => panic!("{url}"),
+                    Ask::Urls(urls) => {
+                        places = urls.len();
+                        asked.extend(urls.iter().map(|url| format!("{after} {url}")));
+                    }
+                }
                 state = step.state;
             }
             Err(fault) => return (asked, Err(fault.class)),
         }
     }
-    panic!("no answer after {asked:?}");
 }
 
 fn response(body: &Value) -> Vec<u8> {
