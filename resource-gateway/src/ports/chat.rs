@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::codec::{Codec, EncodeError, Encoded, ModelList, Received, StreamEnd, Target};
+use super::codec::{Codec, EncodeError, Encoded, ModelList, Received, StreamEnd, Target, has_media_type};
 use crate::domain::{
     call::Call,
     chat::{ChatEvent, ChatReply, ChatRequest},
@@ -39,7 +39,9 @@ pub trait ChatDialect: Send + Sync + fmt::Debug {
     /// Reads an answer that came with another status; the body may be cut, empty, or not the vendor's at all.
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault;
     /// Whether an answer is a stream, by its head.
-    fn is_stream(&self, headers: &HeaderMap) -> bool;
+    fn is_stream(&self, headers: &HeaderMap) -> bool {
+        has_media_type(headers, "text/event-stream")
+    }
     /// A decoder for one streamed answer.
     fn stream(&self, headers: &HeaderMap) -> Box<dyn ChunkDecoder>;
     /// How the vendor is asked for its models, where that is known.

@@ -8,6 +8,7 @@ mod collected;
 pub mod dashscope;
 mod drawn;
 mod error_object;
+mod events;
 pub mod gemini;
 #[cfg(test)]
 mod golden;

@@ -1,25 +1,19 @@
 //! Streams that pass as the bytes that came, and are read on the way.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::{reading::rest_of, translated::Heard};
+use super::{
+    events::{EventReader, cut_off, rest_of, unreadable, with_end},
+    translated::Heard,
+};
 use crate::{
     domain::{
         chat::ChatEvent,
-        fault::{Fault, FaultClass},
         said::Said,
         sse::{Events, SseSplitter},
     },
     ports::codec::{Progress, Pushed, StreamDecoder, StreamEnd},
 };
-
-/// Reads the events of a wire format one by one.
-pub(super) trait EventReader: Send {
-    /// Reads the data of one event.
-    fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd>;
-    /// What is appended when the vendor's body ends here without saying so; `None` when the answer was cut off.
-    fn unsaid_end(&self) -> Option<&'static [u8]>;
-}
 
 /// Passes whole events on.
 #[derive(Default)]
@@ -35,7 +29,11 @@ impl<R: EventReader> Passing<R> {
     fn read(&mut self, piece: Bytes) -> Pushed {
         for event in Events::of(&piece) {
             let Some(data) = event.data else { continue };
-            let end = self.reader.read(&data, &mut self.events);
+            let data = data.trim_ascii();
+            if data.is_empty() {
+                continue;
+            }
+            let end = self.reader.read(data, &mut self.events);
             for heard in self.events.drain(..) {
                 self.heard.note(&heard);
             }
@@ -57,7 +55,7 @@ impl<R: EventReader> StreamDecoder for Passing<R> {
             Ok(piece) => self.read(piece),
             Err(_) => Pushed {
                 out: Bytes::new(),
-                end: Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
+                end: Some(unreadable()),
             },
         }
     }
@@ -72,17 +70,12 @@ impl<R: EventReader> StreamDecoder for Passing<R> {
             _ => self.read(rest),
         };
         if pushed.end.is_none() {
-            pushed.end = Some(match self.reader.unsaid_end() {
-                Some(unsaid) => {
-                    let mut out = BytesMut::from(pushed.out.as_ref());
-                    if !out.is_empty() && !out.ends_with(b"\n\n") {
-                        out.extend_from_slice(b"\n\n");
-                    }
-                    out.extend_from_slice(unsaid);
-                    pushed.out = out.freeze();
+            pushed.end = Some(match self.reader.is_over(&mut self.events) {
+                true => {
+                    pushed.out = with_end(&pushed.out, R::UNSAID_END);
                     StreamEnd::Complete
                 }
-                None => StreamEnd::Failed(Fault::of(FaultClass::Transport)),
+                false => cut_off(),
             });
         }
         pushed

@@ -2,14 +2,11 @@
 
 use std::{fmt, marker::PhantomData};
 
-use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::Value;
-
-use crate::domain::sse::{Events, SseSplitter};
 
 /// A count: a number, however it is written, or a text that is one. What is none counts as not told, because an answer is not thrown
 /// away for its bill.
@@ -141,18 +138,8 @@ pub(super) fn in_order<T>(choices: Vec<T>, number: impl Fn(&T) -> Option<u32>) -
     numbered.into_iter().map(|(_, choice)| choice)
 }
 
-/// What is left of a stream that has ended: an event without its blank line, if it is whole. Half an event is what a cut connection
-/// leaves; it tells nothing, whatever it looks like.
-pub(super) fn rest_of(splitter: &mut SseSplitter) -> Bytes {
-    let rest = splitter.finish();
-    let mut data = Events::of(&rest).filter_map(|event| event.data);
-    let is_whole = data.next().is_some_and(|data| is_whole(&data));
-    drop(data);
-    if is_whole { rest } else { Bytes::new() }
-}
-
 /// Vendors' events are objects, but for the word that ends some streams.
-fn is_whole(data: &[u8]) -> bool {
+pub(super) fn is_whole(data: &[u8]) -> bool {
     let data = data.trim_ascii();
     let is_object = || data.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(data).is_ok();
     data == b"[DONE]" || is_object()
@@ -189,25 +176,5 @@ mod tests {
             assert_eq!(read, Counted { n }, "{written}");
         }
         assert_eq!(serde_json::from_str::<Counted>("{}").unwrap(), Counted::default());
-    }
-
-    #[test]
-    fn what_is_left_of_a_stream_is_an_event_or_nothing() {
-        for (rest, is_whole) in [
-            ("data: {\"a\":1}", true),
-            ("event: x\ndata: {\"a\":\ndata: 1}\n", true),
-            ("data: [DONE]", true),
-            ("data: {\"a\":", false),
-            ("data: [DON", false),
-            ("data: 1", false),
-            ("event: x\n", false),
-            (": keep-alive", false),
-            ("", false),
-        ] {
-            let mut splitter = SseSplitter::default();
-            let before = splitter.push(Bytes::copy_from_slice(rest.as_bytes())).unwrap();
-            assert!(before.is_empty());
-            assert_eq!(!rest_of(&mut splitter).is_empty(), is_whole, "{rest}");
-        }
     }
 }

@@ -76,18 +76,8 @@ impl<D: ChatDialect> Codec for Chat<D> {
         for nameless in calls.filter(|call| call.id.is_none()) {
             nameless.id = Some(names.next().into());
         }
-        let usage = answer.counts.map(Into::into);
-        let said = match usage {
-            Some(_) => Said::default(),
-            None => said_in(&answer),
-        };
         let body = voices::whole(call, &answer, reply.model, reply.at.as_seconds());
-        Ok(Decoded {
-            usage,
-            said,
-            ..Decoded::of(Answer::json(body))
-        }
-        .into())
+        Ok(whole(&answer, body))
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
@@ -139,8 +129,23 @@ impl<D: ChatDialect> Codec for Chat<D> {
     }
 }
 
+/// A whole answer as the caller gets it, and what it used.
+pub(super) fn whole(answer: &ChatReply, told: Bytes) -> Outcome {
+    let usage = answer.counts.filter(Counts::says_anything).map(Into::into);
+    let said = match usage {
+        Some(_) => Said::default(),
+        None => said_in(answer),
+    };
+    Decoded {
+        usage,
+        said,
+        ..Decoded::of(Answer::json(told))
+    }
+    .into()
+}
+
 /// The text of a whole answer, to be counted.
-pub(super) fn said_in(answer: &ChatReply) -> Said {
+fn said_in(answer: &ChatReply) -> Said {
     let mut said = Said::default();
     for (at, choice) in (0..).zip(&answer.choices) {
         for text in choice.text.iter().chain(&choice.refusal) {

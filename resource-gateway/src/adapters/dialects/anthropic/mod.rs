@@ -17,7 +17,7 @@ mod tests;
 use http::{HeaderMap, HeaderValue};
 
 pub use self::{models::AnthropicModels, native::AnthropicMessages};
-use super::{error_object, writing};
+use super::{error_object, events::InEvents, writing};
 use crate::{
     domain::{
         call::{Call, Voice},
@@ -27,7 +27,7 @@ use crate::{
     },
     ports::{
         chat::{ChatDialect, ChunkDecoder, Images, Support, TokenCount},
-        codec::{Codec, EncodeError, Encoded, ModelList, Received, Target, has_media_type},
+        codec::{Codec, EncodeError, Encoded, ModelList, Received, Target},
     },
 };
 
@@ -110,12 +110,8 @@ impl ChatDialect for AnthropicDialect {
         faults::decode(status, headers, body)
     }
 
-    fn is_stream(&self, headers: &HeaderMap) -> bool {
-        has_media_type(headers, "text/event-stream")
-    }
-
     fn stream(&self, _: &HeaderMap) -> Box<dyn ChunkDecoder> {
-        Box::new(stream::EventReader::default())
+        Box::new(InEvents::<stream::Reader>::default())
     }
 
     fn models(&self) -> Option<&dyn ModelList> {

@@ -8,28 +8,14 @@ use super::{
     stream::Reader,
 };
 use crate::{
-    adapters::dialects::{
-        passing::{EventReader, Passing},
-        translated::said_in,
-    },
-    domain::{
-        answer::Answer,
-        call::Call,
-        chat::{ChatEvent, ChatRequest, Counts},
-        fault::Fault,
-        said::Said,
-    },
-    ports::codec::{
-        Codec, Decoded, EncodeError, Encoded, Opening, Outcome, Received, StreamDecoder, StreamEnd, Target,
-    },
+    adapters::dialects::{passing::Passing, translated::whole},
+    domain::{call::Call, chat::ChatRequest, fault::Fault},
+    ports::codec::{Codec, EncodeError, Encoded, Opening, Outcome, Received, StreamDecoder, Target},
 };
 
 /// `POST /v1/messages`, word for word but for the model's name.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AnthropicMessages;
-
-/// Appended when a vendor ended without saying so.
-const STOP_EVENT: &[u8] = b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
 
 impl Codec for AnthropicMessages {
     fn path(&self) -> &'static str {
@@ -59,17 +45,7 @@ impl Codec for AnthropicMessages {
 
     fn decode(&self, _: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
         let answer = read_reply(&reply.body)?;
-        let usage = answer.counts.filter(Counts::says_anything).map(Into::into);
-        let said = match usage {
-            Some(_) => Said::default(),
-            None => said_in(&answer),
-        };
-        Ok(Decoded {
-            usage,
-            said,
-            ..Decoded::of(Answer::json(reply.body))
-        }
-        .into())
+        Ok(whole(&answer, reply.body))
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
@@ -99,15 +75,4 @@ fn betas<'c>(call: &'c Call, listed: Option<&str>) -> (Vec<&'c str>, bool) {
     let asked = asked.map(str::trim).filter(|name| !name.is_empty());
     let (passed, left): (Vec<_>, Vec<_>) = asked.partition(|name| may_pass(name));
     (passed, !left.is_empty())
-}
-
-impl EventReader for Reader {
-    fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        Self::read(self, data, events)
-    }
-
-    /// Callers get one kind of end.
-    fn unsaid_end(&self) -> Option<&'static [u8]> {
-        self.has_finished().then_some(STOP_EVENT)
-    }
 }

@@ -474,7 +474,10 @@ fn event(name: &str, data: &Value, out: &mut BytesMut) {
 mod tests {
     use super::*;
     use crate::{
-        adapters::dialects::anthropic::{read_reply, stream::EventReader},
+        adapters::dialects::{
+            anthropic::{read_reply, stream::Reader},
+            events::InEvents,
+        },
         domain::chat::ToolUse,
         ports::{chat::ChunkDecoder as _, codec::StreamEnd},
     };
@@ -571,7 +574,7 @@ mod tests {
                       start4 delta4 stop4 message_delta message_stop";
         assert_eq!(kinds(&stream).join(" "), wanted);
         let mut read = Vec::new();
-        let end = EventReader::default().push(stream.into_bytes().into(), &mut read);
+        let end = InEvents::<Reader>::default().push(stream.into_bytes().into(), &mut read);
         assert!(matches!(end, Some(StreamEnd::Complete)));
         let mut wanted = events.to_vec();
         for event in &mut wanted {

@@ -2,17 +2,14 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-
 use super::{faults, wire};
 use crate::{
-    adapters::dialects::reading::rest_of,
+    adapters::dialects::events::EventReader,
     domain::{
         chat::{ChatEvent, Counts},
         fault::{Fault, FaultClass},
-        sse::{Events, SseSplitter},
     },
-    ports::{chat::ChunkDecoder, codec::StreamEnd},
+    ports::codec::StreamEnd,
 };
 
 /// More blocks at the same time are not told apart: what belongs to them is skipped.
@@ -34,18 +31,25 @@ struct OpenCall {
     input: Option<String>,
 }
 
-impl Reader {
-    /// Whether the answer has told why it ended.
-    pub(super) fn has_finished(&self) -> bool {
-        self.finished
+impl EventReader for Reader {
+    /// Callers get one kind of end.
+    const UNSAID_END: &'static [u8] = b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
+    fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        match data {
+            b"[DONE]" => None,
+            data => self.take(data, events),
+        }
     }
 
-    /// Reads the data of one event.
-    pub(super) fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        let data = data.trim_ascii();
-        if data.is_empty() || data == b"[DONE]" {
-            return None;
-        }
+    /// It has told why it ended.
+    fn is_over(&mut self, _: &mut Vec<ChatEvent>) -> bool {
+        self.finished
+    }
+}
+
+impl Reader {
+    fn take(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
         let Ok(event) = serde_json::from_slice::<wire::Event<'_>>(data) else {
             return Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply)));
         };
@@ -197,39 +201,5 @@ impl Reader {
         self.finished = true;
         let finish = wire::finish(word, stop_sequence);
         events.push(ChatEvent::Finish { choice: 0, finish });
-    }
-}
-
-/// Reads a whole stream, however it is cut.
-#[derive(Debug, Default)]
-pub(super) struct EventReader {
-    splitter: SseSplitter,
-    reader: Reader,
-}
-
-impl EventReader {
-    fn read(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        let mut all = Events::of(piece).filter_map(|event| event.data);
-        all.find_map(|data| self.reader.read(&data, events))
-    }
-}
-
-impl ChunkDecoder for EventReader {
-    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        match self.splitter.push(bytes) {
-            Ok(piece) => self.read(&piece, events),
-            Err(_) => Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
-        }
-    }
-
-    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = rest_of(&mut self.splitter);
-        if let Some(end) = self.read(&rest, events) {
-            return end;
-        }
-        match self.reader.has_finished() {
-            true => StreamEnd::Complete,
-            false => StreamEnd::Failed(Fault::of(FaultClass::Transport)),
-        }
     }
 }

@@ -16,7 +16,7 @@ mod tests;
 use http::{HeaderMap, HeaderValue};
 
 pub use self::{embeddings::CohereEmbeddings, rerank::CohereRerank};
-use super::writing;
+use super::{events::InEvents, writing};
 use crate::{
     domain::{
         chat::{ChatReply, ChatRequest},
@@ -24,7 +24,7 @@ use crate::{
     },
     ports::{
         chat::{ChatDialect, ChunkDecoder, Images, Support},
-        codec::{EncodeError, Encoded, Received, Target, has_media_type},
+        codec::{EncodeError, Encoded, Received, Target},
     },
 };
 
@@ -80,11 +80,7 @@ impl ChatDialect for Cohere {
         faults::decode(status, headers, body)
     }
 
-    fn is_stream(&self, headers: &HeaderMap) -> bool {
-        has_media_type(headers, "text/event-stream")
-    }
-
     fn stream(&self, _: &HeaderMap) -> Box<dyn ChunkDecoder> {
-        Box::new(stream::CohereStream::default())
+        Box::new(InEvents::<stream::Reader>::default())
     }
 }

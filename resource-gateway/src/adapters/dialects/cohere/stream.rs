@@ -1,20 +1,17 @@
 //! Streamed answers: events by name, of which `message-end` is the last.
 
-use bytes::Bytes;
-
 use super::{
     convert::{finish, unreadable},
     faults,
     wire::{Delta, DeltaMessage, Event},
 };
 use crate::{
-    adapters::dialects::reading::rest_of,
+    adapters::dialects::events::EventReader,
     domain::{
         chat::{ChatEvent, Counts},
-        fault::{Fault, FaultClass},
-        sse::{Events, SseSplitter},
+        fault::Fault,
     },
-    ports::{chat::ChunkDecoder, codec::StreamEnd},
+    ports::codec::StreamEnd,
 };
 
 /// There is one answer.
@@ -22,30 +19,12 @@ const CHOICE: u32 = 0;
 
 /// Reads events.
 #[derive(Debug, Default)]
-pub(super) struct CohereStream {
-    splitter: SseSplitter,
+pub(super) struct Reader {
     /// How many calls have begun.
     calls: u32,
 }
 
-impl CohereStream {
-    fn read(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        for event in Events::of(piece) {
-            let Some(data) = event.data else { continue };
-            let data = data.trim_ascii();
-            if data.is_empty() {
-                continue;
-            }
-            let read = serde_json::from_slice::<Event<'_>>(data).map_err(|_| unreadable());
-            match read.and_then(|event| self.event(event, events)) {
-                Ok(None) => {}
-                Ok(end) => return end,
-                Err(fault) => return Some(StreamEnd::Failed(fault)),
-            }
-        }
-        None
-    }
-
+impl Reader {
     fn event(&mut self, event: Event<'_>, events: &mut Vec<ChatEvent>) -> Result<Option<StreamEnd>, Fault> {
         let delta = || match event.delta {
             Some(delta) => serde_json::from_str(delta.get()).map_err(|_| unreadable()),
@@ -130,17 +109,15 @@ fn end(delta: Delta, events: &mut Vec<ChatEvent>) -> StreamEnd {
     StreamEnd::Complete
 }
 
-impl ChunkDecoder for CohereStream {
-    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        match self.splitter.push(bytes) {
-            Ok(piece) => self.read(&piece, events),
-            Err(_) => Some(StreamEnd::Failed(unreadable())),
-        }
+impl EventReader for Reader {
+    fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        let read = serde_json::from_slice::<Event<'_>>(data).map_err(|_| unreadable());
+        read.and_then(|event| self.event(event, events))
+            .unwrap_or_else(|fault| Some(StreamEnd::Failed(fault)))
     }
 
-    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = rest_of(&mut self.splitter);
-        let cut = || StreamEnd::Failed(Fault::of(FaultClass::Transport));
-        self.read(&rest, events).unwrap_or_else(cut)
+    /// The last event is never left out.
+    fn is_over(&mut self, _: &mut Vec<ChatEvent>) -> bool {
+        false
     }
 }

@@ -23,7 +23,7 @@ pub use self::{
     recordings::DashScopeTranscription,
     tasks::{DashScopeImages, DashScopeSpeech},
 };
-use super::{recordings as recording, support, writing};
+use super::{events::InEvents, recordings as recording, support, writing};
 use crate::{
     domain::{
         call::Call,
@@ -33,7 +33,7 @@ use crate::{
     },
     ports::{
         chat::{ChatDialect, ChunkDecoder, Images, Support},
-        codec::{EncodeError, Encoded, Received, Target, has_media_type},
+        codec::{EncodeError, Encoded, Received, Target},
     },
 };
 
@@ -100,12 +100,8 @@ impl ChatDialect for DashScopeChat {
         faults::decode(status, headers, body)
     }
 
-    fn is_stream(&self, headers: &HeaderMap) -> bool {
-        has_media_type(headers, "text/event-stream")
-    }
-
     fn stream(&self, _: &HeaderMap) -> Box<dyn ChunkDecoder> {
-        Box::<stream::Reader>::default()
+        Box::new(InEvents::<stream::Reader>::default())
     }
 }
 

@@ -2,7 +2,6 @@
 //! everything so far all the same give themselves away: each of their texts begins with the one before. One that does so once may be chance,
 //! and waits for the next; what is still undecided at the end is taken as it was asked for.
 
-use bytes::Bytes;
 use memchr::memmem;
 
 use super::{
@@ -11,13 +10,12 @@ use super::{
     wire::{self, Choice, Reply, ToolCall},
 };
 use crate::{
-    adapters::dialects::reading::rest_of,
+    adapters::dialects::events::{ChoiceSet, EventReader},
     domain::{
         chat::{ChatEvent, Counts},
         fault::{Fault, FaultClass},
-        sse::{Events, SseSplitter},
     },
-    ports::{chat::ChunkDecoder, codec::StreamEnd},
+    ports::codec::StreamEnd,
 };
 
 /// Parts of one answer that are told apart.
@@ -27,14 +25,12 @@ const MOST_WAITING_BYTES: usize = 64 * 1024;
 
 #[derive(Default)]
 pub(super) struct Reader {
-    splitter: SseSplitter,
     told: bool,
     manner: Manner,
     /// What has been said, part by part.
     parts: Vec<Part>,
     calls: Vec<(u32, u32)>,
-    seen: u128,
-    finished: u128,
+    choices: ChoiceSet,
 }
 
 /// What an event tells.
@@ -73,22 +69,6 @@ struct Waiting {
 }
 
 impl Reader {
-    fn read(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        for event in Events::of(piece) {
-            let Some(data) = &event.data else { continue };
-            let data = data.trim_ascii();
-            if data.is_empty() || data == b"[DONE]" {
-                continue;
-            }
-            let head = piece.get(event.start..event.end).unwrap_or_default();
-            if let Err(fault) = self.event(head, data, events) {
-                self.settle(events);
-                return Some(StreamEnd::Failed(fault));
-            }
-        }
-        None
-    }
-
     fn event(&mut self, whole: &[u8], data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), Fault> {
         if let Some(fault) = faults::in_place_of_an_answer(data) {
             let failure: Failure = serde_json::from_slice(data).unwrap_or_default();
@@ -121,8 +101,7 @@ impl Reader {
 
     fn choice(&mut self, read: Choice, tokens: Option<u64>, events: &mut Vec<ChatEvent>) {
         let choice = read.index.unwrap_or(0);
-        let bit = 1 << choice.min(127);
-        self.seen |= bit;
+        self.choices.begin(choice);
         let end = finish(read.finish_reason.as_deref());
         let at = Moment {
             tokens,
@@ -152,8 +131,7 @@ impl Reader {
         if end.is_some() {
             self.settle(events);
         }
-        if let Some(finish) = end.filter(|_| self.finished & bit == 0) {
-            self.finished |= bit;
+        if let Some(finish) = end.filter(|_| self.choices.end(choice)) {
             events.push(ChatEvent::Finish { choice, finish });
         }
     }
@@ -312,24 +290,23 @@ fn status_in(event: &[u8]) -> Option<u16> {
     (400..600).contains(&status).then_some(status)
 }
 
-impl ChunkDecoder for Reader {
-    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        match self.splitter.push(bytes) {
-            Ok(piece) => self.read(&piece, events),
-            Err(_) => Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
-        }
+impl EventReader for Reader {
+    fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        self.read_event(data, data, events)
     }
 
-    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = rest_of(&mut self.splitter);
-        if let Some(end) = self.read(&rest, events) {
-            return end;
+    fn read_event(&mut self, whole: &[u8], data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        if data == b"[DONE]" {
+            return None;
         }
+        let fault = self.event(whole, data, events).err()?;
         self.settle(events);
-        // Nothing marks the end but the reason for it.
-        match self.seen != 0 && self.finished == self.seen {
-            true => StreamEnd::Complete,
-            false => StreamEnd::Failed(Fault::of(FaultClass::Transport)),
-        }
+        Some(StreamEnd::Failed(fault))
+    }
+
+    /// Nothing marks the end but the reason for it.
+    fn is_over(&mut self, events: &mut Vec<ChatEvent>) -> bool {
+        self.settle(events);
+        self.choices.are_over()
     }
 }

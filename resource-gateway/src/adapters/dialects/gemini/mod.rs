@@ -21,7 +21,7 @@ use std::fmt::Write as _;
 use http::{HeaderMap, HeaderValue, Method};
 
 pub use self::embeddings::GeminiEmbeddings;
-use super::{support, writing};
+use super::{events::InEvents, support, writing};
 use crate::{
     domain::{
         chat::{ChatReply, ChatRequest},
@@ -30,7 +30,7 @@ use crate::{
     },
     ports::{
         chat::{ChatDialect, ChunkDecoder, Images, Support, TokenCount},
-        codec::{EncodeError, Encoded, ModelList, Received, Target, has_media_type},
+        codec::{EncodeError, Encoded, ModelList, Received, Target},
     },
 };
 
@@ -125,10 +125,6 @@ impl ChatDialect for Gemini {
         faults::decode(status, headers, body)
     }
 
-    fn is_stream(&self, headers: &HeaderMap) -> bool {
-        has_media_type(headers, "text/event-stream")
-    }
-
     fn counting(&self) -> Option<&dyn TokenCount> {
         Some(&counting::GeminiCount)
     }
@@ -138,7 +134,7 @@ impl ChatDialect for Gemini {
     }
 
     fn stream(&self, _: &HeaderMap) -> Box<dyn ChunkDecoder> {
-        Box::new(stream::GeminiStream::default())
+        Box::new(InEvents::<stream::Reader>::default())
     }
 }
 

@@ -2,53 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-
 use super::{
     convert, faults,
     wire::{Candidate, Reply, SaidPart},
 };
 use crate::{
-    adapters::dialects::reading::rest_of,
-    domain::{
-        chat::{ChatEvent, Finish, FinishReason},
-        fault::{Fault, FaultClass},
-        sse::{Events, SseSplitter},
-    },
-    ports::{chat::ChunkDecoder, codec::StreamEnd},
+    adapters::dialects::events::{ChoiceSet, EventReader, unreadable},
+    domain::chat::{ChatEvent, Finish, FinishReason},
+    ports::codec::StreamEnd,
 };
 
 /// Reads events.
 #[derive(Debug, Default)]
-pub(super) struct GeminiStream {
-    splitter: SseSplitter,
+pub(super) struct Reader {
     told: bool,
-    /// Candidates that appeared, and those of them that have ended: a bit for each, what is beyond shares the last one.
-    seen: u128,
-    finished: u128,
+    candidates: ChoiceSet,
     /// How many functions each candidate has called.
     calls: BTreeMap<u32, u32>,
 }
 
-impl GeminiStream {
-    fn read(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        for event in Events::of(piece) {
-            let Some(data) = event.data else { continue };
-            let data = data.trim_ascii();
-            if data.is_empty() {
-                continue;
-            }
-            let Ok(reply) = serde_json::from_slice::<Reply>(data) else {
-                return Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply)));
-            };
-            if let Some(error) = reply.error {
-                return Some(StreamEnd::Failed(faults::of_error(&error, None)));
-            }
-            self.reply(reply, events);
-        }
-        None
-    }
-
+impl Reader {
     fn reply(&mut self, reply: Reply, events: &mut Vec<ChatEvent>) {
         let (id, model) = (reply.response_id, reply.model_version);
         if !self.told && (id.is_some() || model.is_some()) {
@@ -66,10 +39,10 @@ impl GeminiStream {
 
     /// A block ends all that has not ended yet; before the first word that is the only answer there is.
     fn block(&mut self, word: &str, events: &mut Vec<ChatEvent>) {
-        self.seen = self.seen.max(1);
-        let open = self.seen & !self.finished;
-        self.finished |= open;
-        let open = (0..u128::BITS).filter(|choice| open >> choice & 1 == 1);
+        if !self.candidates.have_begun() {
+            self.candidates.begin(0);
+        }
+        let open = self.candidates.end_all();
         events.extend(open.map(|choice| ChatEvent::Finish {
             choice,
             finish: Finish::new(word, FinishReason::ContentFilter),
@@ -78,14 +51,12 @@ impl GeminiStream {
 
     fn candidate(&mut self, candidate: Candidate, events: &mut Vec<ChatEvent>) {
         let choice = candidate.index.unwrap_or(0);
-        let bit = 1 << choice.min(127);
-        self.seen |= bit;
+        self.candidates.begin(choice);
         let parts = candidate.content.and_then(|content| content.parts);
         for part in parts.unwrap_or_default() {
             self.part(choice, part, events);
         }
-        if let Some(word) = candidate.finish_reason.filter(|_| self.finished & bit == 0) {
-            self.finished |= bit;
+        if let Some(word) = candidate.finish_reason.filter(|_| self.candidates.end(choice)) {
             let calls = self.calls.contains_key(&choice.min(127));
             let finish = convert::finish(&word, calls);
             events.push(ChatEvent::Finish { choice, finish });
@@ -119,23 +90,20 @@ impl GeminiStream {
     }
 }
 
-impl ChunkDecoder for GeminiStream {
-    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        match self.splitter.push(bytes) {
-            Ok(piece) => self.read(&piece, events),
-            Err(_) => Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
+impl EventReader for Reader {
+    fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        let Ok(reply) = serde_json::from_slice::<Reply>(data) else {
+            return Some(unreadable());
+        };
+        if let Some(error) = reply.error {
+            return Some(StreamEnd::Failed(faults::of_error(&error, None)));
         }
+        self.reply(reply, events);
+        None
     }
 
-    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = rest_of(&mut self.splitter);
-        if let Some(end) = self.read(&rest, events) {
-            return end;
-        }
-        // The body's end is the answer's end, if every candidate has said why it ended; otherwise it was cut off.
-        match self.seen != 0 && self.finished == self.seen {
-            true => StreamEnd::Complete,
-            false => StreamEnd::Failed(Fault::of(FaultClass::Transport)),
-        }
+    /// Nothing says so but that every candidate has said why it ended.
+    fn is_over(&mut self, _: &mut Vec<ChatEvent>) -> bool {
+        self.candidates.are_over()
     }
 }

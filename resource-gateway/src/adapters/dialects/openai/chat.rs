@@ -1,6 +1,5 @@
 //! Chat in OpenAI's format for callers who speak another one, and what vendors of that format make of it.
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,7 +14,8 @@ use super::{
 };
 use crate::{
     adapters::dialects::{
-        reading::{if_object, in_order, rest_of},
+        events::{ChoiceSet, EventReader, InEvents},
+        reading::{if_object, in_order},
         writing,
     },
     domain::{
@@ -24,11 +24,10 @@ use crate::{
             ChatEvent, ChatReply, ChatRequest, Choice, Counts, Finish, FinishReason, OPENAI_WORDS, Thought, ToolUse,
         },
         fault::{Fault, FaultClass},
-        sse::{Events, SseSplitter},
     },
     ports::{
         chat::{ChatDialect, ChunkDecoder, Images, Support},
-        codec::{Codec, EncodeError, Encoded, ModelList, Received, StreamEnd, Target, has_media_type},
+        codec::{Codec, EncodeError, Encoded, ModelList, Received, StreamEnd, Target},
     },
 };
 
@@ -90,12 +89,8 @@ impl ChatDialect for OpenAiDialect {
         error_object::decode(status, headers, body)
     }
 
-    fn is_stream(&self, headers: &HeaderMap) -> bool {
-        has_media_type(headers, "text/event-stream")
-    }
-
     fn stream(&self, _: &HeaderMap) -> Box<dyn ChunkDecoder> {
-        Box::new(ChunkReader::of(&quirks::PLAIN))
+        Box::new(InEvents::of(ChunkReader::of(&quirks::PLAIN)))
     }
 
     fn models(&self) -> Option<&dyn ModelList> {
@@ -284,11 +279,8 @@ pub(super) fn finish(word: &str) -> Finish {
 /// Reads a stream of chunks.
 pub(super) struct ChunkReader {
     quirks: &'static Quirks,
-    splitter: SseSplitter,
     told: bool,
-    /// Choices that appeared, and those of them that have ended: a bit for each.
-    seen: u128,
-    finished: u128,
+    choices: ChoiceSet,
     calls: Calls,
     /// What was used has been told.
     counted: bool,
@@ -298,32 +290,11 @@ impl ChunkReader {
     pub(super) fn of(quirks: &'static Quirks) -> Self {
         Self {
             quirks,
-            splitter: SseSplitter::default(),
             told: false,
-            seen: 0,
-            finished: 0,
+            choices: ChoiceSet::default(),
             calls: Calls::default(),
             counted: false,
         }
-    }
-
-    fn read(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        for event in Events::of(piece) {
-            let Some(data) = event.data else { continue };
-            match data.trim_ascii() {
-                b"[DONE]" => {
-                    self.stop_unsaid(events);
-                    return Some(StreamEnd::Complete);
-                }
-                b"" => {}
-                data => {
-                    if let Err(fault) = self.chunk(data, events) {
-                        return Some(StreamEnd::Failed(fault));
-                    }
-                }
-            }
-        }
-        None
     }
 
     fn chunk(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), Fault> {
@@ -356,8 +327,7 @@ impl ChunkReader {
 
     fn choice(&mut self, read: ReplyChoice, events: &mut Vec<ChatEvent>) {
         let choice = read.index.unwrap_or(0);
-        let bit = 1 << choice.min(127);
-        self.seen |= bit;
+        self.choices.begin(choice);
         let said = read.delta.or(read.message).unwrap_or_default();
         if let Some(text) = said.thought() {
             events.push(ChatEvent::Reasoning { choice, text });
@@ -372,7 +342,7 @@ impl ChunkReader {
             self.call(choice, call, events);
         }
         if let Some(word) = read.finish_reason.filter(|word| is_end(word)) {
-            self.finished |= bit;
+            self.choices.end(choice);
             let finish = finish(&word);
             events.push(ChatEvent::Finish { choice, finish });
         }
@@ -385,10 +355,7 @@ impl ChunkReader {
         if !self.quirks.finish_may_miss {
             return;
         }
-        let open = self.seen & !self.finished;
-        self.finished |= open;
-        let open = (0..u128::BITS).filter(|choice| open >> choice & 1 == 1);
-        events.extend(open.map(|choice| ChatEvent::Finish {
+        events.extend(self.choices.end_all().map(|choice| ChatEvent::Finish {
             choice,
             finish: Finish::new("", FinishReason::Stop),
         }));
@@ -425,27 +392,21 @@ impl ChunkReader {
     }
 }
 
-impl ChunkDecoder for ChunkReader {
-    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        match self.splitter.push(bytes) {
-            Ok(piece) => self.read(&piece, events),
-            Err(_) => Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
+impl EventReader for ChunkReader {
+    fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        if data == b"[DONE]" {
+            self.stop_unsaid(events);
+            return Some(StreamEnd::Complete);
         }
+        self.chunk(data, events).err().map(StreamEnd::Failed)
     }
 
-    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = rest_of(&mut self.splitter);
-        if let Some(end) = self.read(&rest, events) {
-            return end;
-        }
+    /// Without `[DONE]` the last choice's finish reason is the end; without either the answer was cut off.
+    fn is_over(&mut self, events: &mut Vec<ChatEvent>) -> bool {
         // What was used stands in the last chunk.
         if self.counted {
             self.stop_unsaid(events);
         }
-        // Without `[DONE]` the last choice's finish reason is the end; without either the answer was cut off.
-        match self.seen != 0 && self.finished == self.seen {
-            true => StreamEnd::Complete,
-            false => StreamEnd::Failed(Fault::of(FaultClass::Transport)),
-        }
+        self.choices.are_over()
     }
 }

@@ -10,7 +10,7 @@ use super::{
     wire::{self, Ear},
 };
 use crate::{
-    adapters::dialects::reading::rest_of,
+    adapters::dialects::events::{ChoiceSet, cut_off, rest_of, unreadable, with_end},
     domain::{
         chat::{Counts, usage},
         fault::{Fault, FaultClass},
@@ -23,7 +23,7 @@ use crate::{
 
 const DONE: &[u8] = b"[DONE]";
 /// Appended when a vendor ended without saying so: callers get one kind of end.
-const DONE_EVENT: &[u8] = b"data: [DONE]\n\n";
+const DONE_EVENT: &str = "data: [DONE]\n\n";
 
 /// Passes events on as the bytes that came, in whole events, and reads them on the way. What OpenAI would have put elsewhere is
 /// put there.
@@ -32,9 +32,8 @@ pub(super) struct ChatStream {
     splitter: SseSplitter,
     /// The caller wants the usage chunk.
     include_usage: bool,
-    /// Choices that appeared, and those of them that have their finish reason: a bit for each index.
-    seen: u128,
-    finished: u128,
+    /// Those that have their finish reason have ended.
+    choices: ChoiceSet,
     progress: Progress,
     /// Kept until the vendor says how much it was.
     said: Said,
@@ -67,8 +66,7 @@ impl ChatStream {
             quirks,
             splitter: SseSplitter::default(),
             include_usage,
-            seen: 0,
-            finished: 0,
+            choices: ChoiceSet::default(),
             progress: Progress::default(),
             said: Said::default(),
             calls: Calls::default(),
@@ -134,8 +132,7 @@ impl ChatStream {
         }
         let (usage, counts) = (chunk.token_usage(), chunk.tells_usage());
         let choices = chunk.choices.unwrap_or_default();
-        self.seen |= choices.seen;
-        self.finished |= choices.finished;
+        self.choices = self.choices.joined(choices.known);
         self.progress.weight += choices.weight;
         let usage = usage.or(choices.usage);
         let merged = usage.map(|newest| self.progress.usage.unwrap_or_default().merged(newest));
@@ -183,12 +180,10 @@ impl ChatStream {
 impl ChatStream {
     /// The ends that the vendor left out, where it may.
     fn ends_unsaid(&mut self) -> String {
-        let open = self.seen & !self.finished;
-        if open == 0 || !self.quirks.finish_may_miss {
+        if !self.choices.are_open() || !self.quirks.finish_may_miss {
             return String::new();
         }
-        self.finished |= open;
-        let open = (0..u128::BITS).filter(|choice| open >> choice & 1 == 1);
+        let open = self.choices.end_all();
         let choices: Vec<_> = open
             .map(|choice| format!("{{\"index\":{choice},\"delta\":{{}},\"finish_reason\":\"stop\"}}"))
             .collect();
@@ -225,13 +220,10 @@ impl StreamDecoder for ChatStream {
         match self.splitter.push(bytes) {
             Ok(piece) if piece.is_empty() => Pushed { out: piece, end: None },
             Ok(piece) => self.read(piece),
-            Err(_) => {
-                let fault = Fault::of(FaultClass::InvalidReply);
-                Pushed {
-                    out: Bytes::new(),
-                    end: Some(StreamEnd::Failed(fault)),
-                }
-            }
+            Err(_) => Pushed {
+                out: Bytes::new(),
+                end: Some(unreadable()),
+            },
         }
     }
 
@@ -252,18 +244,12 @@ impl StreamDecoder for ChatStream {
                 None => String::new(),
             };
             // Without `[DONE]` the last choice's finish reason is the end; without either the answer was cut off.
-            pushed.end = Some(if self.seen != 0 && self.finished == self.seen {
-                let mut out = BytesMut::from(pushed.out.as_ref());
-                if !out.is_empty() && !out.ends_with(b"\n\n") {
-                    out.extend_from_slice(b"\n\n");
-                }
-                out.extend_from_slice(unsaid.as_bytes());
-                out.extend_from_slice(self.counts_unsaid().as_bytes());
-                out.extend_from_slice(DONE_EVENT);
-                pushed.out = out.freeze();
+            pushed.end = Some(if self.choices.are_over() {
+                let end = unsaid + &self.counts_unsaid() + DONE_EVENT;
+                pushed.out = with_end(&pushed.out, end.as_bytes());
                 StreamEnd::Complete
             } else {
-                StreamEnd::Failed(Fault::of(FaultClass::Transport))
+                cut_off()
             });
         }
         pushed

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{delta, usage::Usage};
 use crate::{
+    adapters::dialects::events::ChoiceSet,
     domain::{estimate::Weight, said::Said},
     ports::codec::TokenUsage,
 };
@@ -146,9 +147,8 @@ impl<'de> Deserialize<'de> for Count {
 pub(super) struct Choices {
     pub(super) count: usize,
     pub(super) weight: Weight,
-    /// Which ones they are, and which of them have a finish reason: a bit for each index.
-    pub(super) seen: u128,
-    pub(super) finished: u128,
+    /// Which ones they are; those with a finish reason have ended.
+    pub(super) known: ChoiceSet,
     /// Moonshot puts usage here.
     pub(super) usage: Option<TokenUsage>,
     /// It is told there, whether it can be read or not.
@@ -184,10 +184,12 @@ impl<'de> Visitor<'de> for ChoicesSeed<'_, '_> {
         while let Some(choice) = seq.next_element_seed(ChoiceSeed(&mut *self.0))? {
             all.count += 1;
             all.weight += choice.weight;
-            // OpenAI's `n` is 128 at most; what is beyond that shares the last bit.
-            let bit = 1 << choice.index.min(127);
-            all.seen |= bit;
-            all.finished |= if choice.finished { bit } else { 0 };
+            // OpenAI's `n` is 128 at most.
+            let index = u32::try_from(choice.index).unwrap_or(u32::MAX);
+            all.known.begin(index);
+            if choice.finished {
+                all.known.end(index);
+            }
             all.usage = choice.usage.or(all.usage);
             all.counts |= choice.counts;
             all.bare |= !choice.says;

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use self::native::OpenAiResponses;
 use super::{
     error_object,
+    events::InEvents,
     openai::OpenAiModels,
     support::unsupported,
     writing::{room_for, written},
@@ -33,7 +34,7 @@ use crate::{
     },
     ports::{
         chat::{ChatDialect, ChunkDecoder, Images, Support},
-        codec::{Codec, EncodeError, Encoded, ModelList, Received, Target, has_media_type},
+        codec::{Codec, EncodeError, Encoded, ModelList, Received, Target},
     },
 };
 
@@ -122,12 +123,8 @@ impl ChatDialect for ResponsesDialect {
         error_object::decode(status, headers, body)
     }
 
-    fn is_stream(&self, headers: &HeaderMap) -> bool {
-        has_media_type(headers, "text/event-stream")
-    }
-
     fn stream(&self, _: &HeaderMap) -> Box<dyn ChunkDecoder> {
-        Box::new(stream::WholeReader::default())
+        Box::new(InEvents::<stream::Reader>::default())
     }
 
     fn models(&self) -> Option<&dyn ModelList> {

@@ -8,16 +8,13 @@ use serde::Deserialize;
 
 use super::{PATH, error_object, read_reply, stream::Reader};
 use crate::{
-    adapters::dialects::{passing::Passing, translated::said_in},
+    adapters::dialects::{passing::Passing, translated::whole},
     domain::{
-        answer::Answer,
         call::Call,
-        chat::Counts,
         fault::Fault,
         json_object::{Edit, JsonObject, elements},
-        said::Said,
     },
-    ports::codec::{Codec, Decoded, EncodeError, Encoded, Opening, Outcome, Received, StreamDecoder, Target},
+    ports::codec::{Codec, EncodeError, Encoded, Opening, Outcome, Received, StreamDecoder, Target},
 };
 
 /// `POST /responses`, word for word but for the model's name and for what would be kept.
@@ -41,17 +38,7 @@ impl Codec for OpenAiResponses {
 
     fn decode(&self, _: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
         let answer = read_reply(&reply.body)?;
-        let usage = answer.counts.filter(Counts::says_anything).map(Into::into);
-        let said = match usage {
-            Some(_) => Said::default(),
-            None => said_in(&answer),
-        };
-        Ok(Decoded {
-            usage,
-            said,
-            ..Decoded::of(Answer::json(reply.body))
-        }
-        .into())
+        Ok(whole(&answer, reply.body))
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {

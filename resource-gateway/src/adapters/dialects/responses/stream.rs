@@ -2,20 +2,17 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-
 use super::{
     BETWEEN_PARTS, PROOF, faults, finish, thought_text,
     wire::{self, OutputItem},
 };
 use crate::{
-    adapters::dialects::passing::EventReader,
+    adapters::dialects::events::EventReader,
     domain::{
         chat::ChatEvent,
         fault::{Fault, FaultClass},
-        sse::{Events, SseSplitter},
     },
-    ports::{chat::ChunkDecoder, codec::StreamEnd},
+    ports::codec::StreamEnd,
 };
 
 /// More items are not told apart: what belongs to them is skipped.
@@ -232,42 +229,7 @@ impl EventReader for Reader {
     }
 
     /// The last event holds the whole response; without it the answer was cut off.
-    fn unsaid_end(&self) -> Option<&'static [u8]> {
-        None
-    }
-}
-
-/// Reads a whole stream, however it is cut.
-#[derive(Debug, Default)]
-pub(super) struct WholeReader {
-    splitter: SseSplitter,
-    reader: Reader,
-}
-
-impl WholeReader {
-    fn read(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        let mut all = Events::of(piece).filter_map(|event| event.data);
-        all.find_map(|data| self.reader.read(&data, events))
-    }
-}
-
-impl ChunkDecoder for WholeReader {
-    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        match self.splitter.push(bytes) {
-            Ok(piece) => self.read(&piece, events),
-            Err(_) => Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
-        }
-    }
-
-    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = self.splitter.finish();
-        match self.read(&rest, events) {
-            // Half an event is none: the body was cut there.
-            Some(StreamEnd::Failed(fault)) if fault.class == FaultClass::InvalidReply => {
-                StreamEnd::Failed(Fault::of(FaultClass::Transport))
-            }
-            Some(end) => end,
-            None => StreamEnd::Failed(Fault::of(FaultClass::Transport)),
-        }
+    fn is_over(&mut self, _: &mut Vec<ChatEvent>) -> bool {
+        false
     }
 }

@@ -12,7 +12,7 @@ mod tests;
 
 use http::{HeaderMap, HeaderValue};
 
-use super::writing;
+use super::{events::InEvents, writing};
 use crate::{
     domain::{
         chat::{ChatReply, ChatRequest},
@@ -20,7 +20,7 @@ use crate::{
     },
     ports::{
         chat::{ChatDialect, ChunkDecoder, Support},
-        codec::{EncodeError, Encoded, Received, Target, has_media_type},
+        codec::{EncodeError, Encoded, Received, Target},
     },
 };
 
@@ -58,11 +58,7 @@ impl ChatDialect for Template {
         faults::decode(status, headers, body)
     }
 
-    fn is_stream(&self, headers: &HeaderMap) -> bool {
-        has_media_type(headers, "text/event-stream")
-    }
-
     fn stream(&self, _: &HeaderMap) -> Box<dyn ChunkDecoder> {
-        Box::new(stream::TemplateStream::default())
+        Box::new(InEvents::<stream::Reader>::default())
     }
 }

@@ -1,16 +1,10 @@
 //! Streamed answers: events, of which the last says why it is the last.
 
-use bytes::Bytes;
-
 use super::{convert, faults, wire::Event};
 use crate::{
-    adapters::dialects::reading::rest_of,
-    domain::{
-        chat::ChatEvent,
-        fault::{Fault, FaultClass},
-        sse::{Events, SseSplitter},
-    },
-    ports::{chat::ChunkDecoder, codec::StreamEnd},
+    adapters::dialects::events::{EventReader, unreadable},
+    domain::{chat::ChatEvent, fault::FaultClass},
+    ports::codec::StreamEnd,
 };
 
 /// There is one answer.
@@ -18,29 +12,13 @@ const CHOICE: u32 = 0;
 
 /// Reads events.
 #[derive(Debug, Default)]
-pub(super) struct TemplateStream {
-    splitter: SseSplitter,
-}
+pub(super) struct Reader;
 
-impl TemplateStream {
-    fn read(piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        for event in Events::of(piece) {
-            let Some(data) = event.data else { continue };
-            let data = data.trim_ascii();
-            if data.is_empty() {
-                continue;
-            }
-            let Ok(event) = serde_json::from_slice::<Event>(data) else {
-                return Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply)));
-            };
-            if let Some(end) = Self::event(event, events) {
-                return Some(end);
-            }
-        }
-        None
-    }
-
-    fn event(event: Event, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+impl EventReader for Reader {
+    fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        let Ok(event) = serde_json::from_slice::<Event>(data) else {
+            return Some(unreadable());
+        };
         if let Some(error) = event.error {
             return Some(StreamEnd::Failed(faults::of_error(&error, FaultClass::ServerError)));
         }
@@ -55,19 +33,9 @@ impl TemplateStream {
         });
         Some(StreamEnd::Complete)
     }
-}
 
-impl ChunkDecoder for TemplateStream {
-    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        match self.splitter.push(bytes) {
-            Ok(piece) => Self::read(&piece, events),
-            Err(_) => Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
-        }
-    }
-
-    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = rest_of(&mut self.splitter);
-        let cut = || StreamEnd::Failed(Fault::of(FaultClass::Transport));
-        Self::read(&rest, events).unwrap_or_else(cut)
+    /// The event with the reason is the last one.
+    fn is_over(&mut self, _: &mut Vec<ChatEvent>) -> bool {
+        false
     }
 }

@@ -6,12 +6,12 @@ use http::HeaderMap;
 
 use super::{
     HUNYUAN, PATH, faults, read,
-    stream::EventReader,
+    stream::Reader,
     support,
     wire::{Called, ErrorMsg, Function, Link, Message, Part, Reply, ReplyChoice, Request, Tool, ToolCall, Url, Usage},
 };
 use crate::{
-    adapters::dialects::reading::in_order,
+    adapters::dialects::{events::InEvents, reading::in_order},
     domain::{
         chat::{
             self, ChatReply, ChatRequest, Choice, Content, Counts, Finish, FinishReason, PartKind, Reasoning, Role,
@@ -21,7 +21,7 @@ use crate::{
     },
     ports::{
         chat::{ChatDialect, ChunkDecoder, Images, Support},
-        codec::{EncodeError, Encoded, Received, Target, has_media_type},
+        codec::{EncodeError, Encoded, Received, Target},
     },
 };
 
@@ -118,12 +118,8 @@ impl ChatDialect for TencentChat {
         faults::decode(status, headers, body)
     }
 
-    fn is_stream(&self, headers: &HeaderMap) -> bool {
-        has_media_type(headers, "text/event-stream")
-    }
-
     fn stream(&self, _: &HeaderMap) -> Box<dyn ChunkDecoder> {
-        Box::new(EventReader::default())
+        Box::new(InEvents::<Reader>::default())
     }
 }
 

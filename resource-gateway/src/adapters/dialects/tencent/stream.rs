@@ -1,53 +1,31 @@
 //! Hunyuan's streams: events of JSON without the envelope of whole answers.
 
-use bytes::Bytes;
-
 use super::{
     chat::{finish, late},
     faults,
     wire::{Reply, ReplyChoice, SaidCall},
 };
 use crate::{
-    adapters::dialects::reading::rest_of,
+    adapters::dialects::events::{ChoiceSet, EventReader},
     domain::{
         chat::ChatEvent,
         fault::{Fault, FaultClass},
-        sse::{Events, SseSplitter},
     },
-    ports::{chat::ChunkDecoder, codec::StreamEnd},
+    ports::codec::StreamEnd,
 };
 
 /// More calls in one answer are not told apart.
 const MOST_CALLS: usize = 1024;
 
 #[derive(Default)]
-pub(super) struct EventReader {
-    splitter: SseSplitter,
+pub(super) struct Reader {
     named: bool,
-    /// Choices that appeared, and those of them that have ended: a bit for each.
-    seen: u128,
-    finished: u128,
+    choices: ChoiceSet,
     /// Calls that have begun, by choice and index.
     calls: Vec<(u32, u32)>,
 }
 
-impl EventReader {
-    fn read(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        for event in Events::of(piece) {
-            let Some(data) = event.data else { continue };
-            match data.trim_ascii() {
-                b"[DONE]" => return Some(StreamEnd::Complete),
-                b"" => {}
-                data => {
-                    if let Err(fault) = self.event(data, events) {
-                        return Some(StreamEnd::Failed(fault));
-                    }
-                }
-            }
-        }
-        None
-    }
-
+impl Reader {
     fn event(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), Fault> {
         let reply: Reply = serde_json::from_slice(data).map_err(|_| Fault::of(FaultClass::InvalidReply))?;
         if let Some(error) = &reply.error_msg {
@@ -73,8 +51,7 @@ impl EventReader {
 
     fn choice(&mut self, read: ReplyChoice, events: &mut Vec<ChatEvent>) {
         let choice = read.index.unwrap_or(0);
-        let bit = 1 << choice.min(127);
-        self.seen |= bit;
+        self.choices.begin(choice);
         let said = read.delta.or(read.message).unwrap_or_default();
         let some = |text: Option<String>| text.filter(|text| !text.is_empty());
         if let Some(text) = some(said.reasoning_content) {
@@ -87,7 +64,7 @@ impl EventReader {
             self.call(choice, at, call, events);
         }
         if let Some(word) = some(read.finish_reason) {
-            self.finished |= bit;
+            self.choices.end(choice);
             let finish = finish(word);
             events.push(ChatEvent::Finish { choice, finish });
         }
@@ -116,23 +93,16 @@ impl EventReader {
     }
 }
 
-impl ChunkDecoder for EventReader {
-    fn push(&mut self, bytes: Bytes, events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
-        match self.splitter.push(bytes) {
-            Ok(piece) => self.read(&piece, events),
-            Err(_) => Some(StreamEnd::Failed(Fault::of(FaultClass::InvalidReply))),
+impl EventReader for Reader {
+    fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        match data {
+            b"[DONE]" => Some(StreamEnd::Complete),
+            data => self.event(data, events).err().map(StreamEnd::Failed),
         }
     }
 
-    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> StreamEnd {
-        let rest = rest_of(&mut self.splitter);
-        if let Some(end) = self.read(&rest, events) {
-            return end;
-        }
-        // No terminator is sent: the last choice's finish reason is the end, and without it the answer was cut off.
-        match self.seen != 0 && self.finished == self.seen {
-            true => StreamEnd::Complete,
-            false => StreamEnd::Failed(Fault::of(FaultClass::Transport)),
-        }
+    /// No terminator is sent: the last choice's finish reason is the end.
+    fn is_over(&mut self, _: &mut Vec<ChatEvent>) -> bool {
+        self.choices.are_over()
     }
 }

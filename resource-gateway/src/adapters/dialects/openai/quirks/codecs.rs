@@ -13,6 +13,7 @@ use super::{
     rewrite::{Asks, spliced},
 };
 use crate::{
+    adapters::dialects::events::InEvents,
     domain::{
         answer::Answer,
         call::{Call, Voice},
@@ -183,12 +184,8 @@ impl ChatDialect for ShapedDialect {
         self.quirks.fault(status, headers, body)
     }
 
-    fn is_stream(&self, headers: &HeaderMap) -> bool {
-        OpenAiDialect.is_stream(headers)
-    }
-
     fn stream(&self, _: &HeaderMap) -> Box<dyn ChunkDecoder> {
-        Box::new(ChunkReader::of(self.quirks))
+        Box::new(InEvents::of(ChunkReader::of(self.quirks)))
     }
 
     fn models(&self) -> Option<&dyn ModelList> {
