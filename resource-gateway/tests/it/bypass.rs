@@ -21,10 +21,23 @@ use crate::{
     signer::{Key, Request, Stamp, sign},
 };
 
+/// What is spoken at a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    OpenAi,
+    /// OpenAI's newer format.
+    Responses,
+    /// Anthropic's.
+    Messages,
+    /// Anthropic's, to be told how much it is: nothing is answered, and nothing is spent.
+    Count,
+}
+
 /// A way in.
 #[derive(Debug, Clone)]
 struct Door {
     capability: Capability,
+    words: Words,
     /// `{model}` stands for the interface where it is no member of the body.
     path: String,
 }
@@ -33,30 +46,113 @@ impl Door {
     fn to(&self, model: &str) -> String {
         self.path.replace("{model}", model)
     }
+
+    /// Refused, in the words of the door.
+    #[track_caller]
+    fn refuses(&self, answer: &Answer, status: u16, code: &str) {
+        if matches!(self.words, Words::OpenAi | Words::Responses) {
+            assert_eq!(answer.error(status)["code"], code, "{self:?}");
+            return;
+        }
+        // That format has no codes.
+        let (kind, word) = match code {
+            "insufficient_scope" => ("permission_error", "scope"),
+            "interface_not_granted" => ("permission_error", "not granted"),
+            "model_not_found" => ("not_found_error", "model"),
+            "rate_limit_exceeded" => ("rate_limit_error", "Rate limit"),
+            "insufficient_quota" => ("rate_limit_error", "quota"),
+            other => panic!("{self:?} {other}"),
+        };
+        let error = answer.json()["error"].clone();
+        let says = error["message"].as_str().is_some_and(|message| message.contains(word));
+        assert_eq!(
+            (answer.status, &error["type"], says),
+            (status, &json!(kind), true),
+            "{self:?}: {}",
+            answer.body
+        );
+    }
 }
 
 const CAPABILITIES: usize = Capability::ALL.len();
+
+/// Where chat is spoken in other formats than OpenAI's first one.
+const OTHER_WORDS: [(Words, &str); 3] = [
+    (Words::Messages, "/v1/messages"),
+    (Words::Count, "/v1/messages/count_tokens"),
+    (Words::Responses, "/v1/responses"),
+];
 
 /// Every way in to every capability: those that the router has, so that a new one is tried by itself.
 fn doors() -> Vec<Door> {
     // Raw calls have one door: there is no other place for their path.
     let raw = Door {
         capability: Capability::Raw,
+        words: Words::OpenAi,
         path: "/v1/raw/{model}/things".to_owned(),
     };
     let named = DOORS.map(|(capability, path)| Door {
         capability,
+        words: Words::OpenAi,
         path: path.to_owned(),
     });
     let aliases = DOORS.map(|(capability, _)| Door {
         capability,
+        words: Words::OpenAi,
         path: format!("/ai/invoke/{}", capability.invoke_name()),
     });
-    let doors: Vec<_> = named.into_iter().chain([raw]).chain(aliases).collect();
+    let others = OTHER_WORDS.map(|(words, path)| Door {
+        capability: Capability::Chat,
+        words,
+        path: path.to_owned(),
+    });
+    let doors: Vec<_> = named.into_iter().chain([raw]).chain(aliases).chain(others).collect();
     let capabilities: BTreeSet<_> = doors.iter().map(|door| door.capability.as_str()).collect();
     let all: BTreeSet<_> = Capability::ALL.into_iter().map(Capability::as_str).collect();
     assert_eq!(capabilities, all, "no capability without a door");
     doors
+}
+
+/// Paths behind which no vendor is called with what a caller says.
+const NO_DOORS: [&str; 14] = [
+    "/",
+    "/.well-known/oauth-protected-resource",
+    "/admin",
+    "/auth/forward",
+    "/v1/conversations",
+    "/v1/conversations/{id}",
+    "/v1/jobs",
+    "/v1/jobs/webhook-secret",
+    "/v1/jobs/{id}",
+    "/v1/jobs/{id}/cancel",
+    "/v1/jobs/{id}/result",
+    "/v1/models",
+    "/v1/models/{*name}",
+    "/{*__private__axum_fallback}",
+];
+
+#[tokio::test]
+async fn every_path_of_the_router_is_a_door_that_is_tried_or_none() {
+    let running = Running::start().await;
+    // What the router tells of itself are its paths.
+    let told = format!("{:?}", running.gateway.router);
+    let paths: BTreeSet<&str> = told.split('"').filter(|text| text.starts_with('/')).collect();
+    let tried: BTreeSet<&str> = DOORS
+        .iter()
+        .map(|(_, path)| *path)
+        .chain(OTHER_WORDS.iter().map(|(_, path)| *path))
+        .chain(["/ai/invoke/{capability}", "/v1/raw/{interface}/{*path}"])
+        .collect();
+    assert!(tried.is_subset(&paths), "{tried:?} {paths:?}");
+    let others: Vec<&str> = paths
+        .difference(&tried)
+        .filter(|path| !path.starts_with("/admin/"))
+        .copied()
+        .collect();
+    assert_eq!(
+        others, NO_DOORS,
+        "a new door belongs into the list, and anything else beside it"
+    );
 }
 
 /// A request that a door takes.
@@ -68,8 +164,9 @@ struct Call {
 
 const BOUNDARY: &str = "a-boundary-of-the-test";
 
-/// A whole request for a capability, with more members than it needs.
-fn call(capability: Capability, model: &str, more: &[(&str, &str)]) -> Call {
+/// A whole request for a door, with more members than it needs.
+fn call(door: &Door, model: &str, more: &[(&str, &str)]) -> Call {
+    let capability = door.capability;
     if capability == Capability::Transcription {
         let mut body = Vec::new();
         let mut part = |disposition: &str, content: &[u8]| {
@@ -91,6 +188,10 @@ fn call(capability: Capability, model: &str, more: &[(&str, &str)]) -> Call {
     // A picture of one point.
     let picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
     let mut body = match capability {
+        Capability::Chat if door.words == Words::Responses => json!({"input": "Hello"}),
+        Capability::Chat if door.words == Words::Messages => {
+            json!({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16})
+        }
         Capability::Chat => json!({"messages": [{"role": "user", "content": "Hello"}]}),
         Capability::Embeddings | Capability::Moderation | Capability::Raw => json!({"input": "Hello"}),
         Capability::Speech => json!({"input": "Hello", "voice": "alloy", "response_format": "wav"}),
@@ -105,7 +206,13 @@ fn call(capability: Capability, model: &str, more: &[(&str, &str)]) -> Call {
     for (name, value) in more {
         // By hand, so that a name may come twice or be spelled with escapes.
         text.truncate(text.len() - 1);
-        write!(text, ",\"{name}\":\"{value}\"}}").unwrap();
+        match (door.words, *name) {
+            (_, "model") | (Words::OpenAi | Words::Responses, _) => write!(text, ",\"{name}\":\"{value}\"}}").unwrap(),
+            // That format's name for `user`.
+            (Words::Messages | Words::Count, _) => {
+                write!(text, ",\"metadata\":{{\"{name}_id\":\"{value}\"}}}}").unwrap();
+            }
+        }
     }
     Call {
         content_type: "application/json".to_owned(),
@@ -251,7 +358,7 @@ async fn every_door_opens_for_whoever_may_come_in() {
     for door in doors() {
         for credential in &credentials {
             let open = model("open", &door);
-            let call = call(door.capability, &open, &[]);
+            let call = call(&door, &open, &[]);
             let answer = send(&running, credential, &door.to(&open), &call, &[]).await;
             assert_eq!(answer.status, 200, "{door:?} {credential:?}: {}", answer.body);
         }
@@ -280,14 +387,14 @@ async fn neither_scope_nor_grant_can_be_got_around() {
             .collect();
         let narrow = format!("{} ai:{}:another", others.join(" "), door.capability.as_str());
         let name = model("open", &door);
-        let (path, open) = (door.to(&name), call(door.capability, &name, &[]));
+        let (path, open) = (door.to(&name), call(&door, &name, &[]));
         let lacking = Rights {
             scope: &others.join(" "),
             interfaces: None,
         };
         for credential in credentials(&running, &lacking).await {
             let answer = send(&running, &credential, &path, &open, &[]).await;
-            assert_eq!(answer.error(403)["code"], "insufficient_scope", "{door:?}");
+            door.refuses(&answer, 403, "insufficient_scope");
         }
         let elsewhere = Rights {
             scope: &narrow,
@@ -295,13 +402,13 @@ async fn neither_scope_nor_grant_can_be_got_around() {
         };
         for credential in credentials(&running, &elsewhere).await {
             let answer = send(&running, &credential, &path, &open, &[]).await;
-            assert_eq!(answer.error(403)["code"], "insufficient_scope", "{door:?}");
+            door.refuses(&answer, 403, "insufficient_scope");
         }
         for credential in &granted {
             let answer = send(&running, credential, &path, &open, &[]).await;
-            assert_eq!(answer.error(403)["code"], "interface_not_granted", "{door:?}");
+            door.refuses(&answer, 403, "interface_not_granted");
         }
-        let (off, names) = (model("off", &door), door.capability);
+        let off = model("off", &door);
         let foreign = doors()
             .into_iter()
             .find(|other| other.capability != door.capability)
@@ -309,9 +416,9 @@ async fn neither_scope_nor_grant_can_be_got_around() {
         let foreign = model("open", &foreign);
         for credential in &all {
             for hidden in [&off, &foreign] {
-                let call = call(names, hidden, &[]);
+                let call = call(&door, hidden, &[]);
                 let answer = send(&running, credential, &door.to(hidden), &call, &[]).await;
-                assert_eq!(answer.error(404)["code"], "model_not_found", "{door:?}");
+                door.refuses(&answer, 404, "model_not_found");
             }
         }
     }
@@ -331,7 +438,7 @@ async fn forbidden_fields_stay_out_however_they_are_written() {
         };
         for spelling in spellings {
             let strict = model("strict", &door);
-            let call = call(door.capability, &strict, &[(spelling, "x")]);
+            let call = call(&door, &strict, &[(spelling, "x")]);
             for credential in &credentials {
                 let answer = send(&running, credential, &door.to(&strict), &call, &[]).await;
                 assert_eq!(answer.status, 400, "{door:?} {spelling}: {}", answer.body);
@@ -342,7 +449,7 @@ async fn forbidden_fields_stay_out_however_they_are_written() {
             continue;
         }
         // Two models in one body: whoever reads the last would be judged by the first.
-        let twice = call(door.capability, "strict-none", &[("model", &model("strict", &door))]);
+        let twice = call(&door, "strict-none", &[("model", &model("strict", &door))]);
         let answer = send(&running, &credentials[0], &door.path, &twice, &[]).await;
         assert_eq!(answer.status, 400, "{door:?}: {}", answer.body);
     }
@@ -357,7 +464,7 @@ async fn forced_fields_are_forced_at_every_door() {
     for door in doors() {
         for sent in [&[][..], &[("user", "theirs")][..]] {
             let forced = model("forced", &door);
-            let call = call(door.capability, &forced, sent);
+            let call = call(&door, &forced, sent);
             for credential in &credentials {
                 let answer = send(&running, credential, &door.to(&forced), &call, &[]).await;
                 assert_eq!(answer.status, 200, "{door:?}: {}", answer.body);
@@ -376,11 +483,11 @@ async fn one_limit_holds_behind_all_doors_for_all_credentials() {
     for door in doors() {
         for credential in &credentials {
             let name = model("limited", &door);
-            let call = call(door.capability, &name, &[]);
+            let call = call(&door, &name, &[]);
             let answer = send(&running, credential, &door.to(&name), &call, &[]).await;
             match answer.status {
                 200 => *through.entry(door.capability).or_insert(0) += 1,
-                _ => assert_eq!(answer.error(429)["code"], "rate_limit_exceeded", "{door:?}"),
+                _ => door.refuses(&answer, 429, "rate_limit_exceeded"),
             }
         }
     }
@@ -410,11 +517,13 @@ async fn one_budget_holds_behind_all_doors_for_all_credentials() {
     for door in doors() {
         for credential in &credentials {
             let name = model("paid", &door);
-            let call = call(door.capability, &name, &[]);
+            let call = call(&door, &name, &[]);
             let answer = send(&running, credential, &door.to(&name), &call, &[]).await;
             match answer.status {
+                // What costs nothing is nothing to a budget.
+                200 if door.words == Words::Count => {}
                 200 => *through.entry(door.capability).or_insert(0) += 1,
-                _ => assert_eq!(answer.error(429)["code"], "insufficient_quota", "{door:?}"),
+                _ => door.refuses(&answer, 429, "insufficient_quota"),
             }
         }
     }
@@ -442,7 +551,7 @@ async fn no_caller_talks_a_threshold_down() {
     }
     let credentials = credentials(&running, &ALL).await;
     for door in doors().into_iter().filter(|door| scored.contains(&door.capability)) {
-        let mut call = call(door.capability, &model("sure", &door), &[]);
+        let mut call = call(&door, &model("sure", &door), &[]);
         let mut body: Value = serde_json::from_slice(&call.body).unwrap();
         body["min_confidence"] = json!(0.0);
         call.body = body.to_string().into_bytes();
@@ -471,7 +580,7 @@ async fn other_methods_and_other_spellings_of_a_path_lead_nowhere() {
     let credentials = credentials(&running, &ALL).await;
     for door in doors() {
         let name = model("open", &door);
-        let (path, open) = (door.to(&name), call(door.capability, &name, &[]));
+        let (path, open) = (door.to(&name), call(&door, &name, &[]));
         for method in [
             Method::GET,
             Method::HEAD,
@@ -526,7 +635,7 @@ async fn no_header_and_no_query_changes_what_a_call_is() {
     let credentials = credentials(&running, &ALL).await;
     for door in doors() {
         let (open, strict) = (model("open", &door), model("strict", &door));
-        let call = call(door.capability, &strict, &[("user", "x")]);
+        let call = call(&door, &strict, &[("user", "x")]);
         let path = door.to(&strict);
         for (name, value) in [
             ("x-http-method-override", "GET"),
