@@ -42,4 +42,5 @@ mod secrets_kept;
 mod sessions;
 mod states;
 mod token_endpoint;
+mod vendor_jobs;
 mod vendors;

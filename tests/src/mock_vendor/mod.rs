@@ -12,8 +12,10 @@ mod bedrock;
 pub mod chat;
 mod cohere;
 mod dashscope;
+mod dashscope_tasks;
 pub mod faults;
 mod gemini;
+mod jobs;
 mod media;
 mod ollama;
 mod openai;
@@ -26,6 +28,7 @@ mod signatures;
 mod sockets;
 mod spark_socket;
 mod tencent;
+mod tencent_jobs;
 #[cfg(test)]
 mod tests;
 pub mod wire;
@@ -133,6 +136,7 @@ struct State {
     /// Users' texts for which a fault that strikes once has struck.
     struck: Mutex<Vec<String>>,
     aip: baidu::Tokens,
+    jobs: jobs::Jobs,
 }
 
 impl State {
@@ -167,6 +171,8 @@ impl State {
             "gemini" if !gemini::is_chat(request) => whole(gemini::embeddings(request)),
             "ollama" if request.path == "/api/embed" => whole(ollama::embeddings(request)),
             "cohere" if request.path != "/v2/chat" => whole(cohere::other(request)),
+            "dashscope" if dashscope_tasks::is_task(request) => whole(dashscope_tasks::answer(&self.jobs, request)),
+            "tencent" if tencent_jobs::is_job(request) => whole(tencent_jobs::answer(&self.jobs, request)),
             "dashscope" if !dashscope::is_chat(request) => whole(dashscope::other(request)),
             "tencent" if request.header("x-tc-action") != Some("ChatCompletions") => whole(tencent::other(request)),
             vendor => self.chat(dialect(vendor), request),

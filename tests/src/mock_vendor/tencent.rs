@@ -12,7 +12,7 @@ use super::{
 
 pub(super) struct Hunyuan;
 
-fn door(request: &Request, product: &str, version: &str) -> Checked<()> {
+pub(super) fn door(request: &Request, product: &str, version: &str) -> Checked<()> {
     if !request.is("POST", "/") {
         return refuse(Failure::NotFound, "The request is not POST /");
     }
@@ -181,6 +181,11 @@ pub(super) fn other(request: &Request) -> Whole {
         Some(action) => refuse(Failure::NotFound, format!("The action {action} does not exist")),
         None => refuse(Failure::NotFound, "X-TC-Action is missing"),
     })();
+    told(answer)
+}
+
+/// What an action came to, in the envelope of all of them.
+pub(super) fn told(answer: Checked<Value>) -> Whole {
     match answer {
         Ok(mut body) => {
             body["RequestId"] = "req-mock-1".into();

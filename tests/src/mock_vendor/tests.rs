@@ -225,6 +225,38 @@ fn what_baidus_library_sends_is_taken_with_a_token_that_was_sold_here() {
 }
 
 #[test]
+fn a_recorded_task_is_begun_asked_for_and_taken_from_where_it_lies() {
+    let state = State::default();
+    let told = |request: &Request| {
+        let mut pieces = state.answer(request).unwrap().pieces.into_iter();
+        match pieces.next() {
+            Some(Piece::Bytes(bytes)) => serde_json::from_slice::<Value>(&bytes).unwrap_or_default(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let recorded = |name: &str| {
+        let file = Path::new(FIXTURES).join(format!("dashscope/images-generation-{name}.json"));
+        let recorded = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+        with_our_key(request("dashscope", &recorded))
+    };
+    let mut submit = recorded("submit");
+    let task = told(&submit)["output"]["task_id"].as_str().unwrap().to_owned();
+    let mut poll = recorded("poll-done");
+    assert_eq!(told(&poll)["output"]["task_status"], "UNKNOWN");
+    poll.path = poll.path.replace("task-img-1", &task);
+    let done = told(&poll)["output"].clone();
+    assert_eq!(done["task_status"], "SUCCEEDED");
+    let place = url::Url::parse(done["results"][0]["url"].as_str().unwrap()).unwrap();
+    let mut result = poll.clone();
+    place.path().clone_into(&mut result.path);
+    assert_eq!(told(&result)["code"], "InvalidParameter", "a key goes to nobody else");
+    result.headers.remove("authorization");
+    assert_eq!(answer(&result).0, 404, "another server knows nothing of it");
+    submit.headers.remove("x-dashscope-async");
+    assert_eq!(told(&submit)["code"], "AccessDenied");
+}
+
+#[test]
 fn a_recorded_address_holds_for_five_minutes_and_for_nothing_else() {
     let account = Credentials {
         id: "test-access-key",
