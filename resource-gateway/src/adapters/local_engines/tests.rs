@@ -66,9 +66,11 @@ fn errand(arguments: &[&str], within: Duration) -> Errand {
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A time to sleep that no other test uses: what is asleep can be told by it.
+/// A time to sleep that no other test uses, nor this one in another run on the same machine: what is asleep can be told by it, also when
+/// the process that started it is gone.
 fn marker(of: &str) -> String {
-    format!("86400.{}", of.bytes().map(|byte| byte.to_string()).collect::<String>())
+    let of: String = of.bytes().map(|byte| byte.to_string()).collect();
+    format!("86400.{}0{of}", std::process::id())
 }
 
 /// How many living processes have this argument.
@@ -153,7 +155,7 @@ async fn of_twenty_calls_never_more_run_than_may() {
         waiting: 20,
         ..BOUNDS
     };
-    let marker = "0.0500070007";
+    let marker = &format!("0.0500{}", std::process::id());
     let engine = Engine::new(Program::plain("sleep"), system(), three);
     let calls = futures_util::future::join_all((0..20).map(|_| engine.run(errand(&[marker], SOON))));
     let mut calls = std::pin::pin!(calls);
