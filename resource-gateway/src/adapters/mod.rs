@@ -1,7 +1,7 @@
 //! Inbound and outbound technology behind the ports.
 pub mod auth_schemes;
 pub mod dialects;
-pub mod fetching;
+pub mod guarded;
 pub mod http;
 pub mod journal;
 pub mod jwks;
@@ -18,4 +18,3 @@ pub mod secrets;
 pub mod sql;
 pub mod upstream;
 pub mod vocabulary;
-pub mod webhooks;

@@ -11,10 +11,12 @@ use token_keys::MasterKey;
 use super::strategies;
 use crate::{
     adapters::{
-        fetching::{FetchRules, HttpFetcher},
+        guarded::{
+            fetching::{FetchRules, HttpFetcher},
+            webhooks::{HttpWebhooks, WebhookRules},
+        },
         secrets::MachineSecrets,
         sql::{self, MIGRATIONS, SqlConfig, SqlConversations, SqlPayloads},
-        webhooks::{HttpWebhooks, WebhookRules},
     },
     application::{
         administer::Administer, apply::ApplyDocument, change_config::ChangeConfig, conversations::Conversations,

@@ -7,9 +7,9 @@ use service_kit::{Clock, Tasks};
 use super::Foundation;
 use crate::{
     adapters::{
+        guarded::webhooks::HttpWebhooks,
         sql::{SqlLedger, SqlReports},
         vocabulary::Vocabulary,
-        webhooks::HttpWebhooks,
     },
     application::{
         administer::Administer,

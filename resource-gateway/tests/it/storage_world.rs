@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use resource_gateway::{
     adapters::{
+        guarded::webhooks::{HttpWebhooks, WebhookRules},
         sql::{MIGRATIONS, SqlConfig},
-        webhooks::{HttpWebhooks, WebhookRules},
     },
     application::change_config::ChangeConfig,
     domain::{

@@ -1,22 +1,13 @@
-//! Messages to servers that callers and administrators name and operators allow.
-//!
-//! A name is resolved once for each connection, by us: addresses that are neither public nor listed are dropped before anything
-//! connects, so that a name which answers differently the next time gains nothing. Connections are not kept, and nothing of an answer
-//! is read but its status.
+//! Messages to servers that callers and administrators name and operators allow. Nothing of an answer is read but its status.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use reqwest::{
-    Certificate, Client,
-    dns::{Addrs, Name, Resolve, Resolving},
-    header::CONTENT_TYPE,
-    redirect, retry,
-};
+use reqwest::{Client, header::CONTENT_TYPE};
 use secrecy::ExposeSecret as _;
 use service_kit::{Network, Reach};
 use tokio::sync::OnceCell;
-use url::{Host, Url};
+use url::Url;
 
 use crate::ports::jobs::{WebhookFault, WebhookMessage, WebhookSender};
 
@@ -60,9 +51,8 @@ impl WebhookRules {
         if self.hosts.is_empty() {
             return Err("cannot be used: the operator of this gateway allows no webhooks");
         }
-        // RFC 3986 §2: nothing else is part of a URI; parsers disagree about the rest.
-        let plain = text.len() <= MAX_URL_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-        let url = Url::parse(text).ok().filter(|_| plain).ok_or("is not a URL")?;
+        let url = super::parse(text).filter(|_| text.len() <= MAX_URL_BYTES);
+        let url = url.ok_or("is not a URL")?;
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err("must be a URL without user name and fragment");
         }
@@ -78,13 +68,7 @@ impl WebhookRules {
         if !allowed {
             return Err("names a host that the operator of this gateway does not allow");
         }
-        // No resolver is asked about a literal address.
-        let literal = match url.host() {
-            Some(Host::Ipv4(address)) => Some(address.into()),
-            Some(Host::Ipv6(address)) => Some(address.into()),
-            Some(Host::Domain(_)) | None => None,
-        };
-        if literal.is_some_and(|address| !self.reach(&url).covers(address)) {
+        if super::literal(&url).is_some_and(|address| !self.reach(&url).covers(address)) {
             return Err("names an address that the operator of this gateway does not allow");
         }
         Ok(url)
@@ -137,37 +121,8 @@ impl HttpWebhooks {
 }
 
 fn client(reach: Reach, extra_ca: Option<&[u8]>) -> Result<Client, reqwest::Error> {
-    let mut builder = Client::builder()
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .referer(false)
-        .user_agent(concat!("Hexgate/", env!("CARGO_PKG_VERSION")))
-        .http1_only()
-        .pool_max_idle_per_host(0)
-        .connect_timeout(DEADLINE / 2)
-        .timeout(DEADLINE)
-        .dns_resolver(Guarded(reach));
-    if let Some(pem) = extra_ca {
-        for certificate in Certificate::from_pem_bundle(pem)? {
-            builder = builder.add_root_certificate(certificate);
-        }
-    }
-    builder.build()
-}
-
-/// Resolves to what may be connected to.
-#[derive(Debug, Clone)]
-struct Guarded(Reach);
-
-impl Resolve for Guarded {
-    fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0.clone();
-        Box::pin(async move {
-            let allowed = reach.resolve(name.as_str()).await?;
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
-    }
+    let client = super::client(reach, extra_ca)?;
+    client.connect_timeout(DEADLINE / 2).timeout(DEADLINE).build()
 }
 
 #[async_trait]

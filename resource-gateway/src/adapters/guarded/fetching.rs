@@ -1,22 +1,16 @@
-//! Looks at what callers and vendors name by a URL, as a stranger: without credentials, and only where strangers may look.
-//!
-//! A name is resolved once for each connection, by us: addresses that are neither public nor listed are dropped before anything
-//! connects. Connections are not kept, so that no name is looked up for one URL and used for another. Redirects are followed by hand,
-//! each under the same rules.
+//! Looks at what callers and vendors name by a URL, without credentials. Redirects are followed by hand, each under the same rules.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use reqwest::{
-    Certificate, Client, Response,
-    dns::{Addrs, Name, Resolve, Resolving},
+    Client, Response,
     header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION},
-    redirect, retry,
 };
 use service_kit::{Network, Reach};
 use tokio::{sync::OnceCell, time::timeout};
-use url::{Host, Url};
+use url::Url;
 
 use crate::ports::fetcher::{FetchFault, Fetcher, Found, Room};
 
@@ -86,22 +80,12 @@ impl HttpFetcher {
             && url.as_str().len() <= MAX_URL_BYTES
             && url.username().is_empty()
             && url.password().is_none();
-        // No resolver is asked about a literal address.
-        let literal = match url.host() {
-            Some(Host::Ipv4(address)) => Some(address.into()),
-            Some(Host::Ipv6(address)) => Some(address.into()),
-            Some(Host::Domain(_)) => None,
-            None => return Err(FetchFault::Refused),
-        };
-        let allowed = literal.is_none_or(|address| self.reach.covers(address));
+        let allowed = url.has_host() && super::literal(&url).is_none_or(|address| self.reach.covers(address));
         (plain && allowed).then_some(url).ok_or(FetchFault::Refused)
     }
 
     async fn follow(&self, url: &str, limit: usize, room: &Room) -> Result<Found, FetchFault> {
-        // RFC 3986 §2: nothing else is part of a URI; parsers disagree about the rest.
-        let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-        let url = Url::parse(url).ok().filter(|_| plain).ok_or(FetchFault::Refused)?;
-        let mut url = self.read(url)?;
+        let mut url = self.read(super::parse(url).ok_or(FetchFault::Refused)?)?;
         for _ in 0..=MAX_REDIRECTS {
             let answer = self.ask(url.clone()).await?;
             if answer.status().is_success() {
@@ -137,37 +121,8 @@ impl HttpFetcher {
 }
 
 fn client(reach: Reach, extra_ca: Option<&[u8]>) -> Result<Client, reqwest::Error> {
-    let mut builder = Client::builder()
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .referer(false)
-        .user_agent(concat!("Hexgate/", env!("CARGO_PKG_VERSION")))
-        .http1_only()
-        .pool_max_idle_per_host(0)
-        .connect_timeout(CONNECT)
-        .read_timeout(IDLE)
-        .dns_resolver(Guarded(reach));
-    if let Some(pem) = extra_ca {
-        for certificate in Certificate::from_pem_bundle(pem)? {
-            builder = builder.add_root_certificate(certificate);
-        }
-    }
-    builder.build()
-}
-
-/// Resolves to what may be connected to.
-#[derive(Debug, Clone)]
-struct Guarded(Reach);
-
-impl Resolve for Guarded {
-    fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0.clone();
-        Box::pin(async move {
-            let allowed = reach.resolve(name.as_str()).await?;
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
-    }
+    let client = super::client(reach, extra_ca)?;
+    client.connect_timeout(CONNECT).read_timeout(IDLE).build()
 }
 
 async fn collect(mut answer: Response, limit: usize, room: &Room) -> Result<Found, FetchFault> {
