@@ -91,7 +91,7 @@ impl Invoke {
         let vendors = self.registry.bind(snapshot);
         let mut course = Course::new(invocation, interface, &vendors, Dice::new(self.chance()));
         let mut stop = course.first()?;
-        let brought = Brought::new(&self.fetching);
+        let brought = Brought::new(&self.fetching, interface.capability);
         let journey = Journey {
             invocation,
             interface,

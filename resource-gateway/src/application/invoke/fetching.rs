@@ -11,7 +11,10 @@ use tokio::{
 
 use super::attempt::MAX_REPLY_BYTES;
 use crate::{
-    domain::fault::{ErrorKind, Fault, FaultClass, PublicError, RetryHints},
+    domain::{
+        fault::{ErrorKind, Fault, FaultClass, PublicError, RetryHints},
+        interface::Capability,
+    },
     ports::{
         codec::Fetched,
         fetcher::{FetchFault, Fetcher, Found, Room},
@@ -92,6 +95,8 @@ enum Held {
 #[derive(Debug)]
 pub(super) struct Brought<'f> {
     fetching: &'f Fetching,
+    /// What the call is about.
+    capability: Capability,
     shelf: Mutex<Shelf>,
 }
 
@@ -120,9 +125,10 @@ impl Shelf {
 }
 
 impl<'f> Brought<'f> {
-    pub(super) fn new(fetching: &'f Fetching) -> Self {
+    pub(super) fn new(fetching: &'f Fetching, capability: Capability) -> Self {
         Self {
             fetching,
+            capability,
             shelf: Mutex::default(),
         }
     }
@@ -171,7 +177,7 @@ impl<'f> Brought<'f> {
             Ok(found) => missing
                 .into_iter()
                 .zip(found)
-                .map(fetched)
+                .map(|(url, found)| fetched(url, found, self.capability))
                 .collect::<Result<Vec<_>, _>>(),
             Err((url, fault)) => {
                 let why = refusal(fault, limit);
@@ -226,11 +232,14 @@ pub(super) struct Results {
     _held: OwnedSemaphorePermit,
 }
 
-fn fetched((url, found): (String, Found)) -> Result<Fetched, Box<Refused>> {
+fn fetched(url: String, found: Found, capability: Capability) -> Result<Fetched, Box<Refused>> {
     let claimed = found.headers.get(http::header::CONTENT_TYPE);
     let claimed = claimed.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let Some(media_type) = media_type(claimed, &found.body) else {
-        let message = "A URL in the request leads to what is neither a picture nor a document.";
+    let Some(media_type) = media_type(claimed, &found.body, capability) else {
+        let message = match capability {
+            Capability::Transcription => "A URL in the request leads to what is no recording.",
+            _ => "A URL in the request leads to what is neither a picture nor a document.",
+        };
         let why = PublicError::new(400, ErrorKind::InvalidRequest, "url_not_fetched", message);
         return Err(Box::new(Refused { url, why }));
     };
@@ -243,8 +252,14 @@ fn fetched((url, found): (String, Found)) -> Result<Fetched, Box<Refused>> {
 
 /// What content is: by its own first bytes, which many servers have no name for, else by what its server says. Pages and programs are
 /// nothing that a request can be about.
-fn media_type(claimed: &str, body: &[u8]) -> Option<String> {
+fn media_type(claimed: &str, body: &[u8], capability: Capability) -> Option<String> {
+    let hears = capability == Capability::Transcription;
     let known = match body {
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] if hears => Some("audio/wav"),
+        [b'I', b'D', b'3', ..] if hears => Some("audio/mpeg"),
+        [b'O', b'g', b'g', b'S', ..] if hears => Some("audio/ogg"),
+        [b'f', b'L', b'a', b'C', ..] if hears => Some("audio/flac"),
+        _ if hears => None,
         [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
         [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
         [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
@@ -261,7 +276,10 @@ fn media_type(claimed: &str, body: &[u8]) -> Option<String> {
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase();
-    let fits = claimed.starts_with("image/") || claimed == "text/plain" || claimed == "application/pdf";
+    let fits = match hears {
+        true => claimed.starts_with("audio/"),
+        false => claimed.starts_with("image/") || claimed == "text/plain" || claimed == "application/pdf",
+    };
     fits.then_some(claimed)
 }
 
@@ -372,7 +390,7 @@ mod tests {
     async fn nobody_is_asked_twice_for_one_call() {
         let places = Arc::new(Places::of(&[("a", 3), ("b", 4)]));
         let fetching = fetching(&places, ALL);
-        let brought = Brought::new(&fetching);
+        let brought = Brought::new(&fetching, Capability::Chat);
         assert_eq!(bring(&brought, &["a", "b", "a"]).await, Ok(2));
         // As the next vendor does.
         assert_eq!(bring(&brought, &["b", "a"]).await, Ok(2));
@@ -381,7 +399,7 @@ mod tests {
         assert_eq!(gone.status, 400);
         assert_eq!(bring(&brought, &["a", "gone"]).await, Err(gone));
         assert_eq!(places.asked(), ["a", "b", "gone"]);
-        assert_eq!(bring(&Brought::new(&fetching), &["a"]).await, Ok(1));
+        assert_eq!(bring(&Brought::new(&fetching, Capability::Chat), &["a"]).await, Ok(1));
         assert_eq!(places.asked().len(), 4, "another call looks for itself");
     }
 
@@ -392,7 +410,7 @@ mod tests {
             ..Places::of(&[("a", 3)])
         });
         let fetching = fetching(&places, ALL);
-        let brought = Brought::new(&fetching);
+        let brought = Brought::new(&fetching, Capability::Chat);
         let opened = async {
             while places.asked().is_empty() {
                 tokio::task::yield_now().await;
@@ -420,15 +438,17 @@ mod tests {
         ];
         let places = Arc::new(Places::of(&lengths));
         let fetching = fetching(&places, ALL);
-        let brought = Brought::new(&fetching);
+        let brought = Brought::new(&fetching, Capability::Chat);
         assert_eq!(bring(&brought, &["a", "b", "c", "rest"]).await, Ok(4));
         // Nor by and by.
         let over = bring(&brought, &["one"]).await.unwrap_err();
         assert_eq!((over.status, over.code.as_deref()), (413, Some("url_not_fetched")));
         assert!(over.message.contains(&MAX_REQUEST_BYTES.to_string()), "{over:?}");
-        let at_once = bring(&Brought::new(&fetching), &["a", "b", "c", "more"]).await;
+        let at_once = bring(&Brought::new(&fetching, Capability::Chat), &["a", "b", "c", "more"]).await;
         assert_eq!(at_once, Err(over));
-        let large = bring(&Brought::new(&fetching), &["large"]).await.unwrap_err();
+        let large = bring(&Brought::new(&fetching, Capability::Chat), &["large"])
+            .await
+            .unwrap_err();
         assert_eq!(large.status, 413);
         assert!(large.message.contains(&MAX_BYTES.to_string()), "{large:?}");
     }
@@ -443,20 +463,25 @@ mod tests {
         });
         let fetching = fetching(&places, ALL);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let error = bring(&Brought::new(&fetching), &names).await.unwrap_err();
+        let error = bring(&Brought::new(&fetching, Capability::Chat), &names)
+            .await
+            .unwrap_err();
         assert_eq!(error.code.as_deref(), Some("too_many_urls"));
         let twice = [&names[..MOST], &names[..MOST]].concat();
-        assert_eq!(bring(&Brought::new(&fetching), &twice).await, Ok(MOST));
+        assert_eq!(
+            bring(&Brought::new(&fetching, Capability::Chat), &twice).await,
+            Ok(MOST)
+        );
     }
 
     #[tokio::test]
     async fn calls_together_hold_so_many_bytes_and_the_next_one_waits() {
         let places = Arc::new(Places::of(&[("a", 7)]));
         let fetching = fetching(&places, MAX_BYTES + 6);
-        let first = Brought::new(&fetching);
+        let first = Brought::new(&fetching, Capability::Chat);
         assert_eq!(bring(&first, &["a"]).await, Ok(1));
         // As much as one URL may lead to has to be free, and one byte is missing.
-        let second = Brought::new(&fetching);
+        let second = Brought::new(&fetching, Capability::Chat);
         let until = Instant::now() + Duration::from_millis(50);
         let late = second.with(urls(&["a"]), until, <[Fetched]>::len).await.unwrap_err();
         assert!(Instant::now() >= until);
@@ -474,16 +499,16 @@ mod tests {
     async fn whoever_holds_something_waits_for_nobody() {
         let places = Arc::new(Places::of(&[("a", 6), ("b", 6), ("c", 6)]));
         let fetching = fetching(&places, MAX_BYTES + 6);
-        let first = Brought::new(&fetching);
+        let first = Brought::new(&fetching, Capability::Chat);
         assert_eq!(bring(&first, &["a"]).await, Ok(1));
-        let beside = bring(&Brought::new(&fetching), &["a"]).await;
+        let beside = bring(&Brought::new(&fetching, Capability::Chat), &["a"]).await;
         assert_eq!(beside, Ok(1), "what is left is enough to the last byte");
         assert_eq!(bring(&first, &["a", "b"]).await, Ok(2));
         let began = Instant::now();
         assert_eq!(bring(&first, &["c"]).await.unwrap_err().status, 503);
         assert!(began.elapsed() < LONGEST_WAIT);
         drop(first);
-        assert_eq!(bring(&Brought::new(&fetching), &["c"]).await, Ok(1));
+        assert_eq!(bring(&Brought::new(&fetching, Capability::Chat), &["c"]).await, Ok(1));
     }
 
     #[tokio::test]
@@ -499,7 +524,7 @@ mod tests {
         let places = Arc::new(Places::of(&lengths));
         let fetching = fetching(&places, ALL);
         let results = async |names: &[&str]| {
-            let brought = Brought::new(&fetching);
+            let brought = Brought::new(&fetching, Capability::Chat);
             let results = brought.results(&urls(names), soon()).await?;
             Ok::<_, Fault>(results.found.iter().map(|found| found.body.len()).collect::<Vec<_>>())
         };
@@ -527,7 +552,24 @@ mod tests {
             ("application/octet-stream", b"\x7fELF", None),
             ("", b"", None),
         ] {
-            assert_eq!(media_type(claimed, body).as_deref(), wanted, "{claimed}");
+            assert_eq!(
+                media_type(claimed, body, Capability::Chat).as_deref(),
+                wanted,
+                "{claimed}"
+            );
+        }
+        for (claimed, body, wanted) in [
+            ("application/octet-stream", &b"RIFF....WAVEfmt "[..], Some("audio/wav")),
+            ("text/html", b"ID3\x03", Some("audio/mpeg")),
+            ("", b"OggS", Some("audio/ogg")),
+            ("", b"fLaC", Some("audio/flac")),
+            ("Audio/AMR", b"#!AMR", Some("audio/amr")),
+            ("image/png", b"\x89PNG\r\n", None),
+            ("text/plain", b"hello", None),
+            ("", b"", None),
+        ] {
+            let found = media_type(claimed, body, Capability::Transcription);
+            assert_eq!(found.as_deref(), wanted, "{claimed}");
         }
     }
 }

@@ -245,7 +245,7 @@ impl Invoke {
         settlement.asks(call.words());
         self.reserve(&invocation, &interface, &call, &mut settlement).await?;
         let course = Course::new(&invocation, &interface, &vendors, Dice::new(self.chance()));
-        let brought = Brought::new(&self.fetching);
+        let brought = Brought::new(&self.fetching, interface.capability);
         let journey = Journey {
             invocation: &invocation,
             interface: &interface,
