@@ -381,6 +381,16 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    pub const ALL: [Self; 7] = [
+        Self::InvalidRequest,
+        Self::Authentication,
+        Self::Permission,
+        Self::RateLimit,
+        Self::Quota,
+        Self::Upstream,
+        Self::Server,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request_error",
@@ -391,6 +401,10 @@ impl ErrorKind {
             Self::Upstream => "upstream_error",
             Self::Server => "server_error",
         }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 

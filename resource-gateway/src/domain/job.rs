@@ -7,7 +7,8 @@ use service_kit::Timestamp;
 
 pub use super::owner::Owner;
 use super::{
-    fault::PublicError,
+    call::Voice,
+    fault::{ErrorKind, PublicError, RetryHints},
     ids::{InterfaceName, JobId, RequestId},
     interface::Capability,
     vendor::Switch,
@@ -91,6 +92,8 @@ pub struct Job {
     pub id: JobId,
     pub interface: InterfaceName,
     pub capability: Capability,
+    /// The format of its request, and of its result.
+    pub voice: Voice,
     pub request_id: RequestId,
     pub status: JobStatus,
     pub created_at: Timestamp,
@@ -162,6 +165,20 @@ impl From<PublicError> for JobError {
     }
 }
 
+impl JobError {
+    /// What its caller is answered.
+    pub fn to_public(&self) -> PublicError {
+        PublicError {
+            status: self.status,
+            kind: ErrorKind::parse(&self.kind).unwrap_or(ErrorKind::Server),
+            code: self.code.as_deref().map(Into::into),
+            message: self.message.as_str().into(),
+            param: self.param.as_deref().map(Into::into),
+            hints: RetryHints::default(),
+        }
+    }
+}
+
 /// Which attempt at news of a job's end comes how long after the one before; after the last the news is dead.
 pub const WEBHOOK_PAUSES: [Duration; 7] = [
     Duration::from_secs(5),
@@ -188,8 +205,22 @@ mod tests {
         for status in JobStatus::ALL {
             assert_eq!(JobStatus::parse(status.as_str()), Some(status));
         }
+        for voice in Voice::ALL {
+            assert_eq!(Voice::parse(voice.as_str()), Some(voice));
+        }
         for state in WebhookState::ALL {
             assert_eq!(WebhookState::parse(state.as_str()), Some(state));
+        }
+    }
+
+    #[test]
+    fn an_error_is_the_same_after_it_was_kept() {
+        for kind in ErrorKind::ALL {
+            let error = PublicError {
+                param: Some("p".into()),
+                ..PublicError::new(418, kind, "c", "m")
+            };
+            assert_eq!(JobError::from(error.clone()).to_public(), error);
         }
     }
 

@@ -10,6 +10,7 @@ use service_kit::Timestamp;
 
 use super::config_source::StoreResult;
 use crate::domain::{
+    call::Voice,
     caller::Caller,
     ids::{ClientId, InterfaceName, JobId, NodeId, RequestId, TenantId},
     interface::Capability,
@@ -23,6 +24,8 @@ pub struct NewJob<'a> {
     pub owner: Owner,
     pub interface: InterfaceName,
     pub capability: Capability,
+    /// The format of the request.
+    pub voice: Voice,
     pub request_id: RequestId,
     pub created_at: Timestamp,
     /// How long it may wait, and how long its result is kept.
@@ -86,6 +89,7 @@ pub struct ClaimedJob {
     pub run: Run,
     pub interface: InterfaceName,
     pub capability: Capability,
+    pub voice: Voice,
     pub request_id: RequestId,
     /// Who asked for it, and for what; an error when that cannot be unsealed.
     pub content: StoreResult<(Caller, JobRequest)>,

@@ -348,6 +348,33 @@ async fn a_job_that_fails_has_the_error_of_the_call() {
 }
 
 #[tokio::test]
+async fn a_job_that_fails_has_the_error_of_its_door() {
+    let world = world(|_| {}).await;
+    let token = world.token();
+    for (path, body) in [
+        (
+            "/v1/messages",
+            json!({"model": "broken", "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]}),
+        ),
+        ("/v1/responses", json!({"model": "broken", "input": "Hello"})),
+    ] {
+        let request = world.request(path, &token, &body).header("prefer", "respond-async");
+        let accepted = Answer::read(request.send().await.unwrap()).await;
+        assert_eq!(accepted.status, 202, "{path} {}", accepted.body);
+        let id = accepted.json()["id"].as_str().unwrap().to_owned();
+        world.until_job(&id, "failed").await;
+        let later = world.get(&format!("/v1/jobs/{id}/result"), &token).await;
+        let mut at_once = world.post(path, &token, &body).await.json();
+        if path == "/v1/messages" {
+            assert_eq!(at_once["type"], "error");
+            at_once["request_id"] = accepted.request_id().into();
+        }
+        assert_eq!((later.status, later.json()), (422, at_once), "{path}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_job_is_cancelled_before_it_runs_and_while_it_does() {
     let world = world(|config| config.jobs.workers = 1).await;
     let token = world.token();

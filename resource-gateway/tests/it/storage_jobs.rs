@@ -8,6 +8,7 @@ use http::HeaderMap;
 use resource_gateway::{
     adapters::sql::SqlJobs,
     domain::{
+        call::Voice,
         caller::{Caller, Expected},
         ids::{ClientId, InterfaceName, JobId, NodeId, RequestId, Subject, TenantId},
         interface::Capability,
@@ -105,6 +106,7 @@ async fn submit(
         owner: Owner::of(&caller),
         interface: InterfaceName::new("chat"),
         capability: Capability::Chat,
+        voice: Voice::Anthropic,
         request_id: RequestId::new(format!("r-{id}")),
         created_at: at(created),
         retention: HOUR,
@@ -158,6 +160,7 @@ async fn a_job_is_run_as_it_was_asked_for_and_what_it_holds_is_sealed(world: Wor
     let id = JobId::new("job_1");
     let waiting = store.find_job(&owner(), &id, at(0)).await.unwrap().unwrap();
     assert_eq!((waiting.status, waiting.runs), (JobStatus::Queued, 0));
+    assert_eq!(waiting.voice, Voice::Anthropic);
     assert_eq!((waiting.created_at, waiting.expires_at), (at(0), at(3600)));
     assert_eq!(waiting.webhook.unwrap().state, WebhookState::Waiting);
     let row: (Vec<u8>, Vec<u8>, Vec<u8>) = world.db.one(SEALED, args!["job_1"]).await.unwrap();
@@ -175,7 +178,7 @@ async fn a_job_is_run_as_it_was_asked_for_and_what_it_holds_is_sealed(world: Wor
     assert_eq!((asked.body, asked.headers), (request().body, request().headers));
     assert_eq!(asked.traceparent, request().traceparent);
     assert_eq!(claimed.request_id, RequestId::new("r-job_1"));
-    assert_eq!(claimed.run.number, 1);
+    assert_eq!((claimed.run.number, claimed.voice), (1, Voice::Anthropic));
     let end = JobEnd::Succeeded(result());
     assert!(store.finish_job(&claimed.run, &end, at(2)).await.unwrap());
     let job = store.find_job(&owner(), &id, at(2)).await.unwrap().unwrap();

@@ -11,7 +11,7 @@ use axum::{
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{AppState, caller, error::GatewayError, pages};
+use super::{AppState, caller, error::GatewayError, messages, pages};
 use crate::{
     application::{
         invoke::{Invocation, InvokeError},
@@ -19,6 +19,7 @@ use crate::{
         replay::REPLAYED,
     },
     domain::{
+        call::Voice,
         caller::Caller,
         fault::{ErrorKind, PublicError},
         job::{Job, JobError, Owner},
@@ -187,17 +188,14 @@ fn respond(result: JobResult) -> Response {
     response
 }
 
+/// In the format in which the call was made.
 fn failure(job: &Job) -> Response {
-    let Some(error) = &job.error else {
-        return refuse(PublicError::new(
-            500,
-            ErrorKind::Server,
-            "internal_error",
-            "The job failed.",
-        ));
-    };
-    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    (status, Json(json!({"error": error_object(error)}))).into_response()
+    let internal = || PublicError::new(500, ErrorKind::Server, "internal_error", "The job failed.");
+    let refused = refuse(job.error.as_ref().map_or_else(internal, JobError::to_public));
+    match job.voice {
+        Voice::Anthropic => messages::in_words(refused, job.request_id.as_str()),
+        Voice::OpenAi | Voice::Responses => refused,
+    }
 }
 
 async fn list(State(app): State<AppState>, request: Request) -> Response {

@@ -133,7 +133,7 @@ fn request_id(head: &Parts) -> String {
 }
 
 /// The answer with the names that this format has for things: errors are written anew.
-fn in_words(mut response: Response, id: &str) -> Response {
+pub(super) fn in_words(mut response: Response, id: &str) -> Response {
     if let Some(error) = response.extensions_mut().remove::<PublicError>() {
         let (status, _) = kind(&error);
         let mut body = object(&error);

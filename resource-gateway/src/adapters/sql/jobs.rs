@@ -19,6 +19,7 @@ use token_keys::MasterKey;
 use super::statements_jobs as sql;
 use crate::{
     domain::{
+        call::Voice,
         caller::Caller,
         ids::{ClientId, InterfaceName, JobId, NodeId, RequestId, Subject, TenantId},
         interface::Capability,
@@ -60,6 +61,7 @@ struct JobRow {
     result_bytes: Option<i64>,
     webhook_state: Option<String>,
     webhook_attempts: i64,
+    voice: String,
 }
 
 #[derive(FromRow)]
@@ -69,6 +71,7 @@ struct ClaimedRow {
     capability: String,
     request_id: String,
     runs: i64,
+    voice: String,
     caller: Option<Vec<u8>>,
     request: Option<Vec<u8>>,
 }
@@ -137,6 +140,7 @@ impl JobRow {
         let bad = |column| corrupt(column, &self.id);
         let status = JobStatus::parse(&self.status).ok_or_else(|| bad("status"))?;
         let capability = Capability::parse(&self.capability).ok_or_else(|| bad("capability"))?;
+        let voice = Voice::parse(&self.voice).ok_or_else(|| bad("voice"))?;
         let error = self.error.as_deref().map(serde_json::from_str).transpose();
         let state = self.webhook_state.as_deref().map(|word| {
             let state = WebhookState::parse(word).ok_or_else(|| bad("webhook_state"))?;
@@ -155,6 +159,7 @@ impl JobRow {
             webhook: state.transpose()?,
             status,
             capability,
+            voice,
             interface: InterfaceName::new(self.interface),
             request_id: RequestId::new(self.request_id),
             created_at: Timestamp::from_micros(self.created_at),
@@ -251,6 +256,7 @@ impl JobStore for SqlJobs {
             job.webhook.map(|_| WebhookState::Waiting.as_str().to_owned()),
             job.repeat.as_ref().map(|repeat| repeat.key.clone()),
             job.repeat.as_ref().map(|repeat| repeat.fingerprint.clone()),
+            job.voice.as_str(),
         ];
         let mut tx = self.db.begin().await?;
         tx.execute(sql::PASS_GATE, args![gate(owner)]).await?;
@@ -359,6 +365,7 @@ impl JobStore for SqlJobs {
         let content = self.content(&id, &row);
         Ok(Some(ClaimedJob {
             capability: Capability::parse(&row.capability).ok_or_else(|| corrupt("capability", &row.id))?,
+            voice: Voice::parse(&row.voice).ok_or_else(|| corrupt("voice", &row.id))?,
             interface: InterfaceName::new(row.interface),
             request_id: RequestId::new(row.request_id),
             content,

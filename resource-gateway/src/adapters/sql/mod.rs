@@ -48,7 +48,8 @@ pub static MIGRATIONS: Migrations = sql_kit::migrations!(
         "0015_create_prices_and_budgets",
         "0016_create_access_key",
         "0017_add_notice_delivery",
-        "0029_add_job_repeats"
+        "0029_add_job_repeats",
+        "0030_add_job_voice"
     ]
 );
 

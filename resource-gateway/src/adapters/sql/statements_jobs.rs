@@ -5,7 +5,7 @@ use sql_kit::{Sql, sql};
 macro_rules! facts {
     () => {
         "id, interface, capability, request_id, status, created_at, started_at, finished_at, expires_at, due_at, runs, error, \
-         result_type, result_bytes, webhook_state, webhook_attempts"
+         result_type, result_bytes, webhook_state, webhook_attempts, voice"
     };
 }
 
@@ -18,8 +18,8 @@ pub(super) const UNFINISHED: Sql = sql!(
 );
 pub(super) const INSERT: Sql = sql!(
     "INSERT INTO job (id, tenant, client_id, sub, interface, capability, request_id, status, created_at, expires_at, retention, \
-     due_at, runs, lost, caller, request, webhook, webhook_state, webhook_attempts, repeat_key, fingerprint) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, 0, ?, ?)"
+     due_at, runs, lost, caller, request, webhook, webhook_state, webhook_attempts, repeat_key, fingerprint, voice) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, 0, ?, ?, ?)"
 );
 /// The job that was asked for under a name, as long as it may come to something.
 pub(super) const REPEATED: Sql = sql!(
@@ -60,7 +60,7 @@ macro_rules! claim {
              ORDER BY due_at, id LIMIT 1",
             $lock,
             ") AND status IN ('queued', 'running') AND due_at <= ? \
-             RETURNING id, interface, capability, request_id, runs, caller, request"
+             RETURNING id, interface, capability, request_id, runs, voice, caller, request"
         )
     };
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 use oauth_wire::AI_SCOPE;
 use service_kit::{Clock, Entropy, Timestamp};
 use tokio::sync::Notify;
@@ -29,7 +29,6 @@ use super::{
 };
 use crate::{
     domain::{
-        call::Voice,
         caller::Caller,
         fault::{ErrorKind, PublicError},
         ids::JobId,
@@ -42,17 +41,14 @@ use crate::{
     },
 };
 
-/// The format of a kept request, where it is not that of chat completions. Nobody else's header of that name is kept.
-const VOICE: HeaderName = HeaderName::from_static("x-hexgate-voice");
 /// What is not kept of a request: credentials, what is about the connection, and what was about the submission.
-const NOT_KEPT: [HeaderName; 15] = [
+const NOT_KEPT: [HeaderName; 14] = [
     header::AUTHORIZATION,
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
     HeaderName::from_static("dpop"),
     header::HOST,
     header::CONTENT_LENGTH,
-    VOICE,
     header::CONNECTION,
     header::TRANSFER_ENCODING,
     header::EXPECT,
@@ -150,14 +146,10 @@ impl Jobs {
         self.check(invocation, webhook).map_err(NotAccepted::Refused)?;
         let (now, policy) = (self.clock.now(), interface.policy.jobs);
         let traceparent = invocation.traceparent.as_ref();
-        let mut headers = kept(&invocation.headers.0);
-        if let Some(voice) = name_of(invocation.voice) {
-            headers.insert(VOICE, HeaderValue::from_static(voice));
-        }
         let request = JobRequest {
             // In the caller's own words: it is translated again when it is run.
             body: invocation.verbatim.as_ref().unwrap_or(&invocation.body).clone(),
-            headers,
+            headers: kept(&invocation.headers.0),
             traceparent: traceparent.and_then(|value| value.to_str().ok()).map(str::to_owned),
         };
         let owner = Owner::of(&invocation.caller);
@@ -166,6 +158,7 @@ impl Jobs {
             owner: owner.clone(),
             interface: interface.name.clone(),
             capability: interface.capability,
+            voice: invocation.voice,
             request_id: invocation.request_id.clone(),
             created_at: now,
             retention: policy.retention(),
@@ -311,11 +304,6 @@ fn repeat(invocation: &Invocation) -> Result<Option<Repeat>, PublicError> {
         key: URL_SAFE_NO_PAD.encode(place),
         fingerprint: URL_SAFE_NO_PAD.encode(request),
     }))
-}
-
-/// What the format of a kept request is called; nothing for that of chat completions.
-fn name_of(voice: Voice) -> Option<&'static str> {
-    (voice != Voice::default()).then(|| voice.as_str())
 }
 
 fn kept(headers: &HeaderMap) -> HeaderMap {

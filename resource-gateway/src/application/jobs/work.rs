@@ -16,7 +16,7 @@ use service_kit::{Tasks, Timestamp};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Jobs, VOICE};
+use super::Jobs;
 use crate::{
     application::{
         invoke::{Audience, CallerHeaders, Invocation, Invoke, InvokeError, Reply, WholeReply},
@@ -195,7 +195,7 @@ impl WorkJobs {
             ..=1 => claimed.request_id,
             number => RequestId::new(format!("{}.{number}", claimed.request_id)),
         };
-        let (voice, body, verbatim) = match said(&request) {
+        let (body, verbatim) = match said(claimed.voice, &request.body) {
             Ok(said) => said,
             Err(error) => return failed(error),
         };
@@ -210,7 +210,7 @@ impl WorkJobs {
             request_id,
             arrived: self.jobs.clock.now(),
             began: Instant::now(),
-            voice,
+            voice: claimed.voice,
             verbatim,
             error_event: |_| Bytes::new(),
             audience: Audience::Job,
@@ -363,24 +363,14 @@ fn note(written: StoreResult<bool>, run: &Run) {
     }
 }
 
-/// A request's format, its body in the words of chat completions, and in its caller's own where those are others.
-fn said(request: &JobRequest) -> Result<(Voice, Bytes, Option<Bytes>), PublicError> {
-    let voice = request.headers.get(VOICE);
-    let voices = [
-        (
-            Voice::Anthropic,
-            messages_to_openai as fn(&[u8]) -> Result<String, PublicError>,
-        ),
-        (Voice::Responses, responses_to_openai),
-    ];
-    let other = voices
-        .into_iter()
-        .find(|(known, _)| voice.is_some_and(|voice| voice == known.as_str()));
-    let body = request.body.clone();
-    Ok(match other {
-        None => (Voice::default(), body, None),
-        Some((voice, translate)) => (voice, translate(&body)?.into(), Some(body)),
-    })
+/// A request's body in the words of chat completions, and in its caller's own where those are others.
+fn said(voice: Voice, body: &Bytes) -> Result<(Bytes, Option<Bytes>), PublicError> {
+    let translated = match voice {
+        Voice::OpenAi => return Ok((body.clone(), None)),
+        Voice::Anthropic => messages_to_openai(body)?,
+        Voice::Responses => responses_to_openai(body)?,
+    };
+    Ok((translated.into(), Some(body.clone())))
 }
 
 fn boundary(request: &JobRequest) -> Option<Boundary> {

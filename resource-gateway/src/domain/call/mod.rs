@@ -74,12 +74,18 @@ pub enum Voice {
 }
 
 impl Voice {
+    pub const ALL: [Self; 3] = [Self::OpenAi, Self::Anthropic, Self::Responses];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",
             Self::Responses => "responses",
         }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|voice| voice.as_str() == word)
     }
 }
 
