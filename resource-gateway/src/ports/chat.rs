@@ -110,6 +110,16 @@ pub struct Support {
     pub user: bool,
     /// How much it may think.
     pub reasoning: bool,
+    /// How much of what it thinks is shown.
+    pub display: bool,
+    /// `is_error` of a tool's answer. Where there is no such word the model reads it in the answer itself.
+    pub is_error: bool,
+    /// `strict` of a tool.
+    pub strict: bool,
+    /// `name` of a message. Those of tools' answers are no matter of this: they say again what the call says.
+    pub names: bool,
+    /// `detail` of a picture.
+    pub detail: bool,
     /// OpenAI's words without a field of their own that this dialect knows.
     pub openai: &'static [&'static str],
     /// Whether the vendor takes members by names of its own.
@@ -144,6 +154,11 @@ impl Support {
         logprobs: false,
         user: false,
         reasoning: false,
+        display: false,
+        is_error: false,
+        strict: false,
+        names: false,
+        detail: false,
         openai: &[],
         options: true,
         second_names: &[],

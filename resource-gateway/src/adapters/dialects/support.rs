@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     domain::{
         call::Voice,
-        chat::{ChatRequest, Content, Format, PartKind, Source, ToolChoice},
+        chat::{ChatRequest, Content, Format, Part, PartKind, Reasoning, Role, Source, ToolChoice},
         fault::PublicError,
         interface::WhenUnsupported,
     },
@@ -30,6 +30,10 @@ pub(super) fn hold(
     check_content(request, support)?;
     check_names(&request.options, support)?;
     let mut dropped = Vec::new();
+    hold_hints(request, support, rule, &mut dropped)?;
+    if !support.is_error {
+        tell_failures(request);
+    }
     let mut cannot = |field: &str| cannot(field, rule, &mut dropped);
     macro_rules! optional {
         ($($field:ident)+) => {$(
@@ -89,6 +93,97 @@ pub(super) fn hold(
         }
     }
     Ok(dropped)
+}
+
+/// What is said of tools, messages and pictures beside what they are. A hint that says what is so anyway is no reason to refuse.
+fn hold_hints(
+    request: &mut ChatRequest<'_>,
+    support: &Support,
+    rule: WhenUnsupported,
+    dropped: &mut Vec<String>,
+) -> Result<(), PublicError> {
+    // A refusal names the first place, a notice all of them at once.
+    let mut cannot = |first: Option<String>, all: &str| match (first, rule) {
+        (None, _) => Ok(()),
+        (Some(_), WhenUnsupported::Drop) => cannot(all, rule, dropped),
+        (Some(first), WhenUnsupported::Refuse) => Err(unsupported(&first)),
+    };
+    let mut first = None;
+    for (at, tool) in request.tools.iter_mut().enumerate().filter(|_| !support.strict) {
+        if tool.strict.take() == Some(true) {
+            first.get_or_insert_with(|| format!("tools[{at}].function.strict"));
+        }
+    }
+    cannot(first, "tools[].function.strict")?;
+    let mut first = None;
+    let named = request.messages.iter_mut().enumerate();
+    for (at, message) in named.filter(|(_, message)| !support.names && message.role != Role::Tool) {
+        if message.name.take().is_some() {
+            first.get_or_insert_with(|| format!("messages[{at}].name"));
+        }
+    }
+    cannot(first, "messages[].name")?;
+    let mut first = None;
+    for (at, message) in request.messages.iter_mut().enumerate().filter(|_| !support.detail) {
+        let Content::Parts(parts) = &mut message.content else {
+            continue;
+        };
+        for (part_at, part) in parts.iter_mut().enumerate() {
+            if let PartKind::Image { detail, .. } = &mut part.kind
+                && detail.take().is_some_and(|detail| detail != "auto")
+            {
+                first.get_or_insert_with(|| format!("messages[{at}].content[{part_at}].image_url.detail"));
+            }
+        }
+    }
+    cannot(first, "messages[].content[].image_url.detail")?;
+    let shown = request
+        .reasoning
+        .as_mut()
+        .filter(|_| support.reasoning && !support.display);
+    let shown = shown.and_then(|reasoning| reasoning.display.take());
+    cannot(shown.map(|_| "thinking.display".to_owned()), "thinking.display")
+}
+
+/// How hard and how long to think, as far as it was said. Vendors that only know whether to think are no reason to let none of it happen.
+pub(super) fn degrees(reasoning: &Reasoning<'_>) -> Vec<String> {
+    let thinks = reasoning.enabled != Some(false);
+    let hard = reasoning.effort.as_deref().filter(|effort| thinks && *effort != "none");
+    let long = reasoning.budget.filter(|budget| thinks && *budget > 0);
+    let names = [
+        hard.map(|_| "reasoning_effort".to_owned()),
+        long.map(|_| "thinking.budget_tokens".to_owned()),
+    ];
+    names.into_iter().flatten().collect()
+}
+
+/// Lets the model read that a tool has failed, where its vendor has no word for that. It is neither refused nor left out: the caller
+/// lost nothing, and a failure that reads like a result would be taken for one.
+fn tell_failures(request: &mut ChatRequest<'_>) {
+    const FAILED: &str = "Error";
+    let told = |text: &str| {
+        let begin = text.trim_start().get(..FAILED.len());
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(FAILED))
+    };
+    let with = |text: &str| match text {
+        "" => FAILED.to_owned(),
+        text => format!("{FAILED}: {text}"),
+    };
+    for message in &mut request.messages {
+        if !std::mem::take(&mut message.is_error) || message.role != Role::Tool {
+            continue;
+        }
+        match &mut message.content {
+            Content::None => message.content = Content::Text(FAILED.into()),
+            Content::Text(text) if told(text) => {}
+            Content::Text(text) => *text = with(text).into(),
+            Content::Parts(parts) => match parts.first_mut().map(|part| &mut part.kind) {
+                Some(PartKind::Text(text)) if told(text) => {}
+                Some(PartKind::Text(text)) => *text = with(text).into(),
+                Some(_) | None => parts.insert(0, Part::text(FAILED.into())),
+            },
+        }
+    }
 }
 
 /// Nobody can tell this vendor how long an answer may be at most. Callers of Anthropic's format cannot leave that out, so it is
@@ -156,6 +251,10 @@ fn check_content(request: &ChatRequest<'_>, support: &Support) -> Result<(), Pub
         return Err(unsupported("tools"));
     }
     for (at, message) in request.messages.iter().enumerate() {
+        // Its sound lies at the vendor that spoke, which is one with a word for it.
+        if message.audio.is_some() && !support.openai.contains(&"audio") {
+            return Err(unsupported(&format!("messages[{at}].audio")));
+        }
         let Content::Parts(parts) = &message.content else {
             continue;
         };
@@ -283,6 +382,126 @@ mod tests {
     }
 
     #[test]
+    fn hints_for_which_there_is_no_word_are_refused_or_dropped_with_notice() {
+        let picture =
+            |detail: &str| json!({"type": "image_url", "image_url": {"url": "https://a.test/x", "detail": detail}});
+        let tool = |strict: bool| json!({"type": "function", "function": {"name": "f", "strict": strict}});
+        let body = json!({
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "x"}, picture("auto"), picture("high")]},
+                {"role": "user", "name": "Ann", "content": "x"},
+                {"role": "user", "name": "Bob", "content": "x"}],
+            "tools": [tool(false), tool(true), tool(true)],
+            "thinking": {"type": "enabled", "display": "omitted"},
+        });
+        let all = Support {
+            tools: true,
+            images: Images::Any,
+            reasoning: true,
+            display: true,
+            strict: true,
+            names: true,
+            detail: true,
+            ..Support::NONE
+        };
+        let held = |support: &Support, rule: WhenUnsupported| {
+            let text = body.to_string();
+            let mut request = ChatRequest::read(text.as_bytes()).unwrap();
+            let dropped =
+                hold(&mut request, support, rule).map_err(|error| error.param.unwrap_or_default().to_string())?;
+            Ok::<_, String>((Value::Object(request.to_openai()), dropped))
+        };
+        assert_eq!(held(&all, WhenUnsupported::Refuse), Ok((body.clone(), vec![])));
+        let cases: [(Support, &str, &str); 4] = [
+            (
+                Support { strict: false, ..all },
+                "tools[1].function.strict",
+                "tools[].function.strict",
+            ),
+            (Support { names: false, ..all }, "messages[1].name", "messages[].name"),
+            (
+                Support { detail: false, ..all },
+                "messages[0].content[2].image_url.detail",
+                "messages[].content[].image_url.detail",
+            ),
+            (
+                Support { display: false, ..all },
+                "thinking.display",
+                "thinking.display",
+            ),
+        ];
+        for (support, first, every) in cases {
+            assert_eq!(held(&support, WhenUnsupported::Refuse), Err(first.to_owned()));
+            let (rest, dropped) = held(&support, WhenUnsupported::Drop).unwrap();
+            assert_eq!(dropped, [every]);
+            let word = every.rsplit('.').next().unwrap();
+            let word = if word == "name" {
+                "\"name\":\"Ann\"".to_owned()
+            } else {
+                format!("\"{word}\":")
+            };
+            assert!(!rest.to_string().contains(&word), "{rest}");
+        }
+    }
+
+    #[test]
+    fn hints_at_what_is_so_anyway_are_nothing_to_refuse() {
+        let support = Support {
+            tools: true,
+            images: Images::Any,
+            ..Support::NONE
+        };
+        let body = json!({
+            "messages": [
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.test/x", "detail": "auto"}}]},
+                {"role": "tool", "tool_call_id": "c", "name": "f", "content": "x"}],
+            "tools": [{"type": "function", "function": {"name": "f", "strict": false}}],
+        });
+        let text = body.to_string();
+        let mut request = ChatRequest::read(text.as_bytes()).unwrap();
+        assert_eq!(hold(&mut request, &support, WhenUnsupported::Refuse), Ok(vec![]));
+        assert_eq!(request.tools[0].strict, None);
+        assert_eq!(request.messages[1].name.as_deref(), Some("f"));
+    }
+
+    #[test]
+    fn a_model_reads_that_a_tool_has_failed_where_its_vendor_has_no_word_for_that() {
+        let text = |text: &str| json!([{"type": "text", "text": text}]);
+        for (content, wanted) in [
+            (json!("no such file"), json!("Error: no such file")),
+            (json!("{\"code\":1}"), json!("Error: {\"code\":1}")),
+            // It reads so already.
+            (json!(" error: no such file"), json!(" error: no such file")),
+            (json!(""), json!("Error")),
+            (Value::Null, json!("Error")),
+            (text("no"), text("Error: no")),
+            (text("ERROR 5"), text("ERROR 5")),
+            (json!([]), text("Error")),
+        ] {
+            let mut body = json!({"messages": [
+                {"role": "tool", "tool_call_id": "c", "content": content, "is_error": true},
+                {"role": "tool", "tool_call_id": "d", "content": "fine", "is_error": false}]});
+            let read = body.to_string();
+            for rule in [WhenUnsupported::Refuse, WhenUnsupported::Drop] {
+                let mut request = ChatRequest::read(read.as_bytes()).unwrap();
+                assert_eq!(hold(&mut request, &Support::NONE, rule), Ok(vec![]));
+                let told = request.to_openai();
+                assert_eq!(told["messages"][0]["content"], wanted);
+                assert_eq!(told["messages"][0].get("is_error"), None);
+                assert_eq!(told["messages"][1]["content"], "fine");
+            }
+            let has_a_word = Support {
+                is_error: true,
+                ..Support::NONE
+            };
+            let mut request = ChatRequest::read(read.as_bytes()).unwrap();
+            hold(&mut request, &has_a_word, WhenUnsupported::Refuse).unwrap();
+            body["messages"][1].as_object_mut().unwrap().remove("is_error");
+            assert_eq!(Value::Object(request.to_openai()), body);
+        }
+    }
+
+    #[test]
     fn what_everybody_does_is_nothing_to_refuse() {
         let body =
             json!({"n": 1, "parallel_tool_calls": true, "logprobs": false, "tool_choice": "auto", "temperature": 1});
@@ -305,6 +524,8 @@ mod tests {
             json!({"messages": [], "tools": [{"type": "function", "function": {"name": "f"}}]}),
             json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.test/x"}}]}]}),
             json!({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "eA==", "format": "wav"}}]}]}),
+            json!({"messages": [{"role": "assistant", "content": null, "audio": {"id": "audio_1"}}]}),
+            json!({"messages": [{"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}}]}),
         ] {
             let text = body.to_string();
             let mut request = ChatRequest::read(text.as_bytes()).unwrap();

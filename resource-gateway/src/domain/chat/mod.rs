@@ -102,6 +102,8 @@ pub struct Message<'a> {
     /// Of an assistant's message: what it thought before it spoke.
     pub thoughts: Vec<Thought<'a>>,
     pub refusal: Option<Text<'a>>,
+    /// Of an assistant's message: what it said aloud, by the vendor's name for it.
+    pub audio: Option<Value>,
     /// Of a tool's message: Anthropic's `cache_control`, as for parts.
     pub cache: Option<Value>,
 }
@@ -117,6 +119,7 @@ impl<'a> Message<'a> {
             is_error: false,
             thoughts: Vec::new(),
             refusal: None,
+            audio: None,
             cache: None,
         }
     }

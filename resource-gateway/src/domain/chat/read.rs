@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     ChatRequest, Content, Format, Message, Part, PartKind, Reasoning, Role, Schema, Source, Text, Thought, Tool,
-    ToolChoice, ToolUse,
+    ToolChoice, ToolUse, made_up_id,
 };
 use crate::domain::{
     fault::PublicError,
@@ -34,6 +34,9 @@ pub const OPENAI_WORDS: [&str; 13] = [
 
 /// Members that are between the caller and the gateway, or read elsewhere.
 const NOT_THE_MODELS: [&str; 4] = ["model", "stream_options", "conversation_id", "min_confidence"];
+
+/// The kind of a tool, and the role of what it answered before there were others.
+const FUNCTION: &str = "function";
 
 pub(super) type Read<T> = Result<T, PublicError>;
 
@@ -166,7 +169,8 @@ impl<'a> ChatRequest<'a> {
             fields.raw(name)?;
         }
         let messages = fields.list("messages")?.into_iter().enumerate();
-        let messages = messages.map(|(at, raw)| message(raw, format!("messages[{at}]")));
+        let mut called = None;
+        let messages = messages.map(|(at, raw)| message(raw, at, &mut called));
         let tools = fields.list("tools")?.into_iter().enumerate();
         let tools = tools.map(|(at, raw)| tool(raw, format!("tools[{at}]")));
         let mut request = Self {
@@ -210,14 +214,38 @@ impl<'a> ChatRequest<'a> {
     }
 }
 
-fn message(raw: &str, path: String) -> Read<Message<'_>> {
-    let mut fields = Fields::parse(raw, path)?;
+/// `called`: the call by which the assistant has asked for a function before calls had names, until it is answered.
+fn message<'a>(raw: &'a str, at: usize, called: &mut Option<String>) -> Read<Message<'a>> {
+    let mut fields = Fields::parse(raw, format!("messages[{at}]"))?;
     let role = fields.required_text("role")?;
+    let is_functions = role == FUNCTION;
+    let role = if is_functions { Role::Tool.as_str().into() } else { role };
     let role = Role::ALL.into_iter().find(|known| known.as_str() == role);
     let role = role.ok_or_else(|| wrong(&fields.at("role"), "must be system, developer, user, assistant or tool"))?;
     let calls = fields.list("tool_calls")?.into_iter().enumerate();
     let calls = calls.map(|(at, raw)| tool_use(raw, format!("{}[{at}]", fields.at("tool_calls"))));
-    let tool_calls = calls.collect::<Read<Vec<_>>>()?;
+    let mut tool_calls = calls.collect::<Read<Vec<_>>>()?;
+    let mut tool_call_id = fields.text("tool_call_id")?;
+    // Servers that write both words say the same thing by them.
+    if let Some(raw) = fields.raw("function_call")?
+        && tool_calls.is_empty()
+    {
+        let (name, arguments) = function(raw, fields.at("function_call"))?;
+        // Of such calls a message has one, and a conversation has a message in each place.
+        let id = made_up_id(at);
+        *called = Some(id.clone());
+        tool_calls.push(ToolUse {
+            id: Some(id.into()),
+            name,
+            arguments,
+            signature: None,
+        });
+    }
+    if is_functions {
+        let id = called.take();
+        let id = id.ok_or_else(|| wrong(&fields.at("role"), "is function, and no function was called before"))?;
+        tool_call_id = Some(id.into());
+    }
     let content = match fields.raw("content")? {
         None => Content::None,
         Some(raw) => content(raw, &fields.at("content"))?,
@@ -227,10 +255,11 @@ fn message(raw: &str, path: String) -> Read<Message<'_>> {
         content,
         name: fields.text("name")?,
         tool_calls,
-        tool_call_id: fields.text("tool_call_id")?,
+        tool_call_id,
         is_error: fields.flag("is_error")?.unwrap_or(false),
         thoughts: thoughts(&mut fields)?,
         refusal: fields.text("refusal")?,
+        audio: fields.parsed("audio", "could not be read")?,
         cache: fields.parsed("cache_control", "must be an object")?,
     })
 }
@@ -348,20 +377,26 @@ fn tool_use(raw: &str, path: String) -> Read<ToolUse<'_>> {
     let mut fields = Fields::parse(raw, path)?;
     let id = fields.text("id")?;
     let signature = signature(&mut fields)?;
-    let raw = fields.raw("function")?.ok_or_else(|| missing(&fields.at("function")))?;
-    let mut function = Fields::parse(raw, fields.at("function"))?;
-    let name = function.required_text("name")?;
-    // Some clients send the object itself.
-    let arguments = match function.raw("arguments")? {
-        None => Cow::Borrowed("{}"),
-        Some(raw) => text(raw).unwrap_or(Cow::Borrowed(raw)),
-    };
+    let raw = fields.raw(FUNCTION)?.ok_or_else(|| missing(&fields.at(FUNCTION)))?;
+    let (name, arguments) = function(raw, fields.at(FUNCTION))?;
     Ok(ToolUse {
         id,
         name,
         arguments,
         signature,
     })
+}
+
+/// The name and the arguments of a function that is called.
+fn function(raw: &str, path: String) -> Read<(Text<'_>, Text<'_>)> {
+    let mut function = Fields::parse(raw, path)?;
+    let name = function.required_text("name")?;
+    // Some clients send the object itself.
+    let arguments = match function.raw("arguments")? {
+        None => Cow::Borrowed("{}"),
+        Some(raw) => text(raw).unwrap_or(Cow::Borrowed(raw)),
+    };
+    Ok((name, arguments))
 }
 
 /// Google's own name for it in its OpenAI-shaped API, which is where callers' libraries keep it.

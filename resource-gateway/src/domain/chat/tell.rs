@@ -95,8 +95,11 @@ fn message(message: &Message<'_>) -> Value {
     if message.is_error {
         out.insert("is_error".to_owned(), true.into());
     }
-    if let Some(cache) = &message.cache {
-        out.insert("cache_control".to_owned(), cache.clone());
+    let values = [("audio", &message.audio), ("cache_control", &message.cache)];
+    for (name, value) in values {
+        if let Some(value) = value {
+            out.insert(name.to_owned(), value.clone());
+        }
     }
     if !message.thoughts.is_empty() {
         out.extend(thinking(&message.thoughts));

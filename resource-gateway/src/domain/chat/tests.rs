@@ -34,12 +34,43 @@ fn what_is_read_is_written_again() {
              "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"},
                 "extra_content": {"google": {"thought_signature": "s"}}}]},
             {"role": "tool", "content": "r", "tool_call_id": "c", "is_error": true, "cache_control": {"type": "ephemeral"}},
+            {"role": "assistant", "content": null, "audio": {"id": "audio_1"}},
         ]}),
     ] {
         let mut body = json!({"messages": [{"role": "user", "content": "gr\u{fc}\u{df}e \"\n"}]});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         assert_eq!(read(&body), body);
     }
+}
+
+#[test]
+fn calls_without_names_are_told_in_todays_words() {
+    let called = |name: &str| json!({"role": "assistant", "content": null, "function_call": {"name": name, "arguments": "{\"a\":1}"}});
+    let answered = |name: &str| json!({"role": "function", "name": name, "content": "r"});
+    let body = json!({"messages": [
+        {"role": "user", "content": "x"}, called("f"), answered("f"), called("f"), answered("f"),
+        // As answers of today are sent back.
+        {"role": "assistant", "content": "so", "function_call": null, "audio": null, "tool_calls": null}]});
+    let call = |id: &str| {
+        json!({"role": "assistant", "content": null,
+        "tool_calls": [{"id": id, "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}}]})
+    };
+    let answer = |id: &str| json!({"role": "tool", "tool_call_id": id, "name": "f", "content": "r"});
+    let wanted = json!({"messages": [
+        {"role": "user", "content": "x"}, call("call_1"), answer("call_1"), call("call_3"), answer("call_3"),
+        {"role": "assistant", "content": "so"}]});
+    assert_eq!(read(&body), wanted);
+}
+
+#[test]
+fn one_call_in_both_words_is_one() {
+    let calls = json!([{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
+    let both = json!({"messages": [
+        {"role": "assistant", "content": null, "tool_calls": calls, "function_call": {"name": "f", "arguments": "{}"}}]});
+    assert_eq!(
+        read(&both),
+        json!({"messages": [{"role": "assistant", "content": null, "tool_calls": calls}]})
+    );
 }
 
 #[test]
@@ -77,6 +108,14 @@ fn faults_name_their_place() {
             "messages[0].content[0].type",
         ),
         (r#"{"messages":[{"role":"robot"}]}"#, "messages[0].role"),
+        (
+            r#"{"messages":[{"role":"function","name":"f","content":"r"}]}"#,
+            "messages[0].role",
+        ),
+        (
+            r#"{"messages":[{"role":"assistant","function_call":{"arguments":"{}"}}]}"#,
+            "messages[0].function_call.name",
+        ),
         (
             r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"ftp://x"}}]}]}"#,
             "messages[0].content[0].image_url.url",

@@ -63,6 +63,9 @@ const SUPPORT: Support = Support {
     stop: usize::MAX,
     user: true,
     reasoning: true,
+    display: true,
+    is_error: true,
+    strict: true,
     openai: &["service_tier"],
     ..Support::NONE
 };

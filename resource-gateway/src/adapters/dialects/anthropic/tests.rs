@@ -57,7 +57,7 @@ fn a_request_with_everything_in_it_is_said_in_the_vendors_words() {
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": [
                 {"type": "text", "text": "Look", "cache_control": {"type": "ephemeral"}},
-                {"type": "image_url", "image_url": {"url": "data:image/png;base64,eA==", "detail": "low"}},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,eA==", "detail": "auto"}},
                 {"type": "image_url", "image_url": {"url": "https://a.test/x.png"}},
                 {"type": "file", "file": {"file_data": "data:application/pdf;base64,eA==", "filename": "f.pdf"}},
                 {"type": "file", "file": {"file_data": "data:text/markdown;base64,IyBIaQ=="}}]},

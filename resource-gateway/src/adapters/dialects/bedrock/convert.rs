@@ -105,7 +105,7 @@ fn turns<'r>(request: &'r ChatRequest<'_>) -> Result<Vec<wire::Turn<'r>>, Public
                 push_content(&mut blocks, &message.content, at, &mut names.documents)?;
                 ("user", blocks)
             }
-            Role::Tool => ("user", vec![tool_result(message, at, &mut names)?]),
+            Role::Tool => ("user", tool_result(message, at, &mut names)?),
             Role::Assistant => ("assistant", assistant(message, at, &mut names)?),
         };
         match turns.last_mut() {
@@ -154,7 +154,12 @@ fn reasoning<'r>(thought: &'r Thought<'_>) -> Option<wire::Block<'r>> {
     }))
 }
 
-fn tool_result<'r>(message: &'r Message<'_>, at: usize, names: &mut Names<'r>) -> Result<wire::Block<'r>, PublicError> {
+/// A result, and behind it the mark up to which the vendor may keep what was said: there is no place for one within.
+fn tool_result<'r>(
+    message: &'r Message<'_>,
+    at: usize,
+    names: &mut Names<'r>,
+) -> Result<Vec<wire::Block<'r>>, PublicError> {
     let id = message.tool_call_id.as_deref().ok_or_else(|| {
         let path = format!("messages[{at}].tool_call_id");
         invalid(&path, format!("'{path}' is missing."))
@@ -167,11 +172,16 @@ fn tool_result<'r>(message: &'r Message<'_>, at: usize, names: &mut Names<'r>) -
         }
         other => push_content(&mut content, other, at, &mut names.documents)?,
     }
-    Ok(wire::Block::ToolResult {
+    let blocks = content.len();
+    content.retain(|block| !matches!(block, wire::Block::CachePoint(_)));
+    let marked = message.cache.is_some() || content.len() < blocks;
+    let result = wire::Block::ToolResult {
         tool_use_id: names.tool_use_id(id),
         content,
         status: if message.is_error { "error" } else { "success" },
-    })
+    };
+    let mark = marked.then_some(wire::Block::CachePoint(wire::CachePoint::DEFAULT));
+    Ok(std::iter::once(result).chain(mark).collect())
 }
 
 /// What has another name there.
@@ -406,6 +416,9 @@ fn more(
             Thinking::Unsaid => {}
             Thinking::Said(name, value) => {
                 member(&mut more, MODEL_FIELDS)?.insert(name.to_owned(), value);
+                if reasoning.display.is_some() && !matches!(family, Family::Claude) {
+                    cannot("thinking.display")?;
+                }
             }
             Thinking::Unknown => cannot("reasoning")?,
         }
@@ -469,7 +482,11 @@ fn thinking(reasoning: &Reasoning<'_>, max_tokens: Option<u64>, family: Family) 
                 // It is a part of the output, and 1024 is the least that there is.
                 max_tokens.map_or(wanted, |most| wanted.min(most.saturating_sub(1)).max(1024))
             });
-            Thinking::Said("thinking", json!({"type": "enabled", "budget_tokens": budget}))
+            let mut thinking = json!({"type": "enabled", "budget_tokens": budget});
+            if let (Some(display), Some(members)) = (&reasoning.display, thinking.as_object_mut()) {
+                members.insert("display".to_owned(), json!(display));
+            }
+            Thinking::Said("thinking", thinking)
         }
         (Family::OpenAi, Some(effort)) => Thinking::Said("reasoning_effort", json!(effort)),
         (Family::OpenAi, None) if reasoning.budget.is_none() => Thinking::Unsaid,

@@ -46,6 +46,8 @@ const SUPPORT: Support = Support {
     stop: 2500,
     user: true,
     reasoning: true,
+    display: true,
+    is_error: true,
     second_names: &[
         ("max_tokens", "max_tokens"),
         ("maxTokens", "max_tokens"),

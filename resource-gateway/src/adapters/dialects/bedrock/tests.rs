@@ -703,6 +703,37 @@ fn roles_take_turns_and_what_instructs_stands_apart() {
 }
 
 #[test]
+fn the_mark_of_a_tools_answer_stands_behind_its_result() {
+    let mark = json!({"type": "ephemeral"});
+    let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let sent = encoded(&json!({"messages": [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "tool_calls": [call("a"), call("b"), call("c")]},
+        {"role": "tool", "tool_call_id": "a", "content": "x", "cache_control": mark},
+        {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "y", "cache_control": mark}]},
+        {"role": "tool", "tool_call_id": "c", "content": "z"},
+    ], "tools": [{"type": "function", "function": {"name": "f"}}]}));
+    let result = |id: &str, text: &str| json!({"toolResult": {"toolUseId": id, "content": [{"text": text}], "status": "success"}});
+    let point = json!({"cachePoint": {"type": "default"}});
+    let wanted = json!([result("a", "x"), point, result("b", "y"), point, result("c", "z")]);
+    assert_eq!(sent["messages"][2]["content"], wanted);
+}
+
+#[test]
+fn whether_thoughts_are_shown_is_told_to_claude_and_to_nobody_else() {
+    let body = json!({"thinking": {"type": "enabled", "budget_tokens": 2048, "display": "omitted"}});
+    let wanted = json!({"type": "enabled", "budget_tokens": 2048, "display": "omitted"});
+    assert_eq!(encoded(&body)["additionalModelRequestFields"]["thinking"], wanted);
+    let others = json!({"reasoning_effort": "low", "thinking": {"type": "enabled", "display": "omitted"}});
+    let Err(EncodeError::Refused(error)) = encoded_for(&others, "openai.gpt-oss", WhenUnsupported::Refuse) else {
+        panic!()
+    };
+    assert_eq!(error.param.as_deref(), Some("thinking.display"));
+    let (_, left) = encoded_for(&others, "openai.gpt-oss", WhenUnsupported::Drop).unwrap();
+    assert_eq!(left.dropped, ["thinking.display"]);
+}
+
+#[test]
 fn ids_that_are_made_fit_are_not_made_alike() {
     let long = |end: char| format!("{}{end}", "x".repeat(70));
     for (one, other) in [("a.b", "a_b"), ("a_b", "a.b"), ("a:b", "a.b"), (&long('1'), &long('2'))] {

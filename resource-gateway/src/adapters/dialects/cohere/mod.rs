@@ -46,6 +46,8 @@ const SUPPORT: Support = Support {
     seed: true,
     stop: 5,
     reasoning: true,
+    strict: true,
+    detail: true,
     second_names: &[
         ("p", "top_p"),
         ("k", "top_k"),

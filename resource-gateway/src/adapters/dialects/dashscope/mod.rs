@@ -65,6 +65,7 @@ const SUPPORT: Support = Support {
     n: true,
     logprobs: true,
     reasoning: true,
+    names: true,
     ..Support::NONE
 };
 
@@ -84,7 +85,10 @@ impl ChatDialect for DashScopeChat {
             HeaderValue::from_static("application/json"),
             writing::written(&body, writing::room_for(request)),
         );
-        let encoded = encoded.at(Method::POST, path);
+        let mut encoded = encoded.at(Method::POST, path);
+        // How long it may think can be said, and how hard cannot.
+        let degrees = request.reasoning.as_ref().map(support::degrees).unwrap_or_default();
+        encoded.dropped = degrees.into_iter().filter(|name| name == "reasoning_effort").collect();
         Ok(match request.stream {
             true => encoded.streaming().with(SSE, ENABLE),
             false => encoded,

@@ -335,14 +335,23 @@ fn thinking(reasoning: &Reasoning<'_>) -> Option<Value> {
         Some("medium") => Some(8192),
         Some(_) => Some(24_576),
     };
-    match (reasoning.enabled, reasoning.budget.or(by_effort)) {
-        (None, None) => None,
-        (Some(false), _) => Some(json!({"thinkingBudget": 0})),
-        (None, Some(budget)) => Some(json!({"thinkingBudget": budget})),
-        // Who has it enabled wants to see it.
-        (Some(true), None) => Some(json!({"includeThoughts": true})),
-        (Some(true), Some(budget)) => Some(json!({"includeThoughts": true, "thinkingBudget": budget})),
+    if reasoning.enabled == Some(false) {
+        return Some(json!({"thinkingBudget": 0}));
     }
+    // Who has it enabled wants to see it, unless it says otherwise.
+    let shown = match reasoning.display.as_deref() {
+        None => reasoning.enabled,
+        Some(display) => Some(display != "omitted"),
+    };
+    let members = [
+        ("includeThoughts", shown.map(Value::from)),
+        ("thinkingBudget", reasoning.budget.or(by_effort).map(Value::from)),
+    ];
+    let members = members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let config: Map<_, _> = members.collect();
+    (!config.is_empty()).then(|| config.into())
 }
 
 /// Reads a whole answer.

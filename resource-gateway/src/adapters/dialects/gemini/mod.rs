@@ -57,6 +57,8 @@ const SUPPORT: Support = Support {
     n: true,
     logprobs: true,
     reasoning: true,
+    display: true,
+    is_error: true,
     second_names: &[
         ("maxOutputTokens", "max_tokens"),
         ("temperature", "temperature"),

@@ -35,7 +35,7 @@ const CITY: &str = r#"{"type":"object","properties":{"city":{"type":"string"}},"
 
 fn weather() -> Value {
     let schema: Value = serde_json::from_str(CITY).unwrap();
-    json!({"type": "function", "function": {"name": "get_weather", "description": "Weather", "parameters": schema, "strict": true}})
+    json!({"type": "function", "function": {"name": "get_weather", "description": "Weather", "parameters": schema}})
 }
 
 #[test]
@@ -722,5 +722,21 @@ proptest! {
         let (first, second) = ((first % length).min(second % length), (first % length).max(second % length));
         let whole = read(&Gemini, &[&stream]);
         prop_assert_eq!(read(&Gemini, &[&stream[..first], &stream[first..second], &stream[second..]]), whole);
+    }
+}
+
+#[test]
+fn thoughts_are_shown_as_the_caller_wants_them_shown() {
+    let config =
+        |thinking: Value| written_with(&json!({"thinking": thinking}))["generationConfig"]["thinkingConfig"].clone();
+    for (display, shown) in [("summarized", true), ("omitted", false)] {
+        assert_eq!(
+            config(json!({"type": "enabled", "budget_tokens": 1024, "display": display})),
+            json!({"includeThoughts": shown, "thinkingBudget": 1024})
+        );
+        assert_eq!(
+            config(json!({"type": "disabled", "display": display})),
+            json!({"thinkingBudget": 0})
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     OpenAiChat, OpenAiModels,
@@ -16,6 +16,7 @@ use crate::{
     adapters::dialects::{
         events::{ChoiceSet, EventReader, InEvents},
         reading::{if_object, in_order},
+        support::cannot,
         writing,
     },
     domain::{
@@ -35,7 +36,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OpenAiDialect;
 
-const SUPPORT: Support = Support {
+/// Of a server of which nothing is known but its format.
+pub(super) const SUPPORT: Support = Support {
     tools: true,
     tool_choice: true,
     parallel_tool_calls: true,
@@ -57,6 +59,11 @@ const SUPPORT: Support = Support {
     logprobs: true,
     user: true,
     reasoning: true,
+    display: false,
+    is_error: false,
+    strict: true,
+    names: true,
+    detail: true,
     openai: &OPENAI_WORDS,
     options: true,
     second_names: &[],
@@ -73,12 +80,16 @@ impl ChatDialect for OpenAiDialect {
     }
 
     fn encode(&self, request: &ChatRequest<'_>, target: Target<'_>) -> Result<Encoded, EncodeError> {
+        let mut dropped = Vec::new();
         let mut body = request.to_openai();
-        plain::only(&mut body, target.vendor);
-        body.insert("model".to_owned(), json!(target.model));
-        let body = writing::written(&body, writing::room_for(request));
-        let encoded = Encoded::of(HeaderValue::from_static("application/json"), body);
-        Ok(if request.stream { encoded.streaming() } else { encoded })
+        // Most servers of this format know it; OpenAI itself refuses what it does not know.
+        if target.vendor.endpoints().is_empty() && body.remove("top_k").is_some() {
+            cannot("top_k", target.when_unsupported, &mut dropped)?;
+        }
+        Ok(Encoded {
+            dropped,
+            ..written(body, request, target)
+        })
     }
 
     fn decode(&self, reply: &Received<'_>) -> Result<ChatReply, Fault> {
@@ -100,6 +111,15 @@ impl ChatDialect for OpenAiDialect {
     fn native(&self, call: &Call) -> Option<&dyn Codec> {
         (call.voice() == Voice::OpenAi).then_some(&OpenAiChat)
     }
+}
+
+/// A translated request, without the words of other formats.
+pub(super) fn written(mut body: Map<String, Value>, request: &ChatRequest<'_>, target: Target<'_>) -> Encoded {
+    plain::only(&mut body, target.vendor);
+    body.insert("model".to_owned(), json!(target.model));
+    let body = writing::written(&body, writing::room_for(request));
+    let encoded = Encoded::of(HeaderValue::from_static("application/json"), body);
+    if request.stream { encoded.streaming() } else { encoded }
 }
 
 /// A whole answer, or a chunk of one.

@@ -9,11 +9,16 @@ use super::{
 };
 use crate::{
     domain::{
+        chat::ChatRequest,
         confidence::Confidence,
-        interface::Capability,
+        interface::{Capability, WhenUnsupported},
         multipart::{Boundary, Form},
+        vendor::{BaseUrl, Vendor},
     },
-    ports::codec::{Progress, StreamEnd, TokenUsage},
+    ports::{
+        chat::ChatDialect as _,
+        codec::{Progress, StreamEnd, TokenUsage},
+    },
 };
 
 fn call() -> Call {
@@ -479,4 +484,33 @@ fn images_are_counted_and_moderations_need_results() {
     let decode = |body: &'static str| OpenAiModerations.decode(&call, received(&HeaderMap::new(), body));
     assert!(decode(r#"{"results":[{"flagged":false}]}"#).is_ok());
     assert!(decode(r#"{"data":[]}"#).is_err());
+}
+
+#[test]
+fn openai_itself_has_no_top_k_and_servers_of_its_format_may_have() {
+    let body = r#"{"messages":[{"role":"user","content":"x"}],"top_k":3}"#;
+    let request = ChatRequest::read(body.as_bytes()).unwrap();
+    let asked = |vendor: &Vendor, rule: WhenUnsupported| {
+        let target = Target {
+            when_unsupported: rule,
+            ..crate::adapters::dialects::testing::target(vendor)
+        };
+        let encoded = OpenAiDialect.encode(&request, target)?;
+        let written: Value = serde_json::from_slice(&encoded.body.concat()).unwrap();
+        Ok::<_, EncodeError>((written["top_k"].clone(), encoded.dropped))
+    };
+    let openai = Vendor::named("v", "openai");
+    let Err(EncodeError::Refused(error)) = asked(&openai, WhenUnsupported::Refuse) else {
+        panic!()
+    };
+    assert_eq!(error.param.as_deref(), Some("top_k"));
+    assert_eq!(
+        asked(&openai, WhenUnsupported::Drop).unwrap(),
+        (Value::Null, vec!["top_k".to_owned()])
+    );
+    let other = Vendor {
+        base_url: BaseUrl::parse("https://vllm.example/v1").ok(),
+        ..openai
+    };
+    assert_eq!(asked(&other, WhenUnsupported::Refuse).unwrap(), (3.into(), vec![]));
 }

@@ -70,6 +70,9 @@ const SUPPORT: Support = Support {
     logprobs: true,
     user: true,
     reasoning: true,
+    display: true,
+    strict: true,
+    detail: true,
     openai: &[
         "metadata",
         "prompt_cache_key",

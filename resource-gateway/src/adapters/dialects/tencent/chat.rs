@@ -95,6 +95,7 @@ impl ChatDialect for TencentChat {
         };
         let encoded = HUNYUAN.call("ChatCompletions", &body);
         let encoded = if request.stream { encoded.streaming() } else { encoded };
+        dropped.extend(request.reasoning.as_ref().map(support::degrees).unwrap_or_default());
         Ok(Encoded { dropped, ..encoded })
     }
 

@@ -196,8 +196,17 @@ fn thinking_is_switched_by_whatever_word_says_it() {
     ] {
         let mut body = word.clone();
         body["messages"] = json!([{"role": "user", "content": "x"}]);
-        let (_, found) = told(&encoded(&Chat(TencentChat), &call(Capability::Chat, &body), "up").unwrap());
-        assert_eq!(found["EnableThinking"], wanted, "{word}");
+        let encoded = encoded(&Chat(TencentChat), &call(Capability::Chat, &body), "up").unwrap();
+        assert_eq!(told(&encoded).1["EnableThinking"], wanted, "{word}");
+        // Whether is all that can be said.
+        let degrees = ["reasoning_effort", "thinking.budget_tokens"];
+        let lost = [json!("low"), json!(9)];
+        let told = [&word["reasoning_effort"], &word["thinking"]["budget_tokens"]];
+        let lost: Vec<_> = (0..2)
+            .filter(|at| *told[*at] == lost[*at])
+            .map(|at| degrees[at])
+            .collect();
+        assert_eq!(encoded.dropped, lost, "{word}");
     }
 }
 
