@@ -6,7 +6,7 @@ use http::HeaderMap;
 use super::{
     super::{
         OpenAiChat, OpenAiDialect, OpenAiModels,
-        chat::{ChunkReader, read_reply},
+        chat::{ChunkReader, read_reply, written},
         stream::ChatStream,
     },
     Place, Quirks,
@@ -147,11 +147,11 @@ impl ChatDialect for ShapedDialect {
     }
 
     fn support(&self) -> Support {
-        OpenAiDialect.support()
+        self.quirks.support
     }
 
     fn encode(&self, request: &ChatRequest<'_>, target: Target<'_>) -> Result<Encoded, EncodeError> {
-        let encoded = OpenAiDialect.encode(request, target)?;
+        let encoded = written(request.to_openai(), request, target);
         let encoded = self.quirks.told_to_think(encoded, request.reasoning.as_ref())?;
         let asks = Asks {
             streams: request.stream,

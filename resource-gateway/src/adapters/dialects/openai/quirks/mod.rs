@@ -12,11 +12,18 @@ mod tests;
 pub(super) use self::answers::{Odd, beside, counts_in, following};
 pub use self::codecs::{Shaped, ShapedDialect};
 use self::faults::Table;
+use super::chat::SUPPORT;
+use crate::ports::chat::Support;
 
 /// What is otherwise.
 #[derive(Debug)]
 pub struct Quirks {
     pub place: Place,
+    /// What translated requests can hold. Callers of OpenAI's format say what they like, and hear from the vendor what it does not know.
+    pub support: Support,
+    /// Members of a chat that the vendor does not know are refused by it, so that callers of OpenAI's format are held to
+    /// [`Self::support`] as well.
+    pub refuses_unknown: bool,
     /// Members of requests that have another name there.
     pub renames: &'static [(&'static str, &'static str)],
     /// Members whose value is another word there: member, OpenAI's word, the vendor's.
@@ -77,6 +84,8 @@ impl Quirks {
     /// OpenAI itself: a beginning for tables.
     pub const NONE: Self = Self {
         place: Place::Plain,
+        support: SUPPORT,
+        refuses_unknown: false,
         renames: &[],
         words: &[],
         roles: &[],

@@ -1,21 +1,24 @@
 //! Requests in a vendor's words: places in the text are exchanged, and the rest stays as it came.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 use memchr::memmem;
+use serde::Deserialize;
 
-use super::{API_VERSION, Place, Quirks, StreamUsage, ThinkingWord};
+use super::{super::OpenAiChat, API_VERSION, Place, Quirks, StreamUsage, ThinkingWord};
 use crate::{
+    adapters::dialects::support,
     domain::{
         call::Call,
-        chat::Reasoning,
+        chat::{OPENAI_WORDS, Reasoning},
         fault::PublicError,
+        interface::WhenUnsupported,
         json_draft::Draft,
         json_object::{Edit, JsonError, elements, quoted},
     },
-    ports::codec::{EncodeError, Encoded, Target},
+    ports::codec::{Codec as _, EncodeError, Encoded, Target},
 };
 
 const STREAM_OPTIONS: &str = "stream_options";
@@ -27,6 +30,23 @@ pub(super) struct Asks {
     pub(super) streams: bool,
     /// What was used, at the end of a stream.
     pub(super) for_usage: bool,
+}
+
+const THINKING: &str = "thinking";
+
+/// Whether to think by `thinking` as it is written, where that was said.
+fn told(thinking: &str) -> Option<bool> {
+    #[derive(Deserialize)]
+    struct Told<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+    }
+    let told: Told<'_> = serde_json::from_str(thinking).ok()?;
+    match told.r#type.as_ref() {
+        "enabled" | "adaptive" => Some(true),
+        "disabled" => Some(false),
+        _ => None,
+    }
 }
 
 /// Whether to think, where that was said.
@@ -67,9 +87,19 @@ impl Quirks {
         path: &str,
         target: Target<'_>,
     ) -> Result<Encoded, EncodeError> {
-        if self.concerns(&encoded.body, asks) {
+        // Other capabilities have words of their own.
+        let lacks = match self.refuses_unknown && path == OpenAiChat.path() {
+            true => self.lacks(),
+            false => Vec::new(),
+        };
+        if self.concerns(&encoded.body, asks, &lacks) {
             let body = Bytes::from(encoded.body.concat());
-            let edits = self.edits(&body, asks).map_err(refusal)?;
+            let mut draft = Draft::parse(&body).map_err(refusal)?;
+            for name in lacks {
+                leave_out(&mut draft, name, target.when_unsupported, &mut encoded.dropped)?;
+            }
+            self.exchange(&mut draft, asks).map_err(refusal)?;
+            let edits = draft.edits();
             encoded.body = spliced(&body, edits);
         }
         Ok(self.placed(encoded, path, target))
@@ -87,12 +117,12 @@ impl Quirks {
         let (name, value) = match self.thinking {
             ThinkingWord::Effort if thinks => return Ok(encoded),
             ThinkingWord::Effort => {
-                encoded.dropped.push("thinking".to_owned());
+                encoded.dropped.push(THINKING.to_owned());
                 return Ok(encoded);
             }
             ThinkingWord::Type => {
                 let word = if thinks { "enabled" } else { "disabled" };
-                ("thinking", format!("{{\"type\":\"{word}\"}}"))
+                (THINKING, format!("{{\"type\":\"{word}\"}}"))
             }
             ThinkingWord::Switch(name) => (name, thinks.to_string()),
         };
@@ -102,9 +132,7 @@ impl Quirks {
         draft.set(name, value).map_err(refusal)?;
         let edits = draft.edits();
         encoded.body = spliced(&body, edits);
-        if reasoning.budget.is_some() {
-            encoded.dropped.push("thinking.budget_tokens".to_owned());
-        }
+        encoded.dropped.extend(support::degrees(reasoning));
         Ok(encoded)
     }
 
@@ -122,7 +150,7 @@ impl Quirks {
     }
 
     /// Whether one of the words that are exchanged may stand in a request.
-    fn concerns(&self, body: &[Bytes], asks: Asks) -> bool {
+    fn concerns(&self, body: &[Bytes], asks: Asks, lacks: &[&str]) -> bool {
         let member = |name: &str| {
             let name = quoted(name);
             body.iter().any(|piece| memmem::find(piece, name.as_bytes()).is_some())
@@ -132,6 +160,23 @@ impl Quirks {
             || self.words.iter().any(|(_, ours, _)| member(ours))
             || self.roles.iter().any(|(ours, _)| member(ours))
             || self.kept_back.iter().any(|name| member(name))
+            || lacks.iter().any(|name| body.iter().any(|piece| names(piece, name)))
+            || matches!(self.thinking, ThinkingWord::Switch(_)) && member(THINKING)
+    }
+
+    /// OpenAI's words that the vendor does not know.
+    fn lacks(&self) -> Vec<&'static str> {
+        let support = &self.support;
+        let fields = [
+            ("top_k", support.top_k),
+            ("logprobs", support.logprobs),
+            ("top_logprobs", support.logprobs),
+            ("user", support.user),
+            ("safety_identifier", support.user),
+        ];
+        let fields = fields.into_iter().filter(|(_, has)| !has).map(|(name, _)| name);
+        let words = OPENAI_WORDS.into_iter().filter(|word| !support.openai.contains(word));
+        fields.chain(words).collect()
     }
 
     fn drops_stream_options(&self, asks: Asks) -> bool {
@@ -143,8 +188,7 @@ impl Quirks {
         }
     }
 
-    fn edits(&self, body: &[u8], asks: Asks) -> Result<Vec<Edit>, JsonError> {
-        let mut draft = Draft::parse(body)?;
+    fn exchange(&self, draft: &mut Draft<'_>, asks: Asks) -> Result<(), JsonError> {
         if self.drops_stream_options(asks) {
             draft.remove(STREAM_OPTIONS)?;
         }
@@ -159,6 +203,13 @@ impl Quirks {
                 draft.set(member, quoted(theirs))?;
             }
         }
+        // What an interface's rules say of it holds by whatever name the vendor knows it.
+        if let ThinkingWord::Switch(name) = self.thinking
+            && let Some(thinks) = draft.get(THINKING)?.as_deref().and_then(told)
+        {
+            draft.remove(THINKING)?;
+            draft.set(name, thinks.to_string())?;
+        }
         if !self.roles.is_empty() || !self.kept_back.is_empty() {
             let edits = match draft.get(MESSAGES)? {
                 Some(messages) => self.edits_of_messages(&messages)?,
@@ -166,7 +217,7 @@ impl Quirks {
             };
             draft.edit(MESSAGES, edits)?;
         }
-        Ok(draft.edits())
+        Ok(())
     }
 
     fn edits_of_messages(&self, messages: &str) -> Result<Vec<Edit>, JsonError> {
@@ -185,6 +236,35 @@ impl Quirks {
             edits.extend(draft.edits().into_iter().map(|edit| edit.shifted(from)));
         }
         Ok(edits)
+    }
+}
+
+/// Whether a member of that name may stand in a piece of JSON, at any depth. As values some of these words stand in every request.
+fn names(piece: &[u8], name: &str) -> bool {
+    let name = quoted(name);
+    memmem::find_iter(piece, name.as_bytes()).any(|at| {
+        let behind = piece.get(at + name.len()..).unwrap_or_default();
+        behind
+            .iter()
+            .find(|byte| !byte.is_ascii_whitespace())
+            .is_none_or(|byte| *byte == b':')
+    })
+}
+
+/// Leaves a member out by the interface's rule, and one that asks for nothing without a word.
+fn leave_out(
+    draft: &mut Draft<'_>,
+    name: &str,
+    rule: WhenUnsupported,
+    dropped: &mut Vec<String>,
+) -> Result<(), EncodeError> {
+    let Some(value) = draft.get(name).map_err(refusal)?.map(String::from) else {
+        return Ok(());
+    };
+    draft.remove(name).map_err(refusal)?;
+    match (name, value.as_str()) {
+        (_, "null") | ("logprobs" | "store", "false") => Ok(()),
+        _ => Ok(support::cannot(name, rule, dropped)?),
     }
 }
 

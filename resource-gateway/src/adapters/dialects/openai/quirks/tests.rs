@@ -12,8 +12,13 @@ use crate::{
         testing::{decoded, received},
         translated::Chat,
     },
-    domain::{call::Call, fault::FaultClass, interface::Capability, vendor::Vendor},
-    ports::codec::{Codec, Encoded},
+    domain::{
+        call::Call,
+        fault::FaultClass,
+        interface::{Capability, WhenUnsupported},
+        vendor::Vendor,
+    },
+    ports::codec::{Codec, EncodeError, Encoded, Target},
 };
 
 /// Each vendor with its fixtures' folder, and what their names begin with.
@@ -789,4 +794,81 @@ fn whether_to_think_is_said_in_the_vendors_own_word() {
         said(&Quirks::ZHIPU, json!({})),
         ([Value::Null, Value::Null, Value::Null], vec![])
     );
+}
+
+#[test]
+fn what_a_vendors_list_of_parameters_lacks_is_refused_or_dropped_with_notice() {
+    let row = Vendor::named("v", "v");
+    let asked = |quirks: &'static Quirks, call: &Call, rule: WhenUnsupported| {
+        let target = Target {
+            when_unsupported: rule,
+            ..target("up", &row)
+        };
+        match chat(quirks).encode(call, target) {
+            Ok(encoded) => Ok((json_of(&encoded), encoded.dropped)),
+            Err(EncodeError::Refused(error)) => Err(error.param.unwrap_or_default().to_string()),
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let messages = json!([{"role": "user", "content": "x"}]);
+    let top_k = json!({"model": "m", "messages": messages, "top_k": 3});
+    let plain = json!({"model": "up", "messages": messages});
+    for (quirks, has) in [
+        (&Quirks::AZURE, false),
+        (&Quirks::DEEPSEEK, false),
+        (&Quirks::MOONSHOT, false),
+        (&Quirks::ZHIPU, false),
+        (&Quirks::VOLCENGINE, false),
+        (&Quirks::MISTRAL, false),
+        (&Quirks::SPARK, true),
+        (&Quirks::DASHSCOPE, true),
+    ] {
+        let translated = foreign(Capability::Chat, &top_k);
+        let (refused, dropped) = (
+            asked(quirks, &translated, WhenUnsupported::Refuse),
+            asked(quirks, &translated, WhenUnsupported::Drop).unwrap(),
+        );
+        if has {
+            assert_eq!(refused.unwrap().0["top_k"], 3);
+        } else {
+            assert_eq!(refused, Err("top_k".to_owned()));
+            assert_eq!(dropped, (plain.clone(), vec!["top_k".to_owned()]));
+        }
+        // Who speaks the vendor's format hears from the vendor itself what it does not know, unless that is more than it takes.
+        let own = asked(quirks, &call_of(&top_k), WhenUnsupported::Refuse);
+        match quirks.refuses_unknown {
+            true => assert_eq!(own, Err("top_k".to_owned())),
+            false => assert_eq!(own.unwrap().0["top_k"], 3),
+        }
+    }
+    for (name, value) in [
+        ("logit_bias", json!({"1": 2})),
+        ("logprobs", json!(true)),
+        ("user", json!("u")),
+        ("store", json!(true)),
+    ] {
+        let mut body = json!({"model": "m", "messages": messages});
+        body[name] = value;
+        let own = call_of(&body);
+        assert_eq!(
+            asked(&Quirks::MISTRAL, &own, WhenUnsupported::Refuse),
+            Err(name.to_owned())
+        );
+        let wanted = (plain.clone(), vec![name.to_owned()]);
+        assert_eq!(asked(&Quirks::MISTRAL, &own, WhenUnsupported::Drop), Ok(wanted));
+    }
+    let nothing = json!({"model": "m", "messages": messages, "logprobs": false, "store": false, "user": null, "safe_prompt": true});
+    let (written, dropped) = asked(&Quirks::MISTRAL, &call_of(&nothing), WhenUnsupported::Refuse).unwrap();
+    assert_eq!(
+        (written, dropped),
+        (
+            json!({"model": "up", "messages": messages, "safe_prompt": true}),
+            vec![]
+        )
+    );
+    let named = json!({"model": "m", "messages": [{"role": "user", "name": "Ann", "content": "x"}]});
+    let named = foreign(Capability::Chat, &named);
+    let refused = asked(&Quirks::MISTRAL, &named, WhenUnsupported::Refuse);
+    assert_eq!(refused, Err("messages[0].name".to_owned()));
+    assert!(asked(&Quirks::DEEPSEEK, &named, WhenUnsupported::Refuse).is_ok());
 }

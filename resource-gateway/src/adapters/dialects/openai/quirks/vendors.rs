@@ -1,24 +1,32 @@
 //! The tables, after each vendor's documentation.
 
 use super::{
-    Place, Quirks, StreamUsage, ThinkingWord,
+    Place, Quirks, SUPPORT, StreamUsage, ThinkingWord,
     faults::{azure, dashscope, deepseek, mistral, moonshot, qianfan, spark, volcengine, zhipu},
 };
+use crate::ports::chat::Support;
 
 /// OpenAI took `max_completion_tokens` in the place of `max_tokens`, and `developer` in that of `system`; most others did not.
 const OLDER_NAMES: &[(&str, &str)] = &[("max_completion_tokens", "max_tokens")];
 const OLDER_ROLES: &[(&str, &str)] = &[("developer", "system")];
 /// What a model thought is not part of the conversation.
 const THOUGHTS: &[&str] = &["reasoning_content", "thinking_blocks"];
+/// Of vendors whose lists of parameters have no `top_k`. Those whose lists are not known here take what servers of this format take.
+const LISTED: Support = Support {
+    top_k: false,
+    ..SUPPORT
+};
 
 impl Quirks {
     pub const AZURE: Self = Self {
         place: Place::Deployment,
+        support: LISTED,
         faults: Some(azure),
         ..Self::NONE
     };
     /// `reasoning_content` in later turns is refused with 400.
     pub const DEEPSEEK: Self = Self {
+        support: LISTED,
         renames: OLDER_NAMES,
         roles: OLDER_ROLES,
         kept_back: THOUGHTS,
@@ -27,12 +35,14 @@ impl Quirks {
     };
     /// Usage stands in the last choice.
     pub const MOONSHOT: Self = Self {
+        support: LISTED,
         roles: OLDER_ROLES,
         stream_usage: StreamUsage::Unasked,
         faults: Some(moonshot),
         ..Self::NONE
     };
     pub const ZHIPU: Self = Self {
+        support: LISTED,
         renames: OLDER_NAMES,
         roles: OLDER_ROLES,
         stream_usage: StreamUsage::Unknown,
@@ -42,13 +52,22 @@ impl Quirks {
         ..Self::NONE
     };
     pub const VOLCENGINE: Self = Self {
+        support: LISTED,
         roles: OLDER_ROLES,
         faults: Some(volcengine),
         thinking: ThinkingWord::Type,
         ..Self::NONE
     };
-    /// Members that it does not know are refused with 422.
+    /// Members that it does not know are refused with 422, those of messages too.
     pub const MISTRAL: Self = Self {
+        support: Support {
+            logprobs: false,
+            user: false,
+            names: false,
+            openai: &["metadata", "prediction", "prompt_cache_key", "prompt_cache_retention"],
+            ..LISTED
+        },
+        refuses_unknown: true,
         renames: &[
             ("max_completion_tokens", "max_tokens"),
             ("seed", "random_seed"),
