@@ -77,6 +77,15 @@ pub fn obey(draft: &mut Draft<'_>, shape: &Shape, rule: &FieldRule, forced: &mut
     };
     let unsure = |_: JsonError| misfit(rule, AMBIGUOUS);
     if !rest.is_empty() {
+        // What may not stand within a field may not be said within it under another name either, and what that looks like is not
+        // known here.
+        if matches!(rule.action, FieldAction::Forbid) {
+            for other in shape.synonyms_of(first) {
+                if draft.get(other).map_err(unsure)?.is_some() {
+                    return Err(forbidden(other));
+                }
+            }
+        }
         return obey_within(draft, first, rest, rule, forced);
     }
     // The field under its other names. Which one a vendor reads, and which of two wins there, is not known here.

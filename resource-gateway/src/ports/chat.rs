@@ -125,7 +125,8 @@ pub struct Support {
     /// Whether the vendor takes members by names of its own.
     pub options: bool,
     /// The vendor's own names for what has one in OpenAI's words, and that word: nobody gets around what was read and ruled by
-    /// saying it in another way.
+    /// saying it in another way, or in another spelling. A name that stands for itself may be said beside OpenAI's words, where rules
+    /// see it, and not within [`Self::containers`].
     pub second_names: &'static [(&'static str, &'static str)],
     /// Members of the vendor's own that may hold such names.
     pub containers: &'static [&'static str],

@@ -25,6 +25,8 @@ mod recut;
 pub mod responses;
 #[cfg(test)]
 mod rough;
+#[cfg(test)]
+mod ruled;
 pub mod spark;
 mod spark_codes;
 mod support;

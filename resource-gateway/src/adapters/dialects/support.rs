@@ -219,10 +219,25 @@ pub(super) fn cannot(field: &str, rule: WhenUnsupported, dropped: &mut Vec<Strin
     }
 }
 
+/// Whether two spellings are one name to some reader: Google's takes `maxOutputTokens` and `max_output_tokens`, Go's any case.
+fn alike(one: &str, other: &str) -> bool {
+    let letters = |name: &str| -> Vec<u8> {
+        let letters = name.bytes().filter(|byte| *byte != b'_');
+        letters.map(|byte| byte.to_ascii_lowercase()).collect()
+    };
+    letters(one) == letters(other)
+}
+
 /// What has a word of OpenAI's is said by that, also within members of the vendor's own.
 fn check_names(options: &Map<String, Value>, support: &Support) -> Result<(), PublicError> {
     let check = |place: &str, members: &Map<String, Value>| {
-        let known = |name: &str| support.second_names.iter().find(|(second, _)| *second == name);
+        // A name that is its own word stands where rules see it, and nowhere else.
+        let is_seen = |name: &str, word: &str| place.is_empty() && name == word;
+        let known = |name: &str| {
+            let mut names = support.second_names.iter();
+            let found = names.find(|(second, word)| alike(second, name) && !is_seen(name, word));
+            found.map(|(_, word)| (name.to_owned(), word))
+        };
         match members.keys().find_map(|name| known(name)) {
             None => Ok(()),
             Some((second, word)) => {
@@ -236,9 +251,13 @@ fn check_names(options: &Map<String, Value>, support: &Support) -> Result<(), Pu
         }
     };
     check("", options)?;
-    for container in support.containers {
-        if let Some(Value::Object(members)) = options.get(*container) {
-            check(&format!("{container}."), members)?;
+    let held = options.iter().filter(|(name, _)| {
+        let mut containers = support.containers.iter();
+        containers.any(|container| alike(container, name))
+    });
+    for (name, value) in held {
+        if let Value::Object(members) = value {
+            check(&format!("{name}."), members)?;
         }
     }
     Ok(())
@@ -325,23 +344,41 @@ mod tests {
     #[test]
     fn nobody_says_by_a_second_name_what_has_been_ruled() {
         let support = Support {
-            second_names: &[("maxOutputTokens", "max_tokens"), ("temperature", "temperature")],
-            containers: &["config"],
+            second_names: &[
+                ("maxOutputTokens", "max_tokens"),
+                ("temperature", "temperature"),
+                ("thinkingConfig", "thinkingConfig"),
+            ],
+            containers: &["someConfig"],
             ..Support::NONE
         };
         for (body, param) in [
             (json!({"maxOutputTokens": 9}), "maxOutputTokens"),
-            (json!({"config": {"maxOutputTokens": 9}}), "config.maxOutputTokens"),
+            (json!({"max_output_tokens": 9}), "max_output_tokens"),
+            (json!({"MaxOutputTokens": 9}), "MaxOutputTokens"),
+            (json!({"thinking_config": {}}), "thinking_config"),
             (
-                json!({"max_tokens": 5, "config": {"temperature": 2}}),
-                "config.temperature",
+                json!({"someConfig": {"maxOutputTokens": 9}}),
+                "someConfig.maxOutputTokens",
+            ),
+            (
+                json!({"some_config": {"max_output_tokens": 9}}),
+                "some_config.max_output_tokens",
+            ),
+            (
+                json!({"max_tokens": 5, "someConfig": {"temperature": 2}}),
+                "someConfig.temperature",
+            ),
+            (
+                json!({"someConfig": {"thinkingConfig": {}}}),
+                "someConfig.thinkingConfig",
             ),
         ] {
             for rule in [WhenUnsupported::Refuse, WhenUnsupported::Drop] {
                 assert_eq!(held(&body, &support, rule).unwrap_err(), param, "{body}");
             }
         }
-        let harmless = json!({"temperature": 1, "config": {"other": 1}, "elsewhere": {"maxOutputTokens": 1}});
+        let harmless = json!({"temperature": 1, "thinkingConfig": {}, "someConfig": {"other": 1}, "elsewhere": {"maxOutputTokens": 1}});
         assert!(held(&harmless, &support, WhenUnsupported::Refuse).is_ok());
     }
 

@@ -75,6 +75,25 @@ const PICTURE: Shape = Shape {
     ..PLAIN
 };
 
+/// Whether, how hard and how long to think are one member with some vendors (Gemini, Ollama, Tencent), and two with others (DashScope,
+/// Qianfan). Which of OpenAI's and Anthropic's words such a member stands for depends on its value, so it is a name of either.
+const THOUGHT: [&str; 6] = [
+    "thinking",
+    "enable_thinking",
+    "thinking_budget",
+    "think",
+    "thinkingConfig",
+    "reasoning_config",
+];
+const EFFORT: [&str; 6] = [
+    "reasoning_effort",
+    "enable_thinking",
+    "thinking_budget",
+    "think",
+    "thinkingConfig",
+    "reasoning_config",
+];
+
 static SHAPES: [Shape; 10] = [
     Shape {
         capability: Capability::Chat,
@@ -86,7 +105,12 @@ static SHAPES: [Shape; 10] = [
             &["max_tokens", "max_completion_tokens", "max_output_tokens"],
             &["tools", "functions"],
             &["tool_choice", "function_call"],
-            &["user", "safety_identifier"],
+            // Zhipu's name for it comes last.
+            &["user", "safety_identifier", "user_id"],
+            // Mistral's.
+            &["seed", "random_seed"],
+            &THOUGHT,
+            &EFFORT,
         ],
         ..PLAIN
     },
@@ -161,11 +185,14 @@ impl Shape {
 
     /// The other names of a field.
     pub fn synonyms_of(&self, name: &str) -> impl Iterator<Item = &'static str> {
-        let group = self.synonyms.iter().find(|group| group.contains(&name));
-        group
-            .into_iter()
-            .flat_map(|group| group.iter().copied())
-            .filter(move |other| *other != name)
+        let groups = self.synonyms.iter().filter(|group| group.contains(&name));
+        let mut others: Vec<&'static str> = Vec::new();
+        for other in groups.flat_map(|group| group.iter().copied()) {
+            if other != name && !others.contains(&other) {
+                others.push(other);
+            }
+        }
+        others.into_iter()
     }
 
     /// Why a rule cannot hold for such requests.

@@ -195,6 +195,64 @@ fn a_rule_holds_for_the_other_names_of_its_field() {
 }
 
 #[test]
+fn a_rule_holds_for_the_names_that_vendors_have_for_its_field() {
+    for (text, pointer, action, wanted) in [
+        (
+            r#"{"random_seed":4}"#,
+            "/seed",
+            force(json!(5)),
+            Ok((r#"{"seed":5}"#, Some("/seed"))),
+        ),
+        (
+            r#"{"user_id":"u"}"#,
+            "/user",
+            FieldAction::Forbid,
+            Err("unsupported_parameter"),
+        ),
+        (
+            r#"{"enable_thinking":true,"thinking_budget":9,"a":1}"#,
+            "/thinking",
+            force(json!({"type": "disabled"})),
+            Ok((r#"{"thinking":{"type":"disabled"},"a":1}"#, Some("/thinking"))),
+        ),
+        (
+            r#"{"think":"high"}"#,
+            "/reasoning_effort",
+            force(json!("low")),
+            Ok((r#"{"reasoning_effort":"low"}"#, Some("/reasoning_effort"))),
+        ),
+        (
+            r#"{"thinkingConfig":{"thinkingBudget":9}}"#,
+            "/thinking",
+            FieldAction::Forbid,
+            Err("unsupported_parameter"),
+        ),
+        (
+            r#"{"thinking_config":{"thinking_budget":9}}"#,
+            "/thinking",
+            FieldAction::Forbid,
+            Err("invalid_value"),
+        ),
+        (
+            r#"{"thinking_budget":9}"#,
+            "/thinking/budget_tokens",
+            FieldAction::Forbid,
+            Err("unsupported_parameter"),
+        ),
+        (
+            r#"{"thinking":{"type":"enabled"},"reasoning_effort":"low"}"#,
+            "/thinking/budget_tokens",
+            FieldAction::Forbid,
+            Ok((r#"{"thinking":{"type":"enabled"},"reasoning_effort":"low"}"#, None)),
+        ),
+    ] {
+        let got = after(text, pointer, action);
+        let got = got.as_ref().map(|(text, forced)| (text.as_str(), forced.as_deref()));
+        assert_eq!(got.map_err(String::as_str), wanted, "{text} {pointer}");
+    }
+}
+
+#[test]
 fn only_what_differs_from_what_was_sent_counts_as_forced() {
     for (text, pointer, action, forced) in [
         (r#"{"a":1}"#, "/a", force(json!(1)), false),

@@ -67,6 +67,8 @@ const SUPPORT: Support = Support {
     is_error: true,
     strict: true,
     openai: &["service_tier"],
+    second_names: &[("effort", "reasoning_effort"), ("format", "response_format")],
+    containers: &["output_config"],
     ..Support::NONE
 };
 

@@ -66,6 +66,10 @@ const SUPPORT: Support = Support {
         ("system", "messages"),
         ("tools", "tools"),
         ("tool_choice", "tool_choice"),
+        ("thinking", "thinking"),
+        ("reasoning_config", "thinking"),
+        ("reasoning_effort", "reasoning_effort"),
+        ("output_config", "reasoning_effort"),
     ],
     containers: &[convert::MODEL_FIELDS],
     ..Support::NONE

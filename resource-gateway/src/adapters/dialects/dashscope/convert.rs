@@ -195,10 +195,11 @@ fn parameters(request: &ChatRequest<'_>, multimodal: bool) -> Map<String, Value>
     }
     // With pictures there is no other form of answers.
     set("result_format", (!multimodal).then(|| json!("message")));
-    out.extend(request.options.clone());
     // What came before is not told again with each event.
-    if request.stream {
-        out.insert("incremental_output".to_owned(), true.into());
+    set("incremental_output", request.stream.then_some(Value::Bool(true)));
+    // What was said in OpenAI's words stays.
+    for (name, value) in &request.options {
+        out.entry(name).or_insert_with(|| value.clone());
     }
     out
 }

@@ -1,6 +1,6 @@
 //! Google's Gemini with an API key: `/models/{model}:generateContent`.
 //!
-//! Members that no caller of OpenAI's format has are the vendor's: `cachedContent`, `safetySettings` and `toolConfig` stand in the
+//! Members that no caller of OpenAI's format has are the vendor's: `cachedContent` and `safetySettings` stand in the
 //! request, and all others in `generationConfig`, which can be sent as a whole, too. What the vendor's own schemas cannot say goes
 //! to it as a JSON schema. Thoughts are shown and not sent back; the signature of a call goes back with the call.
 
@@ -74,6 +74,8 @@ const SUPPORT: Support = Support {
         ("responseMimeType", "response_format"),
         ("responseSchema", "response_format"),
         ("responseJsonSchema", "response_format"),
+        // Not all that it can hold has another word: that the model decides how long to think.
+        ("thinkingConfig", "thinkingConfig"),
         ("toolConfig", "tool_choice"),
         ("contents", "messages"),
         ("systemInstruction", "messages"),

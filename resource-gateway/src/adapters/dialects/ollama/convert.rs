@@ -99,12 +99,15 @@ fn with<'a>(request: &'a ChatRequest<'_>, model: &'a str, asked: Asked<'a>) -> R
         }
     }
     let think = request.reasoning.as_ref().and_then(think);
+    if think.is_some() {
+        beside.remove("think");
+    }
     Request {
         model,
         stream: request.stream,
         asked,
         format: request.format.as_ref().and_then(format),
-        think: think.filter(|_| !beside.contains_key("think")),
+        think,
         options,
         beside,
     }

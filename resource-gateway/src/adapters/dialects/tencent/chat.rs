@@ -47,6 +47,7 @@ const SUPPORT: Support = Support {
         ("Tools", "tools"),
         ("ToolChoice", "tool_choice"),
         ("CustomTool", "tool_choice"),
+        ("EnableThinking", "thinking"),
     ],
     ..Support::NONE
 };
