@@ -67,6 +67,7 @@ mod shared_stores;
 mod signed_calls;
 mod signer;
 mod socket_vendor;
+mod speaking_vendor;
 mod storage;
 mod storage_access_keys;
 mod storage_conversations;

@@ -1,20 +1,22 @@
 //! `/v1/messages`: Anthropic's format for callers, whatever their vendor speaks.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, State},
     http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::post,
 };
 use serde_json::{Value, json};
 use service_kit::SystemClock;
-use tokio::net::TcpListener;
 
-use crate::running::{Answer, Running};
+use crate::{
+    running::{Answer, Running},
+    speaking_vendor::{Heard, answered, data, events, serve, streamed, told},
+};
 
 const PATH: &str = "/v1/messages";
 
@@ -70,23 +72,16 @@ async fn a_vendor_of_another_format_is_asked_and_answers_in_its_callers() {
 #[tokio::test]
 async fn a_stream_has_the_events_of_the_format_and_an_error_in_it_as_well() {
     let world = Running::start().await;
-    let stream = async |model: &str| {
-        let mut body = ask(model, model);
-        body["stream"] = true.into();
-        world.post(PATH, &world.token(), &body).await
-    };
-    let names = |answer: &Answer| {
-        let names = answer.body.lines().filter_map(|line| line.strip_prefix("event: "));
-        names.map(str::to_owned).collect::<Vec<_>>().join(" ")
-    };
+    let stream = async |model: &str| world.post(PATH, &world.token(), &streamed(ask(model, model))).await;
+    let names = |answer: &Answer| events(answer).join(" ");
     let answer = stream("echo").await;
     assert_eq!(answer.header("content-type"), "text/event-stream; charset=utf-8");
     assert_eq!(
         names(&answer),
         "message_start content_block_start content_block_delta content_block_delta content_block_stop message_delta message_stop"
     );
-    let last = answer.body.lines().filter_map(|line| line.strip_prefix("data: "));
-    let delta: Value = serde_json::from_str(last.rev().nth(1).unwrap()).unwrap();
+    let said = data(&answer);
+    let delta = &said[said.len() - 2];
     assert_eq!(delta["delta"]["stop_reason"], "end_turn");
     assert_eq!(
         delta["usage"],
@@ -221,14 +216,14 @@ async fn a_picture_of_ten_megabytes_arrives_whole_in_either_format() {
     let mut native = ask("seen", "u");
     native["messages"][0]["content"] = json!([{"type": "image", "source": source}]);
     world.post(PATH, &world.token(), &native).await.ok();
-    let (_, passed) = claude.last();
+    let (_, passed) = claude.heard.last();
     assert_eq!(passed, native.to_string().replace("seen", "claude-x"));
 
     let url = format!("data:image/png;base64,{data}");
     let part = json!({"type": "image_url", "image_url": {"url": url}});
     let foreign = json!({"model": "seen", "messages": [{"role": "user", "content": [part]}]});
     world.post("/v1/chat/completions", &world.token(), &foreign).await.ok();
-    let written: Value = serde_json::from_str(&claude.last().1).unwrap();
+    let written = claude.heard.last_body();
     assert_eq!(written["messages"][0]["content"][0]["source"], source);
     world.stop().await;
 }
@@ -250,11 +245,10 @@ async fn a_vendor_that_counts_itself_is_asked_and_one_that_fails_is_not_missed()
     let counted = count("hi").await;
     assert_eq!(counted.header("x-hexgate-counted-by"), "vendor");
     assert_eq!(counted.ok(), json!({"input_tokens": 1234}));
-    let (headers, sent) = claude.last();
+    let (headers, _) = claude.heard.last();
     assert_eq!(headers["x-api-key"], "sk-ant-0123456789");
-    let sent: Value = serde_json::from_str(&sent).unwrap();
     assert_eq!(
-        sent,
+        claude.heard.last_body(),
         json!({"model": "claude-x", "system": "s", "tools": [{"name": "f", "input_schema": {"type": "object"}}],
             "messages": [{"role": "user", "content": "hi"}]}),
         "how it would be answered is not counted"
@@ -267,7 +261,9 @@ async fn a_vendor_that_counts_itself_is_asked_and_one_that_fails_is_not_missed()
 
 /// A vendor that speaks the format itself, and shows what it was sent.
 #[derive(Clone, Default)]
-struct Claude(Arc<Mutex<Vec<(HeaderMap, String)>>>);
+struct Claude {
+    heard: Heard,
+}
 
 const WHOLE: &str = r#"{ "id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":2,"cache_read_input_tokens":3,"output_tokens":4},"brand_new":[1.50] }"#;
 const EVENTS: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"content\":[],\"usage\":{\"input_tokens\":2,\"output_tokens\":1}}}\n\n\
@@ -279,42 +275,29 @@ const FAULT: &str = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\"
 
 impl Claude {
     async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new()
             .route(PATH, post(Self::answer))
             .route("/v1/messages/count_tokens", post(Self::count));
-        let router = router.layer(DefaultBodyLimit::disable()).with_state(self.clone());
-        #[expect(clippy::disallowed_methods, reason = "the stub ends with its test's runtime")]
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        url
+        serve(router.layer(DefaultBodyLimit::disable()).with_state(self.clone())).await
     }
 
     #[expect(clippy::unused_async, reason = "a handler is a future")]
-    async fn answer(State(vendor): State<Self>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
-        let text = String::from_utf8(body.to_vec()).unwrap();
-        let body: Value = serde_json::from_str(&text).unwrap();
-        vendor.0.lock().unwrap().push((headers, text));
-        let (kind, answer) = match (body["stream"] == true, body["model"] == "breaks") {
-            (false, _) => ("application/json", WHOLE.to_owned()),
-            (true, false) => ("text/event-stream", format!("{EVENTS}{REST}")),
-            (true, true) => ("text/event-stream", format!("{EVENTS}{FAULT}")),
-        };
-        (StatusCode::OK, [("content-type", kind)], answer)
-    }
-
-    #[expect(clippy::unused_async, reason = "a handler is a future")]
-    async fn count(State(vendor): State<Self>, headers: HeaderMap, body: String) -> Response {
-        let counts = !body.contains("tired");
-        vendor.0.lock().unwrap().push((headers, body));
-        match counts {
-            true => axum::Json(json!({"input_tokens": 1234})).into_response(),
-            false => (StatusCode::SERVICE_UNAVAILABLE, "{}").into_response(),
+    async fn answer(State(vendor): State<Self>, headers: HeaderMap, body: Bytes) -> Response {
+        let body = vendor.heard.keep(headers, &body);
+        match (body["stream"] == true, body["model"] == "breaks") {
+            (false, _) => answered(StatusCode::OK, WHOLE),
+            (true, false) => told(format!("{EVENTS}{REST}")),
+            (true, true) => told(format!("{EVENTS}{FAULT}")),
         }
     }
 
-    fn last(&self) -> (HeaderMap, String) {
-        self.0.lock().unwrap().last().unwrap().clone()
+    #[expect(clippy::unused_async, reason = "a handler is a future")]
+    async fn count(State(vendor): State<Self>, headers: HeaderMap, body: Bytes) -> Response {
+        let body = vendor.heard.keep(headers, &body);
+        match body.to_string().contains("tired") {
+            false => answered(StatusCode::OK, r#"{"input_tokens":1234}"#),
+            true => answered(StatusCode::SERVICE_UNAVAILABLE, "{}"),
+        }
     }
 }
 
@@ -346,7 +329,7 @@ async fn bytes_pass_where_caller_and_vendor_speak_alike() {
     let answer = Answer::read(request.body(sent).send().await.unwrap()).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, WHOLE));
     assert_eq!(answer.header("x-hexgate-dropped-fields"), "anthropic-beta");
-    let (headers, text) = claude.last();
+    let (headers, text) = claude.heard.last();
     assert_eq!(text, sent.replace("alike", "claude-x"));
     assert_eq!(
         (
@@ -364,8 +347,7 @@ async fn bytes_pass_where_caller_and_vendor_speak_alike() {
     let usage = world.usage(answer.request_id()).await;
     assert_eq!((usage.input, usage.output), (5, 4));
 
-    let mut body = ask("alike", "u");
-    body["stream"] = true.into();
+    let mut body = streamed(ask("alike", "u"));
     let answer = world.post(PATH, &world.token(), &body).await;
     assert_eq!(answer.body, format!("{EVENTS}{REST}"));
     body["model"] = "breaking".into();
@@ -379,7 +361,7 @@ async fn bytes_pass_where_caller_and_vendor_speak_alike() {
     // What a rule has changed is written anew, in the vendor's words.
     let answer = world.post(PATH, &world.token(), &ask("forced", "u2")).await;
     assert_eq!(answer.ok()["content"], json!([{"type": "text", "text": "hi"}]));
-    let sent: Value = serde_json::from_str(&claude.last().1).unwrap();
+    let sent = claude.heard.last_body();
     assert_eq!(
         (&sent["max_tokens"], &sent["system"], &sent["metadata"]["user_id"]),
         (&json!(7), &json!("Be brief."), &json!("u2"))

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::running::{Answer, Running};
+use crate::{
+    running::{Answer, Running},
+    speaking_vendor::{data, events, streamed},
+};
 
 const PATH: &str = "/v1/responses";
 
@@ -38,33 +41,21 @@ async fn a_vendor_of_another_format_is_asked_and_answers_in_its_callers() {
 #[tokio::test]
 async fn a_stream_has_the_events_of_the_format_and_an_error_in_it_as_well() {
     let world = Running::start().await;
-    let stream = async |model: &str| {
-        let mut body = ask(model, model);
-        body["stream"] = true.into();
-        world.post(PATH, &world.token(), &body).await
-    };
-    let names = |answer: &Answer| {
-        let names = answer.body.lines().filter_map(|line| line.strip_prefix("event: "));
-        names
-            .map(|name| name.replace("response.", ""))
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
+    let stream = async |model: &str| world.post(PATH, &world.token(), &streamed(ask(model, model))).await;
+    let names = |answer: &Answer| events(answer).join(" ").replace("response.", "");
     let begin = "created in_progress output_item.added content_part.added output_text.delta output_text.delta";
     let answer = stream("echo").await;
     assert_eq!(
         names(&answer),
         format!("{begin} output_text.done content_part.done output_item.done completed")
     );
-    let last = answer.body.lines().rfind(|line| line.starts_with("data: ")).unwrap();
-    let last: Value = serde_json::from_str(&last[6..]).unwrap();
+    let last = data(&answer).pop().unwrap();
     assert_eq!(last["response"]["output"][0]["content"][0]["text"], "fourfour");
     assert_eq!(last["response"]["usage"]["input_tokens_details"]["cached_tokens"], 3);
     for model in ["in-band", "cut"] {
         let answer = stream(model).await;
         assert_eq!(names(&answer), format!("{begin} error"), "{model}");
-        let last = answer.body.lines().rfind(|line| line.starts_with("data: ")).unwrap();
-        let last: Value = serde_json::from_str(&last[6..]).unwrap();
+        let last = data(&answer).pop().unwrap();
         assert!(last["error"]["code"].is_string() && last["type"] == "error", "{last}");
         assert_eq!(world.usage(answer.request_id()).await.state, "incomplete", "{model}");
     }

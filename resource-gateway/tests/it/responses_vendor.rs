@@ -1,26 +1,30 @@
 //! A vendor with the option `api = "responses"`: callers of every format reach it, and those who speak its own get its bytes.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::{
     Router,
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::post,
 };
 use serde_json::{Value, json};
 use service_kit::SystemClock;
-use tokio::net::TcpListener;
 
-use crate::running::{Answer, Running, chat};
+use crate::{
+    running::{Answer, Running, chat},
+    speaking_vendor::{Heard, answered, serve, streamed, told},
+};
 
 const PATH: &str = "/v1/responses";
 
 /// Shows what it was sent. The model's name says how it fails.
 #[derive(Clone, Default)]
-struct Responder(Arc<Mutex<Vec<(HeaderMap, String)>>>);
+struct Responder {
+    heard: Heard,
+}
 
 const WHOLE: &str = r#"{ "id":"resp_1","object":"response","created_at":1760000030,"status":"completed","error":null,"model":"gpt-x","output":[{"type":"message","id":"msg_1","role":"assistant","content":[{"type":"output_text","text":"hi","annotations":[]}]}],"usage":{"input_tokens":5,"input_tokens_details":{"cached_tokens":3},"output_tokens":4,"total_tokens":9},"brand_new":[1.50] }"#;
 const FAILED: &str =
@@ -35,42 +39,26 @@ fn completed() -> String {
 
 impl Responder {
     async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let router = Router::new().route(PATH, post(Self::answer)).with_state(self.clone());
-        #[expect(clippy::disallowed_methods, reason = "the stub ends with its test's runtime")]
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        url
+        format!("{}/v1", serve(router).await)
     }
 
     #[expect(clippy::unused_async, reason = "a handler is a future")]
     async fn answer(State(vendor): State<Self>, headers: HeaderMap, body: Bytes) -> Response {
-        let text = String::from_utf8(body.to_vec()).unwrap();
-        let body: Value = serde_json::from_str(&text).unwrap();
-        vendor.0.lock().unwrap().push((headers, text));
-        let (kind, answer) = match (body["stream"] == true, body["model"].as_str().unwrap()) {
+        let body = vendor.heard.keep(headers, &body);
+        match (body["stream"] == true, body["model"].as_str().unwrap()) {
             (_, "refuses") => {
                 let error = json!({"error": {"message": "too long", "type": "invalid_request_error", "param": "input",
                     "code": "context_length_exceeded"}});
-                let kind = [("content-type", "application/json")];
-                return (StatusCode::BAD_REQUEST, kind, error.to_string()).into_response();
+                answered(StatusCode::BAD_REQUEST, error.to_string())
             }
-            (false, "fails") => ("application/json", FAILED.to_owned()),
-            (false, _) => ("application/json", WHOLE.to_owned()),
-            (true, "fails") => ("text/event-stream", format!("{CREATED}{FAULT}")),
-            (true, "breaks") => ("text/event-stream", format!("{CREATED}{TEXT}{FAULT}")),
-            (true, "stops") => ("text/event-stream", format!("{CREATED}{TEXT}")),
-            (true, _) => ("text/event-stream", [CREATED, TEXT, &completed()].concat()),
-        };
-        (StatusCode::OK, [("content-type", kind)], answer).into_response()
-    }
-
-    fn last(&self) -> (HeaderMap, String) {
-        self.0.lock().unwrap().last().unwrap().clone()
-    }
-
-    fn last_body(&self) -> Value {
-        serde_json::from_str(&self.last().1).unwrap()
+            (false, "fails") => answered(StatusCode::OK, FAILED),
+            (false, _) => answered(StatusCode::OK, WHOLE),
+            (true, "fails") => told(format!("{CREATED}{FAULT}")),
+            (true, "breaks") => told(format!("{CREATED}{TEXT}{FAULT}")),
+            (true, "stops") => told(format!("{CREATED}{TEXT}")),
+            (true, _) => told([CREATED, TEXT, &completed()].concat()),
+        }
     }
 }
 
@@ -110,11 +98,6 @@ fn ask(model: &str) -> Value {
     json!({"model": model, "instructions": "Be brief.", "input": "Hello, world", "max_output_tokens": 50})
 }
 
-fn streamed(mut body: Value) -> Value {
-    body["stream"] = true.into();
-    body
-}
-
 #[tokio::test]
 async fn bytes_pass_where_caller_and_vendor_speak_alike() {
     let (world, vendor) = start().await;
@@ -123,7 +106,7 @@ async fn bytes_pass_where_caller_and_vendor_speak_alike() {
     let request = request.bearer_auth(world.token()).body(sent);
     let answer = Answer::read(request.send().await.unwrap()).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, WHOLE));
-    let (headers, text) = vendor.last();
+    let (headers, text) = vendor.heard.last();
     assert_eq!(text, sent.replace("newer", "gpt-x"));
     assert_eq!(headers["authorization"], "Bearer sk-0123456789abcdef");
     let usage = world.usage(answer.request_id()).await;
@@ -136,13 +119,13 @@ async fn bytes_pass_where_caller_and_vendor_speak_alike() {
     let mut wanted = streamed(ask("gpt-x"));
     // Nobody's answers are kept with our key.
     wanted["store"] = false.into();
-    assert_eq!(vendor.last_body(), wanted);
+    assert_eq!(vendor.heard.last_body(), wanted);
 
     // What a rule has changed is written anew, in the vendor's words.
     let answer = world.post(PATH, &world.token(), &ask("forced")).await;
     assert_eq!(answer.ok()["output"][0]["content"][0]["text"], "hi");
     assert_eq!(
-        vendor.last_body(),
+        vendor.heard.last_body(),
         json!({"model": "gpt-x", "instructions": "Be brief.", "input": "Hello, world", "max_output_tokens": 17, "store": false})
     );
     world.stop().await;
@@ -153,7 +136,7 @@ async fn callers_of_other_formats_reach_it_and_are_answered_in_theirs() {
     let (world, vendor) = start().await;
     let answer = world.chat("newer").await.ok();
     assert_eq!(
-        vendor.last_body(),
+        vendor.heard.last_body(),
         json!({"model": "gpt-x", "input": "Hello, world", "store": false})
     );
     assert_eq!(
@@ -192,7 +175,7 @@ async fn callers_of_other_formats_reach_it_and_are_answered_in_theirs() {
         )
     );
     assert_eq!(
-        vendor.last_body(),
+        vendor.heard.last_body(),
         json!({"model": "gpt-x", "instructions": "Be brief.", "input": "Hello, world", "max_output_tokens": 50, "store": false})
     );
     let answer = world.post("/v1/messages", &world.token(), &streamed(message)).await;
@@ -260,13 +243,13 @@ async fn what_it_has_no_words_for_follows_the_interfaces_rule() {
     for name in ["previous_response_id", "conversation", "background", "prompt"] {
         let mut body = chat("lenient");
         body[name] = json!("x");
-        let before = vendor.0.lock().unwrap().len();
+        let before = vendor.heard.calls();
         let error = world
             .post("/v1/chat/completions", &world.token(), &body)
             .await
             .error(400);
         assert_eq!(error["param"], name);
-        assert_eq!(vendor.0.lock().unwrap().len(), before);
+        assert_eq!(vendor.heard.calls(), before);
     }
     world.stop().await;
 }
