@@ -1,0 +1,120 @@
+//! Whole answers, and failures.
+
+use super::*;
+
+#[test]
+fn errors_mean_what_the_vendor_says() {
+    for golden in Golden::of("dashscope", "error-") {
+        if !golden.name.contains("compat") {
+            golden.check_fault(&CHAT);
+        }
+    }
+    for (status, code, class) in [
+        (401, "InvalidApiKey", FaultClass::Authentication),
+        (403, "AccessDenied.Unpurchased", FaultClass::Permission),
+        (403, "Model.AccessDenied", FaultClass::Permission),
+        (403, "Workspace.AccessDenied", FaultClass::Permission),
+        (404, "ModelNotFound", FaultClass::NotFound),
+        (404, "NotFound", FaultClass::NotFound),
+        (400, "InvalidParameter.Size", FaultClass::InvalidRequest),
+        (400, "BadRequest.TooLarge", FaultClass::InvalidRequest),
+        (400, "InvalidURL", FaultClass::InvalidRequest),
+        (400, "InvalidFile.Format", FaultClass::InvalidRequest),
+        (400, "DataInspectionFailed", FaultClass::ContentFilter),
+        (400, "InvalidParameter.DataInspection", FaultClass::ContentFilter),
+        (400, "Arrearage", FaultClass::QuotaExceeded),
+        (429, "Throttling", FaultClass::RateLimit),
+        (429, "Throttling.BurstRate", FaultClass::RateLimit),
+        (429, "Throttling.AllocationQuota", FaultClass::RateLimit),
+        (500, "InternalError.Algo", FaultClass::ServerError),
+        (500, "SystemError", FaultClass::ServerError),
+        (503, "ModelUnavailable", FaultClass::Overloaded),
+        (503, "ModelServingError", FaultClass::Overloaded),
+        (500, "RequestTimeOut", FaultClass::Timeout),
+        (200, "CLIENT_ERROR", FaultClass::ServerError),
+        (418, "Something.New", FaultClass::InvalidRequest),
+    ] {
+        let body = json!({"code": code, "message": "m", "request_id": "r"}).to_string();
+        let fault = CHAT.decode_fault(status, &HeaderMap::new(), body.as_bytes());
+        assert_eq!((fault.class, fault.words.code.as_deref()), (class, Some(code)));
+    }
+    let free = json!({"code": "Throttling.AllocationQuota", "message": "Free allocated quota exceeded."}).to_string();
+    let fault = CHAT.decode_fault(429, &HeaderMap::new(), free.as_bytes());
+    assert_eq!(fault.class, FaultClass::QuotaExceeded);
+    assert_eq!(
+        CHAT.decode_fault(503, &HeaderMap::new(), b"<html>").class,
+        FaultClass::Overloaded
+    );
+}
+
+#[test]
+fn answers_come_in_the_older_form_as_well() {
+    let sent = call(Capability::Chat, &json!({"model": "m", "messages": []}));
+    let headers = HeaderMap::new();
+    let older = json!({"output": {"text": "hi", "finish_reason": "stop"}, "usage": {"input_tokens": 1, "output_tokens": 2}, "request_id": "r"});
+    let answer = decoded(CHAT.decode(&sent, received(&headers, older.to_string())).unwrap());
+    let body: Value = serde_json::from_slice(&answer.answer.into_body().0).unwrap();
+    assert_eq!(
+        (&body["choices"][0]["message"]["content"], &body["id"]),
+        (&json!("hi"), &json!("r"))
+    );
+    for broken in [json!({}), json!({"output": {}}), json!([])] {
+        let fault = CHAT.decode(&sent, received(&headers, broken.to_string())).unwrap_err();
+        assert_eq!(fault.class, FaultClass::InvalidReply);
+    }
+    let failed = json!({"code": "Arrearage", "message": "m"});
+    let fault = CHAT.decode(&sent, received(&headers, failed.to_string())).unwrap_err();
+    assert_eq!(fault.class, FaultClass::QuotaExceeded);
+    let (seen, end) = run(&event(&older));
+    assert_eq!(
+        (seen.text.as_str(), seen.finish.as_deref(), end),
+        ("hi", Some("stop"), None)
+    );
+}
+
+#[test]
+fn vectors_come_in_the_order_of_their_texts() {
+    let golden = Golden::of("dashscope", "embeddings-").remove(0);
+    check_request(&golden, &DashScopeEmbeddings, Capability::Embeddings);
+    let headers = golden.headers();
+    let read = |body: &Value| {
+        let answer = DashScopeEmbeddings.decode(&call(Capability::Embeddings, body), received(&headers, golden.body()));
+        let answer = decoded(answer.unwrap());
+        let usage = answer.usage.map(|usage| usage.input);
+        let body: Value = serde_json::from_slice(&answer.answer.into_body().0).unwrap();
+        assert_eq!((usage, &body["usage"]["total_tokens"]), (Some(4), &json!(4)));
+        body["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|vector| vector["embedding"].clone())
+            .collect::<Value>()
+    };
+    assert_eq!(read(&openai(&golden)), golden.expect()["vectors"]);
+    let mut packed = openai(&golden);
+    packed["encoding_format"] = json!("base64");
+    assert_eq!(read(&packed)[1], json!("AAAAPwAAgL4="));
+    let row = row();
+    for (input, good) in [(json!("one"), true), (json!([[1, 2]]), false), (json!([1, 2]), false)] {
+        let body = json!({"model": "m", "input": input});
+        let encoded = DashScopeEmbeddings.encode(&call(Capability::Embeddings, &body), target("up", &row));
+        assert_eq!(encoded.is_ok(), good, "{body}");
+    }
+}
+
+#[test]
+fn documents_are_ranked() {
+    let golden = Golden::of("dashscope", "rerank-").remove(0);
+    check_request(&golden, &DashScopeRerank, Capability::Rerank);
+    let (headers, body) = (golden.headers(), openai(&golden));
+    let answer = DashScopeRerank.decode(&call(Capability::Rerank, &body), received(&headers, golden.body()));
+    let body: Value = serde_json::from_slice(&decoded(answer.unwrap()).answer.into_body().0).unwrap();
+    assert_eq!(
+        (&body["results"][0]["index"], &body["results"][0]["relevance_score"]),
+        (&json!(1), &json!(0.91))
+    );
+    assert_eq!(
+        (&body["results"][1]["document"]["text"], &body["usage"]["total_tokens"]),
+        (&json!("blau"), &json!(9))
+    );
+}
