@@ -79,6 +79,9 @@ fn proof(key: &HeaderValue) -> String {
 
 async fn shake(State(vendor): State<Talker>, mut request: Request<Body>) -> Response {
     let inner = Arc::clone(&vendor.inner);
+    if request.uri().path() == "/recording" {
+        return recording().into_response();
+    }
     inner.asked.lock().unwrap().push(request.uri().to_string());
     if inner.mood == Mood::Closed {
         let why = json!({"message": "HMAC signature cannot be verified"});
@@ -257,11 +260,23 @@ fn recording() -> Vec<u8> {
     out
 }
 
-async fn write_down(mood: Mood, name: &'static str) -> (Talker, Answer) {
+/// How a recording is handed in.
+#[derive(Debug, Clone, Copy)]
+enum Given {
+    /// As a file of this name.
+    File(&'static str),
+    /// By where it lies, which is told without a type.
+    Link,
+}
+
+async fn write_down(mood: Mood, given: Given) -> (Talker, Answer) {
     let vendor = Talker::start(mood).await;
     let model = "paraformer-realtime-v2";
     let document = document("dashscope", &vendor.url, "", "transcription", model);
-    let world = Running::start_at(Arc::new(SystemClock), &document, |_| {}).await;
+    let world = Running::start_at(Arc::new(SystemClock), &document, |config| {
+        config.fetch.allow_networks = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
     let mut form = Vec::new();
     for (field, value) in [
         ("model", "talk"),
@@ -272,9 +287,12 @@ async fn write_down(mood: Mood, name: &'static str) -> (Talker, Answer) {
         let part = format!("--B\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n");
         form.extend(part.into_bytes());
     }
-    let head = format!("--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n");
-    form.extend(head.into_bytes());
-    form.extend(recording());
+    let (field, content) = match given {
+        Given::File(name) => (format!("\"file\"; filename=\"{name}\""), recording()),
+        Given::Link => ("\"url\"".to_owned(), format!("{}/recording", vendor.url).into_bytes()),
+    };
+    form.extend(format!("--B\r\nContent-Disposition: form-data; name={field}\r\n\r\n").into_bytes());
+    form.extend(content);
     form.extend(b"\r\n--B--\r\n");
     let request = world
         .http
@@ -289,7 +307,7 @@ async fn write_down(mood: Mood, name: &'static str) -> (Talker, Answer) {
 
 #[tokio::test]
 async fn a_recording_is_heard_over_a_websocket_once_the_vendor_is_ready() {
-    let (vendor, answer) = write_down(Mood::Kind, "a.wav").await;
+    let (vendor, answer) = write_down(Mood::Kind, Given::File("a.wav")).await;
     let body = answer.ok();
     assert_eq!(body["text"], "Good morning. How are you?");
     let segments = body["segments"].as_array().unwrap();
@@ -318,11 +336,22 @@ async fn a_recording_is_heard_over_a_websocket_once_the_vendor_is_ready() {
 }
 
 #[tokio::test]
+async fn a_recording_behind_a_link_is_heard_as_well() {
+    let (vendor, answer) = write_down(Mood::Kind, Given::Link).await;
+    assert_eq!(answer.ok()["text"], "Good morning. How are you?");
+    assert_eq!(vendor.texts()[0]["payload"]["parameters"]["format"], "wav");
+    let heard = vendor.inner.heard.lock().unwrap();
+    let sound = heard.iter().filter(|message| message.is_binary());
+    let sound: Vec<&[u8]> = sound.map(|message| &**message.as_payload()).collect();
+    assert_eq!(sound.concat(), recording());
+}
+
+#[tokio::test]
 async fn what_a_vendor_will_not_hear_is_not_told_to_it() {
-    let (vendor, answer) = write_down(Mood::Failing, "a.wav").await;
+    let (vendor, answer) = write_down(Mood::Failing, Given::File("a.wav")).await;
     assert_eq!(answer.status, 400, "{}", answer.body);
     assert_eq!(vendor.inner.heard.lock().unwrap().len(), 1, "it had said no before");
-    let (vendor, answer) = write_down(Mood::Kind, "sound").await;
+    let (vendor, answer) = write_down(Mood::Kind, Given::File("sound")).await;
     assert_eq!(
         (answer.error(400)["param"].clone(), vendor.texts().len()),
         (json!("file"), 0)
