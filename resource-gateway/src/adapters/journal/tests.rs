@@ -355,10 +355,10 @@ async fn what_a_dead_process_left_is_handed_over_once_whatever_it_had_done_alrea
                     fs::write(home.unwrap().path().join("position"), b"garbage").unwrap();
                 }
             }
-            table.set(Mood::Well);
             let second = open(options(dir.path()), &table);
             assert!(second.status().pending_bytes > 0);
             save(&second, &record("r020"));
+            table.set(Mood::Well);
             assert!(second.finish(Duration::from_secs(5)).await);
             assert_eq!(
                 table.ids(),
