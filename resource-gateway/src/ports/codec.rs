@@ -38,17 +38,19 @@ pub struct TokenUsage {
 }
 
 impl TokenUsage {
-    /// Puts two counts of the same call together: vendors send parts, or the same again and again, and counts only grow.
+    /// Puts two counts of the same call together: vendors send parts, or the same again and again, and what they say last holds.
+    /// Nothing is what they do not say.
     #[must_use]
-    pub fn merged(self, other: Self) -> Self {
+    pub fn merged(self, newer: Self) -> Self {
+        let last = |newer: u64, older: u64| if newer > 0 { newer } else { older };
         Self {
-            input: self.input.max(other.input),
-            output: self.output.max(other.output),
-            cached_input: self.cached_input.max(other.cached_input),
-            reasoning: self.reasoning.max(other.reasoning),
-            images: self.images.max(other.images),
-            audio_ms: self.audio_ms.max(other.audio_ms),
-            characters: self.characters.max(other.characters),
+            input: last(newer.input, self.input),
+            output: last(newer.output, self.output),
+            cached_input: newer.cached_input.or(self.cached_input),
+            reasoning: newer.reasoning.or(self.reasoning),
+            images: last(newer.images, self.images),
+            audio_ms: last(newer.audio_ms, self.audio_ms),
+            characters: last(newer.characters, self.characters),
         }
     }
 }
@@ -514,7 +516,6 @@ mod tests {
             input: 0,
             output: 40,
             reasoning: Some(7),
-            images: 1,
             audio_ms: 1500,
             ..TokenUsage::default()
         };
@@ -528,7 +529,17 @@ mod tests {
             characters: 0,
         };
         assert_eq!(start.merged(end), merged);
-        assert_eq!(end.merged(start), merged);
         assert_eq!(merged.merged(merged), merged);
+        let less = TokenUsage {
+            input: 24,
+            cached_input: Some(0),
+            ..TokenUsage::default()
+        };
+        let wanted = TokenUsage {
+            input: 24,
+            cached_input: Some(0),
+            ..merged
+        };
+        assert_eq!(merged.merged(less), wanted);
     }
 }

@@ -257,6 +257,34 @@ async fn characters_may_be_split_wherever_the_network_likes() {
 }
 
 #[tokio::test]
+async fn a_finished_answer_whose_output_nobody_counted_is_not_free() {
+    let (world, vendor) = world().await;
+    let wanted = estimated("completed", 77, 10);
+    for counted in [
+        json!({"prompt_tokens": 77}),
+        json!({"prompt_tokens": 77, "completion_tokens": -1}),
+    ] {
+        let body = json!({"id": "c", "object": "chat.completion", "usage": counted, "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": PANGRAM}, "finish_reason": "stop"}]});
+        let last = format!("data: {}\n\n", json!({"id": "c", "choices": [], "usage": counted}));
+        for path in ["/v1/chat/completions", "/v1/messages"] {
+            let mut asked = chat("talk");
+            asked["max_tokens"] = 50.into();
+            vendor.next([Act::body(200, "application/json", body.to_string())]);
+            let answer = world.post(path, &world.token(), &asked).await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            assert_eq!(newest(&world).await, wanted, "{path} {counted}");
+            let mut events = in_pieces(PANGRAM);
+            events.extend([FINISH.to_owned(), last.clone(), DONE.to_owned()]);
+            vendor.next([stream_of(&events)]);
+            let answer = world.post(path, &world.token(), &streamed(asked)).await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            assert_eq!(newest(&world).await, wanted, "{path} {counted}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_is_cut_counts_what_came() {
     let (world, vendor) = world().await;
     vendor.next([stream_of(&in_pieces(PANGRAM)).ending(End::Cut)]);

@@ -362,11 +362,11 @@ impl Settlement {
         }
         match (state, self.progress.usage) {
             (UsageState::UpstreamError | UsageState::Rejected, _)
-            | (UsageState::ClientGoneBeforeFirstByte | UsageState::Completed, Some(_)) => false,
+            | (UsageState::ClientGoneBeforeFirstByte, Some(_)) => false,
             // The vendor had begun to read the prompt when the caller left; nothing was delivered.
             (UsageState::ClientGoneBeforeFirstByte, None) => self.record.attempts > 0,
-            // It had counted the input, and was to count the output at the end.
-            (UsageState::Incomplete | UsageState::ClientGoneAfterFirstByte, Some(usage)) => {
+            // It had counted the input, and was to count the output at the end; some never do.
+            (UsageState::Completed | UsageState::Incomplete | UsageState::ClientGoneAfterFirstByte, Some(usage)) => {
                 usage.output == 0 && !self.uncounted.said.is_empty()
             }
             (UsageState::Completed | UsageState::Incomplete | UsageState::ClientGoneAfterFirstByte, None) => true,

@@ -69,8 +69,8 @@ impl Codec for OpenAiChat {
         let choices = reply.choices.ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
         let usage = usage.or(choices.usage);
         let said = match usage {
-            Some(_) => Said::default(),
-            None => said_in(&body),
+            Some(usage) if usage.output > 0 => Said::default(),
+            Some(_) | None => said_in(&body),
         };
         Ok(Decoded {
             usage,
