@@ -3,6 +3,7 @@
 pub mod anthropic;
 pub mod baidu;
 pub mod bedrock;
+mod call_ids;
 pub mod cohere;
 mod collected;
 pub mod dashscope;

@@ -17,6 +17,7 @@ use super::{
         quirks::{Quirks, ShapedDialect},
     },
     recut::{decoded, however_cut},
+    responses::ResponsesDialect,
     tencent::TencentChat,
     testing::{self, received},
     translated::Chat,
@@ -139,7 +140,7 @@ const TWELVES: [&str; 3] = ["12", "12.0", "\"12\""];
 
 #[test]
 fn a_count_that_cannot_be_read_costs_neither_the_answer_nor_the_other_counts() {
-    let whole: [(&dyn ChatDialect, &str); 5] = [
+    let whole: [(&dyn ChatDialect, &str); 6] = [
         (
             &OpenAiDialect,
             r#"{"choices":[{"message":{"content":"Hi"}}],"usage":{"prompt_tokens":COUNT,"completion_tokens":3}}"#,
@@ -159,6 +160,10 @@ fn a_count_that_cannot_be_read_costs_neither_the_answer_nor_the_other_counts() {
         (
             &BedrockChat,
             r#"{"output":{"message":{"content":[{"text":"Hi"}]}},"stopReason":"end_turn","usage":{"inputTokens":COUNT,"outputTokens":3}}"#,
+        ),
+        (
+            &ResponsesDialect,
+            r#"{"status":"completed","created_at":"now","output":[{"type":"new","content":7},{"type":"message","content":[{"type":"output_text","text":"Hi"}]}],"usage":{"input_tokens":COUNT,"output_tokens":3,"input_tokens_details":7}}"#,
         ),
     ];
     for (dialect, body) in whole {
@@ -336,6 +341,10 @@ fn what_is_not_known_may_be_of_any_form() {
         (
             &AnthropicDialect as &dyn ChatDialect,
             r#"{"type":"new","message":7,"index":"x","content_block":[],"error":null,"usage":"u"}"#,
+        ),
+        (
+            &ResponsesDialect,
+            r#"{"type":"response.output_item.added","output_index":0,"item":{"type":"new","content":7,"name":{},"summary":"x"}}"#,
         ),
         (
             &AnthropicDialect,

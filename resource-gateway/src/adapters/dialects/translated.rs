@@ -20,7 +20,7 @@ use crate::{
         chat::{ChatDialect, ChunkDecoder},
         codec::{
             Codec, Decoded, EncodeError, Encoded, ModelList, Opening, Outcome, Progress, Pushed, Received,
-            StreamDecoder, StreamEnd, Target,
+            StreamDecoder, StreamEnd, Target, TokenUsage,
         },
     },
 };
@@ -76,7 +76,7 @@ impl<D: ChatDialect> Codec for Chat<D> {
         for nameless in calls.filter(|call| call.id.is_none()) {
             nameless.id = Some(names.next().into());
         }
-        let body = voices::whole(call, &answer, reply.model, reply.at.as_seconds());
+        let body = voices::whole(call, &answer, reply.model, reply.at.as_seconds(), names.seed);
         Ok(whole(&answer, body))
     }
 
@@ -92,12 +92,13 @@ impl<D: ChatDialect> Codec for Chat<D> {
         if let Some(native) = self.0.native(call) {
             return native.stream(call, opening);
         }
+        let names = Names::of(call, opening.at);
         Box::new(Translation {
             decoder: self.0.stream(opening.headers),
-            writer: voices::writer(call, opening.model, opening.at.as_seconds()),
+            writer: voices::writer(call, opening.model, opening.at.as_seconds(), names.seed),
             heard: Heard::default(),
             events: Vec::new(),
-            names: Names::of(call, opening.at),
+            names,
         })
     }
 
@@ -131,10 +132,10 @@ impl<D: ChatDialect> Codec for Chat<D> {
 
 /// A whole answer as the caller gets it, and what it used.
 pub(super) fn whole(answer: &ChatReply, told: Bytes) -> Outcome {
-    let usage = answer.counts.filter(Counts::says_anything).map(Into::into);
+    let usage: Option<TokenUsage> = answer.counts.filter(Counts::says_anything).map(Into::into);
     let said = match usage {
-        Some(_) => Said::default(),
-        None => said_in(answer),
+        Some(usage) if usage.output > 0 => Said::default(),
+        Some(_) | None => said_in(answer),
     };
     Decoded {
         usage,
@@ -174,7 +175,7 @@ struct Translation {
     names: Names,
 }
 
-/// Names for calls of tools to which their vendor gives none. An answer is told by the request that it follows: no two of a
+/// Names for answers, and for calls of tools, to which their vendor gives none. An answer is told by the request that it follows: no two of a
 /// conversation follow the same one, so the names are unique in it.
 #[derive(Debug)]
 struct Names {

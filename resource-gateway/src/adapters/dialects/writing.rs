@@ -1,7 +1,8 @@
 //! Requests as bytes. What is large in them is copied once, from the caller's bytes to the vendor's.
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde_json::value::RawValue;
 
 use crate::domain::chat::{ChatRequest, Content, PartKind, Source};
 
@@ -14,6 +15,45 @@ pub(super) fn written(request: &impl Serialize, room: usize) -> Bytes {
     // Texts, numbers and maps of them are never refused.
     let _ = serde_json::to_writer(&mut out, request);
     out.into()
+}
+
+/// What a call was made with, for formats in which that is an object.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Arguments<'a> {
+    /// As it is written: models care about neither order nor precision, those who compare do.
+    Object(&'a RawValue),
+    /// Models write what is none, and callers send it back: it is shown under this name.
+    Other(&'a str),
+}
+
+/// Where arguments that are no object stand in one.
+pub(super) const INVALID: &str = "INVALID_JSON";
+
+impl<'a> Arguments<'a> {
+    /// Nothing stands for an empty object.
+    pub(super) fn of(text: &'a str) -> Self {
+        let object = match text.trim() {
+            "" => "{}",
+            text => text,
+        };
+        match serde_json::from_str::<&RawValue>(object) {
+            Ok(value) if value.get().starts_with('{') => Self::Object(value),
+            Ok(_) | Err(_) => Self::Other(text),
+        }
+    }
+}
+
+impl Serialize for Arguments<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Object(object) => object.serialize(to),
+            Self::Other(text) => {
+                let mut map = to.serialize_map(Some(1))?;
+                map.serialize_entry(INVALID, text)?;
+                map.end()
+            }
+        }
+    }
 }
 
 /// How many bytes a request has, roughly: room that is made at once is not made again and again while it is written.
@@ -40,5 +80,27 @@ fn weight(part: &PartKind<'_>) -> usize {
             ..
         } => data.len() + 64,
         PartKind::Image { .. } | PartKind::Document { .. } => 64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_an_object_whatever_the_model_wrote() {
+        for (text, wanted) in [
+            (
+                " {\"b\":1,\"a\":12345678901234567890} ",
+                "{\"b\":1,\"a\":12345678901234567890}",
+            ),
+            ("", "{}"),
+            (" ", "{}"),
+            ("{\"a\":", "{\"INVALID_JSON\":\"{\\\"a\\\":\"}"),
+            ("[1]", "{\"INVALID_JSON\":\"[1]\"}"),
+            ("null", "{\"INVALID_JSON\":\"null\"}"),
+        ] {
+            assert_eq!(serde_json::to_string(&Arguments::of(text)).unwrap(), wanted);
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! A request borrows from the caller's bytes, so that a large picture is not copied before it is encoded.
 
 mod messages;
+pub mod proofs;
 mod read;
 mod reply;
 mod responses;
@@ -14,13 +15,16 @@ mod tests;
 use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value, value::RawValue};
+use sha2::{Digest as _, Sha256};
+
+use super::signature::hex;
 
 pub use self::{
     messages::messages_to_openai,
     read::{OPENAI_WORDS, data_url},
     reply::{ChatEvent, ChatReply, Choice, Counts, Finish, FinishReason, Thought, ToolUse},
     responses::responses_to_openai,
-    tell::{NO_ID, arguments_object, finish_word, is_made_up, made_up_id, named_call, thinking, usage},
+    tell::{arguments_object, finish_word, is_made_up, made_up_id, named_answer, named_call, thinking, usage},
 };
 
 /// Text that is borrowed where it stands in the request without escapes.
@@ -55,6 +59,15 @@ pub struct ChatRequest<'a> {
     pub openai: Map<String, Value>,
     /// Members that nobody here knows: they are the vendor's, by its own names.
     pub options: Map<String, Value>,
+}
+
+/// The caller's own name for a person, within what a vendor takes: a digest stands for a longer one, so that the same person stays the
+/// same, and a name never decides whether a call works. Some callers' names are documents.
+pub fn user_within(user: &str, most: usize) -> Text<'_> {
+    if user.chars().nth(most).is_none() {
+        return user.into();
+    }
+    hex(&Sha256::digest(user)).chars().take(most).collect::<String>().into()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

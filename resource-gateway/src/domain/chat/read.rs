@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     ChatRequest, Content, Format, Message, Part, PartKind, Reasoning, Role, Schema, Source, Text, Thought, Tool,
-    ToolChoice, ToolUse, made_up_id,
+    ToolChoice, ToolUse, made_up_id, proofs,
 };
 use crate::domain::{
     fault::PublicError,
@@ -250,7 +250,7 @@ fn message<'a>(raw: &'a str, at: usize, called: &mut Option<String>) -> Read<Mes
         None => Content::None,
         Some(raw) => content(raw, &fields.at("content"))?,
     };
-    Ok(Message {
+    let mut message = Message {
         role,
         content,
         name: fields.text("name")?,
@@ -261,7 +261,9 @@ fn message<'a>(raw: &'a str, at: usize, called: &mut Option<String>) -> Read<Mes
         refusal: fields.text("refusal")?,
         audio: fields.parsed("audio", "could not be read")?,
         cache: fields.parsed("cache_control", "must be an object")?,
-    })
+    };
+    proofs::give_back(&mut message);
+    Ok(message)
 }
 
 fn content<'a>(raw: &'a str, path: &str) -> Read<Content<'a>> {
@@ -425,7 +427,8 @@ fn thoughts<'a>(fields: &mut Fields<'a>) -> Read<Vec<Thought<'a>>> {
         match block.required_text("type")?.as_ref() {
             "thinking" => Ok(Thought::Text {
                 text: block.text("thinking")?.unwrap_or_default(),
-                signature: block.text("signature")?,
+                // Vendors without proofs have an empty one.
+                signature: block.text("signature")?.filter(|proof| !proof.is_empty()),
             }),
             "redacted_thinking" => Ok(Thought::Redacted(block.required_text("data")?)),
             _ => Err(wrong(&block.at("type"), "must be thinking or redacted_thinking")),

@@ -2,7 +2,9 @@
 //! budgets go by. Nothing is kept between two calls, so whatever would need that is refused by its name.
 
 use super::{
+    Thought,
     messages::Out,
+    proofs,
     read::{Fields, Read, missing, wrong},
 };
 use crate::domain::{
@@ -154,9 +156,39 @@ struct Messages {
     assistant: Option<Assistant>,
 }
 
+#[derive(Default)]
 struct Assistant {
-    content: Option<String>,
-    calls: Out,
+    /// Texts and lists of parts, one behind the other.
+    contents: Vec<String>,
+    thoughts: Vec<String>,
+    calls: Vec<String>,
+}
+
+impl Assistant {
+    fn content(&self) -> String {
+        match self.contents.as_slice() {
+            [] => "null".to_owned(),
+            [only] => only.clone(),
+            several => {
+                let mut list = Out::array(several.iter().map(String::len).sum());
+                for content in several {
+                    match elements(content) {
+                        Ok(parts) => parts.into_iter().for_each(|part| list.element(part)),
+                        Err(_) => list.element(&format!("{{\"type\":\"text\",\"text\":{content}}}")),
+                    }
+                }
+                list.end()
+            }
+        }
+    }
+}
+
+fn list_of(elements: &[String]) -> String {
+    let mut list = Out::array(elements.iter().map(String::len).sum());
+    for element in elements {
+        list.element(element);
+    }
+    list.end()
 }
 
 impl Messages {
@@ -166,23 +198,33 @@ impl Messages {
             .element(&format!("{{\"role\":\"{role}\",\"content\":{content}}}"));
     }
 
-    fn call(&mut self, call: &str) {
-        let assistant = self.assistant.get_or_insert_with(|| Assistant {
-            content: None,
-            calls: Out::array(64),
-        });
-        assistant.calls.element(call);
+    fn assistant(&mut self) -> &mut Assistant {
+        self.assistant.get_or_insert_default()
+    }
+
+    /// What the assistant says behind what it called is of the same turn, as long as nothing was answered.
+    fn assistant_says(&mut self, content: String) {
+        let said = |assistant: &Assistant| assistant.calls.is_empty() && !assistant.contents.is_empty();
+        if self.assistant.as_ref().is_some_and(said) {
+            self.flush();
+        }
+        self.assistant().contents.push(content);
     }
 
     fn flush(&mut self) {
-        let Some(Assistant { content, calls }) = self.assistant.take() else {
+        let Some(turn) = self.assistant.take() else { return };
+        // Thoughts that came to nothing are no turn.
+        if turn.contents.is_empty() && turn.calls.is_empty() {
             return;
-        };
+        }
         let mut message = Out::object(64);
         message.member("role", "\"assistant\"");
-        message.member("content", content.as_deref().unwrap_or("null"));
-        if !calls.is_empty() {
-            message.member("tool_calls", &calls.end());
+        message.member("content", &turn.content());
+        if !turn.thoughts.is_empty() {
+            message.member("thinking_blocks", &list_of(&turn.thoughts));
+        }
+        if !turn.calls.is_empty() {
+            message.member("tool_calls", &list_of(&turn.calls));
         }
         self.list.element(&message.end());
     }
@@ -201,9 +243,8 @@ fn item(raw: &str, path: String, messages: &mut Messages) -> Read<()> {
             let (id, name) = (required(&mut fields, "call_id")?, required(&mut fields, "name")?);
             let arguments = required(&mut fields, "arguments")?;
             let function = format!("{{\"name\":{name},\"arguments\":{arguments}}}");
-            messages.call(&format!(
-                "{{\"id\":{id},\"type\":\"function\",\"function\":{function}}}"
-            ));
+            let call = format!("{{\"id\":{id},\"type\":\"function\",\"function\":{function}}}");
+            messages.assistant().calls.push(call);
             Ok(())
         }
         Some("function_call_output") => {
@@ -215,10 +256,32 @@ fn item(raw: &str, path: String, messages: &mut Messages) -> Read<()> {
             messages.list.element(&answer);
             Ok(())
         }
-        // Only its own vendor could read it, which has to see the same as we do.
-        Some("reasoning") => fields.text("encrypted_content").map(drop),
+        Some("reasoning") => thought(&mut fields, messages),
         Some(_) => Err(not_offered(&fields.at("type"))),
     }
+}
+
+/// Goes back to the vendor that can read it; to all others it says nothing.
+fn thought(fields: &mut Fields<'_>, messages: &mut Messages) -> Read<()> {
+    let kept = fields.text("encrypted_content")?.unwrap_or_default();
+    let mut text = String::new();
+    for (at, raw) in fields.list("summary")?.into_iter().enumerate() {
+        let mut part = Fields::parse(raw, format!("{}[{at}]", fields.at("summary")))?;
+        text.push_str(&part.text("text")?.unwrap_or_default());
+    }
+    let block = match proofs::decrypted(text.into(), &kept) {
+        None => return Ok(()),
+        Some(Thought::Redacted(data)) => {
+            format!("{{\"type\":\"redacted_thinking\",\"data\":{}}}", quoted(&data))
+        }
+        Some(Thought::Text { text, signature }) => format!(
+            "{{\"type\":\"thinking\",\"thinking\":{},\"signature\":{}}}",
+            quoted(&text),
+            quoted(&signature.unwrap_or_default())
+        ),
+    };
+    messages.assistant().thoughts.push(block);
+    Ok(())
 }
 
 fn message(fields: &mut Fields<'_>, messages: &mut Messages) -> Read<()> {
@@ -226,13 +289,7 @@ fn message(fields: &mut Fields<'_>, messages: &mut Messages) -> Read<()> {
     let content = required(fields, "content")?;
     let content = contents(content, &fields.at("content"))?;
     match role.as_ref() {
-        "assistant" => {
-            messages.flush();
-            messages.assistant = Some(Assistant {
-                content: Some(content),
-                calls: Out::array(64),
-            });
-        }
+        "assistant" => messages.assistant_says(content),
         "user" | "system" | "developer" => messages.say(&role, &content),
         _ => {
             return Err(wrong(

@@ -254,11 +254,11 @@ pub fn arguments_object(arguments: &str) -> Option<Map<String, Value>> {
 }
 
 impl ChatReply {
-    /// The answer as OpenAI writes it. `model` and `at` stand in for what the vendor did not say.
-    pub fn to_openai(&self, model: &str, at: i64) -> Value {
+    /// The answer as OpenAI writes it. `model`, `at` and `seed` stand in for what the vendor did not say.
+    pub fn to_openai(&self, model: &str, at: i64, seed: u64) -> Value {
         let choices = self.choices.iter().enumerate();
         let mut out = json!({
-            "id": self.id.as_deref().unwrap_or(NO_ID),
+            "id": self.id.clone().unwrap_or_else(|| named_answer(seed)),
             "object": "chat.completion",
             "created": self.created.unwrap_or(at),
             "model": self.model.as_deref().unwrap_or(model),
@@ -271,8 +271,10 @@ impl ChatReply {
     }
 }
 
-/// Vendors that name no answer get this instead of a name.
-pub const NO_ID: &str = "chatcmpl-unnamed";
+/// The name of an answer to which its vendor gives none.
+pub fn named_answer(seed: u64) -> String {
+    format!("chatcmpl-{seed:016x}")
+}
 
 fn to_openai(choice: &Choice, at: usize) -> Value {
     let mut message = Map::from_iter([

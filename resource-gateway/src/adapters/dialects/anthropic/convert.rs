@@ -1,14 +1,18 @@
 //! From neutral words to Anthropic's.
 
-use std::borrow::Cow;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Map, Value, json};
 
 use super::wire::{Block, BlockKind, Content, Metadata, Request, Source, Thinking, Tool, ToolChoice, Turn};
-use crate::domain::{
-    chat::{self, ChatRequest, Format, Message, Part, PartKind, Reasoning, Role, Schema, Thought, ToolUse, made_up_id},
-    fault::PublicError,
+use crate::{
+    adapters::dialects::{call_ids, writing::Arguments},
+    domain::{
+        chat::{
+            self, ChatRequest, Format, Message, Part, PartKind, Reasoning, Role, Schema, Thought, ToolUse, made_up_id,
+            proofs,
+        },
+        fault::PublicError,
+    },
 };
 
 /// Members that are written here, whatever a caller sends by the vendor's own names: nobody gets around what was read and ruled.
@@ -180,7 +184,7 @@ fn turns<'a>(messages: &'a [Message<'_>]) -> Result<Vec<Turn<'a>>, Wrong> {
                 answering = false;
             }
             Role::Assistant => {
-                let Some(content) = said(message, at)? else { continue };
+                let Some(content) = said(message) else { continue };
                 turns.push(Turn {
                     role: "assistant",
                     content,
@@ -266,7 +270,7 @@ fn tool_result<'a>(message: &'a Message<'_>, at: usize) -> Result<Block<'a>, Wro
     let tool_use_id = id.ok_or_else(|| wrong(&format!("messages[{at}].tool_call_id"), "is required"))?;
     Ok(Block {
         kind: BlockKind::ToolResult {
-            tool_use_id,
+            tool_use_id: call_ids::fit(tool_use_id),
             content: content(&message.content),
             is_error: message.is_error,
         },
@@ -275,18 +279,18 @@ fn tool_result<'a>(message: &'a Message<'_>, at: usize) -> Result<Block<'a>, Wro
 }
 
 /// What the assistant said, if anything: thoughts, text, calls.
-fn said<'a>(message: &'a Message<'_>, at: usize) -> Result<Option<Content<'a>>, Wrong> {
+fn said<'a>(message: &'a Message<'_>) -> Option<Content<'a>> {
     let refusal = message.refusal.as_deref().filter(|text| !text.is_empty());
     if message.thoughts.is_empty() && message.tool_calls.is_empty() && refusal.is_none() {
-        return Ok(content(&message.content));
+        return content(&message.content);
     }
     let mut all: Vec<_> = message.thoughts.iter().filter_map(thought).collect();
     push_content(&message.content, &mut all);
     all.extend(refusal.and_then(text_block));
     for (call_at, call) in message.tool_calls.iter().enumerate() {
-        all.push(tool_use(call, (at, call_at))?);
+        all.push(tool_use(call, call_at));
     }
-    Ok(blocks(all))
+    blocks(all)
 }
 
 /// Only what this vendor has thought itself, and can prove, may come back.
@@ -297,10 +301,12 @@ fn thought<'a>(thought: &'a Thought<'_>) -> Option<Block<'a>> {
             signature: Some(signature),
         } => BlockKind::Thinking {
             thinking: text,
-            signature,
+            signature: proofs::unmarked(signature)?,
         },
         Thought::Text { signature: None, .. } => return None,
-        Thought::Redacted(data) => BlockKind::RedactedThinking { data },
+        Thought::Redacted(data) => BlockKind::RedactedThinking {
+            data: proofs::unmarked(data)?,
+        },
     };
     Some(Block {
         kind,
@@ -308,29 +314,16 @@ fn thought<'a>(thought: &'a Thought<'_>) -> Option<Block<'a>> {
     })
 }
 
-fn tool_use<'a>(call: &'a ToolUse<'_>, (at, call_at): (usize, usize)) -> Result<Block<'a>, Wrong> {
+fn tool_use<'a>(call: &'a ToolUse<'_>, call_at: usize) -> Block<'a> {
     let id = call.id.as_deref();
-    Ok(Block {
+    Block {
         kind: BlockKind::ToolUse {
-            id: id.map_or_else(|| made_up_id(call_at).into(), Cow::Borrowed),
+            id: id.map_or_else(|| made_up_id(call_at).into(), call_ids::fit),
             name: &call.name,
-            input: object(&call.arguments).ok_or_else(|| {
-                let field = format!("messages[{at}].tool_calls[{call_at}].function.arguments");
-                wrong(&field, "must be the text of a JSON object")
-            })?,
+            input: Arguments::of(&call.arguments),
         },
         cache_control: None,
-    })
-}
-
-/// The text of an object as it is written: models care about neither order nor precision, those who compare do.
-fn object(arguments: &str) -> Option<Cow<'_, RawValue>> {
-    let arguments = match arguments.trim() {
-        "" => "{}",
-        arguments => arguments,
-    };
-    let value: &RawValue = serde_json::from_str(arguments).ok()?;
-    arguments.starts_with('{').then_some(Cow::Borrowed(value))
+    }
 }
 
 fn tool<'a>(tool: &'a chat::Tool<'_>) -> Tool<'a> {

@@ -21,7 +21,7 @@ use super::{error_object, events::InEvents, writing};
 use crate::{
     domain::{
         call::{Call, Voice},
-        chat::{ChatReply, ChatRequest, Choice, PartKind, Role, Thought, ToolUse},
+        chat::{ChatReply, ChatRequest, Choice, PartKind, Role, Thought, ToolUse, proofs},
         fault::{Fault, FaultClass, PublicError},
         interface::WhenUnsupported,
     },
@@ -128,8 +128,9 @@ impl ChatDialect for AnthropicDialect {
     }
 
     fn native(&self, call: &Call) -> Option<&dyn Codec> {
-        // What rules have changed is no longer what the caller said, so it is written anew.
-        (call.voice() == Voice::Anthropic && call.is_verbatim()).then_some(&AnthropicMessages)
+        // What rules have changed is no longer what the caller said, and what other vendors have thought is refused: it is written anew.
+        let is_its_own = || call.is_verbatim() && !proofs::others_in(&call.body());
+        (call.voice() == Voice::Anthropic && is_its_own()).then_some(&AnthropicMessages)
     }
 }
 

@@ -1,22 +1,18 @@
 //! Answers as Anthropic writes them, whoever gave them.
 
-use std::collections::VecDeque;
+use std::{borrow::Cow, collections::VecDeque};
 
 use bytes::{BufMut as _, BytesMut};
 use serde_json::{Value, json};
 
-use super::super::translated::EventWriter;
-use crate::domain::chat::{ChatEvent, ChatReply, Choice, Counts, Finish, FinishReason, Thought, made_up_id};
+use super::super::{call_ids, translated::EventWriter, writing::INVALID};
+use crate::domain::chat::{ChatEvent, ChatReply, Choice, Counts, Finish, FinishReason, Thought, made_up_id, proofs};
 
-/// Vendors that name no answer get this instead of a name.
-const NO_ID: &str = "msg_unnamed";
-/// Where a model wrote arguments that are no object, they stand in one under this name.
-const INVALID: &str = "INVALID_JSON";
 /// Of what waits for the end of a call no more is held back: beyond that, blocks stand side by side.
 const MOST_WAITING_BYTES: usize = 1024 * 1024;
 
-/// A whole answer: its first choice, since this format knows no others. `model` stands in for what the vendor did not say.
-pub fn message(answer: &ChatReply, model: &str) -> Value {
+/// A whole answer: its first choice, since this format knows no others. `model` and `seed` stand in for what the vendor did not say.
+pub fn message(answer: &ChatReply, model: &str, seed: u64) -> Value {
     let nothing = Choice::default();
     let choice = answer.choices.first().unwrap_or(&nothing);
     let mut content: Vec<Value> = choice.thoughts.iter().map(thought).collect();
@@ -29,14 +25,16 @@ pub fn message(answer: &ChatReply, model: &str) -> Value {
         content.push(json!({"type": "text", "text": text}));
     }
     for (at, call) in choice.tool_calls.iter().enumerate() {
-        let id = call.id.as_deref().map_or_else(|| made_up_id(at), str::to_owned);
+        let proof = call.signature.as_deref().map(|proof| proofs::of_call(at, proof));
+        content.extend(proof.map(|proof| thought(&Thought::Redacted(proof.into()))));
+        let id = call.id.as_deref().map_or_else(|| made_up_id(at).into(), call_ids::fit);
         content.push(json!({"type": "tool_use", "id": id, "name": call.name, "input": input(&call.arguments)}));
     }
     let called = !choice.tool_calls.is_empty();
     let refused = choice.refusal.as_ref().is_some_and(|refusal| !refusal.is_empty());
     let (reason, sequence) = stop(choice.finish.as_ref(), called, refused);
     json!({
-        "id": answer.id.as_deref().unwrap_or(NO_ID),
+        "id": answer.id.clone().unwrap_or_else(|| named(seed)),
         "type": "message",
         "role": "assistant",
         "model": answer.model.as_deref().unwrap_or(model),
@@ -45,6 +43,11 @@ pub fn message(answer: &ChatReply, model: &str) -> Value {
         "stop_sequence": sequence,
         "usage": usage(answer.counts.as_ref()),
     })
+}
+
+/// The name of an answer to which its vendor gives none.
+fn named(seed: u64) -> String {
+    format!("msg_{seed:016x}")
 }
 
 fn thought(thought: &Thought<'_>) -> Value {
@@ -188,9 +191,9 @@ impl Arguments {
 }
 
 impl Messages {
-    pub fn new(model: &str) -> Self {
+    pub fn new(model: &str, seed: u64) -> Self {
         Self {
-            id: NO_ID.to_owned(),
+            id: named(seed),
             model: model.to_owned(),
             counts: None,
             begun: false,
@@ -413,10 +416,15 @@ impl EventWriter for Messages {
                 call,
                 id,
                 name,
-                ..
+                signature,
             } => {
                 self.called = true;
-                let id = id.clone().unwrap_or_else(|| made_up_id(*call as usize));
+                if let Some(proof) = signature {
+                    self.tell(Waiting::Redacted(proofs::of_call(*call as usize, proof)), out);
+                }
+                // Its vendors refuse others, so that a conversation could not go on there.
+                let id = id.as_deref().map(call_ids::fit).map(Cow::into_owned);
+                let id = id.unwrap_or_else(|| made_up_id(*call as usize));
                 let began = Waiting::Call {
                     call: *call,
                     id,
@@ -478,12 +486,12 @@ mod tests {
             anthropic::{read_reply, stream::Reader},
             events::InEvents,
         },
-        domain::chat::ToolUse,
+        domain::chat::{ChatRequest, ToolUse, messages_to_openai},
         ports::{chat::ChunkDecoder as _, codec::StreamEnd},
     };
 
     fn written(events: &[ChatEvent], counts: Option<&Counts>) -> String {
-        let mut writer = Messages::new("m");
+        let mut writer = Messages::new("m", 1);
         let mut out = BytesMut::new();
         for event in events {
             writer.write(event, &mut out);
@@ -706,7 +714,7 @@ mod tests {
             kinds(&written(&[], None)).join(" "),
             "message_start message_delta message_stop"
         );
-        let whole = message(&ChatReply::default(), "m");
+        let whole = message(&ChatReply::default(), "m", 1);
         assert_eq!(
             (&whole["content"], &whole["stop_reason"], &whole["model"]),
             (&json!([]), &json!("end_turn"), &json!("m"))
@@ -746,7 +754,7 @@ mod tests {
             }),
             created: None,
         };
-        let text = message(&reply, "m").to_string();
+        let text = message(&reply, "m", 1).to_string();
         assert_eq!(read_reply(text.as_bytes()).unwrap(), reply);
     }
 
@@ -777,5 +785,42 @@ mod tests {
         assert_eq!(stop(None, false, true).0, "refusal");
         assert_eq!(input("[1]"), json!({"INVALID_JSON": "[1]"}));
         assert_eq!(input(" "), json!({}));
+    }
+
+    #[test]
+    fn the_proof_of_a_call_comes_back_to_it() {
+        let proven = ChatEvent::ToolCall {
+            choice: 0,
+            call: 1,
+            id: Some("d".to_owned()),
+            name: "g".to_owned(),
+            signature: Some("sig".to_owned()),
+        };
+        let stream = written(&[call(0, "f"), arguments(0, "{}"), proven, arguments(1, "{}")], None);
+        let kinds: Vec<_> = blocks(&stream).into_iter().map(|(kind, _)| kind).collect();
+        assert_eq!(kinds, ["tool_use", "redacted_thinking", "tool_use"]);
+        let tool = |name: &'static str, signature: Option<&'static str>| ToolUse {
+            id: Some(name.into()),
+            name: name.into(),
+            arguments: "{}".into(),
+            signature: signature.map(Into::into),
+        };
+        let reply = ChatReply {
+            choices: vec![Choice {
+                tool_calls: vec![tool("f", None), tool("g", Some("sig"))],
+                ..Choice::default()
+            }],
+            ..ChatReply::default()
+        };
+        let whole = message(&reply, "m", 1);
+        let data = json!({"type": "redacted_thinking", "data": "call:1:sig"});
+        assert!(stream.contains(&data["data"].to_string()));
+        assert_eq!(whole["content"][1], data);
+        let body = json!({"model": "m", "max_tokens": 5, "messages": [
+            {"role": "user", "content": "q"}, {"role": "assistant", "content": whole["content"]}]});
+        let body = messages_to_openai(body.to_string().as_bytes()).unwrap();
+        let request = ChatRequest::read(body.as_bytes()).unwrap();
+        assert_eq!(request.messages[1].tool_calls, reply.choices[0].tool_calls);
+        assert!(request.messages[1].thoughts.is_empty());
     }
 }

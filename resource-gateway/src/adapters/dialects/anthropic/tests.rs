@@ -2,6 +2,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::domain::chat::messages_to_openai;
+
 use super::*;
 use crate::{
     adapters::dialects::{
@@ -270,10 +272,6 @@ fn what_the_vendor_has_no_words_for_is_refused_by_name() {
         (json!({"stop_sequences": ["x"]}), "stop_sequences"),
         (json!({"output_config": 1}), "output_config"),
         (
-            json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "[1]"}}]}]}),
-            "messages[0].tool_calls[0].function.arguments",
-        ),
-        (
             json!({"messages": [{"role": "tool", "content": "x"}]}),
             "messages[0].tool_call_id",
         ),
@@ -541,6 +539,61 @@ fn native_call(body: &Value, headers: &HeaderMap) -> Call {
     let call = Call::read(Capability::Chat, read.to_string().into(), None).unwrap();
     call.said_as(Voice::Anthropic, body.to_string().into())
         .said_beside(headers)
+}
+
+#[test]
+fn calls_of_other_vendors_can_be_told() {
+    let call = |id: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}});
+    let sent = encoded(&json!({"messages": [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "tool_calls": [call("functions.f:0", "{\"a\":"), call("call_1", "[1]")]},
+        {"role": "tool", "tool_call_id": "functions.f:0", "content": "x"},
+        {"role": "tool", "tool_call_id": "call_1", "content": "y"}]}));
+    let (said, answers) = (&sent["messages"][1]["content"], &sent["messages"][2]["content"]);
+    let id = said[0]["id"].as_str().unwrap();
+    assert!(id.starts_with("functions_f_0_") && !id.contains(['.', ':']), "{id}");
+    assert_eq!(answers[0]["tool_use_id"], id);
+    assert_eq!(
+        (&said[1]["id"], &answers[1]["tool_use_id"]),
+        (&json!("call_1"), &json!("call_1"))
+    );
+    assert_eq!(said[0]["input"], json!({"INVALID_JSON": "{\"a\":"}));
+    assert_eq!(said[1]["input"], json!({"INVALID_JSON": "[1]"}));
+}
+
+#[test]
+fn what_other_vendors_have_thought_is_not_sent() {
+    let own = json!({"type": "thinking", "thinking": "a", "signature": "EqQB"});
+    let body = |blocks: &[Value]| {
+        let mut content = blocks.to_vec();
+        content.push(json!({"type": "text", "text": "x"}));
+        json!({"model": "m", "max_tokens": 5, "messages": [
+            {"role": "user", "content": "q"}, {"role": "assistant", "content": content}, {"role": "user", "content": "r"}]})
+    };
+    let sent = |blocks: &[Value]| {
+        let body = body(blocks).to_string();
+        let read = messages_to_openai(body.as_bytes()).unwrap();
+        let call = Call::read(Capability::Chat, read.into(), None).unwrap();
+        let call = call.said_as(Voice::Anthropic, body.into());
+        let sent = Chat(AnthropicDialect).encode(&call, target(&vendor())).unwrap();
+        serde_json::from_slice::<Value>(&sent.body.concat()).unwrap()
+    };
+    let mut verbatim = body(std::slice::from_ref(&own));
+    verbatim["model"] = json!("up");
+    assert_eq!(sent(std::slice::from_ref(&own)), verbatim);
+    for other in [
+        json!({"type": "thinking", "thinking": "b", "signature": ""}),
+        json!({"type": "thinking", "thinking": "b", "signature": "responses:gAAA"}),
+        json!({"type": "redacted_thinking", "data": "responses:gAAA"}),
+        json!({"type": "redacted_thinking", "data": "call:0:sig"}),
+    ] {
+        let sent = sent(&[own.clone(), other.clone()]);
+        assert_eq!(
+            sent["messages"][1]["content"],
+            json!([own, {"type": "text", "text": "x"}]),
+            "{other}"
+        );
+    }
 }
 
 #[test]

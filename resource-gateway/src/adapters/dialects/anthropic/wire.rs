@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, value::RawValue};
 
 use crate::{
-    adapters::dialects::reading::{count, if_object},
+    adapters::dialects::{
+        reading::{count, if_object},
+        writing::Arguments,
+    },
     domain::chat::{Counts, Finish, FinishReason, Schema},
 };
 
@@ -84,10 +87,10 @@ pub(super) enum BlockKind<'a> {
     ToolUse {
         id: Cow<'a, str>,
         name: &'a str,
-        input: Cow<'a, RawValue>,
+        input: Arguments<'a>,
     },
     ToolResult {
-        tool_use_id: &'a str,
+        tool_use_id: Cow<'a, str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         content: Option<Content<'a>>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]

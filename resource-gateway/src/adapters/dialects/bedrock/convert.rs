@@ -1,18 +1,15 @@
 //! Between neutral chat and Converse.
 
-use std::collections::HashMap;
-
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use serde_json::{Map, Value, json, value::RawValue};
-use sha2::{Digest as _, Sha256};
 
 use super::{errors, wire};
 use crate::{
+    adapters::dialects::{call_ids, writing::Arguments},
     domain::{
         chat::{
             ChatReply, ChatRequest, Choice, Content, Counts, Finish, FinishReason, Message, Part, PartKind, Reasoning,
-            Role, Schema, Source, Thought, Tool, ToolChoice, ToolUse, made_up_id,
+            Role, Schema, Source, Thought, Tool, ToolChoice, ToolUse, made_up_id, proofs,
         },
         fault::{Fault, FaultClass, PublicError},
         interface::WhenUnsupported,
@@ -96,17 +93,17 @@ fn system<'r>(request: &'r ChatRequest<'_>) -> Result<Vec<wire::Block<'r>>, Publ
 /// Turns of user and assistant, one after the other: what follows in the same role is one turn, and tools answer in the user's.
 fn turns<'r>(request: &'r ChatRequest<'_>) -> Result<Vec<wire::Turn<'r>>, PublicError> {
     let mut turns: Vec<wire::Turn<'r>> = Vec::new();
-    let mut names = Names::default();
+    let mut documents = Documents::default();
     for (at, message) in request.messages.iter().enumerate() {
         let (role, blocks) = match message.role {
             Role::System | Role::Developer => continue,
             Role::User => {
                 let mut blocks = Vec::new();
-                push_content(&mut blocks, &message.content, at, &mut names.documents)?;
+                push_content(&mut blocks, &message.content, at, &mut documents)?;
                 ("user", blocks)
             }
-            Role::Tool => ("user", tool_result(message, at, &mut names)?),
-            Role::Assistant => ("assistant", assistant(message, at, &mut names)?),
+            Role::Tool => ("user", tool_result(message, at, &mut documents)?),
+            Role::Assistant => ("assistant", assistant(message, at, &mut documents)?),
         };
         match turns.last_mut() {
             _ if blocks.is_empty() => {}
@@ -120,24 +117,19 @@ fn turns<'r>(request: &'r ChatRequest<'_>) -> Result<Vec<wire::Turn<'r>>, Public
 fn assistant<'r>(
     message: &'r Message<'_>,
     at: usize,
-    names: &mut Names<'r>,
+    documents: &mut Documents,
 ) -> Result<Vec<wire::Block<'r>>, PublicError> {
     let mut blocks: Vec<_> = message.thoughts.iter().filter_map(reasoning).collect();
-    push_content(&mut blocks, &message.content, at, &mut names.documents)?;
+    push_content(&mut blocks, &message.content, at, documents)?;
     blocks.extend(message.refusal.iter().map(|refusal| wire::Block::Text(refusal)));
     for (call_at, call) in message.tool_calls.iter().enumerate() {
-        let input = object(&call.arguments).ok_or_else(|| {
-            let path = format!("messages[{at}].tool_calls[{call_at}].function.arguments");
-            let message = format!("'{path}' must be the text of a JSON object for the provider behind this model.");
-            invalid(&path, message)
-        })?;
         blocks.push(wire::Block::ToolUse {
             tool_use_id: match call.id.as_deref() {
-                Some(id) => names.tool_use_id(id),
+                Some(id) => call_ids::fit(id).into_owned(),
                 None => made_up_id(call_at),
             },
             name: &call.name,
-            input,
+            input: Arguments::of(&call.arguments),
         });
     }
     Ok(blocks)
@@ -148,9 +140,9 @@ fn reasoning<'r>(thought: &'r Thought<'_>) -> Option<wire::Block<'r>> {
     Some(wire::Block::ReasoningContent(match thought {
         Thought::Text { text, signature } => wire::Reasoning::ReasoningText {
             text,
-            signature: signature.as_deref()?,
+            signature: signature.as_deref().and_then(proofs::unmarked)?,
         },
-        Thought::Redacted(data) => wire::Reasoning::RedactedContent(data),
+        Thought::Redacted(data) => wire::Reasoning::RedactedContent(proofs::unmarked(data)?),
     }))
 }
 
@@ -158,7 +150,7 @@ fn reasoning<'r>(thought: &'r Thought<'_>) -> Option<wire::Block<'r>> {
 fn tool_result<'r>(
     message: &'r Message<'_>,
     at: usize,
-    names: &mut Names<'r>,
+    documents: &mut Documents,
 ) -> Result<Vec<wire::Block<'r>>, PublicError> {
     let id = message.tool_call_id.as_deref().ok_or_else(|| {
         let path = format!("messages[{at}].tool_call_id");
@@ -170,50 +162,18 @@ fn tool_result<'r>(
         Content::Text(text) if text.trim_start().starts_with('{') && object(text).is_some() => {
             content.extend(object(text).map(wire::Block::Json));
         }
-        other => push_content(&mut content, other, at, &mut names.documents)?,
+        other => push_content(&mut content, other, at, documents)?,
     }
     let blocks = content.len();
     content.retain(|block| !matches!(block, wire::Block::CachePoint(_)));
     let marked = message.cache.is_some() || content.len() < blocks;
     let result = wire::Block::ToolResult {
-        tool_use_id: names.tool_use_id(id),
+        tool_use_id: call_ids::fit(id).into_owned(),
         content,
         status: if message.is_error { "error" } else { "success" },
     };
     let mark = marked.then_some(wire::Block::CachePoint(wire::CachePoint::DEFAULT));
     Ok(std::iter::once(result).chain(mark).collect())
-}
-
-/// What has another name there.
-#[derive(Default)]
-struct Names<'r> {
-    documents: Documents,
-    /// The ids that were made of the conversation's own, and of which.
-    ids: HashMap<String, &'r str>,
-}
-
-impl<'r> Names<'r> {
-    /// The vendor takes `[a-zA-Z0-9_-]{1,64}`. Ids of other vendors, which stand in a conversation that moved, are made fit alike in
-    /// calls and in answers, and two of them never alike.
-    fn tool_use_id(&mut self, id: &'r str) -> String {
-        let fit = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-        let plain: String = match id.is_empty() {
-            true => "_".to_owned(),
-            false => id.chars().take(64).map(fit).collect(),
-        };
-        match self.ids.get(&plain) {
-            None => {
-                self.ids.insert(plain.clone(), id);
-                plain
-            }
-            Some(known) if *known == id => plain,
-            Some(_) => {
-                // 20 of its own, one between, and 43 that stand for all of it.
-                let own: String = plain.chars().take(20).collect();
-                format!("{own}_{}", URL_SAFE_NO_PAD.encode(Sha256::digest(id)))
-            }
-        }
-    }
 }
 
 /// The text of a JSON object as it stands; nothing stands for an empty one.

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, value::RawValue};
 
 use crate::{
-    adapters::dialects::reading::{count, if_object},
+    adapters::dialects::{
+        reading::{count, if_object},
+        writing::Arguments,
+    },
     domain::chat,
 };
 
@@ -59,7 +62,7 @@ pub(super) enum Block<'a> {
     ToolUse {
         tool_use_id: String,
         name: &'a str,
-        input: &'a RawValue,
+        input: Arguments<'a>,
     },
     #[serde(rename_all = "camelCase")]
     ToolResult {

@@ -100,7 +100,7 @@ fn an_answer_is_read_with_everything_in_it() {
             "usage": {"billed_units": {"input_tokens": 1.0}, "tokens": {"input_tokens": 60.0, "output_tokens": 2.0}, "cached_tokens": 4}}),
     )
     .unwrap();
-    let openai = reply.to_openai("up", 1);
+    let openai = reply.to_openai("up", 1, 1);
     let message = &openai["choices"][0]["message"];
     assert_eq!(
         (&message["content"], &message["reasoning_content"]),

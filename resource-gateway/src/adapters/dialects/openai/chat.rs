@@ -83,13 +83,12 @@ impl ChatDialect for OpenAiDialect {
         let mut dropped = Vec::new();
         let mut body = request.to_openai();
         // Most servers of this format know it; OpenAI itself refuses what it does not know.
-        if target.vendor.endpoints().is_empty() && body.remove("top_k").is_some() {
+        if plain::is_openais(target.vendor) && body.remove("top_k").is_some() {
             cannot("top_k", target.when_unsupported, &mut dropped)?;
         }
-        Ok(Encoded {
-            dropped,
-            ..written(body, request, target)
-        })
+        let mut encoded = written(body, request, target);
+        encoded.dropped.extend(dropped);
+        Ok(encoded)
     }
 
     fn decode(&self, reply: &Received<'_>) -> Result<ChatReply, Fault> {
@@ -115,10 +114,13 @@ impl ChatDialect for OpenAiDialect {
 
 /// A translated request, without the words of other formats.
 pub(super) fn written(mut body: Map<String, Value>, request: &ChatRequest<'_>, target: Target<'_>) -> Encoded {
-    plain::only(&mut body, target.vendor);
+    let dropped = plain::only(&mut body, target.vendor);
     body.insert("model".to_owned(), json!(target.model));
     let body = writing::written(&body, writing::room_for(request));
-    let encoded = Encoded::of(HeaderValue::from_static("application/json"), body);
+    let encoded = Encoded {
+        dropped,
+        ..Encoded::of(HeaderValue::from_static("application/json"), body)
+    };
     if request.stream { encoded.streaming() } else { encoded }
 }
 

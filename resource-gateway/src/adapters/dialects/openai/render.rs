@@ -4,7 +4,7 @@ use bytes::{BufMut as _, BytesMut};
 use serde_json::{Map, Value, json};
 
 use super::super::translated::EventWriter;
-use crate::domain::chat::{ChatEvent, Counts, NO_ID, finish_word, made_up_id, usage};
+use crate::domain::chat::{ChatEvent, Counts, finish_word, made_up_id, named_answer, usage};
 
 /// Writes chunks.
 #[derive(Debug)]
@@ -18,9 +18,9 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    pub fn new(model: &str, created: i64, include_usage: bool) -> Self {
+    pub fn new(model: &str, created: i64, seed: u64, include_usage: bool) -> Self {
         Self {
-            id: NO_ID.to_owned(),
+            id: named_answer(seed),
             model: model.to_owned(),
             created,
             include_usage,

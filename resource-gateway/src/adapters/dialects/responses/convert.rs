@@ -5,16 +5,19 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::{
-    ENCRYPTED, PROBABILITIES, PROOF,
+    ENCRYPTED, PROBABILITIES,
     wire::{self, Content, Input, Item, Request, TextConfig},
 };
 use crate::domain::{
     chat::{
         self, ChatRequest, Message, Part, PartKind, Role, Schema, Source, Thought, ToolChoice, ToolUse, made_up_id,
+        proofs, user_within,
     },
     fault::PublicError,
 };
 
+/// Longer names of persons are said to be refused.
+const MAX_USER_CHARS: usize = 64;
 /// Members that are written here, whatever a caller sends by the vendor's own names: nobody gets around what was read and ruled.
 const OURS: [&str; 7] = [
     "include",
@@ -69,7 +72,7 @@ pub(super) fn request<'a>(from: &'a ChatRequest<'_>, model: &'a str) -> Result<R
         text: (format.is_some() || verbosity.is_some()).then_some(TextConfig { format, verbosity }),
         reasoning,
         include,
-        user: from.user.as_deref(),
+        user: from.user.as_deref().map(|user| user_within(user, MAX_USER_CHARS)),
         // Whoever shares the vendor's key could read it.
         store: false,
         stream: from.stream,
@@ -233,7 +236,7 @@ fn thought<'a>(thought: &'a Thought<'_>) -> Option<Item<'a>> {
     let text = text.filter(|text| !text.is_empty());
     Some(Item::Reasoning {
         summary: text.map(|text| wire::Part::SummaryText { text }).into_iter().collect(),
-        encrypted_content: proof.strip_prefix(PROOF)?,
+        encrypted_content: proofs::for_responses(proof)?,
     })
 }
 

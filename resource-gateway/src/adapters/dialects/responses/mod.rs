@@ -28,7 +28,7 @@ use super::{
 use crate::{
     domain::{
         call::{Call, Voice},
-        chat::{ChatReply, ChatRequest, Choice, Finish, FinishReason, Thought, ToolUse},
+        chat::{ChatReply, ChatRequest, Choice, Finish, FinishReason, Thought, ToolUse, proofs},
         fault::{Fault, FaultClass},
         interface::WhenUnsupported,
     },
@@ -49,15 +49,13 @@ pub const API: &str = "api";
 pub const CHAT: &str = "chat";
 pub const RESPONSES: &str = "responses";
 pub const APIS: [&str; 2] = [CHAT, RESPONSES];
+/// Between two parts of a summary.
+const BETWEEN_PARTS: &str = "\n\n";
 
 /// What is asked for so that a model can go on with its thoughts although nobody keeps them.
 const ENCRYPTED: &str = "reasoning.encrypted_content";
 /// Asks for the probabilities of what is said.
 const PROBABILITIES: &str = "message.output_text.logprobs";
-/// Before what is to come back as it is: a proof of another vendor's would be refused here, and this one's elsewhere.
-const PROOF: &str = "responses:";
-/// Between two parts of a summary.
-const BETWEEN_PARTS: &str = "\n\n";
 
 const SUPPORT: Support = Support {
     tools: true,
@@ -147,13 +145,14 @@ fn read_reply(body: &[u8]) -> Result<ChatReply, Fault> {
     if let Some(fault) = faults::of_response(&response) {
         return Err(fault);
     }
-    let items = response
-        .output
-        .take()
-        .ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
+    let unreadable = || Fault::of(FaultClass::InvalidReply);
+    if response.output.is_none() {
+        return Err(unreadable());
+    }
+    let items = response.items().map_err(|_| unreadable())?;
     let mut choice = Choice::default();
     let mut probabilities = Vec::new();
-    for item in items {
+    for (_, item) in items {
         match item.kind.as_str() {
             "message" => read_message(item, &mut choice, &mut probabilities),
             "reasoning" => choice.thoughts.extend(read_thought(item)),
@@ -163,7 +162,6 @@ fn read_reply(body: &[u8]) -> Result<ChatReply, Fault> {
                 name: item.name.unwrap_or_default().into(),
                 signature: None,
             }),
-            // The vendor's own tools, which nobody could have asked for.
             _ => {}
         }
     }
@@ -173,13 +171,13 @@ fn read_reply(body: &[u8]) -> Result<ChatReply, Fault> {
     choice.finish = finish(&response, !choice.tool_calls.is_empty());
     if choice.finish.is_none() {
         // It is not over, and nobody will ask again.
-        return Err(Fault::of(FaultClass::InvalidReply));
+        return Err(unreadable());
     }
-    let counts = response.counts();
+    let (counts, created) = (response.counts(), response.created_at());
     Ok(ChatReply {
         id: response.id,
         model: response.model,
-        created: response.created_at.and_then(seconds),
+        created: created.and_then(seconds),
         choices: vec![choice],
         counts,
     })
@@ -205,7 +203,7 @@ fn read_message(item: wire::OutputItem, choice: &mut Choice, probabilities: &mut
 fn read_thought(item: wire::OutputItem) -> Option<Thought<'static>> {
     let text = thought_text(&item);
     let proof = item.encrypted_content.filter(|proof| !proof.is_empty());
-    let proof = proof.map(|proof| format!("{PROOF}{proof}").into());
+    let proof = proof.map(|proof| proofs::of_responses(&proof).into());
     match (text.is_empty(), proof) {
         (true, proof) => proof.map(Thought::Redacted),
         (false, signature) => Some(Thought::Text {

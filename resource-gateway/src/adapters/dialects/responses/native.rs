@@ -11,6 +11,7 @@ use crate::{
     adapters::dialects::{passing::Passing, translated::whole},
     domain::{
         call::Call,
+        chat::proofs,
         fault::Fault,
         json_object::{Edit, JsonObject, elements},
     },
@@ -82,10 +83,11 @@ struct Item<'a> {
     encrypted_content: Option<Cow<'a, str>>,
 }
 
-/// Whether an item is a thought that only its vendor could know.
+/// Whether an item is a thought that only its vendor could know, or that is another vendor's.
 fn is_a_reference(item: &str) -> bool {
     serde_json::from_str::<Item<'_>>(item).is_ok_and(|item| {
         let is_thought = item.kind.is_some_and(|kind| kind == "reasoning");
-        is_thought && item.encrypted_content.is_none_or(|content| content.is_empty())
+        let is_others = |kept: &str| kept.is_empty() || proofs::is_others(kept);
+        is_thought && item.encrypted_content.as_deref().is_none_or(is_others)
     })
 }

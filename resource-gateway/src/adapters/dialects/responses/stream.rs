@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::{
-    BETWEEN_PARTS, PROOF, faults, finish, thought_text,
+    BETWEEN_PARTS, faults, finish, thought_text,
     wire::{self, OutputItem},
 };
 use crate::{
-    adapters::dialects::events::EventReader,
+    adapters::dialects::events::{EventReader, unreadable},
     domain::{
-        chat::ChatEvent,
+        chat::{ChatEvent, proofs},
         fault::{Fault, FaultClass},
     },
     ports::codec::StreamEnd,
@@ -22,6 +22,8 @@ const MOST_ITEMS: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     headed: bool,
+    /// The server does not number its items, so that those of the whole response are told apart from none of them.
+    is_unplaced: bool,
     /// The items that have begun, by their place in the output.
     items: HashMap<u64, Told>,
     begun_calls: u32,
@@ -33,7 +35,13 @@ struct Told {
     call: Option<u32>,
     /// The last part of it to which something was added.
     part: Option<u64>,
+    /// Something came too early to be told.
+    early: bool,
     done: bool,
+}
+
+fn unread(_: serde_json::Error) -> StreamEnd {
+    unreadable()
 }
 
 /// What an event adds to an item.
@@ -82,6 +90,11 @@ impl Reader {
             return;
         }
         let Some(told) = self.item(at) else { return };
+        // Arguments before the call they belong to: they stand in the whole item once more.
+        told.early |= growth == Growth::Arguments && told.call.is_none();
+        if told.early {
+            return;
+        }
         let apart = growth == Growth::Thought && told.part.is_some_and(|last| last != part);
         told.part = Some(part);
         events.push(match (growth, told.call) {
@@ -102,11 +115,13 @@ impl Reader {
 
     /// An item that is whole: what of it has not come in pieces is told now.
     fn close(&mut self, at: u64, mut item: OutputItem, events: &mut Vec<ChatEvent>) {
-        self.open(at, &mut item, events);
-        let Some(told) = self.item(at) else { return };
-        if std::mem::replace(&mut told.done, true) {
+        if self.items.get(&at).is_some_and(|told| told.done) {
             return;
         }
+        self.open(at, &mut item, events);
+        let Some(told) = self.item(at) else { return };
+        told.done = true;
+        told.early = false;
         let grown = told.part.is_some();
         match item.kind.as_str() {
             "message" if !grown => {
@@ -131,7 +146,7 @@ impl Reader {
                     self.grow(Growth::Thought, (at, 0), text, events);
                 }
                 let proof = item.encrypted_content.filter(|proof| !proof.is_empty());
-                let proof = proof.map(|proof| format!("{PROOF}{proof}"));
+                let proof = proof.map(|proof| proofs::of_responses(&proof));
                 events.extend(proof.map(|proof| match shown {
                     true => ChatEvent::ReasoningSignature {
                         choice: 0,
@@ -145,28 +160,31 @@ impl Reader {
     }
 
     /// The whole response, at the end.
-    fn sum_up(&mut self, mut response: wire::Response<'_>, events: &mut Vec<ChatEvent>) -> StreamEnd {
+    fn sum_up(
+        &mut self,
+        mut response: wire::Response<'_>,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<StreamEnd, StreamEnd> {
         if let Some(fault) = faults::of_response(&response) {
             events.extend(response.counts().map(ChatEvent::Counts));
-            return StreamEnd::Failed(fault);
+            return Ok(StreamEnd::Failed(fault));
         }
         self.start(&mut response, events);
-        // Some servers tell nothing before.
-        if self.items.is_empty() {
-            for (at, item) in (0..).zip(response.output.take().unwrap_or_default()) {
+        // Some servers tell nothing before, or not the end of each item.
+        if !self.is_unplaced || self.items.is_empty() {
+            for (at, item) in response.items().map_err(unread)? {
                 self.close(at, item, events);
             }
         }
         events.extend(response.counts().map(ChatEvent::Counts));
         let Some(finish) = finish(&response, self.begun_calls > 0) else {
-            return StreamEnd::Failed(Fault::of(FaultClass::InvalidReply));
+            return Err(unreadable());
         };
         events.push(ChatEvent::Finish { choice: 0, finish });
-        StreamEnd::Complete
+        Ok(StreamEnd::Complete)
     }
 
     fn take(&mut self, event: &wire::Event<'_>, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), StreamEnd> {
-        let unread = |_| StreamEnd::Failed(Fault::of(FaultClass::InvalidReply));
         let at = event.output_index.unwrap_or_default();
         let place = |part: Option<u64>| (at, part.unwrap_or_default());
         let delta = || match event.delta {
@@ -182,7 +200,10 @@ impl Reader {
             }
             "response.output_item.added" | "response.output_item.done" => {
                 let Some(item) = event.item else { return Ok(()) };
-                let mut item: OutputItem = serde_json::from_str(item.get()).map_err(unread)?;
+                self.is_unplaced |= event.output_index.is_none();
+                let Some(mut item) = wire::read_item(item).map_err(unread)? else {
+                    return Ok(());
+                };
                 match event.kind.ends_with("done") {
                     true => self.close(at, item, events),
                     false => self.open(at, &mut item, events),
@@ -200,7 +221,7 @@ impl Reader {
             "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" => {
                 return Err(match event.response {
                     Some(response) => match serde_json::from_str(response.get()) {
-                        Ok(response) => self.sum_up(response, events),
+                        Ok(response) => self.sum_up(response, events).unwrap_or_else(|end| end),
                         Err(error) => unread(error),
                     },
                     None => StreamEnd::Failed(faults::of_event(event, data)),

@@ -6,7 +6,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, value::RawValue};
 
-use crate::domain::chat::{Counts, Schema};
+use crate::{
+    adapters::dialects::reading::{count, if_object},
+    domain::chat::{Counts, Schema},
+};
 
 /// A request.
 #[derive(Serialize)]
@@ -36,7 +39,7 @@ pub(super) struct Request<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) include: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) user: Option<&'a str>,
+    pub(super) user: Option<Cow<'a, str>>,
     pub(super) store: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) stream: bool,
@@ -172,11 +175,11 @@ pub(super) struct Response<'a> {
     #[serde(default)]
     pub(super) model: Option<String>,
     #[serde(default)]
-    pub(super) created_at: Option<f64>,
+    created_at: Option<Value>,
     #[serde(default)]
     pub(super) status: Option<String>,
     #[serde(default)]
-    pub(super) output: Option<Vec<OutputItem>>,
+    pub(super) output: Option<Vec<&'a RawValue>>,
     #[serde(default)]
     pub(super) incomplete_details: Option<IncompleteDetails>,
     #[serde(default, borrow)]
@@ -186,9 +189,21 @@ pub(super) struct Response<'a> {
 }
 
 impl Response<'_> {
+    /// When it was made, in seconds.
+    pub(super) fn created_at(&self) -> Option<f64> {
+        self.created_at.as_ref().and_then(Value::as_f64)
+    }
+
+    /// What it consists of by its places, as far as that says something to a caller.
+    pub(super) fn items(&mut self) -> serde_json::Result<Vec<(u64, OutputItem)>> {
+        let all = (0..).zip(self.output.take().unwrap_or_default());
+        let known = all.filter_map(|(at, item)| Some(read_item(item).transpose()?.map(|item| (at, item))));
+        known.collect()
+    }
+
     pub(super) fn counts(&self) -> Option<Counts> {
         let usage: Option<Usage> = serde_json::from_str(self.usage?.get()).ok()?;
-        usage.map(Counts::from)
+        usage.map(Counts::from).filter(Counts::says_anything)
     }
 }
 
@@ -198,7 +213,24 @@ pub(super) struct IncompleteDetails {
     pub(super) reason: Option<String>,
 }
 
-/// A piece of an answer, of any type.
+/// The types of items that say something to a caller.
+const KINDS: [&str; 3] = ["message", "reasoning", "function_call"];
+
+/// An item; `None` for those of the vendor's own tools, which may hold anything.
+pub(super) fn read_item(item: &RawValue) -> serde_json::Result<Option<OutputItem>> {
+    #[derive(Deserialize)]
+    struct Kind {
+        #[serde(default, rename = "type")]
+        kind: String,
+    }
+    let Kind { kind } = serde_json::from_str(item.get())?;
+    match KINDS.contains(&kind.as_str()) {
+        true => serde_json::from_str(item.get()).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// A piece of an answer, of one of the known types.
 #[derive(Deserialize)]
 pub(super) struct OutputItem {
     #[serde(default, rename = "type")]
@@ -265,27 +297,27 @@ pub(super) struct Event<'a> {
 
 #[derive(Deserialize)]
 struct Usage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     input_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     output_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     total_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     input_tokens_details: Option<InputDetails>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     output_tokens_details: Option<OutputDetails>,
 }
 
 #[derive(Deserialize)]
 struct InputDetails {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     cached_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
 struct OutputDetails {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     reasoning_tokens: Option<u64>,
 }
 

@@ -22,7 +22,7 @@ use self::{
 use super::{collected, error_object, support, writing};
 use crate::{
     domain::{
-        chat::{ChatReply, ChatRequest, Message, Role},
+        chat::{ChatReply, ChatRequest, Message, Role, user_within},
         fault::{Fault, PublicError},
     },
     ports::{
@@ -138,16 +138,7 @@ fn place(target: Target<'_>) -> Result<String, PublicError> {
 }
 
 fn written<'a>(request: &'a ChatRequest<'_>, target: Target<'a>) -> Result<Request<'a>, PublicError> {
-    let uid = match &request.user {
-        Some(user) if user.chars().count() > MAX_UID_CHARS => {
-            return Err(PublicError::invalid(
-                Some("user"),
-                "invalid_value",
-                format!("The field 'user' must not be longer than {MAX_UID_CHARS} characters with this provider."),
-            ));
-        }
-        user => user.as_deref().map(Into::into),
-    };
+    let uid = request.user.as_deref().map(|user| user_within(user, MAX_UID_CHARS));
     let mut more = Map::new();
     let numbers = [
         ("temperature", &request.temperature),

@@ -25,12 +25,15 @@ fn roles_take_turns_and_what_instructs_stands_apart() {
     let roles: Vec<_> = turns.iter().map(|turn| turn["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "assistant", "user"]);
     assert_eq!(turns[0]["content"], json!([{"text": "one"}, {"text": "two"}]));
-    assert_eq!(turns[1]["content"][0]["toolUse"]["toolUseId"], "functions_f_0");
+    assert_eq!(
+        turns[1]["content"][0]["toolUse"]["toolUseId"],
+        "functions_f_0_1r3U3jKKIu3WEPlUi09BnzdW6I72nZKlgeJzNb6FExc"
+    );
     assert_eq!(turns[1]["content"][1]["toolUse"]["input"], json!({}));
     assert_eq!(
         turns[2]["content"],
         json!([
-            {"toolResult": {"toolUseId": "functions_f_0", "content": [{"text": "plain"}], "status": "success"}},
+            {"toolResult": {"toolUseId": "functions_f_0_1r3U3jKKIu3WEPlUi09BnzdW6I72nZKlgeJzNb6FExc", "content": [{"text": "plain"}], "status": "success"}},
             {"toolResult": {"toolUseId": "b", "content": [{"text": "{\"a\":1}"}], "status": "error"}},
             {"text": "three"},
         ])
@@ -253,8 +256,10 @@ fn members_by_the_vendors_names_pass_unless_they_are_made_of_others() {
     assert_eq!(refused(&json!({"seed": 1})), "seed");
     let cut = json!({"messages": [{"role": "assistant", "tool_calls": [
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"cut"}},
-    ]}]});
-    assert_eq!(refused(&cut), "messages[0].tool_calls[0].function.arguments");
+    ]}], "tools": [{"type": "function", "function": {"name": "f"}}]});
+    let sent = encoded(&cut);
+    let input = &sent["messages"][0]["content"][0]["toolUse"]["input"];
+    assert_eq!(*input, json!({"INVALID_JSON": "{\"cut"}));
 }
 
 #[test]

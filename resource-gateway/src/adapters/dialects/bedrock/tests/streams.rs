@@ -206,6 +206,9 @@ fn thinking_in_a_whole_answer_is_read_and_goes_back_with_its_proof() {
         {"role": "assistant", "content": "a", "thinking_blocks": [
             {"type": "thinking", "thinking": "hm", "signature": "sig"},
             {"type": "thinking", "thinking": "of another model"},
+            {"type": "thinking", "thinking": "of another vendor", "signature": ""},
+            {"type": "thinking", "thinking": "of OpenAI's", "signature": "responses:abc"},
+            {"type": "redacted_thinking", "data": "responses:abc"},
             {"type": "redacted_thinking", "data": "xyz"},
         ]},
     ]}));

@@ -18,7 +18,7 @@ fn an_answer_is_read_with_everything_in_it() {
           "modelVersion": "gemini-x", "responseId": "r"}),
     )
     .unwrap();
-    let openai = reply.to_openai("up", 1);
+    let openai = reply.to_openai("up", 1, 1);
     let message = &openai["choices"][0]["message"];
     assert_eq!(
         (&message["content"], &message["reasoning_content"]),

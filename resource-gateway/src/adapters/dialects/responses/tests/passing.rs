@@ -36,14 +36,19 @@ fn nothing_is_kept_at_the_vendor_and_nothing_that_was_kept_is_found() {
         passed_on("{\"model\":\"m\",\"input\":\"x\",\"store\":null}"),
         "{\"model\":\"up\",\"input\":\"x\",\"store\":false}"
     );
+    let asked = "{\"role\": \"user\", \"content\": \"a reasoning\"}";
+    let whole = |items: &[&str]| format!("{{\"model\":\"m\",\"input\":[{}],\"store\":false}}", items.join(","));
     let thought = |more: &str| format!("{{\"type\":\"\\u0072easoning\",\"id\":\"rs_1\",\"summary\":[]{more}}}");
     let (own, found) = (thought(",\"encrypted_content\":\"e\""), thought(""));
+    let others = ["thought:EqQB", "redacted:EmwK"].map(|kept| thought(&format!(",\"encrypted_content\":\"{kept}\"")));
+    assert_eq!(
+        passed_on(&whole(&[asked, &others[0], &own, &others[1]])),
+        passed_on(&whole(&[asked, &own]))
+    );
     let (empty, null) = (
         thought(",\"encrypted_content\":\"\""),
         thought(",\"encrypted_content\":null"),
     );
-    let asked = "{\"role\": \"user\", \"content\": \"a reasoning\"}";
-    let whole = |items: &[&str]| format!("{{\"model\":\"m\",\"input\":[{}],\"store\":false}}", items.join(","));
     let body = whole(&[asked, &own]);
     assert_eq!(passed_on(&body), body.replace("\"m\"", "\"up\""));
     assert_eq!(

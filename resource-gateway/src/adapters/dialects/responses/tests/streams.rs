@@ -2,6 +2,57 @@
 
 use super::*;
 
+#[test]
+fn nothing_is_lost_of_what_comes_early_late_or_only_at_the_end() {
+    let thought = json!({"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "enc"});
+    let hosted = json!({"type": "web_search_call", "content": 7, "summary": "x", "name": {}});
+    let told = [
+        // Arguments before their call, and no end of the thought.
+        item("added", 0, &json!({"type": "reasoning", "id": "rs", "summary": []})),
+        item("added", 1, &hosted),
+        delta("function_call_arguments", 2, "{\"a\":"),
+        item("added", 2, &call("c1", "")),
+        delta("function_call_arguments", 2, "1}"),
+        item("added", 3, &message(&json!([]))),
+    ];
+    let output = json!([thought, hosted, call("c1", "{\"a\":1}"), message(&json!([said("Hi")]))]);
+    for some in 0..=told.len() {
+        let mut events = vec![created()];
+        events.extend(told[..some].iter().cloned());
+        events.push(ended("completed", &output));
+        let (told, end) = however_cut(&ResponsesDialect, stream_of(&events).as_bytes());
+        assert_eq!(end, Ok(()));
+        let told: Vec<String> = told
+            .iter()
+            .filter_map(|event| match event {
+                ChatEvent::Text { text, .. } => Some(text.clone()),
+                ChatEvent::RedactedReasoning { data, .. } => Some(data.clone()),
+                ChatEvent::ToolCall { name, .. } => Some(name.clone()),
+                ChatEvent::Arguments { fragment, .. } => Some(fragment.clone()),
+                _ => None,
+            })
+            .collect();
+        let mut sorted = told.clone();
+        sorted.sort();
+        assert_eq!(sorted, ["Hi", "f", "responses:enc", "{\"a\":1}"], "{some} {told:?}");
+    }
+    // Servers that do not number their items are taken by what they told first.
+    let bare = |event: Value| {
+        let mut event = event;
+        event.as_object_mut().unwrap().remove("output_index");
+        event
+    };
+    let stream = stream_of(&[
+        created(),
+        bare(item("added", 0, &message(&json!([])))),
+        bare(delta("output_text", 0, "Hi")),
+        ended("completed", &json!([thought, message(&json!([said("Hi")]))])),
+    ]);
+    let (events, _) = however_cut(&ResponsesDialect, stream.as_bytes());
+    let texts = events.iter().filter(|event| matches!(event, ChatEvent::Text { .. }));
+    assert_eq!(texts.count(), 1);
+}
+
 /// What a stream comes to, by kind.
 #[derive(Debug, Default, PartialEq)]
 struct Told {
