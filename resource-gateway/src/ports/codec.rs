@@ -24,6 +24,9 @@ use crate::domain::{
     vendor::Vendor,
 };
 
+/// URLs of one request whose content is fetched for its vendor. Who looks for them can stop at the first one beyond.
+pub const MOST_URLS: usize = 20;
+
 /// What a vendor counted. Components are kept; totals are derived last, by whoever needs one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TokenUsage {

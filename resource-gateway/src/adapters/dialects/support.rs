@@ -14,7 +14,7 @@ use crate::{
     },
     ports::{
         chat::{Images, Support},
-        codec::{EncodeError, Fetched},
+        codec::{EncodeError, Fetched, MOST_URLS},
     },
 };
 
@@ -322,6 +322,8 @@ pub(super) fn bring(request: &mut ChatRequest<'_>, support: &Support, fetched: &
                         data: Cow::Owned(STANDARD.encode(&found.bytes)),
                     };
                 }
+                // They are too many already, and looking on would take long.
+                None if missing.len() > MOST_URLS => break,
                 None if missing.iter().any(|known| known == url.as_ref()) => {}
                 None => missing.push(url.to_string()),
             }
@@ -570,6 +572,29 @@ mod tests {
                 hold(&mut request, &Support::NONE, WhenUnsupported::Drop).is_err(),
                 "{body}"
             );
+        }
+    }
+
+    #[test]
+    fn urls_are_looked_for_until_they_are_too_many() {
+        let picture = |at: usize| json!({"type": "image_url", "image_url": {"url": format!("https://a.test/{at}")}});
+        let talk = |pictures: usize| {
+            let messages: Vec<_> = (0..2)
+                .map(|turn| json!({"role": "user", "content": (0..pictures).map(|at| picture(at + turn)).collect::<Vec<_>>()}))
+                .collect();
+            json!({"messages": messages}).to_string()
+        };
+        let support = Support {
+            images: Images::Bytes,
+            ..Support::NONE
+        };
+        for (pictures, wanted) in [(5, 6), (MOST_URLS, MOST_URLS + 1), (500, MOST_URLS + 1)] {
+            let body = talk(pictures);
+            let mut request = ChatRequest::read(body.as_bytes()).unwrap();
+            let Err(EncodeError::Fetch(missing)) = bring(&mut request, &support, &[]) else {
+                panic!()
+            };
+            assert_eq!(missing.len(), wanted);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
         interface::Capability,
     },
     ports::{
-        codec::Fetched,
+        codec::{Fetched, MOST_URLS},
         fetcher::{FetchFault, Fetcher, Found, Room},
     },
 };
@@ -25,8 +25,6 @@ use crate::{
 const MAX_BYTES: usize = 20 * 1024 * 1024;
 /// All that the URLs of one request lead to. Vendors take less in one request.
 const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
-/// URLs of one request.
-const MOST: usize = 20;
 /// Who finds no room for so long is told to come back: there may not be any soon, and others wait behind.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
@@ -162,8 +160,9 @@ impl<'f> Brought<'f> {
         if missing.is_empty() {
             return Ok(());
         }
-        if shelf.there.len() + missing.len() > MOST {
-            let message = format!("The request names more than {MOST} URLs that have to be fetched for its provider.");
+        if shelf.there.len() + missing.len() > MOST_URLS {
+            let message =
+                format!("The request names more than {MOST_URLS} URLs that have to be fetched for its provider.");
             return Err(Fault::unsupported(PublicError::invalid(None, "too_many_urls", message)));
         }
         let limit = MAX_BYTES.min(self.fetching.max_bytes);
@@ -216,7 +215,7 @@ impl<'f> Brought<'f> {
         let mut held = self.fetching.reserve(wanted, deadline, held).await?;
         let room = Room::of(held.num_permits());
         let mut found = Vec::with_capacity(urls.len());
-        for some in urls.chunks(MOST) {
+        for some in urls.chunks(MOST_URLS) {
             let some = self.fetching.fetch(some, limit, &room, deadline).await;
             found.extend(some.map_err(|(_, fault)| missed(fault))?);
         }
@@ -455,7 +454,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_names_so_many_urls_and_not_one_more() {
-        let names: Vec<String> = (0..=MOST).map(|at| at.to_string()).collect();
+        let names: Vec<String> = (0..=MOST_URLS).map(|at| at.to_string()).collect();
         let lengths = names.iter().map(|name| (&*name.clone().leak(), 1)).collect();
         let places = Arc::new(Places {
             lengths,
@@ -467,10 +466,10 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(error.code.as_deref(), Some("too_many_urls"));
-        let twice = [&names[..MOST], &names[..MOST]].concat();
+        let twice = [&names[..MOST_URLS], &names[..MOST_URLS]].concat();
         assert_eq!(
             bring(&Brought::new(&fetching, Capability::Chat), &twice).await,
-            Ok(MOST)
+            Ok(MOST_URLS)
         );
     }
 

@@ -21,7 +21,7 @@ use crate::{
         },
         fault::{Fault, FaultClass},
     },
-    ports::codec::{EncodeError, Fetched},
+    ports::codec::{EncodeError, Fetched, MOST_URLS},
 };
 
 /// What of the vendor's own members stands beside `generationConfig`, which has all others.
@@ -201,7 +201,7 @@ impl<'a> Talk<'a> {
             let data = STANDARD.encode(&found.bytes);
             return Some(blob(Cow::Borrowed(&found.media_type), data.into()));
         }
-        if !self.missing.iter().any(|known| known == url) {
+        if self.missing.len() <= MOST_URLS && !self.missing.iter().any(|known| known == url) {
             self.missing.push(url.to_owned());
         }
         None
