@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::{
-    schema,
+    schema::Schemas,
     wire::{
         Blob, Chance, Content, Declaration, FileData, FunctionCall, FunctionResponse, Logprobs, Part, Reply, Request,
         SaidCall, SaidPart, ToolSet,
@@ -53,7 +53,8 @@ pub(super) fn request<'a>(request: &'a ChatRequest<'_>, fetched: &'a [Fetched]) 
             json!({"functionCallingConfig": calling(choice)}),
         );
     }
-    let mut config = config(request);
+    let mut schemas = Schemas::default();
+    let mut config = config(request, &mut schemas);
     for (name, value) in &request.options {
         match (name.as_str(), value) {
             // What was said in OpenAI's words stays.
@@ -74,7 +75,7 @@ pub(super) fn request<'a>(request: &'a ChatRequest<'_>, fetched: &'a [Fetched]) 
         contents: talk.contents,
         system_instruction: system,
         generation_config: config,
-        tools: tools(request),
+        tools: tools(request, &mut schemas),
         beside,
     })
 }
@@ -261,9 +262,9 @@ fn response(message: &Message<'_>) -> Map<String, Value> {
     }
 }
 
-fn tools<'a>(request: &'a ChatRequest<'_>) -> Vec<ToolSet<'a>> {
+fn tools<'a>(request: &'a ChatRequest<'_>, schemas: &mut Schemas) -> Vec<ToolSet<'a>> {
     let declarations = request.tools.iter().map(|tool| {
-        let parameters = tool.parameters.and_then(|schema| schema::converted(&schema.value()));
+        let parameters = tool.parameters.and_then(|schema| schemas.converted(&schema.value()));
         Declaration {
             name: &tool.name,
             description: tool.description.as_deref(),
@@ -287,7 +288,7 @@ fn calling(choice: &ToolChoice<'_>) -> Value {
     }
 }
 
-fn config(request: &ChatRequest<'_>) -> Map<String, Value> {
+fn config(request: &ChatRequest<'_>, schemas: &mut Schemas) -> Map<String, Value> {
     let mut config = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -316,7 +317,7 @@ fn config(request: &ChatRequest<'_>) -> Map<String, Value> {
         Some(Format::JsonObject) => set("responseMimeType", Some(json!("application/json"))),
         Some(Format::JsonSchema { schema, .. }) => {
             set("responseMimeType", Some(json!("application/json")));
-            match schema::converted(schema) {
+            match schemas.converted(schema) {
                 Some(schema) => set("responseSchema", Some(schema)),
                 None => set("responseJsonSchema", Some(schema.clone())),
             }

@@ -127,19 +127,23 @@ fn choices_of_tools_formats_and_degrees_of_thought_have_their_words() {
     }
 }
 
+fn converted(schema: &Value) -> Option<Value> {
+    schema::Schemas::default().converted(schema)
+}
+
 #[test]
 fn a_schema_is_in_the_vendors_words_or_goes_on_as_it_is() {
     let reference = json!({"$defs": {"c": {"type": "string", "enum": ["a"]}}, "type": "object",
         "properties": {"type": {"$ref": "#/$defs/c"}, "n": {"type": ["integer", "null"]}, "k": {"const": "x"}},
         "additionalProperties": false});
     assert_eq!(
-        schema::converted(&reference).unwrap(),
+        converted(&reference).unwrap(),
         json!({"type": "OBJECT", "properties": {"type": {"type": "STRING", "enum": ["a"]},
             "n": {"type": "INTEGER", "nullable": true}, "k": {"enum": ["x"]}}})
     );
     let either = json!({"oneOf": [{"type": "string"}, {"type": "null"}], "description": "d"});
     assert_eq!(
-        schema::converted(&either).unwrap(),
+        converted(&either).unwrap(),
         json!({"anyOf": [{"type": "STRING"}, {"type": "NULL"}], "description": "d"})
     );
     for unsaid in [
@@ -152,7 +156,7 @@ fn a_schema_is_in_the_vendors_words_or_goes_on_as_it_is() {
         json!({"$ref": "#/$defs/nobody"}),
         json!(true),
     ] {
-        assert_eq!(schema::converted(&unsaid), None, "{unsaid}");
+        assert_eq!(converted(&unsaid), None, "{unsaid}");
         let mut tool = weather();
         tool["function"]["parameters"] = unsaid.clone();
         let format = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": unsaid}});
@@ -182,7 +186,41 @@ fn references_that_multiply_are_given_up() {
     }
     definitions.insert("d30".to_owned(), json!({"type": "string"}));
     let schema = json!({"$defs": definitions, "$ref": "#/$defs/d0"});
-    assert_eq!(schema::converted(&schema), None);
+    assert_eq!(converted(&schema), None);
+}
+
+#[test]
+fn references_to_long_texts_are_given_up_for_all_schemas_of_a_request() {
+    let long = |keyword: &str, value: Value, times: usize| {
+        let references = vec![json!({"$ref": "#/$defs/a"}); times];
+        json!({"$defs": {"a": {keyword: value}}, "anyOf": references})
+    };
+    let text = "d".repeat(1_000);
+    for (keyword, value) in [
+        ("description", json!(text)),
+        ("default", json!({"a": [text]})),
+        ("enum", json!([text])),
+        ("properties", json!({&text: {}})),
+        ("default", json!(vec![1; 100])),
+    ] {
+        let few = converted(&long(keyword, value.clone(), 100)).unwrap();
+        assert!(few.to_string().len() < 300_000, "{keyword}");
+        assert_eq!(converted(&long(keyword, value, 4_900)), None, "{keyword}");
+    }
+    // However long it is, what nothing refers to is written once.
+    let own = json!({"type": "string", "description": "d".repeat(1_000_000)});
+    assert!(converted(&own).is_some());
+    // One room for all: each tool alone would have enough of it.
+    let schema = long("description", json!(text), 100);
+    let tools: Vec<_> = (0..50)
+        .map(|at| json!({"type": "function", "function": {"name": format!("f{at}"), "parameters": schema}}))
+        .collect();
+    let written = written_with(&json!({"tools": tools}));
+    let declared = written["tools"][0]["functionDeclarations"].as_array().unwrap();
+    let converted = declared.iter().filter(|tool| tool.get("parameters").is_some()).count();
+    assert_eq!((declared.len(), converted), (50, 2));
+    assert_eq!(declared[49]["parametersJsonSchema"], schema);
+    assert!(written.to_string().len() < 2 * 256 * 1024 + json!(tools).to_string().len());
 }
 
 #[test]
