@@ -86,15 +86,16 @@ impl SseSplitter {
     }
 }
 
-/// Where the last blank line ends, if it ends after `from`. The bytes up to `from` hold none, so they are not searched again.
+/// Where the last blank line ends, if it ends after `from`. The bytes up to `from` hold none, so they are not searched again: at
+/// most the two before a line's end are looked at.
 fn last_boundary(bytes: &[u8], from: usize) -> Option<usize> {
+    last_boundary_by(|new| memrchr2(b'\n', b'\r', new), bytes, from)
+}
+
+fn last_boundary_by(mut last_end: impl FnMut(&[u8]) -> Option<usize>, bytes: &[u8], from: usize) -> Option<usize> {
     let mut end = bytes.len();
     while end > from {
-        let before = bytes.get(..end)?;
-        end = memrchr2(b'\n', b'\r', before)? + 1;
-        if end <= from {
-            return None;
-        }
+        end = from + last_end(bytes.get(from..end)?)? + 1;
         let line_end = match bytes.get(..end)? {
             [.., b'\r', b'\n'] => end - 2,
             _ => end - 1,
@@ -252,7 +253,51 @@ mod tests {
         assert_eq!(splitter.push(Bytes::from_static(b"x")), Err(EventTooLong));
     }
 
+    #[test]
+    fn an_event_of_many_pieces_is_searched_once() {
+        let text = [b"data: ".as_slice(), &[b'x'; 5_000], b"\ndata: y\n\n"].concat();
+        let mut looked_at = 0;
+        let mut search = |new: &[u8]| {
+            let found = memrchr2(b'\n', b'\r', new);
+            looked_at += new.len() - found.unwrap_or(0);
+            found
+        };
+        let mut from = 0;
+        for piece in text.chunks(10) {
+            let so_far = from + piece.len();
+            let found = last_boundary_by(&mut search, &text[..so_far], from);
+            assert_eq!(found, (so_far == text.len()).then_some(so_far));
+            from = so_far;
+        }
+        assert!(looked_at <= text.len() + 10, "{looked_at} of {}", text.len());
+    }
+
+    /// As it is written in the standard, from the beginning.
+    fn last_blank_line(bytes: &[u8]) -> Option<usize> {
+        let mut lines = Events::of(bytes);
+        let mut found = None;
+        while let Some(line) = lines.line() {
+            let ended = matches!(bytes.get(lines.at - 1), Some(b'\n' | b'\r'));
+            if line.is_empty() && ended {
+                found = Some(lines.at);
+            }
+        }
+        found
+    }
+
     proptest! {
+        #[test]
+        fn the_last_blank_line_is_found_wherever_the_bytes_are_cut(
+            text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'd')], 0..40),
+        ) {
+            let wanted = last_blank_line(&text);
+            // What is cut before holds no blank line.
+            let most = (0..=text.len()).take_while(|from| last_boundary(&text[..*from], 0).is_none());
+            for from in most {
+                prop_assert_eq!(last_boundary(&text, from), wanted.filter(|end| *end > from), "from {}", from);
+            }
+        }
+
         #[test]
         fn any_bytes_come_out_whole_and_in_order(
             text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'd'), any::<u8>()], 0..120),
