@@ -259,6 +259,31 @@ async fn a_vendor_that_counts_itself_is_asked_and_one_that_fails_is_not_missed()
     world.stop().await;
 }
 
+#[tokio::test]
+async fn a_count_that_fails_says_nothing_of_how_the_vendor_answers() {
+    let claude = Claude::default();
+    let url = claude.start().await;
+    let documents = format!(
+        "[[vendor]]\nname = \"claude\"\nstrategy = \"anthropic\"\nbase_url = \"{url}\"\nsecret_key = \"sk-ant-0123456789\"\n\
+         [[interface]]\nname = \"counted\"\ncapability = \"chat\"\nroutes = [{{ vendor = \"claude\", model = \"claude-x\" }}]\n"
+    );
+    let world = Running::start_at(Arc::new(SystemClock), &documents, |_| {}).await;
+    let ask = async |path: &str, text: &str| {
+        let body = json!({"model": "counted", "max_tokens": 5, "messages": [{"role": "user", "content": text}]});
+        world.post(path, &world.token(), &body).await
+    };
+    // The model would rest after the first, and the breaker open after the others.
+    for text in [&["too fast"][..], &["I am tired"; 21]].concat() {
+        let counted = ask("/v1/messages/count_tokens", text).await;
+        assert_eq!(counted.header("x-hexgate-counted-by"), "gateway");
+    }
+    let answer = ask(PATH, "hi").await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, WHOLE));
+    let counted = ask("/v1/messages/count_tokens", "hi").await;
+    assert_eq!(counted.header("x-hexgate-counted-by"), "vendor");
+    world.stop().await;
+}
+
 /// A vendor that speaks the format itself, and shows what it was sent.
 #[derive(Clone, Default)]
 struct Claude {
@@ -294,9 +319,15 @@ impl Claude {
     #[expect(clippy::unused_async, reason = "a handler is a future")]
     async fn count(State(vendor): State<Self>, headers: HeaderMap, body: Bytes) -> Response {
         let body = vendor.heard.keep(headers, &body);
-        match body.to_string().contains("tired") {
-            false => answered(StatusCode::OK, r#"{"input_tokens":1234}"#),
-            true => answered(StatusCode::SERVICE_UNAVAILABLE, "{}"),
+        let says = |text: &str| body.to_string().contains(text);
+        match (says("tired"), says("too fast")) {
+            (false, false) => answered(StatusCode::OK, r#"{"input_tokens":1234}"#),
+            (true, _) => answered(StatusCode::SERVICE_UNAVAILABLE, "{}"),
+            (false, true) => {
+                let mut refused = answered(StatusCode::TOO_MANY_REQUESTS, "{}");
+                refused.headers_mut().insert("retry-after", 60.into());
+                refused
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     Invocation, Invoke, InvokeError,
     attempt::{Errand, read_fault},
     attempts::Journey,
-    course::{Course, Stop},
+    course::Course,
     fetching::Brought,
     paced::Paced,
 };
@@ -90,7 +90,7 @@ impl Invoke {
     ) -> Option<u64> {
         let vendors = self.registry.bind(snapshot);
         let mut course = Course::new(invocation, interface, &vendors, Dice::new(self.chance()));
-        let mut stop = course.first()?;
+        let stop = course.first()?;
         let brought = Brought::new(&self.fetching, interface.capability);
         let journey = Journey {
             invocation,
@@ -105,24 +105,15 @@ impl Invoke {
         let encoded = errand.codec().encode_count(call, errand.target(&[]))?.ok()?;
         let asked = tokio::time::timeout(VENDOR_TIME, ask(&errand, encoded)).await;
         match asked.unwrap_or_else(|_| Err(Fault::of(FaultClass::Timeout))) {
-            Ok(tokens) => {
-                stop.permit.answered();
-                stop.permit.succeed();
-                Some(tokens)
-            }
+            // Either way nothing is noted of the address: vendors limit counting by itself and are quick with it, so that it says
+            // nothing of how they answer.
+            Ok(tokens) => Some(tokens),
             Err(fault) => {
                 tracing::debug!(class = fault.class.label(), "a vendor did not count");
-                leave(&mut stop, journey, &fault);
                 None
             }
         }
     }
-}
-
-/// What the failure says of the address is noted there.
-fn leave(stop: &mut Stop<'_>, journey: Journey<'_>, fault: &Fault) {
-    let wait = fault.hints.wait(journey.now());
-    stop.permit.fail(fault, wait, &stop.way.route.model);
 }
 
 async fn ask(errand: &Errand<'_>, encoded: Encoded) -> Result<u64, Fault> {
