@@ -187,8 +187,10 @@ fn search(text: &str, start: usize, names: &[String], rule: &FieldRule, found: &
     if text.starts_with('[') {
         return search_array(text, start, (name, rest), rule, found);
     }
-    let object = JsonObject::parse(text.as_bytes())
-        .map_err(|_| Misfit::NoPlace("lies within something that is not an object"))?;
+    let object = JsonObject::parse(text.as_bytes()).map_err(|error| match error {
+        JsonError::TooManyMembers => Misfit::NoPlace("lies within an object of too many members"),
+        _ => Misfit::NoPlace("lies within something that is not an object"),
+    })?;
     if let Some(member) = object.get(name).map_err(|_| Misfit::Ambiguous)? {
         return search(member.value, start + member.range.start, rest, rule, found);
     }

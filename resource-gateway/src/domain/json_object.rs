@@ -6,11 +6,17 @@ use std::{borrow::Cow, fmt, ops::Range};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+/// Members of one object. Nobody has use for so many names, and each look-up goes through all of them.
+pub const MOST_MEMBERS: usize = 4096;
+
 /// The text is not what was wanted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     #[error("{0}")]
     Malformed(String),
+    /// More than [`MOST_MEMBERS`].
+    #[error("an object has more than {MOST_MEMBERS} members")]
+    TooManyMembers,
     /// The same name twice: two readers may take different values, so nobody gets to choose (RFC 8259 §4).
     #[error("the member `{0}` stands there twice")]
     Duplicate(String),
@@ -29,6 +35,26 @@ pub struct Member<'a> {
     pub value: &'a str,
     /// Where the value stands in the text.
     pub range: Range<usize>,
+    /// A name of more than ASCII as [`folded`] has it: that takes long, so it is done once.
+    folded: Option<Box<str>>,
+}
+
+impl Member<'_> {
+    /// [`is_respelt`] for its name and one that is another.
+    fn is_respelt(&self, name: &Wanted<'_>) -> bool {
+        match (&self.folded, &name.folded) {
+            (None, None) => letters(&self.name).eq(letters(name.text)),
+            (None, Some(folded)) => letters(&self.name).eq(folded.bytes()),
+            (Some(folded), None) => folded.bytes().eq(letters(name.text)),
+            (Some(one), Some(other)) => one == other,
+        }
+    }
+}
+
+/// A name that is looked for.
+struct Wanted<'a> {
+    text: &'a str,
+    folded: Option<Box<str>>,
 }
 
 /// An object's members in the order of the text.
@@ -42,13 +68,21 @@ impl<'a> JsonObject<'a> {
     /// Reads an object. The whole text is checked, to any depth, without recursion.
     ///
     /// # Errors
-    /// [`JsonError::Malformed`].
+    /// [`JsonError::Malformed`] and [`JsonError::TooManyMembers`].
     pub fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
         let malformed = |error: serde_json::Error| JsonError::Malformed(error.to_string());
         // serde_json checks strings' UTF-8 only where it makes strings of them; the splices below need all of it.
         let text = std::str::from_utf8(text).map_err(|error| JsonError::Malformed(error.to_string()))?;
         let mut reader = serde_json::Deserializer::from_str(text);
-        let members = reader.deserialize_map(Members { text }).map_err(malformed)?;
+        let mut too_many = false;
+        let members = reader.deserialize_map(Members {
+            text,
+            too_many: &mut too_many,
+        });
+        if too_many {
+            return Err(JsonError::TooManyMembers);
+        }
+        let members = members.map_err(malformed)?;
         reader.end().map_err(malformed)?;
         Ok(Self { text, members })
     }
@@ -66,13 +100,17 @@ impl<'a> JsonObject<'a> {
     /// # Errors
     /// As for [`Self::get`].
     pub fn position(&self, name: &str) -> Result<Option<usize>, JsonError> {
+        let wanted = Wanted {
+            text: name,
+            folded: folded_unless_ascii(name),
+        };
         let mut found = None;
         for (at, member) in self.members.iter().enumerate() {
             if member.name == name {
                 if found.replace(at).is_some() {
                     return Err(JsonError::Duplicate(name.to_owned()));
                 }
-            } else if is_respelt(&member.name, name) {
+            } else if member.is_respelt(&wanted) {
                 return Err(JsonError::Respelt {
                     name: name.to_owned(),
                     written: member.name.clone().into_owned(),
@@ -121,8 +159,15 @@ pub fn is_respelt(one: &str, other: &str) -> bool {
     if one.is_ascii() && other.is_ascii() {
         return letters(one).eq(letters(other));
     }
-    let folded = |name: &str| name.to_uppercase().to_lowercase().replace(['_', '-'], "");
     folded(one) == folded(other)
+}
+
+fn folded(name: &str) -> String {
+    name.to_uppercase().to_lowercase().replace(['_', '-'], "")
+}
+
+fn folded_unless_ascii(name: &str) -> Option<Box<str>> {
+    (!name.is_ascii()).then(|| folded(name).into())
 }
 
 fn letters(name: &str) -> impl Iterator<Item = u8> {
@@ -165,11 +210,12 @@ pub fn elements(text: &str) -> Result<Vec<&str>, JsonError> {
         .map_err(|error| JsonError::Malformed(error.to_string()))
 }
 
-struct Members<'a> {
+struct Members<'a, 't> {
     text: &'a str,
+    too_many: &'t mut bool,
 }
 
-impl<'a> Visitor<'a> for Members<'a> {
+impl<'a> Visitor<'a> for Members<'a, '_> {
     type Value = Vec<Member<'a>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -179,12 +225,17 @@ impl<'a> Visitor<'a> for Members<'a> {
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::with_capacity(8);
         while let Some(name) = map.next_key_seed(Name)? {
+            if members.len() == MOST_MEMBERS {
+                *self.too_many = true;
+                return Err(A::Error::custom(JsonError::TooManyMembers));
+            }
             let value: &'a RawValue = map.next_value()?;
             let value = value.get();
             // The value is borrowed from the text, so the difference of their addresses is its place.
             let start = value.as_ptr().addr().checked_sub(self.text.as_ptr().addr());
             let start = start.ok_or_else(|| A::Error::custom("a value is not part of its text"))?;
             members.push(Member {
+                folded: folded_unless_ascii(&name),
                 name,
                 value,
                 range: start..start + value.len(),
@@ -308,6 +359,27 @@ mod tests {
     }
 
     #[test]
+    fn an_object_has_so_many_members_and_not_one_more() {
+        let of = |members: usize| {
+            let members: Vec<_> = (0..members).map(|at| format!("\"\u{e9}{at}\":0")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let most = of(MOST_MEMBERS);
+        let object = JsonObject::parse(most.as_bytes()).unwrap();
+        assert_eq!(object.members().len(), MOST_MEMBERS);
+        assert_eq!(
+            JsonObject::parse(of(MOST_MEMBERS + 1).as_bytes()).unwrap_err(),
+            JsonError::TooManyMembers
+        );
+        // What cannot be read is refused as that.
+        let cut = most.strip_suffix('}').unwrap();
+        assert!(matches!(
+            JsonObject::parse(cut.as_bytes()),
+            Err(JsonError::Malformed(_))
+        ));
+    }
+
+    #[test]
     fn what_is_not_an_object_is_refused_and_depth_is_no_danger() {
         for bad in [
             "",
@@ -368,6 +440,17 @@ mod tests {
             let mut wanted = before;
             wanted[name.as_str()] = value;
             prop_assert_eq!(serde_json::from_str::<Value>(&after).unwrap(), wanted);
+        }
+
+        #[test]
+        fn a_name_that_was_folded_before_is_respelt_as_any_two_are(
+            name in "[aA\u{212a}k_\u{e9}\u{c9}-]{0,3}",
+            other in "[aA\u{212a}k_\u{e9}\u{c9}-]{0,3}",
+        ) {
+            let text = format!("{{{}:1}}", quoted(&name));
+            let object = JsonObject::parse(text.as_bytes()).unwrap();
+            let refused = matches!(object.get(&other), Err(JsonError::Respelt { .. }));
+            prop_assert_eq!(refused, name != other && is_respelt(&name, &other));
         }
 
         #[test]

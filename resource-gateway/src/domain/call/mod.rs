@@ -26,7 +26,7 @@ use super::{
     fault::PublicError,
     field_rules::{Forced, obey_in_form},
     interface::{Capability, FieldRule},
-    json_object::{Edit, JsonError, JsonObject, quoted},
+    json_object::{Edit, JsonError, JsonObject, MOST_MEMBERS, quoted},
     multipart::{Boundary, Form, FormError},
 };
 
@@ -482,6 +482,11 @@ fn json_error(error: JsonError) -> PublicError {
             None,
             "invalid_json",
             format!("The body of the request is not a JSON object that could be read: {reason}."),
+        ),
+        JsonError::TooManyMembers => PublicError::invalid(
+            None,
+            "invalid_json",
+            format!("An object in the body of the request has more than {MOST_MEMBERS} members."),
         ),
         JsonError::Duplicate(name) => wrong(&name, "stands in the body twice"),
         JsonError::Respelt { name, .. } => wrong(&name, "stands in the body in another spelling"),

@@ -102,6 +102,19 @@ fn what_cannot_be_read_is_refused_with_the_name_of_the_field() {
 }
 
 #[test]
+fn a_body_of_nothing_but_names_is_refused_as_that() {
+    let body = |more: usize| {
+        let more: Vec<_> = (0..more).map(|at| format!(",\"\u{e9}{at}\":0")).collect();
+        format!(r#"{{"model":"m","messages":[]{}}}"#, more.concat())
+    };
+    let read = |more| Call::read(Capability::Chat, Bytes::from(body(more)), None);
+    assert!(read(MOST_MEMBERS - 2).is_ok());
+    let error = read(MOST_MEMBERS - 1).unwrap_err();
+    assert_eq!((error.status, error.code.as_deref()), (400, Some("invalid_json")));
+    assert!(error.message.contains("more than 4096 members"), "{error:?}");
+}
+
+#[test]
 fn a_picture_does_not_count_as_text() {
     let picture = "A".repeat(1 << 20);
     let message = json!({"role": "user", "content": [

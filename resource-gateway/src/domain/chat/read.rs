@@ -12,7 +12,7 @@ use super::{
 };
 use crate::domain::{
     fault::PublicError,
-    json_object::{JsonError, JsonObject, elements},
+    json_object::{JsonError, JsonObject, MOST_MEMBERS, elements},
 };
 
 /// Members of OpenAI's requests that the neutral model has no field for. A vendor gets them only if its dialect knows them.
@@ -50,9 +50,10 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     pub(super) fn parse(text: &'a str, path: impl Into<String>) -> Read<Self> {
         let path = path.into();
-        let object = JsonObject::parse(text.as_bytes()).map_err(|_| match path.is_empty() {
-            true => wrong("", "the body must be a JSON object"),
-            false => wrong(&path, "must be an object"),
+        let object = JsonObject::parse(text.as_bytes()).map_err(|error| match (error, path.as_str()) {
+            (error @ JsonError::TooManyMembers, path) => json_error(path, error),
+            (_, "") => wrong("", "the body must be a JSON object"),
+            (_, path) => wrong(path, "must be an object"),
         })?;
         Ok(Self {
             taken: vec![false; object.members().len()],
@@ -553,6 +554,8 @@ fn clipped(text: &str) -> String {
 fn json_error(path: &str, error: JsonError) -> PublicError {
     match error {
         JsonError::Malformed(_) => wrong(path, "could not be read"),
+        JsonError::TooManyMembers if path.is_empty() => wrong("", &error.to_string()),
+        JsonError::TooManyMembers => wrong(path, &format!("has more than {MOST_MEMBERS} members")),
         JsonError::Duplicate(_) => wrong(path, "stands in the body twice"),
         JsonError::Respelt { .. } => wrong(path, "stands in the body in another spelling"),
     }

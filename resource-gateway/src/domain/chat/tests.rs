@@ -1,11 +1,22 @@
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::domain::json_object::MOST_MEMBERS;
 
 fn read(body: &Value) -> Value {
     let text = body.to_string();
     let request = ChatRequest::read(text.as_bytes()).unwrap();
     Value::Object(request.to_openai())
+}
+
+#[test]
+fn an_object_of_too_many_members_is_named() {
+    let many: Map<String, Value> = (0..=MOST_MEMBERS).map(|at| (format!("a{at}"), json!(0))).collect();
+    for (body, param) in [(json!(many), None), (json!({"messages": [many]}), Some("messages[0]"))] {
+        let error = ChatRequest::read(body.to_string().as_bytes()).unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (400, param));
+        assert!(error.message.contains("more than 4096 members"), "{error:?}");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::{
         fault::PublicError,
         interface::WhenUnsupported,
         json_draft::Draft,
-        json_object::{Edit, JsonError, elements, quoted},
+        json_object::{Edit, JsonError, MOST_MEMBERS, elements, quoted},
     },
     ports::codec::{Codec as _, EncodeError, Encoded, Target},
 };
@@ -315,6 +315,10 @@ fn deployment(model: &str, path: &str, version: &str) -> String {
 fn refusal(error: JsonError) -> EncodeError {
     let (field, why) = match error {
         JsonError::Malformed(_) => (None, "The body of the request could not be read.".to_owned()),
+        JsonError::TooManyMembers => (
+            None,
+            format!("An object in the body of the request has more than {MOST_MEMBERS} members."),
+        ),
         JsonError::Duplicate(name) => {
             let why = format!("The field '{name}' stands in the body twice.");
             (Some(name), why)
