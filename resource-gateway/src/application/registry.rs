@@ -226,6 +226,7 @@ impl BoundVendor {
             dialogue,
             place,
             dropped: _,
+            ends_elsewhere: _,
         } = encoded;
         headers.insert(header::CONTENT_TYPE, content_type);
         headers.insert(header::ACCEPT, accept);

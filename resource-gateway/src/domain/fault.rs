@@ -30,10 +30,12 @@ pub enum FaultClass {
     NotInstalled,
     /// So much is being fetched for other calls that there is no room for what this one needs. It may go without that elsewhere.
     NoRoom,
+    /// The answer lies behind a URL that is not fetched here, or is larger than what is. The vendor has done its part.
+    NotFetched,
 }
 
 impl FaultClass {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidRequest,
         Self::Authentication,
         Self::Permission,
@@ -51,6 +53,7 @@ impl FaultClass {
         Self::Unsupported,
         Self::NotInstalled,
         Self::NoRoom,
+        Self::NotFetched,
     ];
 
     /// What a status means when the body says nothing.
@@ -90,6 +93,7 @@ impl FaultClass {
             Self::Unsupported => "unsupported",
             Self::NotInstalled => "not_installed",
             Self::NoRoom => "no_room",
+            Self::NotFetched => "not_fetched",
         }
     }
 
@@ -112,7 +116,8 @@ impl FaultClass {
             | Self::QuotaExceeded
             | Self::ContentFilter
             | Self::Redirect
-            | Self::NoResult => false,
+            | Self::NoResult
+            | Self::NotFetched => false,
         }
     }
 }
@@ -194,6 +199,8 @@ pub struct Fault {
     pub status: Option<u16>,
     pub words: VendorWords,
     pub hints: RetryHints,
+    /// It is the end of work that was begun: who asks for it once more is told the same.
+    pub ended: bool,
 }
 
 impl Fault {
@@ -204,7 +211,14 @@ impl Fault {
             status: None,
             words: VendorWords::default(),
             hints: RetryHints::default(),
+            ended: false,
         }
+    }
+
+    /// The same as the end of work that was begun.
+    #[must_use]
+    pub fn of_ended_work(self) -> Self {
+        Self { ended: true, ..self }
     }
 
     /// A request that was not made, in the words in which the caller is told why.
@@ -218,6 +232,7 @@ impl Fault {
                 code: error.code,
             },
             hints: RetryHints::default(),
+            ended: false,
         }
     }
 
@@ -334,6 +349,7 @@ impl Fault {
             ),
             FaultClass::NotInstalled => ours(503, "engine_missing", &said("The engine is not installed.")),
             FaultClass::NoRoom => no_room(),
+            FaultClass::NotFetched => not_fetched(),
         };
         PublicError {
             status,
@@ -349,7 +365,11 @@ impl Fault {
         let mut hints = self.hints.clone();
         if matches!(
             self.class,
-            FaultClass::Authentication | FaultClass::Permission | FaultClass::Redirect | FaultClass::NotInstalled
+            FaultClass::Authentication
+                | FaultClass::Permission
+                | FaultClass::Redirect
+                | FaultClass::NotInstalled
+                | FaultClass::NotFetched
         ) {
             // The SDKs retry every 5xx; an operator has to act before this one goes away.
             hints.should_retry = Some("false".into());
@@ -365,6 +385,11 @@ fn ours(status: u16, code: &str, message: &str) -> (u16, ErrorKind, Option<Box<s
 fn no_room() -> (u16, ErrorKind, Option<Box<str>>, Box<str>) {
     let message = "So much is being fetched now that there is no room for what this call needs. Try again later.";
     (503, ErrorKind::Server, Some("fetching_busy".into()), message.into())
+}
+
+fn not_fetched() -> (u16, ErrorKind, Option<Box<str>>, Box<str>) {
+    let message = "The provider's answer lies where nothing is fetched from, or is too large to be fetched.";
+    ours(502, "result_not_fetched", message)
 }
 
 /// `type` of an error object: a fixed vocabulary.

@@ -127,6 +127,8 @@ pub struct Encoded {
     pub place: Option<Box<Place>>,
     /// The caller's fields that this vendor does not get, for the notice to the caller.
     pub dropped: Vec<String>,
+    /// What comes of it will have to be fetched from a place that the vendor names. Where nothing is fetched, nothing is begun.
+    pub ends_elsewhere: bool,
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -146,6 +148,16 @@ impl Encoded {
             dialogue: None,
             place: None,
             dropped: Vec::new(),
+            ends_elsewhere: false,
+        }
+    }
+
+    /// Work whose result has to be fetched.
+    #[must_use]
+    pub fn ending_elsewhere(self, so: bool) -> Self {
+        Self {
+            ends_elsewhere: so,
+            ..self
         }
     }
 

@@ -17,6 +17,10 @@ pub trait Fetcher: Send + Sync + fmt::Debug {
     /// The whole body, which must not be longer than `limit` bytes and has to be there `within` that time. Each byte is taken out of
     /// `room` before it is kept.
     async fn fetch(&self, url: &str, limit: usize, room: &Room, within: Duration) -> Result<Found, FetchFault>;
+    /// Whether anything is fetched.
+    fn is_on(&self) -> bool {
+        true
+    }
 }
 
 /// How many bytes several fetches may bring together.

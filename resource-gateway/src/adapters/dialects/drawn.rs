@@ -49,6 +49,11 @@ struct Wish {
     response_format: Value,
 }
 
+/// Whether the caller wants the pictures themselves, which have to be fetched.
+pub(super) fn are_wanted(format: Option<&str>) -> bool {
+    format == Some("b64_json")
+}
+
 /// The answer, or the way to the pictures for callers who want those. No more of them are fetched than were asked for; where the caller
 /// said nothing, than the vendor draws at the `most`. `counted` is what the vendor says that it drew.
 ///
@@ -65,7 +70,7 @@ pub(super) fn handed_out(
         return Err(Fault::of(FaultClass::InvalidReply));
     }
     let wish = serde_json::from_slice::<Wish>(&call.body()).ok();
-    let Some(wish) = wish.filter(|wish| wish.response_format == "b64_json") else {
+    let Some(wish) = wish.filter(|wish| are_wanted(wish.response_format.as_str())) else {
         return finished(&drawn, counted, at);
     };
     let asked = wish.n.as_u64().and_then(|n| usize::try_from(n).ok());

@@ -27,6 +27,7 @@ pub(super) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
         status: Some(status),
         words,
         hints: hints_of(headers),
+        ended: false,
     }
 }
 
@@ -74,6 +75,7 @@ fn of_error(error: &Value) -> Fault {
         status,
         words,
         hints: RetryHints::default(),
+        ended: false,
     }
 }
 

@@ -63,6 +63,7 @@ impl Codec for PassedOn {
             dialogue: None,
             place,
             dropped: Vec::new(),
+            ends_elsewhere: false,
         })
     }
 
@@ -91,6 +92,7 @@ impl Codec for PassedOn {
             // Nothing is known of the body's format, so none of it is ours to tell.
             words: VendorWords::default(),
             hints: error_object::hints_of(headers),
+            ended: false,
         }
     }
 

@@ -167,6 +167,10 @@ impl Fetcher for HttpFetcher {
             .await
             .unwrap_or(Err(FetchFault::Late))
     }
+
+    fn is_on(&self) -> bool {
+        self.rules.enabled
+    }
 }
 
 #[cfg(test)]

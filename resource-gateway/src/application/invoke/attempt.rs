@@ -20,7 +20,7 @@ use crate::{
     domain::{
         call::Call,
         estimate::Weight,
-        fault::{Fault, FaultClass},
+        fault::{Fault, FaultClass, PublicError},
         raw,
         said::Said,
     },
@@ -82,6 +82,11 @@ impl Invoke {
             Err(EncodeError::Refused(error)) => return Err(Fault::unsupported(error)),
             Err(EncodeError::Fetch(urls)) => Box::pin(errand.encode_with(urls)).await?,
         };
+        if encoded.ends_elsewhere && !journey.brought.is_on() {
+            let message = "The provider puts what it makes of this where it would have to be fetched from, and nothing is fetched here.";
+            let refused = PublicError::invalid(None, "results_not_fetched", message);
+            return Err(Fault::unsupported(refused));
+        }
         match stop.way.vendor.signer.exchange() {
             None => errand.run(encoded, None, reached).await,
             Some(_) => Box::pin(errand.run_with_token(encoded, reached)).await,

@@ -12,7 +12,7 @@ use tokio::{
 use super::attempt::MAX_REPLY_BYTES;
 use crate::{
     domain::{
-        fault::{ErrorKind, Fault, FaultClass, PublicError, RetryHints},
+        fault::{ErrorKind, Fault, FaultClass, PublicError},
         interface::Capability,
     },
     ports::{
@@ -129,6 +129,11 @@ impl<'f> Brought<'f> {
             capability,
             shelf: Mutex::default(),
         }
+    }
+
+    /// Whether anything is fetched.
+    pub(super) fn is_on(&self) -> bool {
+        self.fetching.fetcher.is_on()
     }
 
     /// Fetches what is not there yet, and has the call written with all of it.
@@ -301,15 +306,8 @@ fn missed(fault: FetchFault) -> Fault {
     match fault {
         FetchFault::Late => Fault::of(FaultClass::Timeout),
         FetchFault::Failed => Fault::of(FaultClass::Transport),
-        FetchFault::Refused => Fault::of(FaultClass::InvalidReply),
-        // It was made and is paid for; made once more it would be no smaller.
-        FetchFault::TooLarge | FetchFault::NoRoom => Fault {
-            hints: RetryHints {
-                should_retry: Some("false".into()),
-                ..RetryHints::default()
-            },
-            ..Fault::of(FaultClass::InvalidReply)
-        },
+        // It was made and is paid for; made once more it would lie there again, and be no smaller.
+        FetchFault::Refused | FetchFault::TooLarge | FetchFault::NoRoom => Fault::of(FaultClass::NotFetched),
     }
 }
 
@@ -531,7 +529,8 @@ mod tests {
         assert_eq!(whole.unwrap(), [limit, limit, limit, limit - 1, 1]);
         for over in [&["a", "a", "a", "b", "two"][..], &["large"]] {
             let fault = results(over).await.unwrap_err();
-            assert_eq!((fault.class, fault.is_retryable()), (FaultClass::InvalidReply, false));
+            assert_eq!((fault.class, fault.is_retryable()), (FaultClass::NotFetched, false));
+            assert!(!fault.blames_address(), "the vendor has done its part");
         }
         assert_eq!(fetching.room.available_permits(), ALL, "what ends gives its room back");
     }

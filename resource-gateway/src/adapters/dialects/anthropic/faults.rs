@@ -33,6 +33,7 @@ pub(super) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
         status: Some(status),
         hints: hints_of(headers),
         words: words(error),
+        ended: false,
     }
 }
 
@@ -44,6 +45,7 @@ pub(super) fn in_band(error: &str) -> Fault {
         status: None,
         hints: RetryHints::default(),
         words: words(error),
+        ended: false,
     }
 }
 

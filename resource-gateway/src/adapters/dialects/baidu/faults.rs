@@ -68,6 +68,7 @@ pub(super) fn told(class: FaultClass, code: Option<i64>, message: &str) -> Fault
             code: code.map(|code| code.to_string().into()),
         },
         hints: RetryHints::default(),
+        ended: false,
     }
 }
 

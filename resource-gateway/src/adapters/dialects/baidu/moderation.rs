@@ -234,7 +234,7 @@ impl Found {
             2 => Word::Block,
             3 => Word::Review,
             // The review itself failed.
-            4 => return Err(faults::told(FaultClass::ServerError, None, &self.conclusion)),
+            4 => return Err(faults::told(FaultClass::ServerError, None, &self.conclusion).of_ended_work()),
             _ => return Err(Fault::of(FaultClass::InvalidReply)),
         };
         let reasons = self.data.unwrap_or_default().into_iter().map(Reason::from);

@@ -92,6 +92,7 @@ fn named(name: Option<&str>, message: Option<&str>, otherwise: FaultClass) -> Fa
             code: name.map(Into::into),
         },
         hints: RetryHints::default(),
+        ended: false,
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
         status: Some(status),
         words: error_object::words_of(error.as_object().map_or(&Value::Null, |_| &error)),
         hints: error_object::hints_of(headers),
+        ended: false,
     }
 }
 

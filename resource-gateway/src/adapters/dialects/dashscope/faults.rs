@@ -37,6 +37,7 @@ impl Failure {
                 code: (!code.is_empty() && code.len() <= 64 && code.chars().all(is_word)).then(|| code.into()),
             },
             hints: RetryHints::default(),
+            ended: false,
         }
     }
 }

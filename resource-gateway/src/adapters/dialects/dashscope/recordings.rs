@@ -69,7 +69,9 @@ impl Codec for DashScopeTranscription {
         let task = Task::deserialize(reply.state).unwrap_or_default();
         match TaskStatus::read(told.output.task_status.as_deref()) {
             Some(TaskStatus::Done) => results(told),
-            Some(TaskStatus::Failed) => Err(Failure::new(told.output.code, told.output.message).fault(None)),
+            Some(TaskStatus::Failed) => Err(Failure::new(told.output.code, told.output.message)
+                .fault(None)
+                .of_ended_work()),
             Some(TaskStatus::Waiting(word)) => task.question(told.output.task_id, word),
             None => Err(Fault::of(FaultClass::InvalidReply)),
         }
@@ -103,7 +105,8 @@ fn by_url(mut request: RecordingRequest, model: &str) -> Result<Encoded, PublicE
         return Err(PublicError::invalid(Some("file"), "unsupported_value", message));
     };
     let body = json!({"model": model, "parameters": parameters(&mut request), "input": {"file_urls": [url]}});
-    Ok(Encoded::json(&body).at(http::Method::POST, FILES).with(ASYNC, ENABLE))
+    let encoded = Encoded::json(&body).at(http::Method::POST, FILES).with(ASYNC, ENABLE);
+    Ok(encoded.ending_elsewhere(true))
 }
 
 fn by_socket(mut request: RecordingRequest, target: Target<'_>) -> Result<Encoded, EncodeError> {
@@ -346,7 +349,9 @@ fn results(told: Told) -> Result<Outcome, Fault> {
     }
     let Some(url) = place else {
         let failure = failure.map(|failure| failure.fault(None));
-        return Err(failure.unwrap_or_else(|| Fault::of(FaultClass::InvalidReply)));
+        return Err(failure
+            .unwrap_or_else(|| Fault::of(FaultClass::InvalidReply))
+            .of_ended_work());
     };
     let duration = told.usage.and_then(|usage| usage.duration);
     Ok(Outcome::Next(Box::new(Step {

@@ -166,7 +166,8 @@ impl Codec for DashScopeImages {
     fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
         let mut wanted = Wanted::read(call, target)?;
         check_format(&wanted.members)?;
-        wanted.take("response_format");
+        let format = wanted.take("response_format");
+        let fetched = drawn::are_wanted(format.as_ref().and_then(Value::as_str));
         wanted.leave_out(&UNKNOWN_THERE)?;
         let mut input = Map::new();
         for name in ["prompt", "negative_prompt"] {
@@ -183,7 +184,7 @@ impl Codec for DashScopeImages {
             Some(_) => return Err(wrong("size", "must be a width and a height, like 1024x1024").into()),
         }
         let encoded = wanted.into_request(target.model, PICTURES, &Value::Object(input));
-        Ok(encoded.with(ASYNC, ENABLE))
+        Ok(encoded.with(ASYNC, ENABLE).ending_elsewhere(fetched))
     }
 
     fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
@@ -194,7 +195,9 @@ impl Codec for DashScopeImages {
         let told: Told = read(&reply.body)?;
         match TaskStatus::read(told.output.task_status.as_deref()) {
             Some(TaskStatus::Done) => done(call, told, reply.at.as_seconds()),
-            Some(TaskStatus::Failed) => Err(Failure::new(told.output.code, told.output.message).fault(None)),
+            Some(TaskStatus::Failed) => Err(Failure::new(told.output.code, told.output.message)
+                .fault(None)
+                .of_ended_work()),
             Some(TaskStatus::Waiting(word)) => task.question(told.output.task_id, word),
             None => Err(Fault::of(FaultClass::InvalidReply)),
         }
@@ -228,7 +231,7 @@ fn done(call: &Call, told: Told, at: i64) -> Result<Outcome, Fault> {
         }
     }
     if let (true, Some(failure)) = (pictures.is_empty(), failure) {
-        return Err(failure.fault(None));
+        return Err(failure.fault(None).of_ended_work());
     }
     let count = told.usage.and_then(|usage| usage.image_count);
     drawn::handed_out(call, pictures, MOST_PICTURES, count, at)
@@ -274,7 +277,9 @@ impl Codec for DashScopeSpeech {
         }
         wanted.leave_out(&["speed", "instructions", "stream_format"])?;
         let input = json!({"text": wanted.take("input"), "voice": wanted.take("voice")});
-        Ok(wanted.into_request(target.model, MULTIMODAL, &input))
+        let encoded = wanted.into_request(target.model, MULTIMODAL, &input);
+        // It may come in the answer, but as a rule does not.
+        Ok(encoded.ending_elsewhere(true))
     }
 
     fn decode(&self, _call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {

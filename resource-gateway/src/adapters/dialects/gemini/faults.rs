@@ -40,6 +40,7 @@ pub(super) fn of_error(error: &Value, status: Option<u16>) -> Fault {
         status,
         words,
         hints: hints_of(error),
+        ended: false,
     }
 }
 

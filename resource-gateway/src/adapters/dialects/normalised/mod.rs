@@ -106,6 +106,7 @@ impl Codec for Normalised {
             dialogue: None,
             place: None,
             dropped: Vec::new(),
+            ends_elsewhere: false,
         })
     }
 

@@ -47,6 +47,7 @@ impl Codec for OpenAiTranscription {
             dialogue: None,
             place: None,
             dropped: Vec::new(),
+            ends_elsewhere: false,
         })
     }
 

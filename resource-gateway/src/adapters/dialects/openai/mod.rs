@@ -176,6 +176,7 @@ fn json(call: &Call, model: &str, accept: &'static str) -> Encoded {
         dialogue: None,
         place: None,
         dropped: Vec::new(),
+        ends_elsewhere: false,
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn of_error(error: &Value, otherwise: FaultClass) -> Fault {
         status: None,
         words,
         hints: RetryHints::default(),
+        ended: false,
     }
 }
 

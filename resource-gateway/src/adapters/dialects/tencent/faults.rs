@@ -61,6 +61,7 @@ pub(super) fn told(class: FaultClass, code: Option<&str>, message: &str) -> Faul
             code: code.and_then(|code| clip(code, MAX_CODE_CHARS)),
         },
         hints: RetryHints::default(),
+        ended: false,
     }
 }
 

@@ -112,7 +112,10 @@ impl Codec for TencentImages {
                 set("Resolution", format!("{width}:{height}").into());
             }
         }
-        let encoded = HUNYUAN.call("SubmitHunyuanImageJob", &wanted.rest);
+        let fetched = drawn::are_wanted(wanted.response_format.as_deref());
+        let encoded = HUNYUAN
+            .call("SubmitHunyuanImageJob", &wanted.rest)
+            .ending_elsewhere(fetched);
         Ok(Encoded { dropped, ..encoded })
     }
 
@@ -150,7 +153,8 @@ fn queried(call: &Call, job: Told, state: JobState, at: i64) -> Result<Outcome, 
             return Err(match job.job_error_code.as_deref() {
                 None | Some("") => faults::told(FaultClass::ServerError, None, &message),
                 Some(code) => faults::named(code, &message),
-            });
+            }
+            .of_ended_work());
         }
         Some("5") => {}
         _ => return Err(Fault::of(FaultClass::InvalidReply)),

@@ -269,7 +269,7 @@ fn of_task(call: &Call, task: Stand, state: JobState) -> Result<Outcome, Fault> 
         (Some(2), _) => Ok(of_result(call, task)),
         (Some(3), _) => {
             let message = task.error_msg.unwrap_or_default();
-            Err(faults::told(FaultClass::ServerError, None, &message))
+            Err(faults::told(FaultClass::ServerError, None, &message).of_ended_work())
         }
         _ => Err(Fault::of(FaultClass::InvalidReply)),
     }

@@ -68,6 +68,7 @@ impl Quirks {
             status: status.or(repeated),
             words,
             hints: RetryHints::default(),
+            ended: false,
         }
     }
 }
