@@ -105,14 +105,18 @@ impl Ocr {
     }
 
     pub(super) async fn answer(&self, body: Bytes, until: Instant) -> Result<Answer, Stopped> {
-        let request = compute(move || read(&body)).await?;
-        let wanted = languages_of(&request.model)?;
+        let looked_at = body.clone();
+        let model = compute(move || fields(&looked_at)?.text("model")).await?;
+        let wanted = languages_of(&model)?;
         let has = |known: &Vec<String>| wanted.iter().all(|one| known.iter().any(|known| known == one));
         let installed = self.languages.with(has, self.look(until)).await?;
         if !has(&installed) {
             let list = installed.join(", ");
             return Err(Refusal::no_model(format!("{NAME} has only these languages here: {list}.")).into());
         }
+        // Only those read their picture whose turn it is; also if nobody waits any more.
+        let turn = self.engine.turn(until).await?;
+        let (request, turn) = compute(move || Ok((read(&body)?, turn))).await?;
         let errand = Errand {
             arguments: [
                 "stdin",
@@ -130,13 +134,17 @@ impl Ocr {
             most_output: MAX_OUTPUT,
             until,
         };
-        let table = self.engine.run(errand).await.map_err(|trouble| match trouble {
-            // The language is there and the head was good: it is the rest of the picture.
-            Trouble::Failed | Trouble::TooMuch => {
-                Stopped::from(Refusal::unprocessable("image", "The image could not be read."))
-            }
-            Trouble::Missing(_) | Trouble::Busy | Trouble::TimedOut => trouble.into(),
-        })?;
+        let table = self
+            .engine
+            .run_in(turn, errand)
+            .await
+            .map_err(|trouble| match trouble {
+                // The language is there and the head was good: it is the rest of the picture.
+                Trouble::Failed | Trouble::TooMuch => {
+                    Stopped::from(Refusal::unprocessable("image", "The image could not be read."))
+                }
+                Trouble::Missing(_) | Trouble::Busy | Trouble::TimedOut => trouble.into(),
+            })?;
         compute(move || Ok(write(&request, &String::from_utf8_lossy(&table)))).await
     }
 }
@@ -163,8 +171,12 @@ fn languages_of(model: &str) -> Result<Vec<&str>, Refusal> {
     Ok(languages)
 }
 
+fn fields(body: &[u8]) -> Result<Fields<'_>, Refusal> {
+    Fields::read(body, NAME, &["model", "image"])
+}
+
 fn read(body: &[u8]) -> Result<Request, Refusal> {
-    let fields = Fields::read(body, NAME, &["model", "image"])?;
+    let fields = fields(body)?;
     let wanted = "must be an object with one of base64, url and file_id";
     let image: Image = fields
         .get("image", wanted)?

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use rustix::{
     fs::{Access, access},
@@ -91,6 +92,12 @@ pub(super) struct Engine {
     tasks: Tasks,
 }
 
+/// A place, and the turn to run. Others have them when it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _held: [OwnedSemaphorePermit; 2],
+}
+
 /// One run.
 #[derive(Debug)]
 pub(super) struct Errand {
@@ -140,15 +147,27 @@ impl Engine {
         found.ok_or(Trouble::Missing(self.program.name))
     }
 
-    /// Runs the program and returns what it wrote. Dropping the future ends the process.
-    pub(super) async fn run(&self, errand: Errand) -> Result<Vec<u8>, Trouble> {
-        let program = self.find()?;
+    /// Waits for a turn. Who has much to read for a run takes it before: what is read takes room as well.
+    pub(super) async fn turn(&self, until: Instant) -> Result<Turn, Trouble> {
         let place = Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|_| Trouble::Busy)?;
-        let patience = (Instant::now() + self.bounds.patience).min(errand.until);
+        let patience = (Instant::now() + self.bounds.patience).min(until);
         let turn = timeout_at(patience, Arc::clone(&self.running).acquire_owned()).await;
         let turn = turn.ok().and_then(Result::ok).ok_or(Trouble::Busy)?;
+        Ok(Turn { _held: [place, turn] })
+    }
+
+    /// Runs the program and returns what it wrote. Dropping the future ends the process.
+    pub(super) async fn run(&self, errand: Errand) -> Result<Vec<u8>, Trouble> {
+        self.find()?;
+        let turn = self.turn(errand.until).await?;
+        self.run_in(turn, errand).await
+    }
+
+    /// The same for who has a turn.
+    pub(super) async fn run_in(&self, turn: Turn, errand: Errand) -> Result<Vec<u8>, Trouble> {
+        let program = self.find()?;
         let child = self.start(&program, &errand)?;
         let (gone, done) = (CancellationToken::new(), oneshot::channel());
         let (tell, told) = done;
@@ -158,7 +177,7 @@ impl Engine {
             child,
             errand,
             gone,
-            _held: [place, turn],
+            _turn: turn,
         };
         self.tasks.spawn(async move {
             let outcome = run.tend().await;
@@ -245,7 +264,7 @@ struct Run {
     errand: Errand,
     /// Cancelled when the caller leaves.
     gone: CancellationToken,
-    _held: [OwnedSemaphorePermit; 2],
+    _turn: Turn,
 }
 
 /// What a process left behind.
@@ -338,16 +357,20 @@ fn printable(text: &[u8]) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// What an engine says about itself, kept. It is asked again when something is looked for that was not there, but not all the time.
+/// What an engine says about itself, kept. It is asked again when something is looked for that was not there, but not all the time;
+/// who looks for what is there does not wait for that.
 #[derive(Debug)]
 pub(super) struct Known<T> {
-    said: tokio::sync::Mutex<Option<(Instant, Arc<T>)>>,
+    said: ArcSwapOption<T>,
+    /// When it was asked last, and what came of it. One asks at a time.
+    asked: tokio::sync::Mutex<Option<(Instant, Result<(), Trouble>)>>,
 }
 
 impl<T> Default for Known<T> {
     fn default() -> Self {
         Self {
-            said: tokio::sync::Mutex::new(None),
+            said: ArcSwapOption::empty(),
+            asked: tokio::sync::Mutex::new(None),
         }
     }
 }
@@ -355,19 +378,33 @@ impl<T> Default for Known<T> {
 impl<T> Known<T> {
     const ASK_AGAIN: Duration = Duration::from_secs(10);
 
+    /// As if it had been asked long ago.
+    #[cfg(test)]
+    pub(super) async fn forget_when(&self) {
+        *self.asked.lock().await = None;
+    }
+
     pub(super) async fn with(
         &self,
         has: impl Fn(&T) -> bool,
         ask: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<Arc<T>, Trouble> {
-        let mut said = self.said.lock().await;
-        if let Some((at, known)) = &*said
-            && (has(known) || at.elapsed() < Self::ASK_AGAIN)
-        {
-            return Ok(Arc::clone(known));
+        if let Some(known) = self.said.load_full().filter(|known| has(known)) {
+            return Ok(known);
         }
-        let fresh = Arc::new(ask.await?);
-        *said = Some((Instant::now(), Arc::clone(&fresh)));
+        let mut asked = self.asked.lock().await;
+        // Whoever asked meanwhile may have learned of it.
+        if let Some(known) = self.said.load_full() {
+            match *asked {
+                _ if has(&known) => return Ok(known),
+                Some((at, outcome)) if at.elapsed() < Self::ASK_AGAIN => return outcome.map(|()| known),
+                _ => {}
+            }
+        }
+        let fresh = ask.await;
+        *asked = Some((Instant::now(), fresh.as_ref().map(drop).map_err(|trouble| *trouble)));
+        let fresh = Arc::new(fresh?);
+        self.said.store(Some(Arc::clone(&fresh)));
         Ok(fresh)
     }
 }

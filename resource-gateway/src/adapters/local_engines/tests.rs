@@ -259,6 +259,65 @@ async fn what_an_engine_says_of_itself_is_asked_for_once() {
     assert_eq!(*known.with(|known| *known == 8, async { Ok(8) }).await.unwrap(), 7);
 }
 
+#[tokio::test]
+async fn who_looks_for_what_is_known_waits_for_nobody_who_asks() {
+    let known = Known::default();
+    known.with(|_| true, async { Ok(7) }).await.unwrap();
+    // As if it had been asked long ago.
+    known.forget_when().await;
+    let asking = known.with(|known| *known == 8, std::future::pending());
+    let looking = async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        *known
+            .with(|known| *known == 7, async { Err(Trouble::Failed) })
+            .await
+            .unwrap()
+    };
+    tokio::select! {
+        biased;
+        _ = asking => panic!("it is asked for ever"),
+        found = looking => assert_eq!(found, 7),
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_is_not_asked_again_at_once() {
+    let known = Known::default();
+    known.with(|_| true, async { Ok(7) }).await.unwrap();
+    known.forget_when().await;
+    let other = |known: &u32| *known == 8;
+    assert_eq!(
+        known.with(other, async { Err(Trouble::Busy) }).await,
+        Err(Trouble::Busy)
+    );
+    let asked = async { panic!("it was asked just now") };
+    assert_eq!(known.with(other, asked).await, Err(Trouble::Busy));
+    assert_eq!(*known.with(|known| *known == 7, async { Ok(9) }).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn nothing_large_is_read_without_a_place() {
+    let none = Bounds {
+        processes: 0,
+        waiting: 0,
+        ..BOUNDS
+    };
+    for (program, path, body) in [
+        (transcription::PROGRAM.name, "/audio/transcriptions", "no form"),
+        (
+            ocr::PROGRAM.name,
+            "/ocr",
+            r#"{"model":"eng","image":{"base64":"no picture"}}"#,
+        ),
+    ] {
+        let dir = stand_in(program, "exit 1");
+        let (status, _, error) = error(dir.path(), none, request(path, body, SOON)).await;
+        assert_eq!((status, &error["code"]), (503, &"overloaded".into()), "{path}");
+    }
+}
+
 fn request(path: &str, body: impl Into<Bytes>, within: Duration) -> UpstreamRequest {
     UpstreamRequest {
         method: Method::POST,

@@ -109,7 +109,9 @@ impl Transcription {
     pub(super) async fn answer(&self, content_type: &str, body: Bytes, until: Instant) -> Result<Answer, Stopped> {
         let program = self.engine.find()?;
         let content_type = content_type.to_owned();
-        let (request, model) = compute(move || {
+        // The recording is much larger when it is read, so only those read theirs whose turn it is; also if nobody waits any more.
+        let turn = self.engine.turn(until).await?;
+        let (request, model, turn) = compute(move || {
             let request = read(&content_type, &body)?;
             let dir = models_of(&program);
             let model = Some(&request.model).filter(|name| is_name(name));
@@ -117,7 +119,7 @@ impl Transcription {
                 let list = installed(&dir).join(", ");
                 Refusal::no_model(format!("{NAME} has only these models here: {list}."))
             })?;
-            Ok((request, model))
+            Ok((request, model, turn))
         })
         .await?;
         let errand = Errand {
@@ -126,13 +128,17 @@ impl Transcription {
             most_output: MAX_OUTPUT,
             until,
         };
-        let said = self.engine.run(errand).await.map_err(|trouble| match trouble {
-            Trouble::Failed | Trouble::TooMuch => Stopped::from(Refusal::unprocessable(
-                "file",
-                "The recording could not be transcribed.",
-            )),
-            Trouble::Missing(_) | Trouble::Busy | Trouble::TimedOut => trouble.into(),
-        })?;
+        let said = self
+            .engine
+            .run_in(turn, errand)
+            .await
+            .map_err(|trouble| match trouble {
+                Trouble::Failed | Trouble::TooMuch => Stopped::from(Refusal::unprocessable(
+                    "file",
+                    "The recording could not be transcribed.",
+                )),
+                Trouble::Missing(_) | Trouble::Busy | Trouble::TimedOut => trouble.into(),
+            })?;
         Ok(write(&request, &String::from_utf8_lossy(&said)))
     }
 }
