@@ -31,6 +31,10 @@ pub trait ChatDialect: Send + Sync + fmt::Debug {
     /// # Errors
     /// The caller asks for what cannot be said in this dialect.
     fn encode(&self, request: &ChatRequest<'_>, target: Target<'_>) -> Result<Encoded, EncodeError>;
+    /// A request with what the caller said beside it, in headers of this dialect.
+    fn said_beside(&self, _call: &Call, _target: Target<'_>, request: Encoded) -> Encoded {
+        request
+    }
     /// Reads a whole answer that came with a status of success.
     ///
     /// # Errors

@@ -141,7 +141,7 @@ impl RecordingRequest {
 }
 
 /// The format of a recording, by what its sender says of it.
-fn format_of(name: &str, content_type: &str) -> Option<String> {
+pub(super) fn format_of(name: &str, content_type: &str) -> Option<String> {
     let known = |format: &str| {
         FORMATS
             .iter()
@@ -254,8 +254,9 @@ pub(super) fn understood(
     let millis = duration.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let more = duration.map(|seconds| ("duration".to_owned(), json!(seconds)));
     Decoded {
-        usage: Some(TokenUsage {
-            audio_ms: millis.map_or(0, |millis| u64::try_from(millis.as_millis()).unwrap_or(u64::MAX)),
+        // How long it was nobody knows otherwise, and nothing is not how long.
+        usage: millis.map(|millis| TokenUsage {
+            audio_ms: u64::try_from(millis.as_millis()).unwrap_or(u64::MAX),
             ..TokenUsage::default()
         }),
         ..Decoded::of(Answer::Transcript {

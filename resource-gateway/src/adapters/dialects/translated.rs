@@ -59,7 +59,8 @@ impl<D: ChatDialect> Codec for Chat<D> {
         if !self.0.bounds_output() && request.max_tokens.take().is_some() {
             support::no_bound(call.voice(), target.when_unsupported, &mut dropped)?;
         }
-        let mut encoded = self.0.encode(&request, target)?;
+        let encoded = self.0.encode(&request, target)?;
+        let mut encoded = self.0.said_beside(call, target, encoded);
         // The dialect may have had to leave out more: what some of a vendor's models can do and others cannot.
         encoded.dropped.splice(..0, dropped);
         Ok(encoded)

@@ -56,6 +56,8 @@ pub struct Call {
     voice: Voice,
     /// What it said, word for word, where that is another format than the one that is read here and no rule has changed it.
     verbatim: Option<Verbatim>,
+    /// What it said beside that, whatever rules have changed.
+    beside: Vec<(&'static str, String)>,
     shape: &'static Shape,
     content: Content,
     forced: Forced,
@@ -94,8 +96,6 @@ impl Voice {
 struct Verbatim {
     body: Bytes,
     model_at: std::ops::Range<usize>,
-    /// What stood beside it.
-    headers: Vec<(&'static str, String)>,
 }
 
 /// Headers of a format that vendors of the same format may get.
@@ -167,6 +167,7 @@ impl Call {
             conversation: facts.conversation,
             voice: Voice::default(),
             verbatim: None,
+            beside: Vec::new(),
             shape,
             content,
             forced: Forced::default(),
@@ -180,11 +181,7 @@ impl Call {
             let model = object.get("model").ok().flatten()?;
             Some(model.range.clone())
         });
-        let verbatim = model_at.map(|model_at| Verbatim {
-            body,
-            model_at,
-            headers: Vec::new(),
-        });
+        let verbatim = model_at.map(|model_at| Verbatim { body, model_at });
         Self {
             voice,
             verbatim,
@@ -195,13 +192,10 @@ impl Call {
     /// With what stood beside the caller's own bytes, as far as vendors of the same format may get it.
     #[must_use]
     pub fn said_beside(mut self, headers: &HeaderMap) -> Self {
-        let voice = self.voice;
-        if let Some(verbatim) = &mut self.verbatim {
-            for (_, name) in SAID_HEADERS.iter().filter(|(of, _)| *of == voice) {
-                let values = headers.get_all(*name).iter().filter_map(|value| value.to_str().ok());
-                let values = values.filter(|value| value.len() <= MAX_SAID_HEADER_BYTES);
-                verbatim.headers.extend(values.map(|value| (*name, value.to_owned())));
-            }
+        for (_, name) in SAID_HEADERS.iter().filter(|(of, _)| *of == self.voice) {
+            let values = headers.get_all(*name).iter().filter_map(|value| value.to_str().ok());
+            let values = values.filter(|value| value.len() <= MAX_SAID_HEADER_BYTES);
+            self.beside.extend(values.map(|value| (*name, value.to_owned())));
         }
         self
     }
@@ -217,7 +211,7 @@ impl Call {
 
     /// The caller's own bytes with the vendor's name of the model, where they are in the caller's own format and still what is meant.
     pub fn verbatim_for(&self, model: &str) -> Option<Vec<Bytes>> {
-        let Verbatim { body, model_at, .. } = self.verbatim.as_ref()?;
+        let Verbatim { body, model_at } = self.verbatim.as_ref()?;
         Some(vec![
             body.slice(..model_at.start),
             Bytes::from(quoted(model)),
@@ -227,7 +221,7 @@ impl Call {
 
     /// The same, with what else has to be otherwise.
     pub fn verbatim_with(&self, model: &str, changes: impl FnOnce(&JsonObject<'_>) -> Vec<Edit>) -> Option<Vec<Bytes>> {
-        let Verbatim { body, model_at, .. } = self.verbatim.as_ref()?;
+        let Verbatim { body, model_at } = self.verbatim.as_ref()?;
         let mut edits = changes(&JsonObject::parse(body).ok()?);
         edits.push(Edit {
             range: model_at.clone(),
@@ -247,9 +241,8 @@ impl Call {
 
     /// What the caller said in a header of its own format, beside its own bytes.
     pub fn said_header(&self, name: &str) -> impl Iterator<Item = &str> {
-        let all = self.verbatim.iter().flat_map(|verbatim| &verbatim.headers);
-        all.filter(move |(known, _)| *known == name)
-            .map(|(_, value)| value.as_str())
+        let all = self.beside.iter().filter(move |(known, _)| *known == name);
+        all.map(|(_, value)| value.as_str())
     }
 
     /// Whether the caller's own bytes can stand for the request.
@@ -290,6 +283,7 @@ impl Call {
             include_usage: asked,
             forced,
             voice: self.voice,
+            beside: self.beside,
             ..Self::new(self.shape, facts, content)
         })
     }

@@ -107,6 +107,10 @@ impl ChatDialect for AnthropicDialect {
         Ok(if request.stream { encoded.streaming() } else { encoded })
     }
 
+    fn said_beside(&self, call: &Call, target: Target<'_>, request: Encoded) -> Encoded {
+        native::with_betas(request, call, target)
+    }
+
     fn decode(&self, reply: &Received<'_>) -> Result<ChatReply, Fault> {
         read_reply(&reply.body)
     }

@@ -30,16 +30,8 @@ impl Codec for AnthropicMessages {
             ..Encoded::of(json, Bytes::new())
         };
         let version = version_of(call, target.option(VERSION));
-        let mut encoded = encoded.with(VERSION_HEADER, HeaderValue::from_static(version));
-        let (betas, left_out) = betas(call, target.option(BETAS));
-        if let Ok(value) = HeaderValue::try_from(betas.join(","))
-            && !betas.is_empty()
-        {
-            encoded = encoded.with(BETA_HEADER, value);
-        }
-        if left_out {
-            encoded.dropped.push(BETA_HEADER.to_owned());
-        }
+        let encoded = encoded.with(VERSION_HEADER, HeaderValue::from_static(version));
+        let encoded = with_betas(encoded, call, target);
         Ok(if call.stream { encoded.streaming() } else { encoded })
     }
 
@@ -65,6 +57,18 @@ fn version_of(call: &Call, pinned: Option<&str>) -> &'static str {
         let older = ChatRequest::read(&call.body()).is_ok_and(|request| needs_older(&request));
         if older { OLDER } else { NEWER }
     })
+}
+
+/// With what the caller wants to try, as far as it may.
+pub(super) fn with_betas(mut encoded: Encoded, call: &Call, target: Target<'_>) -> Encoded {
+    let (betas, left_out) = betas(call, target.option(BETAS));
+    if left_out {
+        encoded.dropped.push(BETA_HEADER.to_owned());
+    }
+    match HeaderValue::try_from(betas.join(",")) {
+        Ok(value) if !betas.is_empty() => encoded.with(BETA_HEADER, value),
+        Ok(_) | Err(_) => encoded,
+    }
 }
 
 /// The names in `anthropic-beta` that the vendor's option lists, `*` being all of them, and whether others were left out.

@@ -2,15 +2,18 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::domain::chat::messages_to_openai;
-
 use super::*;
 use crate::{
     adapters::dialects::{
         testing::{decoded, opening, received, target},
         translated::Chat,
     },
-    domain::{chat::ChatEvent, fault::FaultClass, interface::Capability, vendor::Vendor},
+    domain::{
+        chat::{ChatEvent, messages_to_openai},
+        fault::FaultClass,
+        interface::{Capability, FieldAction, FieldRule, JsonPointer},
+        vendor::{Switch, Vendor},
+    },
     ports::codec::{Codec as _, Pushed, StreamEnd},
 };
 
@@ -626,6 +629,21 @@ fn who_speaks_the_vendors_format_gets_its_own_bytes_sent() {
         (sent.dropped, sent.accept.as_bytes()),
         (vec!["anthropic-beta".to_owned()], &b"text/event-stream"[..])
     );
+
+    // What a rule changes is not what stands beside it.
+    let rule = FieldRule {
+        pointer: JsonPointer::parse("/top_p").unwrap(),
+        action: FieldAction::Fill(json!(0.5)),
+        enabled: Switch::On,
+    };
+    let ruled = call.clone().shaped_by(std::iter::once(&rule)).unwrap();
+    assert!(!ruled.is_verbatim());
+    let sent = Chat(AnthropicDialect).encode(&ruled, target(&vendor)).unwrap();
+    assert_eq!(
+        sent.place.as_ref().unwrap().headers["anthropic-beta"],
+        "one-2026,three-2026"
+    );
+    assert_eq!(sent.dropped, ["anthropic-beta"]);
 
     vendor.options.insert(BETAS.to_owned(), "*".to_owned());
     vendor.options.insert(VERSION.to_owned(), NEWER.to_owned());

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     CUID, cuid, faults,
-    recording::{RecordingRequest, Wav, seconds, segment, understood, wav},
+    recording::{RecordingRequest, Sound, Wav, format_of, seconds, segment, understood, wav},
     support,
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
         answer::TranscriptFormat,
         call::Call,
         fault::{Fault, FaultClass, PublicError},
+        multipart::Form,
     },
     ports::codec::{Codec, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target},
 };
@@ -28,6 +29,8 @@ pub struct BaiduTranscription;
 
 const FORMATS: [&str; 4] = ["pcm", "wav", "amr", "m4a"];
 const RATES: [i64; 2] = [16_000, 8000];
+/// Where neither the caller nor the recording says it.
+const USUAL_RATE: u64 = 16_000;
 /// A minute.
 const MOST_MS: u64 = 60_000;
 /// The vendor's members that are numbers. All that a form says is text.
@@ -44,10 +47,12 @@ impl Codec for BaiduTranscription {
 
     fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
         let mut request = RecordingRequest::read(call, target)?;
+        let is_elsewhere = matches!(request.sound, Sound::Url(_));
         let sound = request.bring(target)?;
         let head = wav(&sound);
         let subtitles = matches!(call.transcript_format(), TranscriptFormat::Srt | TranscriptFormat::Vtt);
-        if subtitles && head.is_none() {
+        // What was fetched is not kept until the answer, and how long it is stands nowhere else.
+        if subtitles && (head.is_none() || is_elsewhere) {
             return Err(support::unsupported("response_format").into());
         }
         if head.is_some_and(|head| head.millis > MOST_MS) {
@@ -75,7 +80,8 @@ impl Codec for BaiduTranscription {
         let first = found.result.into_iter().next();
         let text = first.ok_or_else(|| Fault::of(FaultClass::InvalidReply))?;
         let file = call.form().and_then(|form| form.get("file").ok().flatten());
-        let millis = file.and_then(|file| wav(&file.value)).map(|head| head.millis);
+        let head = file.and_then(|file| wav(&file.value)).map(|head| head.millis);
+        let millis = head.or_else(|| call.form().and_then(bare_millis));
         let length = millis.map(seconds);
         let segments = length.map(|end| vec![segment(text.clone(), 0.0, end)]);
         Ok(understood(call, text, segments, None, length))
@@ -118,7 +124,7 @@ fn body(
         return Err(PublicError::invalid(Some("file"), "invalid_value", message));
     }
     if let Ok(dev_pid) = target.model.parse::<i64>() {
-        body.entry("dev_pid").or_insert(dev_pid.into());
+        body.insert("dev_pid".to_owned(), dev_pid.into());
     }
     body.entry(CUID).or_insert_with(|| cuid(target).into());
     body.entry("channel").or_insert(1.into());
@@ -132,6 +138,22 @@ fn body(
     // The signature's.
     body.remove("token");
     Ok(body)
+}
+
+/// How long samples without a head are: of 16 bits each, on one channel.
+fn bare_millis(form: &Form) -> Option<u64> {
+    let said = |name: &str| Some(form.get(name).ok().flatten()?.text());
+    let file = form.get("file").ok().flatten()?;
+    let named = file
+        .file
+        .as_ref()
+        .and_then(|file| format_of(&file.name, &file.content_type));
+    if said("format").map(str::to_owned).or(named).as_deref() != Some("pcm") {
+        return None;
+    }
+    let rate = said("rate").and_then(|rate| rate.parse().ok()).unwrap_or(USUAL_RATE);
+    let bytes = u64::try_from(file.value.len()).ok()?;
+    bytes.saturating_mul(500).checked_div(rate)
 }
 
 #[derive(Deserialize)]

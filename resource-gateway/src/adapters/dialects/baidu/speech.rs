@@ -78,9 +78,8 @@ impl Codec for BaiduSpeech {
             support::cannot("instructions", target.when_unsupported, &mut dropped)?;
         }
         let options = &mut wanted.rest;
-        let mut set = |name: &str, value: Value| {
-            options.entry(name).or_insert(value);
-        };
+        // What was said in neutral words, and may have been ruled, goes before the vendor's own.
+        let mut set = |name: &str, value: Value| drop(options.insert(name.to_owned(), value));
         match wanted.voice {
             None | Some(Value::Null) => {}
             Some(Value::Number(voice)) => set("per", voice.into()),
@@ -100,9 +99,12 @@ impl Codec for BaiduSpeech {
             Some("wav") => set("aue", 6.into()),
             Some(_) => return Err(support::unsupported("response_format").into()),
         }
-        set(CUID, cuid(target).into());
-        set("lan", "zh".into());
-        set("ctp", 1.into());
+        let mut unless_said = |name: &str, value: Value| {
+            options.entry(name).or_insert(value);
+        };
+        unless_said(CUID, cuid(target).into());
+        unless_said("lan", "zh".into());
+        unless_said("ctp", 1.into());
         // The signature's.
         options.remove("tok");
         let encoded = form(options, &[("tex", &wanted.input)])?;

@@ -379,6 +379,11 @@ fn a_short_recording_is_written_down() {
         &[("response_format", "srt"), ("dev_pid", "1537")],
         Some(("a.wav", &wav(8000, 60))),
     );
+    assert_eq!(
+        json_of(&minute, "1737")["dev_pid"],
+        1737,
+        "the route's model goes before the caller's"
+    );
     let body = json_of(&minute, "short");
     assert_eq!((&body["rate"], &body["dev_pid"]), (&json!(8000), &json!(1537)));
     let headers = HeaderMap::new();
@@ -405,6 +410,19 @@ fn a_short_recording_is_written_down() {
     ] {
         assert_eq!(refused(&BaiduTranscription, &call, "short"), param);
     }
+    // Samples without a head are as long as there are of them; of other formats nobody knows.
+    let samples = vec![0; 32_000];
+    for (call, wanted) in [
+        (recording(&[], Some(("a.pcm", &samples))), Some(1000)),
+        (recording(&[("rate", "8000")], Some(("a.pcm", &samples))), Some(2000)),
+        (recording(&[("format", "pcm")], Some(("a", &samples))), Some(1000)),
+        (recording(&[], Some(("a.amr", &samples))), None),
+        (recording(&[("url", "https://a.test/x.wav")], None), None),
+    ] {
+        let outcome = BaiduTranscription.decode(&call, received(&headers, reply.to_string()));
+        let usage = self::decoded(outcome.unwrap()).usage;
+        assert_eq!(usage.map(|usage| usage.audio_ms), wanted);
+    }
     let failed = json!({"err_no": 3301, "err_msg": "speech quality error.", "sn": "s"});
     let fault = BaiduTranscription
         .decode(&amr, received(&headers, failed.to_string()))
@@ -430,6 +448,22 @@ fn a_recording_behind_a_url_is_fetched() {
     let encoded = BaiduTranscription.encode(&call, target).unwrap();
     let body: Value = serde_json::from_slice(&encoded.body.concat()).unwrap();
     assert_eq!((&body["format"], &body["len"]), (&json!("amr"), &json!(1)));
+    // How long it was is not known any more when the answer comes.
+    let call = recording(&[("url", "https://a.test/x"), ("response_format", "srt")], None);
+    let fetched = [Fetched {
+        url: "https://a.test/x".to_owned(),
+        media_type: "audio/wav".to_owned(),
+        bytes: wav(8000, 1).into(),
+    }];
+    let target = Target {
+        fetched: &fetched,
+        ..target
+    };
+    let refused = BaiduTranscription.encode(&call, target).unwrap_err();
+    assert!(
+        matches!(&refused, EncodeError::Refused(error) if error.param.as_deref() == Some("response_format")),
+        "{refused:?}"
+    );
 }
 
 fn spoken(body: &Value) -> Result<BTreeMap<String, String>, String> {
@@ -455,6 +489,15 @@ fn speech_is_asked_for_in_the_vendors_numbers() {
         ("cuid", "hexgate"),
     ];
     assert_eq!(spoken(&body), Ok(fields(&wanted)));
+    let mut ruled = body.clone();
+    for (name, value) in [("per", 0), ("spd", 15), ("aue", 3)] {
+        ruled[name] = value.into();
+    }
+    assert_eq!(
+        spoken(&ruled),
+        Ok(fields(&wanted)),
+        "what may be ruled goes before the vendor's own"
+    );
     let plain = [("tex", "a"), ("lan", "zh"), ("ctp", "1"), ("cuid", "hexgate")];
     assert_eq!(spoken(&json!({"input": "a"})), Ok(fields(&plain)));
     assert!(spoken(&json!({"input": "你".repeat(512)})).is_ok());

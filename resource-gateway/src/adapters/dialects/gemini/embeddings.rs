@@ -7,6 +7,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{JSON, faults, place, resource};
 use crate::{
     adapters::dialects::{
+        support,
         vectors::{self, Wanted},
         writing::written,
     },
@@ -17,6 +18,9 @@ use crate::{
 /// Vectors. Members that are not neutral are the vendor's for each text: `taskType`, `title`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GeminiEmbeddings;
+
+/// Members that are written here, in both of the vendor's spellings: said twice, the caller's would be the last.
+const OURS: [&str; 3] = ["content", "outputDimensionality", "output_dimensionality"];
 
 #[derive(Serialize)]
 struct Request<'a> {
@@ -65,7 +69,12 @@ impl Codec for GeminiEmbeddings {
 
     fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
         let body = call.body();
-        let wanted = Wanted::read(&body)?;
+        let mut wanted = Wanted::read(&body)?;
+        for name in OURS {
+            if wanted.more.remove(name).is_some() {
+                return Err(support::unsupported(name).into());
+            }
+        }
         let model = resource(target.model);
         let requests = wanted.texts().iter().map(|text| One {
             model: &model,

@@ -16,6 +16,8 @@ use crate::domain::{
     fault::PublicError,
 };
 
+/// Fewer tokens are refused. Some callers ask for one to see whether anybody answers.
+const LEAST_OUTPUT: u64 = 16;
 /// Longer names of persons are said to be refused.
 const MAX_USER_CHARS: usize = 64;
 /// Members that are written here, whatever a caller sends by the vendor's own names: nobody gets around what was read and ruled.
@@ -62,7 +64,7 @@ pub(super) fn request<'a>(from: &'a ChatRequest<'_>, model: &'a str) -> Result<R
         model,
         instructions,
         input: input(messages)?,
-        max_output_tokens: from.max_tokens,
+        max_output_tokens: from.max_tokens.map(|most| most.max(LEAST_OUTPUT)),
         temperature: from.temperature.as_ref(),
         top_p: from.top_p.as_ref(),
         top_logprobs: from.top_logprobs,

@@ -17,7 +17,10 @@ pub(super) fn request<'a>(request: &'a ChatRequest<'_>, model: &'a str) -> Reque
     if let Some(most) = request.max_tokens {
         beside.insert("max_tokens".to_owned(), most.into());
     }
-    beside.extend(request.options.clone());
+    // What was said in neutral words, and may have been ruled, goes before the vendor's own names for it.
+    for (name, value) in &request.options {
+        beside.entry(name).or_insert_with(|| value.clone());
+    }
     let messages = request.messages.iter().map(|message| Message {
         role: match message.role {
             Role::System | Role::Developer => "system",

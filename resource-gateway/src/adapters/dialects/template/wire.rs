@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::chat::Counts;
+use crate::{
+    adapters::dialects::reading::{count, if_object},
+    domain::chat::Counts,
+};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Request<'a> {
@@ -30,7 +33,7 @@ pub(super) struct Reply {
     pub(super) text: String,
     #[serde(default)]
     pub(super) end: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     pub(super) used: Option<Used>,
 }
 
@@ -41,7 +44,7 @@ pub(super) struct Event {
     pub(super) text: Option<String>,
     #[serde(default)]
     pub(super) end: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     pub(super) used: Option<Used>,
     #[serde(default)]
     pub(super) error: Option<Value>,
@@ -49,9 +52,9 @@ pub(super) struct Event {
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(super) struct Used {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     input: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     output: Option<u64>,
 }
 

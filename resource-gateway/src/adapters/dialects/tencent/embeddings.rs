@@ -75,6 +75,9 @@ impl Codec for TencentEmbeddings {
             // Tokens of another vendor's model.
             _ => return Err(support::unsupported("input").into()),
         };
+        for name in ["Input", "InputList"] {
+            wanted.rest.remove(name);
+        }
         wanted.rest.insert(member.to_owned(), wanted.input);
         let encoded = HUNYUAN.call("GetEmbedding", &wanted.rest);
         Ok(Encoded { dropped, ..encoded })

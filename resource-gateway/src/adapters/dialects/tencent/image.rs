@@ -96,6 +96,10 @@ impl Codec for TencentImages {
             None | Some("url" | "b64_json") => {}
             Some(_) => return Err(wrong("response_format", "must be url or b64_json").into()),
         }
+        if wanted.n.is_none() && wanted.rest.contains_key("Num") {
+            // Limits and prices go by OpenAI's word.
+            return Err(support::unsupported("Num").into());
+        }
         let mut set = |name: &str, value: Value| drop(wanted.rest.insert(name.to_owned(), value));
         set("Prompt", wanted.prompt.into());
         if let Some(n) = wanted.n {

@@ -74,7 +74,10 @@ impl Serialize for Look<'_> {
         let ours: Vec<_> = pictures.chain(self.fixed.iter().copied()).collect();
         let mut map = to.serialize_map(None)?;
         // The gateway's word goes before the caller's, and no name stands there twice.
-        let is_ours = |name: &str| ours.iter().any(|(known, _)| *known == name);
+        let of_pictures = self.pictures.iter().flat_map(|(names, _)| [names.base64, names.url]);
+        let of_pictures: Vec<_> = of_pictures.collect();
+        // Nor one picture in two ways, of which the vendor would look at the other.
+        let is_ours = |name: &str| of_pictures.contains(&name) || ours.iter().any(|(known, _)| *known == name);
         for (name, value) in self.options.iter().filter(|(name, _)| !is_ours(name)) {
             map.serialize_entry(name, value)?;
         }

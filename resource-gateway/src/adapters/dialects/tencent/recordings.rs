@@ -118,6 +118,10 @@ fn members(request: &mut RecordingRequest) -> Map<String, Value> {
 
 /// Where the sound is, in the words that both actions have.
 fn put_sound(body: &mut Map<String, Value>, sound: Sound) {
+    // One or the other, whatever the caller wrote by these names.
+    for name in ["Data", "DataLen"] {
+        body.remove(name);
+    }
     let mut set = |name: &str, value: Value| drop(body.insert(name.to_owned(), value));
     match sound {
         Sound::Bytes(bytes) => {
@@ -137,8 +141,6 @@ fn sentence(mut request: RecordingRequest, engine: &str) -> Result<Encoded, Publ
     let mut set = |name: &str, value: Value| {
         body.entry(name).or_insert(value);
     };
-    // In the vendor's own spelling.
-    set("EngSerViceType", engine.into());
     let format = request.format.as_deref().map(|format| match format {
         "ogg" | "opus" => "ogg-opus",
         format => format,
@@ -154,6 +156,8 @@ fn sentence(mut request: RecordingRequest, engine: &str) -> Result<Encoded, Publ
         let message = "The name of the field 'file' must end in the format of the recording, as in speech.wav.";
         return Err(PublicError::invalid(Some("file"), "invalid_value", message));
     }
+    // The route's model, in the vendor's own spelling.
+    body.insert("EngSerViceType".to_owned(), engine.into());
     put_sound(&mut body, request.sound);
     Ok(ASR.call("SentenceRecognition", &body))
 }
@@ -170,10 +174,11 @@ fn task(mut request: RecordingRequest, engine: &str) -> Result<Encoded, PublicEr
     let mut set = |name: &str, value: Value| {
         body.entry(name).or_insert(value);
     };
-    set("EngineModelType", engine.into());
     set("ChannelNum", 1.into());
     // Sentences with their times.
     set("ResTextFormat", 3.into());
+    // The route's model.
+    body.insert("EngineModelType".to_owned(), engine.into());
     put_sound(&mut body, request.sound);
     Ok(ASR.call("CreateRecTask", &body))
 }

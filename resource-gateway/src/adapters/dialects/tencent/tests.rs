@@ -381,6 +381,9 @@ fn vectors_come_in_the_order_of_their_texts_and_in_the_form_that_was_asked_for()
         ("GetEmbedding", 50)
     );
     assert_eq!(refused(&TencentEmbeddings, &many(51), "up"), "input");
+    let doubled = json!({"input": "a", "InputList": ["c"]});
+    let (_, body) = told(&encoded(&TencentEmbeddings, &call(Capability::Embeddings, &doubled), "up").unwrap());
+    assert_eq!(body, json!({"Input": "a"}));
     for (body, param) in [
         (json!({"input": [[1, 2]]}), "input"),
         (json!({"input": "x", "dimensions": 8}), "dimensions"),
@@ -463,6 +466,8 @@ fn a_picture_is_a_job_that_is_asked_for_more_and_more_slowly() {
         sent,
         json!({"Prompt": "a dot", "Num": 2, "Resolution": "768:1024", "Style": "riman"})
     );
+    let uncounted = call(Capability::Image, &json!({"prompt": "a dot", "Num": 9}));
+    assert_eq!(refused(&TencentImages, &uncounted, "up"), "Num");
     let waits = |code: &str| response(&json!({"JobStatusCode": code, "RequestId": "r"}));
     let done = response(
         &json!({"JobStatusCode": "5", "ResultImage": ["https://a.test/1", "", "https://a.test/3"], "RevisedPrompt": ["one"]}),
@@ -548,7 +553,7 @@ fn the_routes_model_says_how_closely_text_is_looked_at() {
         );
     }
     assert_eq!(refused(&TencentOcr, &request, "GeneralHandwritingOCR"), "model");
-    let doubled = json!({"image": {"base64": "eA=="}, "ImageBase64": "eQ=="});
+    let doubled = json!({"image": {"base64": "eA=="}, "ImageBase64": "eQ==", "ImageUrl": "https://a.test/other"});
     let found = told(&encoded(&TencentOcr, &call(Capability::Ocr, &doubled), "GeneralBasicOCR").unwrap());
     assert_eq!(
         found.1,
@@ -633,6 +638,18 @@ fn a_long_recording_or_one_behind_a_url_is_a_task() {
     let found = told(&encoded(&TencentTranscription, &short, "16k_zh").unwrap());
     let wanted = json!({"EngSerViceType": "16k_zh", "SourceType": 0, "Url": url.1, "VoiceFormat": "mp3", "WordInfo": 1, "HotwordId": "12"});
     assert_eq!(found, ("SentenceRecognition".to_owned(), wanted));
+    // The route's model, and the sound that was checked, go before the caller's.
+    let dear = [
+        ("EngSerViceType", "16k_zh_large"),
+        ("EngineModelType", "16k_zh_large"),
+        ("Data", "eQ=="),
+    ];
+    let short = [dear.as_slice(), &[url, ("VoiceFormat", "mp3"), ("WordInfo", "1")]].concat();
+    let long = [dear.as_slice(), &[url]].concat();
+    for (fields, engine) in [(short, "EngSerViceType"), (long, "EngineModelType")] {
+        let (_, body) = told(&encoded(&TencentTranscription, &form(&fields, None), "16k_zh").unwrap());
+        assert_eq!((&body[engine], &body["Data"]), (&json!("16k_zh"), &Value::Null));
+    }
     let words = form(&[("timestamp_granularities[]", "word")], Some(("a.opus", b"x")));
     let (_, body) = told(&encoded(&TencentTranscription, &words, "16k_zh").unwrap());
     let wanted = json!({"EngSerViceType": "16k_zh", "SourceType": 1, "Data": "eA==", "DataLen": 1, "VoiceFormat": "ogg-opus", "WordInfo": 2});

@@ -193,6 +193,17 @@ fn embeddings_are_asked_for_in_one_batch() {
         request["requests"][1],
         json!({"model": "models/up", "content": {"parts": [{"text": "blue"}]}, "outputDimensionality": 3, "taskType": "RETRIEVAL_DOCUMENT"})
     );
+    for name in ["content", "outputDimensionality", "output_dimensionality"] {
+        let mut body = json!({"model": "m", "input": "a"});
+        body[name] = json!({"parts": [{"text": "b"}]});
+        let call = Call::read(Capability::Embeddings, body.to_string().into(), None).unwrap();
+        let vendor = Vendor::named("v", "gemini");
+        let refused = GeminiEmbeddings.encode(&call, testing::target(&vendor));
+        assert!(
+            matches!(&refused, Err(EncodeError::Refused(error)) if error.param.as_deref() == Some(name)),
+            "{refused:?}"
+        );
+    }
     let answer = answer.unwrap();
     assert_eq!(answer["data"][1]["embedding"], wanted["expect"]["vectors"][1]);
     assert_eq!(answer.get("usage"), None);

@@ -76,6 +76,11 @@ fn one_question_is_a_text_and_whoever_instructs_first_instructs() {
         written_for(&json!({"messages": instructed})),
         json!({"model": "up", "instructions": "a", "input": "Hi", "store": false})
     );
+    // Fewer tokens than that are refused.
+    for (most, wanted) in [(1, 16), (15, 16), (16, 16), (17, 17)] {
+        let written = written_for(&json!({"messages": user("Hi"), "max_tokens": most}));
+        assert_eq!(written["max_output_tokens"], wanted);
+    }
     // There has to be something that is asked.
     assert_eq!(
         written_for(&json!({"messages": [{"role": "system", "content": "a"}]})),
