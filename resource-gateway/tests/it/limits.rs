@@ -411,10 +411,13 @@ async fn slots_and_tokens_are_given_back_on_every_gateway() {
             }
         })
         .await;
+    // That probe left as well, and its gateway notices when it gets to it. The lease would be there for longer than is
+    // waited for here, so it was given back and did not run out.
+    let slots = "ZCARD hexgate:limit:interface/patient-shared:concurrency";
+    worlds[1]
+        .until("no lease is left", async || redis.ask(slots).as_deref() == Some(":0"))
+        .await;
     for world in &worlds {
         world.stop().await;
     }
-    // The leases were given back and not left to run out.
-    let slots = redis.ask("ZCARD hexgate:limit:interface/patient-shared:concurrency");
-    assert_eq!(slots.as_deref(), Some(":0"));
 }
