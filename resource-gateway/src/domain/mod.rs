@@ -31,6 +31,7 @@ pub mod lines;
 pub mod money;
 mod money_rules;
 pub mod multipart;
+pub mod numbers;
 pub mod owner;
 pub mod plan;
 pub mod price;

@@ -8,6 +8,8 @@ use serde::{
 };
 use serde_json::Value;
 
+use crate::domain::numbers::{whole_count, written_count};
+
 /// A count: a number, however it is written, or a text that is one. What is none counts as not told, because an answer is not thrown
 /// away for its bill.
 pub(super) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
@@ -32,12 +34,11 @@ impl<'de> Visitor<'de> for CountVisitor {
     }
 
     fn visit_f64<E>(self, count: f64) -> Result<Self::Value, E> {
-        Ok(whole(count))
+        Ok(whole_count(count))
     }
 
     fn visit_str<E>(self, count: &str) -> Result<Self::Value, E> {
-        let count = count.trim();
-        Ok(count.parse().ok().or_else(|| whole(count.parse().ok()?)))
+        Ok(written_count(count))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
@@ -66,12 +67,6 @@ pub(super) fn word<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>,
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     })
-}
-
-/// Of a float that is no count, `None`.
-fn whole(count: f64) -> Option<u64> {
-    let count = Some(count).filter(|count| *count >= 0.0)?;
-    format!("{count:.0}").parse().ok()
 }
 
 /// An object; what is none counts as not told. Its own members have to be as patient.

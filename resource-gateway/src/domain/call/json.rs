@@ -17,6 +17,7 @@ use crate::domain::{
     interface::FieldRule,
     json_draft::Draft,
     json_object::{Edit, JsonObject, apply, elements, quoted},
+    numbers::written_count,
 };
 
 const STREAM_OPTIONS: &str = "stream_options";
@@ -227,7 +228,7 @@ fn take_conversation(draft: &mut Draft<'_>) -> Result<Option<Asked>, PublicError
     Ok(asked)
 }
 
-/// The most output that the answer may have, all its choices together. What is no number is left to the vendor to refuse.
+/// The most output that the answer may have, all its choices together.
 fn asked_output(draft: &Draft<'_>) -> Result<u64, PublicError> {
     // The newer name goes first, as with OpenAI.
     let most = match number(draft, "max_completion_tokens")? {
@@ -238,9 +239,10 @@ fn asked_output(draft: &Draft<'_>) -> Result<u64, PublicError> {
     Ok(most.saturating_mul(number(draft, "n")?.unwrap_or(1)))
 }
 
+/// `8.0` and `"8"` are numbers as well, since many vendors take them for what they are. What is none is left to the vendor to refuse.
 fn number(draft: &Draft<'_>, name: &str) -> Result<Option<u64>, PublicError> {
     let value = draft.get(name).map_err(json_error)?;
-    Ok(value.and_then(|value| value.parse::<u64>().ok()))
+    Ok(value.and_then(|value| written_count(value.trim_matches('"'))))
 }
 
 fn splices(draft: &Draft<'_>) -> Vec<Splice> {

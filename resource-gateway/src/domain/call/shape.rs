@@ -255,21 +255,28 @@ fn check_chat(draft: &Draft<'_>) -> Result<u64, PublicError> {
     if messages.iter().any(|message| !message.starts_with('{')) {
         return Err(wrong("messages", "must be an array of objects"));
     }
-    Ok(messages.iter().map(|message| weigh_message(message)).sum())
+    let mut tokens = messages.iter().map(|message| weigh_message(message)).sum();
+    for (name, is_seen) in BESIDE_MESSAGES {
+        let beside = draft.get(name).map_err(json_error)?.filter(|beside| is_seen(beside));
+        tokens += beside.map_or(0, |beside| tokens_of(&beside));
+    }
+    Ok(tokens)
 }
 
-/// Tokens of one message, roughly.
+/// What models get to see beside the messages, as it is written or nearly so, and whether this value is seen.
+pub(super) const BESIDE_MESSAGES: [(&str, fn(&str) -> bool); 3] = [
+    ("tools", |_| true),
+    ("functions", |_| true),
+    ("response_format", |format| format.contains("\"schema\"")),
+];
+
+/// Tokens of one message, roughly: of all that it says, to whom and in which member ever.
 pub fn weigh_message(message: &str) -> u64 {
     if message.len() <= CLOSE_LOOK_BYTES {
         return tokens_of(message);
     }
-    serde_json::from_str::<MessageText>(message).map_or(0, |message| message.content.0.tokens())
-}
-
-#[derive(serde::Deserialize)]
-struct MessageText {
-    #[serde(default)]
-    content: TextWeight,
+    // What nests too deep to be looked at is taken for text.
+    serde_json::from_str(message).map_or_else(|_| tokens_of(message), |weight: TextWeight| weight.0.tokens())
 }
 
 fn check_embeddings(draft: &Draft<'_>) -> Result<u64, PublicError> {

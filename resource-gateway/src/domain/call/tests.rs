@@ -125,6 +125,67 @@ fn a_picture_does_not_count_as_text() {
     assert!(call.estimated_input < 100, "{}", call.estimated_input);
 }
 
+#[test]
+fn all_that_a_model_gets_to_see_is_weighed() {
+    let long = "word ".repeat(10_000);
+    let weighed = |body: Value| {
+        let call = Call::read(Capability::Chat, body.to_string().into(), None).unwrap();
+        call.estimated_input
+    };
+    for message in [
+        json!({"role": "assistant", "content": null, "tool_calls": [{"id": "i", "type": "function",
+            "function": {"name": "f", "arguments": long}}]}),
+        json!({"role": "assistant", "content": "x", "reasoning_content": long}),
+        json!({"role": "assistant", "content": "x", "thinking_blocks": [{"type": "thinking", "thinking": long}]}),
+        json!({"role": "assistant", "content": null, "refusal": long}),
+    ] {
+        let weight = weighed(json!({"model": "m", "messages": [message]}));
+        assert!(
+            (12_500..12_600).contains(&weight),
+            "{weight}: {:.60}",
+            message.to_string()
+        );
+    }
+    let hi = json!([{"role": "user", "content": "hi"}]);
+    let schema = json!({"type": "object", "description": long});
+    for beside in [
+        json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}),
+        json!({"functions": [{"name": "f", "parameters": schema}]}),
+        json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}}),
+    ] {
+        let mut body = beside.clone();
+        body["model"] = "m".into();
+        body["messages"] = hi.clone();
+        let weight = weighed(body);
+        assert!(
+            (12_500..12_600).contains(&weight),
+            "{weight}: {:.60}",
+            beside.to_string()
+        );
+    }
+    let plain = json!({"model": "m", "messages": hi});
+    let mut text = plain.clone();
+    text["response_format"] = json!({"type": "text"});
+    assert_eq!(weighed(text), weighed(plain));
+}
+
+#[test]
+fn numbers_of_every_form_bound_what_is_held_back() {
+    let asked = |beside: &str| {
+        let body = format!(r#"{{"model":"m","messages":[],{beside}}}"#);
+        let call = Call::read(Capability::Chat, Bytes::from(body), None).unwrap();
+        (call.asked_output, call.choices)
+    };
+    for beside in [
+        r#""max_tokens":100,"n":8"#,
+        r#""max_tokens":100.0,"n":8.0"#,
+        r#""max_completion_tokens":1e2,"n":"8""#,
+    ] {
+        assert_eq!(asked(beside), (800, 8), "{beside}");
+    }
+    assert_eq!(asked(r#""max_tokens":"many","n":[]"#), (0, 1));
+}
+
 proptest! {
     #[test]
     fn a_vendor_gets_what_the_caller_sent_with_another_model(

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Call, Content, Shape, json::JsonBody};
+use super::{Call, Content, Shape, json::JsonBody, shape::BESIDE_MESSAGES};
 use crate::domain::{
     json_object::{JsonObject, elements},
     prompt::Prompt,
@@ -74,13 +74,11 @@ pub(super) fn chat(object: &JsonObject<'_>, prompt: &mut Prompt) {
         prompt.add_tokens(MESSAGE_TOKENS);
         prompt.read_json(message);
     }
-    // Models get to see tools and schemas as they are written, or nearly so.
-    for name in ["tools", "functions"] {
-        prompt.read(member(object, name));
-    }
-    let format = member(object, "response_format");
-    if format.contains("\"schema\"") {
-        prompt.read(format);
+    for (name, is_seen) in BESIDE_MESSAGES {
+        let beside = member(object, name);
+        if is_seen(beside) {
+            prompt.read(beside);
+        }
     }
 }
 
