@@ -398,6 +398,19 @@ async fn bytes_pass_where_caller_and_vendor_speak_alike() {
         (&json!(7), &json!("Be brief."), &json!("u2"))
     );
     assert_eq!(sent["messages"], ask("forced", "u2")["messages"]);
+    // The vendor refuses proven thoughts at another place than where it thought them.
+    let mut interleaved = ask("forced", "u2");
+    interleaved["messages"] = json!([
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "one", "signature": "s1"},
+            {"type": "text", "text": "a"},
+            {"type": "redacted_thinking", "data": "two"},
+            {"type": "tool_use", "id": "c", "name": "f", "input": {"x": 1}},
+            {"type": "text", "text": "b"}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "done"}]}]);
+    world.post(PATH, &world.token(), &interleaved).await.ok();
+    assert_eq!(claude.heard.last_body()["messages"], interleaved["messages"]);
     // And callers of OpenAI's format get the same vendor's answers in theirs.
     let answer = world.chat("alike").await.ok();
     assert_eq!(answer["choices"][0]["message"]["content"], "hi");

@@ -20,6 +20,7 @@ const MAX_IMAGES: u64 = 10;
 
 /// The word of a threshold in a call.
 pub(super) const MIN_CONFIDENCE: &str = "min_confidence";
+const RESPONSE_FORMAT: &str = "response_format";
 /// The other picture of a comparison.
 const COMPARE_TO: &str = "compare_to";
 /// What names a stored conversation in a call.
@@ -256,19 +257,21 @@ fn check_chat(draft: &Draft<'_>) -> Result<u64, PublicError> {
         return Err(wrong("messages", "must be an array of objects"));
     }
     let mut tokens = messages.iter().map(|message| weigh_message(message)).sum();
-    for (name, is_seen) in BESIDE_MESSAGES {
-        let beside = draft.get(name).map_err(json_error)?.filter(|beside| is_seen(beside));
-        tokens += beside.map_or(0, |beside| tokens_of(&beside));
+    for name in BESIDE_MESSAGES {
+        let beside = draft.get(name).map_err(json_error)?;
+        let beside = beside.filter(|value| is_seen(name, value));
+        tokens += beside.map_or(0, |value| tokens_of(&value));
     }
     Ok(tokens)
 }
 
-/// What models get to see beside the messages, as it is written or nearly so, and whether this value is seen.
-pub(super) const BESIDE_MESSAGES: [(&str, fn(&str) -> bool); 3] = [
-    ("tools", |_| true),
-    ("functions", |_| true),
-    ("response_format", |format| format.contains("\"schema\"")),
-];
+/// What models may get to see beside the messages, as it is written or nearly so.
+pub(super) const BESIDE_MESSAGES: [&str; 3] = ["tools", "functions", RESPONSE_FORMAT];
+
+/// Of formats, models see schemas only.
+pub(super) fn is_seen(name: &str, value: &str) -> bool {
+    name != RESPONSE_FORMAT || value.contains("\"schema\"")
+}
 
 /// Tokens of one message, roughly: of all that it says, to whom and in which member ever.
 pub fn weigh_message(message: &str) -> u64 {

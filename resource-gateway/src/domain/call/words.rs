@@ -2,7 +2,11 @@
 
 use bytes::Bytes;
 
-use super::{Call, Content, Shape, json::JsonBody, shape::BESIDE_MESSAGES};
+use super::{
+    Call, Content, Shape,
+    json::JsonBody,
+    shape::{BESIDE_MESSAGES, is_seen},
+};
 use crate::domain::{
     json_object::{JsonObject, elements},
     prompt::Prompt,
@@ -74,9 +78,9 @@ pub(super) fn chat(object: &JsonObject<'_>, prompt: &mut Prompt) {
         prompt.add_tokens(MESSAGE_TOKENS);
         prompt.read_json(message);
     }
-    for (name, is_seen) in BESIDE_MESSAGES {
+    for name in BESIDE_MESSAGES {
         let beside = member(object, name);
-        if is_seen(beside) {
+        if is_seen(name, beside) {
             prompt.read(beside);
         }
     }

@@ -7,7 +7,10 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use super::read::{Fields, Read, missing, wrong};
+use super::{
+    Block,
+    read::{BLOCK_ORDER, Fields, Read, missing, wrong},
+};
 use crate::domain::json_object::{elements, quoted};
 
 /// Words of OpenAI's for which this format has others, or none. Taken for an unknown member, one of them would say something else to the
@@ -301,12 +304,17 @@ fn assistant(content: &str, path: &str, out: &mut Out) -> Read<()> {
     }
     let blocks = elements(content).map_err(|_| wrong(path, "must be a string or an array of blocks"))?;
     let (mut parts, mut calls, mut thoughts) = (Out::array(content.len()), Out::array(64), Out::array(64));
+    let mut order = Vec::with_capacity(blocks.len());
     for (at, raw) in blocks.into_iter().enumerate() {
         let mut fields = Fields::parse(raw, format!("{path}[{at}]"))?;
         let kind = fields.required_text("type")?;
         match kind.as_ref() {
-            "thinking" | "redacted_thinking" => thoughts.element(raw),
+            "thinking" | "redacted_thinking" => {
+                order.push(Block::Thought);
+                thoughts.element(raw);
+            }
             "tool_use" => {
+                order.push(Block::Call);
                 let (id, name) = (required(&mut fields, "id")?, required(&mut fields, "name")?);
                 let input = fields.raw("input")?.unwrap_or("{}");
                 if !input.starts_with('{') {
@@ -317,7 +325,10 @@ fn assistant(content: &str, path: &str, out: &mut Out) -> Read<()> {
                     "{{\"id\":{id},\"type\":\"function\",\"function\":{function}}}"
                 ));
             }
-            kind => parts.element(&shown(&mut fields, kind, &[Kind::Text, Kind::Document])?),
+            kind => {
+                order.push(Block::Part);
+                parts.element(&shown(&mut fields, kind, &[Kind::Text, Kind::Document])?);
+            }
         }
     }
     let mut message = Out::object(content.len() + 64);
@@ -332,6 +343,9 @@ fn assistant(content: &str, path: &str, out: &mut Out) -> Read<()> {
         if !list.is_empty() {
             message.member(name, &list.end());
         }
+    }
+    if !order.is_sorted() {
+        message.member(BLOCK_ORDER, &json!(order).to_string());
     }
     out.element(&message.end());
     Ok(())
@@ -498,6 +512,18 @@ mod tests {
             "output_config": {"own": 1}, "container": "c",
         });
         assert_eq!(translated(&body), wanted);
+    }
+
+    #[test]
+    fn an_assistants_blocks_keep_their_order() {
+        let blocks = json!([
+            {"type": "text", "text": "a"},
+            {"type": "thinking", "thinking": "t", "signature": "s"},
+            {"type": "tool_use", "id": "c", "name": "f", "input": {}},
+            {"type": "text", "text": "b"}]);
+        let body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "assistant", "content": blocks}]});
+        let message = translated(&body)["messages"][0].clone();
+        assert_eq!(message["block_order"], json!(["part", "thought", "call", "part"]));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::signature::hex;
 
 pub use self::{
     messages::messages_to_openai,
-    read::{OPENAI_WORDS, data_url},
+    read::{BLOCK_ORDER, OPENAI_WORDS, data_url},
     reply::{ChatEvent, ChatReply, Choice, Counts, Finish, FinishReason, Thought, ToolUse},
     responses::responses_to_openai,
     tell::{arguments_object, finish_word, is_made_up, made_up_id, named_answer, named_call, thinking, usage},
@@ -114,6 +114,8 @@ pub struct Message<'a> {
     pub is_error: bool,
     /// Of an assistant's message: what it thought before it spoke.
     pub thoughts: Vec<Thought<'a>>,
+    /// Of an assistant's message: in which order it thought, spoke and called, where that was another than this.
+    pub order: Vec<Block>,
     pub refusal: Option<Text<'a>>,
     /// Of an assistant's message: what it said aloud, by the vendor's name for it.
     pub audio: Option<Value>,
@@ -131,11 +133,61 @@ impl<'a> Message<'a> {
             tool_call_id: None,
             is_error: false,
             thoughts: Vec::new(),
+            order: Vec::new(),
             refusal: None,
             audio: None,
             cache: None,
         }
     }
+
+    /// All that was said, in the order in which it was said. Vendors that prove thoughts refuse them at another place.
+    pub fn blocks(&self) -> Vec<Said<'_, 'a>> {
+        let (text, parts) = match &self.content {
+            Content::None => (None, &[][..]),
+            Content::Text(text) => (Some(text), &[][..]),
+            Content::Parts(parts) => (None, parts.as_slice()),
+        };
+        let mut thoughts = self.thoughts.iter().map(Said::Thought);
+        let text = text.map(|text| Said::Text(text));
+        let mut parts = text
+            .into_iter()
+            .chain(parts.iter().enumerate().map(|(at, part)| Said::Part(at, part)));
+        let mut calls = self
+            .tool_calls
+            .iter()
+            .enumerate()
+            .map(|(at, call)| Said::Call(at, call));
+        let mut said = Vec::with_capacity(self.thoughts.len() + self.tool_calls.len() + 2);
+        said.extend(self.order.iter().filter_map(|block| match block {
+            Block::Thought => thoughts.next(),
+            Block::Part => parts.next(),
+            Block::Call => calls.next(),
+        }));
+        said.extend(thoughts.chain(parts));
+        said.extend(self.refusal.iter().map(|refusal| Said::Text(refusal)));
+        said.extend(calls);
+        said
+    }
+}
+
+/// What an assistant's message is made of, in formats that keep it in one list; first what is commonly first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Block {
+    Thought,
+    Part,
+    Call,
+}
+
+/// One of the things that a message says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Said<'m, 'a> {
+    Thought(&'m Thought<'a>),
+    Text(&'m str),
+    /// With its place among the parts.
+    Part(usize, &'m Part<'a>),
+    /// With its place among the calls.
+    Call(usize, &'m ToolUse<'a>),
 }
 
 /// What a message says. One text and a list of one text mean the same; vendors that tell them apart get what the caller wrote.

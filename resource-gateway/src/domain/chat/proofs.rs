@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-use super::{Message, Text, Thought};
+use super::{Block, Message, Text, Thought};
 
 /// Before a proof of OpenAI's Responses.
 const RESPONSES: &str = "responses:";
@@ -47,14 +47,24 @@ const MARKS: [&str; 2] = [RESPONSES, CALL];
 /// Proofs of calls go to their calls.
 pub(super) fn give_back(message: &mut Message<'_>) {
     let calls = &mut message.tool_calls;
+    let mut stays = Vec::with_capacity(message.thoughts.len());
     message.thoughts.retain(|thought| {
-        let Thought::Redacted(data) = thought else { return true };
-        let Some((at, proof)) = in_call(data) else { return true };
-        if let Some(call) = calls.get_mut(at) {
+        let proof = match thought {
+            Thought::Redacted(data) => in_call(data),
+            Thought::Text { .. } => None,
+        };
+        if let Some((at, proof)) = proof
+            && let Some(call) = calls.get_mut(at)
+        {
             call.signature.get_or_insert_with(|| Cow::Owned(proof.to_owned()));
         }
-        false
+        stays.push(proof.is_none());
+        proof.is_none()
     });
+    let mut stays = stays.into_iter();
+    message
+        .order
+        .retain(|block| *block != Block::Thought || stays.next().unwrap_or(true));
 }
 
 /// Whether a conversation in Anthropic's words holds proofs that Anthropic's vendors would refuse. What only looks so costs no more
@@ -135,6 +145,15 @@ mod tests {
             redacted("call:x"),
             redacted("EncRypted"),
         ];
+        message.order = vec![
+            Block::Thought,
+            Block::Thought,
+            Block::Thought,
+            Block::Thought,
+            Block::Call,
+            Block::Thought,
+            Block::Call,
+        ];
         give_back(&mut message);
         let proofs: Vec<_> = message
             .tool_calls
@@ -143,6 +162,8 @@ mod tests {
             .collect();
         assert_eq!(proofs, [Some("a:b"), Some("own")]);
         assert_eq!(message.thoughts, [redacted("call:x"), redacted("EncRypted")]);
+        let order = [Block::Thought, Block::Call, Block::Thought, Block::Call];
+        assert_eq!(message.order, order);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Reads a request as OpenAI writes it, with what other vendors' callers need beside it: `cache_control` on parts and tools,
-//! `thinking_blocks` and `is_error` on messages, `top_k`, `thinking`.
+//! `thinking_blocks`, `block_order` and `is_error` on messages, `top_k`, `thinking`.
 
 use std::borrow::Cow;
 
@@ -14,6 +14,9 @@ use crate::domain::{
     fault::PublicError,
     json_object::{JsonError, JsonObject, MOST_MEMBERS, elements},
 };
+
+/// Of an assistant's message: its [`order`](Message::order).
+pub const BLOCK_ORDER: &str = "block_order";
 
 /// Members of OpenAI's requests that the neutral model has no field for. A vendor gets them only if its dialect knows them.
 pub const OPENAI_WORDS: [&str; 13] = [
@@ -259,6 +262,9 @@ fn message<'a>(raw: &'a str, at: usize, called: &mut Option<String>) -> Read<Mes
         tool_call_id,
         is_error: fields.flag("is_error")?.unwrap_or(false),
         thoughts: thoughts(&mut fields)?,
+        order: fields
+            .parsed(BLOCK_ORDER, "must be a list of thought, part and call")?
+            .unwrap_or_default(),
         refusal: fields.text("refusal")?,
         audio: fields.parsed("audio", "could not be read")?,
         cache: fields.parsed("cache_control", "must be an object")?,

@@ -214,3 +214,35 @@ fn names_that_were_made_up_are_known_again() {
         assert!(!is_made_up(theirs), "{theirs}");
     }
 }
+
+#[test]
+fn an_order_that_does_not_fit_loses_nothing() {
+    use super::{Block, Message, Said};
+
+    let thought = |text: &'static str| Thought::Text {
+        text: text.into(),
+        signature: None,
+    };
+    let mut message = Message::new(Role::Assistant, Content::Text("said".into()));
+    message.thoughts = vec![thought("one"), thought("two")];
+    message.refusal = Some("no".into());
+    let told = |order: &[Block]| -> Vec<String> {
+        let message = Message {
+            order: order.to_vec(),
+            ..message.clone()
+        };
+        let tell = |said: Said<'_, '_>| match said {
+            Said::Thought(Thought::Text { text, .. }) => text.clone().into_owned(),
+            Said::Text(text) => text.to_owned(),
+            other => panic!("{other:?}"),
+        };
+        message.blocks().into_iter().map(tell).collect()
+    };
+    assert_eq!(told(&[]), ["one", "two", "said", "no"]);
+    assert_eq!(told(&[Block::Part]), ["said", "one", "two", "no"]);
+    let (thought, part, call) = (Block::Thought, Block::Part, Block::Call);
+    assert_eq!(
+        told(&[thought, call, part, part, thought]),
+        ["one", "said", "two", "no"]
+    );
+}

@@ -8,8 +8,8 @@ use crate::{
     adapters::dialects::{call_ids, writing::Arguments},
     domain::{
         chat::{
-            self, ChatRequest, Format, Message, Part, PartKind, Reasoning, Role, Schema, Thought, ToolUse, made_up_id,
-            proofs,
+            self, ChatRequest, Format, Message, Part, PartKind, Reasoning, Role, Said, Schema, Thought, ToolUse,
+            made_up_id, proofs,
         },
         fault::PublicError,
     },
@@ -278,19 +278,19 @@ fn tool_result<'a>(message: &'a Message<'_>, at: usize) -> Result<Block<'a>, Wro
     })
 }
 
-/// What the assistant said, if anything: thoughts, text, calls.
+/// What the assistant said, if anything.
 fn said<'a>(message: &'a Message<'_>) -> Option<Content<'a>> {
     let refusal = message.refusal.as_deref().filter(|text| !text.is_empty());
     if message.thoughts.is_empty() && message.tool_calls.is_empty() && refusal.is_none() {
         return content(&message.content);
     }
-    let mut all: Vec<_> = message.thoughts.iter().filter_map(thought).collect();
-    push_content(&message.content, &mut all);
-    all.extend(refusal.and_then(text_block));
-    for (call_at, call) in message.tool_calls.iter().enumerate() {
-        all.push(tool_use(call, call_at));
-    }
-    blocks(all)
+    let all = message.blocks().into_iter().filter_map(|said| match said {
+        Said::Thought(said) => thought(said),
+        Said::Text(text) => text_block(text),
+        Said::Part(_, said) => part(said),
+        Said::Call(call_at, call) => Some(tool_use(call, call_at)),
+    });
+    blocks(all.collect())
 }
 
 /// Only what this vendor has thought itself, and can prove, may come back.

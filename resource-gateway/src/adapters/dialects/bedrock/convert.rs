@@ -9,7 +9,7 @@ use crate::{
     domain::{
         chat::{
             ChatReply, ChatRequest, Choice, Content, Counts, Finish, FinishReason, Message, Part, PartKind, Reasoning,
-            Role, Schema, Source, Thought, Tool, ToolChoice, ToolUse, made_up_id, proofs,
+            Role, Said, Schema, Source, Thought, Tool, ToolChoice, ToolUse, made_up_id, proofs,
         },
         fault::{Fault, FaultClass, PublicError},
         interface::WhenUnsupported,
@@ -119,18 +119,21 @@ fn assistant<'r>(
     at: usize,
     documents: &mut Documents,
 ) -> Result<Vec<wire::Block<'r>>, PublicError> {
-    let mut blocks: Vec<_> = message.thoughts.iter().filter_map(reasoning).collect();
-    push_content(&mut blocks, &message.content, at, documents)?;
-    blocks.extend(message.refusal.iter().map(|refusal| wire::Block::Text(refusal)));
-    for (call_at, call) in message.tool_calls.iter().enumerate() {
-        blocks.push(wire::Block::ToolUse {
-            tool_use_id: match call.id.as_deref() {
-                Some(id) => call_ids::fit(id).into_owned(),
-                None => made_up_id(call_at),
-            },
-            name: &call.name,
-            input: Arguments::of(&call.arguments),
-        });
+    let mut blocks = Vec::new();
+    for said in message.blocks() {
+        match said {
+            Said::Thought(thought) => blocks.extend(reasoning(thought)),
+            Said::Text(text) => blocks.extend(text_block(text)),
+            Said::Part(part_at, part) => push_part(&mut blocks, part, (at, part_at), documents)?,
+            Said::Call(call_at, call) => blocks.push(wire::Block::ToolUse {
+                tool_use_id: match call.id.as_deref() {
+                    Some(id) => call_ids::fit(id).into_owned(),
+                    None => made_up_id(call_at),
+                },
+                name: &call.name,
+                input: Arguments::of(&call.arguments),
+            }),
+        }
     }
     Ok(blocks)
 }
@@ -219,38 +222,45 @@ fn push_content<'r>(
     at: usize,
     documents: &mut Documents,
 ) -> Result<(), PublicError> {
-    // The vendor refuses texts that are blank, and they say nothing.
-    let parts = match content {
-        Content::None => return Ok(()),
-        Content::Text(text) => {
-            blocks.extend(
-                Some(text.as_ref())
-                    .filter(|text| !text.trim().is_empty())
-                    .map(wire::Block::Text),
-            );
-            return Ok(());
-        }
-        Content::Parts(parts) => parts,
-    };
-    for (part_at, part) in parts.iter().enumerate() {
-        let cannot = || unsupported(&format!("messages[{at}].content[{part_at}]"));
-        match &part.kind {
-            PartKind::Text(text) if text.trim().is_empty() => {}
-            PartKind::Text(text) => blocks.push(wire::Block::Text(text)),
-            PartKind::Image { source, .. } => {
-                let (format, source) = bytes_of(source, image_format).ok_or_else(cannot)?;
-                blocks.push(wire::Block::Image(wire::Media { format, source }));
+    match content {
+        Content::None => {}
+        Content::Text(text) => blocks.extend(text_block(text)),
+        Content::Parts(parts) => {
+            for (part_at, part) in parts.iter().enumerate() {
+                push_part(blocks, part, (at, part_at), documents)?;
             }
-            PartKind::Document { source, name } => {
-                let (format, source) = bytes_of(source, document_format).ok_or_else(cannot)?;
-                let name = documents.name(name.as_deref());
-                blocks.push(wire::Block::Document(wire::Document { format, name, source }));
-            }
-            PartKind::Audio { .. } => return Err(cannot()),
         }
-        if part.cache.is_some() && !blocks.is_empty() {
-            blocks.push(wire::Block::CachePoint(wire::CachePoint::DEFAULT));
+    }
+    Ok(())
+}
+
+/// The vendor refuses texts that are blank, and they say nothing.
+fn text_block(text: &str) -> Option<wire::Block<'_>> {
+    Some(text).filter(|text| !text.trim().is_empty()).map(wire::Block::Text)
+}
+
+fn push_part<'r>(
+    blocks: &mut Vec<wire::Block<'r>>,
+    part: &'r Part<'_>,
+    (at, part_at): (usize, usize),
+    documents: &mut Documents,
+) -> Result<(), PublicError> {
+    let cannot = || unsupported(&format!("messages[{at}].content[{part_at}]"));
+    match &part.kind {
+        PartKind::Text(text) => blocks.extend(text_block(text)),
+        PartKind::Image { source, .. } => {
+            let (format, source) = bytes_of(source, image_format).ok_or_else(cannot)?;
+            blocks.push(wire::Block::Image(wire::Media { format, source }));
         }
+        PartKind::Document { source, name } => {
+            let (format, source) = bytes_of(source, document_format).ok_or_else(cannot)?;
+            let name = documents.name(name.as_deref());
+            blocks.push(wire::Block::Document(wire::Document { format, name, source }));
+        }
+        PartKind::Audio { .. } => return Err(cannot()),
+    }
+    if part.cache.is_some() && !blocks.is_empty() {
+        blocks.push(wire::Block::CachePoint(wire::CachePoint::DEFAULT));
     }
     Ok(())
 }

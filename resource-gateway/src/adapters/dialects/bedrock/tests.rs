@@ -223,6 +223,25 @@ fn refused(body: &Value) -> String {
     }
 }
 
+#[test]
+fn blocks_go_back_in_the_order_in_which_they_came() {
+    let body = json!({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant",
+        "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+        "thinking_blocks": [{"type": "thinking", "thinking": "t", "signature": "s"}],
+        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+        "block_order": ["part", "thought", "call", "part"]}],
+        "tools": [{"type": "function", "function": {"name": "f"}}]});
+    let kinds = |content: &Value| -> Vec<String> {
+        let blocks = content.as_array().unwrap().iter();
+        blocks
+            .map(|block| block.as_object().unwrap().keys().next().unwrap().clone())
+            .collect()
+    };
+    let sent = encoded(&body)["messages"][1]["content"].clone();
+    assert_eq!(kinds(&sent), ["text", "reasoningContent", "toolUse", "text"]);
+    assert_eq!((&sent[0]["text"], &sent[3]["text"]), (&json!("a"), &json!("b")));
+}
+
 fn read_stream(headers: &HeaderMap, pieces: &[&[u8]]) -> (Vec<ChatEvent>, StreamEnd) {
     let mut decoder = BedrockChat.stream(headers);
     let mut events = Vec::new();

@@ -3,12 +3,18 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::{
-    chat::user_within,
+    chat::{BLOCK_ORDER, user_within},
     vendor::{Address, Vendor},
 };
 
 /// Of a message: what the caller's format says beside it.
-const BESIDE: [&str; 4] = ["is_error", "thinking_blocks", "reasoning_content", "cache_control"];
+const BESIDE: [&str; 5] = [
+    "is_error",
+    "thinking_blocks",
+    "reasoning_content",
+    BLOCK_ORDER,
+    "cache_control",
+];
 /// Longer names of persons are said to be refused.
 const MAX_USER_CHARS: usize = 64;
 /// Thinking up to so many tokens is little, and up to so many not much.
