@@ -363,8 +363,12 @@ fn answer(
     }
     let is_stream = codec.is_stream(&headers) && call.stream;
     if let (true, Some(dialect)) = (is_stream, codec.chat()) {
-        check_passage(codec, call, &headers, &pieces, (model, fixture.at()))?;
-        return stream(dialect, &headers, &pieces, cut);
+        let streamed = stream(dialect, &headers, &pieces, cut)?;
+        let ends_well = matches!(streamed.end, StreamEnd::Complete);
+        if check_passage(codec, call, &headers, &pieces, (model, fixture.at()))? != ends_well && !cut {
+            return Err("answer: the stream ends otherwise for the caller than for the gateway".to_owned());
+        }
+        return Ok(neutral::of_events(&streamed));
     }
     let received = Received {
         headers: &headers,
@@ -393,7 +397,7 @@ fn stream(
     headers: &HeaderMap,
     pieces: &[Vec<u8>],
     cut: bool,
-) -> Result<Map<String, Value>, String> {
+) -> Result<neutral::Streamed, String> {
     let whole = pieces.concat();
     let bytes: Vec<Vec<u8>> = whole.iter().map(|byte| vec![*byte]).collect();
     let as_it_came = read_stream(dialect, headers, pieces, cut);
@@ -403,7 +407,7 @@ fn stream(
             return Err("answer: the stream depends on how it is cut".to_owned());
         }
     }
-    Ok(neutral::of_events(&as_it_came))
+    Ok(as_it_came)
 }
 
 fn read_stream(dialect: &dyn ChatDialect, headers: &HeaderMap, pieces: &[Vec<u8>], cut: bool) -> neutral::Streamed {
@@ -421,14 +425,15 @@ fn read_stream(dialect: &dyn ChatDialect, headers: &HeaderMap, pieces: &[Vec<u8>
     neutral::Streamed { events, end }
 }
 
-/// The whole way of a stream through the gateway, from the vendor's bytes to the caller's, ends as it should however it is cut.
+/// The whole way of a stream through the gateway, from the vendor's bytes to the caller's, is the same however it is cut. Whether it
+/// ends well.
 fn check_passage(
     codec: &dyn Codec,
     call: &Call,
     headers: &HeaderMap,
     pieces: &[Vec<u8>],
     (model, at): (&str, Timestamp),
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let pass = |pieces: &[Vec<u8>]| {
         let mut decoder = codec.stream(call, Opening { headers, model, at });
         let mut out = Vec::new();
@@ -444,8 +449,9 @@ fn check_passage(
         (out, matches!(pushed.end, Some(StreamEnd::Complete)))
     };
     let bytes: Vec<Vec<u8>> = pieces.concat().iter().map(|byte| vec![*byte]).collect();
-    match pass(pieces) == pass(&bytes) {
-        true => Ok(()),
+    let (out, ends_well) = pass(pieces);
+    match (out, ends_well) == pass(&bytes) {
+        true => Ok(ends_well),
         false => Err("answer: what the caller gets of the stream depends on how it is cut".to_owned()),
     }
 }

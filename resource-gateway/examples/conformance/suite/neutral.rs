@@ -202,7 +202,7 @@ pub(crate) fn of_fault(fault: &Fault, fixture: &Fixture) -> Map<String, Value> {
             .unwrap_or(Value::Null)
     };
     let error = json!({
-        "status": fault.status.or(wanted.and_then(|wanted| wanted.get("status")?.as_u64()?.try_into().ok())),
+        "status": fault.status,
         "class": fault.class.label(),
         "code": fault.words.code,
         "type": word("type"),
