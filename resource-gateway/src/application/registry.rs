@@ -525,6 +525,7 @@ mod tests {
             message: Some("url=/v1?access_token=24.abc%2B%2Fdef by 24.abc+/def of secret-of-the-key".into()),
             param: Some("token-of-the-session".into()),
             code: Some("code".into()),
+            ..VendorWords::default()
         };
         bound.hide_in(&mut words);
         assert_eq!(

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+
 /// The kind of a vendor's failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultClass {
@@ -122,15 +124,83 @@ impl FaultClass {
     }
 }
 
-/// The vendor's own words, as far as a caller may see them.
+/// The vendor's own words of a failure. Callers see the first three of them, and those only where the failure is theirs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VendorWords {
     pub message: Option<Box<str>>,
     pub param: Option<Box<str>>,
     pub code: Option<Box<str>>,
+    pub traces: Option<Box<Traces>>,
 }
 
+/// What only operators are told. Apart from the rest, so that a failure stays small.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// What kind of failure it is, for vendors that say so beside the code, or instead of one.
+    pub kind: Option<Box<str>>,
+    /// The vendor's name for the request: its support asks for it.
+    pub request_id: Option<Box<str>>,
+}
+
+impl Traces {
+    /// Of what stands in an answer, as far as these are words.
+    pub fn of(kind: Option<&str>, request_id: Option<&str>) -> Option<Box<Self>> {
+        let word = |word: Option<&str>| word.and_then(VendorWords::word);
+        let traces = Self {
+            kind: word(kind),
+            request_id: word(request_id),
+        };
+        (traces != Self::default()).then(|| Box::new(traces))
+    }
+}
+
+/// Of a vendor's message so much is passed on, in characters.
+pub const MAX_MESSAGE_CHARS: usize = 1000;
+const MAX_WORD_CHARS: usize = 128;
+
 impl VendorWords {
+    /// A message without more words, clipped. What is blank is none.
+    pub fn of_message(message: &str) -> Self {
+        let message: Box<str> = message.chars().take(MAX_MESSAGE_CHARS).collect();
+        Self {
+            message: Some(message).filter(|message| !message.trim().is_empty()),
+            ..Self::default()
+        }
+    }
+
+    /// A code, a kind or a name of a request, if it is that: a word and no sentence.
+    pub fn word(word: &str) -> Option<Box<str>> {
+        let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/' | '=' | '+');
+        let is_word = !word.is_empty() && word.len() <= MAX_WORD_CHARS && word.chars().all(is_legal);
+        is_word.then(|| word.into())
+    }
+
+    /// The name of the request that stands in an answer's headers, unless its body had one.
+    pub fn find_request_id(&mut self, headers: &HeaderMap) {
+        const HEADERS: [&str; 6] = [
+            "x-request-id",
+            "request-id",
+            "x-amzn-requestid",
+            "apim-request-id",
+            "x-tt-logid",
+            "x-bce-request-id",
+        ];
+        let in_header = |name: &&str| Self::word(headers.get(*name)?.to_str().ok()?);
+        if self.request_id().is_none()
+            && let Some(name) = HEADERS.iter().find_map(in_header)
+        {
+            self.traces.get_or_insert_default().request_id = Some(name);
+        }
+    }
+
+    pub fn kind(&self) -> Option<&str> {
+        self.traces.as_ref()?.kind.as_deref()
+    }
+
+    pub fn request_id(&self) -> Option<&str> {
+        self.traces.as_ref()?.request_id.as_deref()
+    }
+
     /// Takes a secret out: there are vendors that quote the key that they were called with, or the address with a token in it.
     pub fn hide(&mut self, secret: &str) {
         if secret.is_empty() {
@@ -144,7 +214,12 @@ impl VendorWords {
     }
 
     fn hide_text(&mut self, secret: &str) {
-        for word in [&mut self.message, &mut self.param, &mut self.code] {
+        let traces = self.traces.as_deref_mut();
+        let traces = traces
+            .into_iter()
+            .flat_map(|traces| [&mut traces.kind, &mut traces.request_id]);
+        let words = [&mut self.message, &mut self.param, &mut self.code];
+        for word in words.into_iter().chain(traces) {
             if let Some(text) = word.as_deref().filter(|text| text.contains(secret)) {
                 *word = Some(text.replace(secret, "[secret]").into());
             }
@@ -230,6 +305,7 @@ impl Fault {
                 message: Some(error.message),
                 param: error.param,
                 code: error.code,
+                ..VendorWords::default()
             },
             hints: RetryHints::default(),
             ended: false,
@@ -475,6 +551,7 @@ mod tests {
             message: Some("vendor's words".into()),
             param: Some("temperature".into()),
             code: Some("some_code".into()),
+            ..VendorWords::default()
         };
         Fault {
             status: Some(status),
@@ -557,12 +634,48 @@ mod tests {
             message: Some("key k-123 is not k-123".into()),
             param: Some("k-123".into()),
             code: Some("bad_key".into()),
+            traces: Traces::of(Some("of-k-123"), Some("k-123")),
         };
         words.hide("");
         words.hide("k-123");
         assert_eq!(words.message.as_deref(), Some("key [secret] is not [secret]"));
         assert_eq!(words.param.as_deref(), Some("[secret]"));
         assert_eq!(words.code.as_deref(), Some("bad_key"));
+        assert_eq!(words.kind(), Some("of-[secret]"));
+        assert_eq!(words.request_id(), Some("[secret]"));
+    }
+
+    #[test]
+    fn words_are_words_and_messages_end() {
+        let long = "m".repeat(MAX_MESSAGE_CHARS + 1);
+        let clipped = VendorWords::of_message(&long).message.unwrap();
+        assert_eq!(clipped.len(), MAX_MESSAGE_CHARS);
+        assert_eq!(VendorWords::of_message(" \n").message, None);
+        let edge = "w".repeat(MAX_WORD_CHARS);
+        assert_eq!(VendorWords::word(&edge).as_deref(), Some(edge.as_str()));
+        for none in [
+            "",
+            "two words",
+            "line\n",
+            "\"",
+            "\u{e9}",
+            &"w".repeat(MAX_WORD_CHARS + 1),
+        ] {
+            assert_eq!(VendorWords::word(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_the_name_that_its_vendor_gave_it() {
+        let headers = |name: &'static str| HeaderMap::from_iter([(name.parse().unwrap(), "req_1".parse().unwrap())]);
+        for name in ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id"] {
+            let mut words = VendorWords::default();
+            words.find_request_id(&headers(name));
+            assert_eq!(words.request_id(), Some("req_1"), "{name}");
+            words.traces = Traces::of(None, Some("body"));
+            words.find_request_id(&headers(name));
+            assert_eq!(words.request_id(), Some("body"), "the body's goes first");
+        }
     }
 
     #[test]

@@ -22,12 +22,13 @@ use resource_gateway::{
     },
     ports::{
         chat::ChatDialect,
-        codec::{Ask, Codec, Encoded, Opening, Outcome, Outgoing, Received, StreamEnd, Target},
+        codec::{Ask, Bought, Codec, Encoded, Opening, Outcome, Outgoing, Received, StreamEnd, Target},
     },
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 use service_kit::Timestamp;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub(crate) use self::fixture::{Fixture, Response, says};
 
@@ -222,12 +223,7 @@ impl Suite {
     }
 
     /// Plays the purchase of a token, but for these headers.
-    pub(crate) fn buy(
-        &self,
-        fixture: &Fixture,
-        vendor: Vendor,
-        except: &[&'static str],
-    ) -> Result<(SecretString, Timestamp), String> {
+    pub(crate) fn buy(&self, fixture: &Fixture, vendor: Vendor, except: &[&'static str]) -> Result<(), String> {
         let bound = self.bind(vendor)?;
         let exchange = bound.signer.exchange().ok_or("the scheme buys no token")?;
         let built = exchange.request(fixture.at());
@@ -241,7 +237,34 @@ impl Suite {
         let bought = exchange
             .read(status, &headers, &pieces.concat(), fixture.at())
             .map_err(|fault| format!("answer: {fault:?}"))?;
-        Ok((bought.token, bought.good_until))
+        check_token(fixture, &bought).map_err(|why| format!("answer: {why}"))
+    }
+}
+
+/// The token is the one that is wanted, and is used until shortly before its end, or for a month.
+fn check_token(fixture: &Fixture, bought: &Bought) -> Result<(), String> {
+    let wanted = fixture.expect();
+    let text = |name: &str| wanted.get(name).and_then(Value::as_str);
+    let number = |name: &str| wanted.get(name).and_then(Value::as_i64);
+    let token = ["access_token", "api_key", "token"].into_iter().find_map(text);
+    if token != Some(bought.token.expose_secret()) {
+        return Err(format!("it is another token than {token:?}"));
+    }
+    let at = fixture.at();
+    let ends = match (number("expires_in"), number("expires_at"), text("expire_time")) {
+        (Some(seconds), _, _) => at.as_seconds() + seconds,
+        (None, Some(ends), _) => ends,
+        (None, None, Some(ends)) => {
+            let ends = OffsetDateTime::parse(ends, &Rfc3339).map_err(|error| format!("{ends}: {error}"))?;
+            ends.unix_timestamp()
+        }
+        (None, None, None) => return Err("nothing is said of the token's end".to_owned()),
+    };
+    let good_until = bought.good_until.as_seconds();
+    let latest = ends.min(at.as_seconds() + 30 * 24 * 3600);
+    match (latest - 60..latest).contains(&good_until) {
+        true => Ok(()),
+        false => Err(format!("it is used until {good_until}, wanted shortly before {latest}")),
     }
 }
 

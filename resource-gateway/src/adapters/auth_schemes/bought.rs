@@ -74,7 +74,7 @@ pub(super) fn refusal(status: u16, code: Option<&str>, class: Option<FaultClass>
     Fault {
         status: Some(status),
         words: VendorWords {
-            code: code.map(|code| code.chars().take(64).collect::<String>().into()),
+            code: code.and_then(VendorWords::word),
             ..VendorWords::default()
         },
         ..Fault::of(class.unwrap_or_else(|| FaultClass::of_status(status)))

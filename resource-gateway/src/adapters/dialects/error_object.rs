@@ -7,10 +7,9 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
+use crate::domain::fault::{Fault, FaultClass, RetryHints, Traces, VendorWords};
 
-/// A vendor's message is passed on up to here.
-const MAX_MESSAGE_CHARS: usize = 1000;
+const MAX_PARAM_CHARS: usize = 256;
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -86,11 +85,14 @@ fn text<'a>(error: &'a Value, member: &str) -> Option<&'a str> {
 /// The words of an error object.
 pub(super) fn words_of(error: &Value) -> VendorWords {
     let message = error.get("message").unwrap_or(error);
-    let message = message_of(message).filter(|message| !message.trim().is_empty());
+    let message = message_of(message).unwrap_or_default();
+    let word = |name: &str| text(error, name).and_then(VendorWords::word);
     VendorWords {
-        message: message.map(|message| message.chars().take(MAX_MESSAGE_CHARS).collect::<String>().into()),
-        param: text(error, "param").map(Into::into),
-        code: text(error, "code").filter(|code| is_code(code)).map(Into::into),
+        // A path of members.
+        param: text(error, "param").map(|param| param.chars().take(MAX_PARAM_CHARS).collect()),
+        code: word("code"),
+        traces: Traces::of(text(error, "type"), None),
+        ..VendorWords::of_message(&message)
     }
 }
 
@@ -115,12 +117,6 @@ pub(super) fn message_of(told: &Value) -> Option<Cow<'_, str>> {
             .find_map(|name| message_of(members.get(*name)?)),
         _ => None,
     }
-}
-
-/// Codes are words, not sentences.
-pub(super) fn is_code(code: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    !code.is_empty() && code.len() <= 64 && code.chars().all(legal)
 }
 
 fn class_of(status: u16, kind: Option<&str>, code: Option<&str>) -> FaultClass {

@@ -364,7 +364,9 @@ pub(super) async fn read_fault(codec: &dyn Codec, reply: UpstreamReply) -> Fault
     let body = Paced::new(reply.body, FAULT_BODY_TIME, deadline)
         .collect_some(MAX_FAULT_BYTES)
         .await;
-    codec.decode_fault(reply.status.as_u16(), &reply.headers, &body)
+    let mut fault = codec.decode_fault(reply.status.as_u16(), &reply.headers, &body);
+    fault.words.find_request_id(&reply.headers);
+    fault
 }
 
 impl Errand<'_> {

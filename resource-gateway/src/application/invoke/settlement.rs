@@ -222,6 +222,9 @@ impl Settlement {
             interface.name = %record.interface,
             vendor.name = record.vendor.as_ref().map(VendorName::as_str),
             vendor.status = fault.status,
+            vendor.error.code = fault.words.code.as_deref(),
+            vendor.error.kind = fault.words.kind(),
+            vendor.request.id = fault.words.request_id(),
             fault.class = fault.class.label(),
             attempt = record.attempts,
             "a vendor failed"

@@ -3,17 +3,18 @@
 use http::HeaderMap;
 use serde::Deserialize;
 
-use super::error_object::hints_of;
-use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
+use super::super::{error_object::hints_of, reading::word};
+use crate::domain::fault::{Fault, FaultClass, RetryHints, Traces, VendorWords};
 
-/// A vendor's message is passed on up to here.
-const MAX_MESSAGE_CHARS: usize = 1000;
 /// In the message of a 400 that no change of the request would mend.
 const NO_BALANCE: &str = "credit balance is too low";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct Envelope {
     error: Error,
+    #[serde(default, deserialize_with = "word")]
+    request_id: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -26,13 +27,13 @@ struct Error {
 
 /// An answer with a status of failure.
 pub(super) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
-    let error = serde_json::from_slice::<Envelope>(body).map(|envelope| envelope.error);
-    let error = error.unwrap_or_default();
+    let envelope: Envelope = serde_json::from_slice(body).unwrap_or_default();
+    let error = envelope.error;
     Fault {
         class: class(&error).unwrap_or_else(|| FaultClass::of_status(status)),
         status: Some(status),
         hints: hints_of(headers),
-        words: words(error),
+        words: words(&error, envelope.request_id.as_deref()),
         ended: false,
     }
 }
@@ -44,7 +45,7 @@ pub(super) fn in_band(error: &str) -> Fault {
         class: class(&error).unwrap_or(FaultClass::ServerError),
         status: None,
         hints: RetryHints::default(),
-        words: words(error),
+        words: words(&error, None),
         ended: false,
     }
 }
@@ -66,13 +67,12 @@ fn class(error: &Error) -> Option<FaultClass> {
     })
 }
 
-fn words(error: Error) -> VendorWords {
-    let message = error.message.filter(|message| !message.trim().is_empty());
-    let is_code =
-        |code: &String| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+/// There are no codes, so the kind stands for one.
+fn words(error: &Error, request_id: Option<&str>) -> VendorWords {
+    let kind = error.kind.as_deref();
     VendorWords {
-        message: message.map(|message| message.chars().take(MAX_MESSAGE_CHARS).collect::<String>().into()),
-        param: None,
-        code: error.kind.filter(is_code).map(Into::into),
+        code: kind.and_then(VendorWords::word),
+        traces: Traces::of(kind, request_id),
+        ..VendorWords::of_message(error.message.as_deref().unwrap_or_default())
     }
 }

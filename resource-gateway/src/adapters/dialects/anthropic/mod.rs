@@ -17,7 +17,7 @@ mod tests;
 use http::{HeaderMap, HeaderValue};
 
 pub use self::{models::AnthropicModels, native::AnthropicMessages};
-use super::{error_object, events::InEvents, writing};
+use super::{events::InEvents, writing};
 use crate::{
     domain::{
         call::{Call, Voice},

@@ -7,9 +7,6 @@ use serde_json::Value;
 use super::super::error_object::hints_of;
 use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
 
-/// A vendor's message is passed on up to here.
-const MAX_MESSAGE_CHARS: usize = 1000;
-
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Failure {
@@ -58,14 +55,12 @@ fn named(code: i64, message: &str) -> Fault {
 
 /// A failure in the vendor's words.
 pub(super) fn told(class: FaultClass, code: Option<i64>, message: &str) -> Fault {
-    let message: String = message.chars().take(MAX_MESSAGE_CHARS).collect();
     Fault {
         class,
         status: Some(200),
         words: VendorWords {
-            message: (!message.trim().is_empty()).then(|| message.into()),
-            param: None,
             code: code.map(|code| code.to_string().into()),
+            ..VendorWords::of_message(message)
         },
         hints: RetryHints::default(),
         ended: false,

@@ -10,10 +10,6 @@ use crate::domain::{
 };
 
 const ERROR_TYPE: &str = "x-amzn-errortype";
-/// A vendor's message is passed on up to here.
-const MAX_MESSAGE_CHARS: usize = 1000;
-const MAX_NAME_CHARS: usize = 64;
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Body {
@@ -78,18 +74,13 @@ fn bare(kind: &str) -> &str {
 }
 
 fn named(name: Option<&str>, message: Option<&str>, otherwise: FaultClass) -> Fault {
-    let is_name = |name: &&str| {
-        (1..=MAX_NAME_CHARS).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    };
-    let name = name.filter(is_name);
-    let message = message.filter(|message| !message.trim().is_empty());
+    let name = name.and_then(VendorWords::word);
     Fault {
-        class: name.and_then(class_of).unwrap_or(otherwise),
+        class: name.as_deref().and_then(class_of).unwrap_or(otherwise),
         status: None,
         words: VendorWords {
-            message: message.map(|message| message.chars().take(MAX_MESSAGE_CHARS).collect::<String>().into()),
-            param: None,
-            code: name.map(Into::into),
+            code: name,
+            ..VendorWords::of_message(message.unwrap_or_default())
         },
         hints: RetryHints::default(),
         ended: false,

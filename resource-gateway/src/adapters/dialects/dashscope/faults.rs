@@ -4,10 +4,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use super::super::{error_object::hints_of, reading::word};
-use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
-
-/// A vendor's message is passed on up to here.
-const MAX_MESSAGE_CHARS: usize = 1000;
+use crate::domain::fault::{Fault, FaultClass, RetryHints, Traces, VendorWords};
 
 #[derive(Default, Deserialize)]
 pub(super) struct Failure {
@@ -15,26 +12,30 @@ pub(super) struct Failure {
     code: Option<String>,
     #[serde(default, deserialize_with = "word")]
     message: Option<String>,
+    #[serde(default, deserialize_with = "word")]
+    request_id: Option<String>,
 }
 
 impl Failure {
     pub(super) fn new(code: Option<String>, message: Option<String>) -> Self {
-        Self { code, message }
+        Self {
+            code,
+            message,
+            request_id: None,
+        }
     }
 
     pub(super) fn fault(self, status: Option<u16>) -> Fault {
         let code = self.code.as_deref().unwrap_or_default();
         let message = self.message.as_deref().unwrap_or_default();
         let by_status = || status.map_or(FaultClass::ServerError, FaultClass::of_status);
-        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         Fault {
             class: class_of(code, message).unwrap_or_else(by_status),
             status,
             words: VendorWords {
-                message: (!message.trim().is_empty())
-                    .then(|| message.chars().take(MAX_MESSAGE_CHARS).collect::<String>().into()),
-                param: None,
-                code: (!code.is_empty() && code.len() <= 64 && code.chars().all(is_word)).then(|| code.into()),
+                code: VendorWords::word(code),
+                traces: Traces::of(None, self.request_id.as_deref()),
+                ..VendorWords::of_message(message)
             },
             hints: RetryHints::default(),
             ended: false,

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use super::super::error_object;
-use crate::domain::fault::{Fault, FaultClass, RetryHints};
+use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
 
 /// Reads an answer with a status of failure.
 pub(super) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
@@ -34,7 +34,7 @@ pub(super) fn of_error(error: &Value, status: Option<u16>) -> Fault {
     let by_status = status.map_or(FaultClass::ServerError, FaultClass::of_status);
     let word = error.get("status").and_then(Value::as_str);
     let mut words = error_object::words_of(error);
-    words.code = word.filter(|word| error_object::is_code(word)).map(Into::into);
+    words.code = word.and_then(VendorWords::word);
     Fault {
         class: word.and_then(|word| class_of(word, error)).unwrap_or(by_status),
         status,

@@ -4,16 +4,13 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use super::{super::error_object::hints_of, wire::Envelope};
-use crate::domain::fault::{Fault, FaultClass, RetryHints, VendorWords};
-
-/// A vendor's message is passed on up to here.
-const MAX_MESSAGE_CHARS: usize = 1000;
-const MAX_CODE_CHARS: usize = 128;
+use crate::domain::fault::{Fault, FaultClass, RetryHints, Traces, VendorWords};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Failure {
     error: Option<Error>,
+    request_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -37,8 +34,11 @@ pub(super) fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
 
 /// The error of an answer, if it is one.
 pub(super) fn in_band(body: &[u8]) -> Option<Fault> {
-    let error = serde_json::from_slice::<Envelope<Failure>>(body).ok()?.response.error?;
-    Some(named(&error.code, &error.message))
+    let failure = serde_json::from_slice::<Envelope<Failure>>(body).ok()?.response;
+    let error = failure.error?;
+    let mut fault = named(&error.code, &error.message);
+    fault.words.traces = Traces::of(None, failure.request_id.as_deref());
+    Some(fault)
 }
 
 /// A failure by the vendor's code.
@@ -48,17 +48,12 @@ pub(super) fn named(code: &str, message: &str) -> Fault {
 
 /// A failure in the vendor's words.
 pub(super) fn told(class: FaultClass, code: Option<&str>, message: &str) -> Fault {
-    let clip = |text: &str, most: usize| -> Option<Box<str>> {
-        let text: String = text.chars().take(most).collect();
-        (!text.trim().is_empty()).then(|| text.into())
-    };
     Fault {
         class,
         status: Some(200),
         words: VendorWords {
-            message: clip(message, MAX_MESSAGE_CHARS),
-            param: None,
-            code: code.and_then(|code| clip(code, MAX_CODE_CHARS)),
+            code: code.and_then(VendorWords::word),
+            ..VendorWords::of_message(message)
         },
         hints: RetryHints::default(),
         ended: false,
@@ -198,6 +193,6 @@ mod tests {
         assert!(in_band(br#"{"Response":{"Error":null}}"#).is_none());
         let long = "x".repeat(5000);
         let clipped = named("InternalError", &long).words.message.map(|message| message.len());
-        assert_eq!(clipped, Some(MAX_MESSAGE_CHARS));
+        assert_eq!(clipped, Some(crate::domain::fault::MAX_MESSAGE_CHARS));
     }
 }
