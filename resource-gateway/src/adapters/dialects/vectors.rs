@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
+use super::reading::count;
 use crate::{
     domain::{
         answer::Answer,
@@ -113,6 +114,21 @@ pub(super) fn answer(
         }),
         ..Decoded::of(Answer::json(Bytes::from(out)))
     })
+}
+
+/// A vector with its place among the texts, as some vendors number them.
+#[derive(Deserialize)]
+pub(super) struct Numbered {
+    #[serde(default, alias = "Index", alias = "text_index", deserialize_with = "count")]
+    pub(super) index: Option<u64>,
+    #[serde(alias = "Embedding")]
+    pub(super) embedding: Box<RawValue>,
+}
+
+/// The vectors in the order of their texts; those without a number stay where they are.
+pub(super) fn in_order(mut vectors: Vec<Numbered>) -> Vec<Box<RawValue>> {
+    vectors.sort_by_key(|vector| vector.index.unwrap_or(0));
+    vectors.into_iter().map(|vector| vector.embedding).collect()
 }
 
 /// Base64 of small floats, the lowest byte first, as a JSON string. What is base64 already stays.

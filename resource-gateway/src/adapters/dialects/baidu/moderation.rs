@@ -12,6 +12,7 @@ use super::{
     text_of,
 };
 use crate::{
+    adapters::dialects::reading::word,
     domain::{
         answer::Answer,
         call::Call,
@@ -155,8 +156,8 @@ struct State {
 struct Found {
     #[serde(rename = "conclusionType")]
     conclusion_type: i64,
-    #[serde(default)]
-    conclusion: String,
+    #[serde(default, deserialize_with = "word")]
+    conclusion: Option<String>,
     #[serde(default)]
     log_id: Value,
     #[serde(default)]
@@ -169,8 +170,8 @@ struct Objection {
     kind: i64,
     #[serde(default, rename = "subType")]
     sub_type: i64,
-    #[serde(default)]
-    msg: String,
+    #[serde(default, deserialize_with = "word")]
+    msg: Option<String>,
     #[serde(default)]
     probability: Option<f64>,
     #[serde(default)]
@@ -220,7 +221,7 @@ impl From<Objection> for Reason {
         Self {
             r#type: objection.kind,
             sub_type: objection.sub_type,
-            message: objection.msg,
+            message: objection.msg.unwrap_or_default(),
             confidence: objection.probability.or(surest).map(|score| score.clamp(0.0, 1.0)),
             words: hits.into_iter().flat_map(|hit| hit.words).collect(),
         }
@@ -234,7 +235,14 @@ impl Found {
             2 => Word::Block,
             3 => Word::Review,
             // The review itself failed.
-            4 => return Err(faults::told(FaultClass::ServerError, None, &self.conclusion).of_ended_work()),
+            4 => {
+                return Err(faults::told(
+                    FaultClass::ServerError,
+                    None,
+                    self.conclusion.as_deref().unwrap_or_default(),
+                )
+                .of_ended_work());
+            }
             _ => return Err(Fault::of(FaultClass::InvalidReply)),
         };
         let reasons = self.data.unwrap_or_default().into_iter().map(Reason::from);

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{HOME, JSON, convert::unreadable, errors, place};
 use crate::{
+    adapters::dialects::reading::count,
     domain::{
         answer::Answer,
         call::Call,
@@ -121,7 +122,7 @@ impl Wanted {
 #[serde(rename_all = "camelCase")]
 struct TitanReply {
     embedding: Vec<f64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     input_text_token_count: Option<u64>,
 }
 

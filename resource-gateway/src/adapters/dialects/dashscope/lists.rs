@@ -1,12 +1,15 @@
 //! Vectors of texts, and documents in the order of their relevance.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Wanted, faults, members, read, wrong};
+use super::{Wanted, faults, read, wrong};
 use crate::{
+    adapters::dialects::{
+        reading::{count, if_object, word},
+        vectors::{self, Numbered},
+    },
     domain::{
         answer::{Answer, Ranked, Ranking},
         call::Call,
@@ -26,7 +29,7 @@ pub struct DashScopeEmbeddings;
 
 #[derive(Default, Clone, Copy, Deserialize)]
 struct Tokens {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     total_tokens: Option<u64>,
 }
 
@@ -47,28 +50,20 @@ impl Tokens {
 #[derive(Deserialize)]
 struct Vectors {
     output: VectorsOutput,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     usage: Option<Tokens>,
 }
 
 #[derive(Deserialize)]
 struct VectorsOutput {
-    embeddings: Vec<Vector>,
+    embeddings: Vec<Numbered>,
 }
 
-#[derive(Deserialize)]
-struct Vector {
-    #[serde(default)]
-    text_index: u64,
-    embedding: Vec<f64>,
-}
-
-/// Whether the caller wants bytes instead of numbers.
-fn wants_base64(members: &Map<String, Value>) -> Result<bool, PublicError> {
+/// Whether the caller wants bytes or numbers is between the two of us.
+fn check_encoding(members: &Map<String, Value>) -> Result<(), PublicError> {
     match members.get("encoding_format").unwrap_or(&Value::Null) {
-        Value::Null => Ok(false),
-        Value::String(format) if format == "float" => Ok(false),
-        Value::String(format) if format == "base64" => Ok(true),
+        Value::Null => Ok(()),
+        Value::String(format) if format == "float" || format == "base64" => Ok(()),
         _ => Err(wrong("encoding_format", "must be float or base64")),
     }
 }
@@ -80,7 +75,7 @@ impl Codec for DashScopeEmbeddings {
 
     fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
         let mut wanted = Wanted::read(call, target)?;
-        wants_base64(&wanted.members)?;
+        check_encoding(&wanted.members)?;
         wanted.take("encoding_format");
         wanted.leave_out(&["user"])?;
         let texts = match wanted.take("input").unwrap_or_default() {
@@ -96,27 +91,10 @@ impl Codec for DashScopeEmbeddings {
     }
 
     fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
-        let mut found: Vectors = read(&reply.body)?;
-        found.output.embeddings.sort_by_key(|vector| vector.text_index);
-        let packs = members(call).is_ok_and(|members| wants_base64(&members).unwrap_or(false));
-        let data = found.output.embeddings.iter().map(|vector| {
-            let embedding = match packs {
-                true => Value::from(packed(&vector.embedding)),
-                false => json!(vector.embedding),
-            };
-            json!({"object": "embedding", "index": vector.text_index, "embedding": embedding})
-        });
-        let data: Vec<Value> = data.collect();
-        let tokens = found.usage.unwrap_or_default();
-        let mut answer = json!({"object": "list", "data": data, "model": reply.model});
-        if let (Some(told), Some(answer)) = (tokens.told(), answer.as_object_mut()) {
-            answer.insert("usage".to_owned(), told);
-        }
-        Ok(Decoded {
-            usage: tokens.usage(),
-            ..Decoded::of(Answer::json(answer.to_string().into()))
-        }
-        .into())
+        let found: Vectors = read(&reply.body)?;
+        let vectors = vectors::in_order(found.output.embeddings);
+        let tokens = found.usage.and_then(|usage| usage.total_tokens);
+        Ok(vectors::answer(call, &vectors, reply.model, tokens)?.into())
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
@@ -128,26 +106,16 @@ impl Codec for DashScopeEmbeddings {
     }
 }
 
-/// OpenAI's other form: numbers of four bytes, the lowest first, in base64.
-fn packed(vector: &[f64]) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "the form has no more digits")]
-    let bytes: Vec<u8> = vector
-        .iter()
-        .flat_map(|number| (*number as f32).to_le_bytes())
-        .collect();
-    STANDARD.encode(bytes)
-}
-
 /// Documents in the order of their relevance.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DashScopeRerank;
 
 #[derive(Deserialize)]
 struct Ranks {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     request_id: Option<String>,
     output: RanksOutput,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_object")]
     usage: Option<Tokens>,
 }
 
@@ -163,7 +131,20 @@ impl Codec for DashScopeRerank {
 
     fn encode(&self, call: &Call, target: Target<'_>) -> Result<Encoded, EncodeError> {
         let mut wanted = Wanted::read(call, target)?;
-        let (query, documents) = (wanted.take("query"), wanted.take("documents"));
+        // The name of others for the same.
+        if let Some(most) = wanted.take("top_k") {
+            wanted.members.entry("top_n").or_insert(most);
+        }
+        let (query, mut documents) = (wanted.take("query"), wanted.take("documents"));
+        for document in documents.iter_mut().filter_map(Value::as_array_mut).flatten() {
+            if let Some(text) = document
+                .get_mut("text")
+                .filter(|text| text.is_string())
+                .map(Value::take)
+            {
+                *document = text;
+            }
+        }
         let input = json!({"query": query, "documents": documents});
         Ok(wanted.into_request(target.model, RERANK, &input))
     }

@@ -16,6 +16,7 @@ use super::{
     tasks::{Task, TaskStatus},
 };
 use crate::{
+    adapters::dialects::reading,
     domain::{
         answer::{Segment, Word},
         call::Call,
@@ -174,9 +175,9 @@ fn none<P>() -> Option<P> {
 struct Event {
     #[serde(default, rename = "event")]
     kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reading::word")]
     error_code: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reading::word")]
     error_message: Option<String>,
 }
 
@@ -184,7 +185,7 @@ struct Event {
 struct Heard {
     #[serde(default)]
     output: Option<HeardOutput>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reading::if_object")]
     usage: Option<Usage>,
 }
 
@@ -197,10 +198,10 @@ struct HeardOutput {
 /// Times are milliseconds.
 #[derive(Deserialize)]
 struct Sentence {
-    #[serde(default)]
-    begin_time: u64,
+    #[serde(default, deserialize_with = "reading::count")]
+    begin_time: Option<u64>,
     /// Not there as long as it goes on.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reading::count")]
     end_time: Option<u64>,
     #[serde(default)]
     text: String,
@@ -215,9 +216,9 @@ struct Sentence {
 
 #[derive(Deserialize)]
 struct SaidWord {
-    #[serde(default)]
-    begin_time: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reading::count")]
+    begin_time: Option<u64>,
+    #[serde(default, deserialize_with = "reading::count")]
     end_time: Option<u64>,
     #[serde(default)]
     text: String,
@@ -228,7 +229,7 @@ struct SaidWord {
 /// In seconds.
 #[derive(Deserialize)]
 struct Usage {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reading::if_readable")]
     duration: Option<f64>,
 }
 
@@ -241,14 +242,14 @@ struct Protocol {
 
 impl Protocol {
     fn add(&mut self, sentence: Sentence) {
-        let end = sentence.end_time.unwrap_or(sentence.begin_time);
+        let begin = sentence.begin_time.unwrap_or(0);
+        let end = sentence.end_time.unwrap_or(begin);
         for said in sentence.words.into_iter().flatten() {
             let text = said.text + said.punctuation.as_deref().unwrap_or_default();
-            self.words
-                .push(word(text, said.begin_time, said.end_time.unwrap_or(said.begin_time)));
+            let begin = said.begin_time.unwrap_or(0);
+            self.words.push(word(text, begin, said.end_time.unwrap_or(begin)));
         }
-        self.segments
-            .push(segment(sentence.text, seconds(sentence.begin_time), seconds(end)));
+        self.segments.push(segment(sentence.text, seconds(begin), seconds(end)));
     }
 
     fn told(self, call: &Call, duration: Option<f64>) -> Outcome {
@@ -298,7 +299,7 @@ fn heard(call: &Call, body: &[u8]) -> Result<Outcome, Fault> {
 #[derive(Deserialize)]
 struct Told {
     output: Output,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reading::if_object")]
     usage: Option<Usage>,
 }
 
@@ -310,9 +311,9 @@ struct Output {
     task_status: Option<String>,
     #[serde(default)]
     results: Option<Vec<FileResult>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reading::word")]
     code: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reading::word")]
     message: Option<String>,
 }
 
@@ -325,9 +326,9 @@ struct FileResult {
     transcription_url: Option<String>,
     #[serde(default)]
     subtask_status: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reading::word")]
     code: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "reading::word")]
     message: Option<String>,
 }
 

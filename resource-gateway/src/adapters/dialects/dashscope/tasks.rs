@@ -12,7 +12,7 @@ use super::{ASYNC, ENABLE, MULTIMODAL, Wanted, faults, faults::Failure, read, wi
 use crate::{
     adapters::dialects::{
         drawn::{self, Drawn},
-        reading::{count, if_object},
+        reading::{count, if_object, word},
     },
     domain::{
         answer::Answer,
@@ -133,9 +133,9 @@ struct Output {
     task_status: Option<String>,
     #[serde(default)]
     results: Option<Vec<Picture>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     code: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     message: Option<String>,
 }
 
@@ -152,9 +152,9 @@ struct Picture {
     url: Option<String>,
     #[serde(default)]
     actual_prompt: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     code: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     message: Option<String>,
 }
 
@@ -324,7 +324,7 @@ fn sound(bytes: Bytes, kind: &str, usage: Option<wire::Usage>) -> Result<Outcome
         ([b'R', b'I', b'F', b'F', ..], _) => "audio/wav",
         ([b'I', b'D', b'3', ..] | [0xff, 0xe0..=0xff, ..], _) => "audio/mpeg",
         ([b'O', b'g', b'g', b'S', ..], _) => "audio/ogg",
-        (_, kind) if kind.starts_with("audio/") => "application/octet-stream",
+        (_, kind) if kind.to_ascii_lowercase().starts_with("audio/") => known(kind),
         _ => return Err(Fault::of(FaultClass::InvalidReply)),
     };
     Ok(Decoded {
@@ -335,4 +335,21 @@ fn sound(bytes: Bytes, kind: &str, usage: Option<wire::Usage>) -> Result<Outcome
         })
     }
     .into())
+}
+
+/// What has no first bytes to be known by is what the place says, where that is a kind of sound that there is.
+fn known(kind: &str) -> &'static str {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    [
+        "audio/pcm",
+        "audio/aac",
+        "audio/flac",
+        "audio/opus",
+        "audio/mp4",
+        "audio/amr",
+        "audio/basic",
+    ]
+    .into_iter()
+    .find(|known| known.eq_ignore_ascii_case(kind))
+    .unwrap_or("application/octet-stream")
 }

@@ -5,7 +5,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{super::support, error_object, usage::Usage};
+use super::{
+    super::{reading::if_readable, support},
+    error_object,
+    usage::Usage,
+};
 use crate::{
     domain::{
         answer::{Answer, Transcript, TranscriptFormat},
@@ -223,13 +227,14 @@ struct Recorded {
     duration: Option<Value>,
     #[serde(default)]
     usage: Option<Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     segments: Option<Vec<Part>>,
 }
 
 #[derive(Deserialize)]
 struct Part {
-    end: f64,
+    #[serde(default, deserialize_with = "if_readable")]
+    end: Option<f64>,
 }
 
 impl Recorded {
@@ -255,7 +260,7 @@ impl Recorded {
             seconds => seconds.as_f64(),
         });
         // Who does not tell the whole tells its last part.
-        let parts = self.segments.iter().flatten().map(|part| part.end);
+        let parts = self.segments.iter().flatten().filter_map(|part| part.end);
         let seconds = seconds.or_else(|| parts.reduce(f64::max));
         let duration = seconds.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
         duration.map_or(0, |duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))

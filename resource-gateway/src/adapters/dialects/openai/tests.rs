@@ -348,6 +348,23 @@ fn recording(format: &str, threshold: Option<f64>) -> Call {
 const VERBOSE: &str = r#"{"text":"sure unsure","x":1.50,"duration":"2.5","segments":[{"start":0,"end":1,"text":"sure","avg_logprob":0},{"start":1,"end":2,"text":" unsure","avg_logprob":-9}],"usage":{"type":"duration","seconds":3}}"#;
 
 #[test]
+fn parts_of_a_transcript_that_tell_no_end_cost_nothing() {
+    for (untimed, audio_ms) in [
+        (r#"{"text":"hi","segments":[{"id":0,"text":"hi"}]}"#, None),
+        (r#"{"text":"hi","segments":[{"end":null},{"end":2.5}]}"#, Some(2500)),
+        (r#"{"text":"hi","segments":"none"}"#, None),
+    ] {
+        let answer = OpenAiTranscription
+            .decode(
+                &recording("verbose_json", None),
+                received(&of_type("application/json"), untimed),
+            )
+            .map(decoded);
+        assert_eq!(answer.unwrap().usage.map(|usage| usage.audio_ms), audio_ms, "{untimed}");
+    }
+}
+
+#[test]
 fn a_transcript_passes_as_it_came_unless_a_threshold_holds() {
     let decode = |format: &str, threshold, kind: &'static str, body: &'static str| {
         OpenAiTranscription

@@ -1,20 +1,20 @@
 //! `GetEmbedding` of Hunyuan.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{HUNYUAN, PATH, faults, read, support, wire::Usage};
 use crate::{
+    adapters::dialects::{
+        reading::if_object,
+        vectors::{self, Numbered},
+    },
     domain::{
-        answer::Answer,
         call::Call,
         fault::{Fault, PublicError},
     },
-    ports::codec::{
-        Codec, Decoded, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target, TokenUsage,
-    },
+    ports::codec::{Codec, EncodeError, Encoded, NoStream, Opening, Outcome, Received, StreamDecoder, Target},
 };
 
 /// Texts at once.
@@ -84,32 +84,9 @@ impl Codec for TencentEmbeddings {
     }
 
     fn decode(&self, call: &Call, reply: Received<'_>) -> Result<Outcome, Fault> {
-        let mut found: Vectors = read(&reply.body)?;
-        found.data.sort_by_key(|vector| vector.index);
-        let as_text = parse(call).is_ok_and(|wanted| wanted.encoding_format.as_deref() == Some("base64"));
-        let data = found.data.iter().map(|vector| {
-            let embedding = match as_text {
-                true => Value::from(packed(&vector.embedding)),
-                false => json!(vector.embedding),
-            };
-            json!({"object": "embedding", "index": vector.index, "embedding": embedding})
-        });
-        let mut answer = json!({"object": "list", "data": data.collect::<Vec<_>>(), "model": reply.model});
-        let usage = found.usage.and_then(|usage| usage.prompt.or(usage.total));
-        if let (Some(tokens), Some(answer)) = (usage, answer.as_object_mut()) {
-            answer.insert(
-                "usage".to_owned(),
-                json!({"prompt_tokens": tokens, "total_tokens": tokens}),
-            );
-        }
-        Ok(Decoded {
-            usage: usage.map(|input| TokenUsage {
-                input,
-                ..TokenUsage::default()
-            }),
-            ..Decoded::of(Answer::json(answer.to_string().into()))
-        }
-        .into())
+        let found: Vectors = read(&reply.body)?;
+        let tokens = found.usage.and_then(|usage| usage.prompt.or(usage.total));
+        Ok(vectors::answer(call, &vectors::in_order(found.data), reply.model, tokens)?.into())
     }
 
     fn decode_fault(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Fault {
@@ -124,25 +101,7 @@ impl Codec for TencentEmbeddings {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Vectors {
-    data: Vec<Vector>,
-    #[serde(default)]
+    data: Vec<Numbered>,
+    #[serde(default, deserialize_with = "if_object")]
     usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Vector {
-    embedding: Vec<f64>,
-    #[serde(default)]
-    index: u64,
-}
-
-/// OpenAI's other form: numbers of four bytes, the lowest first, in base64.
-fn packed(vector: &[f64]) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "the form has no more digits")]
-    let bytes: Vec<u8> = vector
-        .iter()
-        .flat_map(|number| (*number as f32).to_le_bytes())
-        .collect();
-    STANDARD.encode(bytes)
 }

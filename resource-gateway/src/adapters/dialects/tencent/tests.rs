@@ -403,7 +403,14 @@ fn vectors_come_in_the_order_of_their_texts_and_in_the_form_that_was_asked_for()
     assert_eq!(plain["usage"], json!({"prompt_tokens": 2, "total_tokens": 2}));
     let packed = call(
         Capability::Embeddings,
-        &json!({"input": "x", "encoding_format": "base64"}),
+        &json!({"input": ["x", "y"], "encoding_format": "base64"}),
+    );
+    let fault = answer(&TencentEmbeddings, &many(1), &reply).unwrap_err();
+    assert_eq!(fault.class, FaultClass::InvalidReply);
+    let odd = json!({"Data": [{"Embedding": [1.0]}], "Usage": 7});
+    assert_eq!(
+        answer(&TencentEmbeddings, &many(1), &odd).unwrap()["data"][0]["embedding"],
+        json!([1.0])
     );
     let packed = answer(&TencentEmbeddings, &packed, &reply).unwrap();
     assert_eq!(packed["data"][0]["embedding"], "AAAAPwAAgL4=");

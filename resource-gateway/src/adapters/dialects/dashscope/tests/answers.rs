@@ -103,6 +103,51 @@ fn vectors_come_in_the_order_of_their_texts() {
 }
 
 #[test]
+fn vectors_are_as_many_as_texts_and_an_odd_count_costs_none() {
+    let headers = HeaderMap::new();
+    let one = call(Capability::Embeddings, &json!({"model": "m", "input": "a"}));
+    let two = call(Capability::Embeddings, &json!({"model": "m", "input": ["a", "b"]}));
+    for (usage, told) in [
+        (json!({"total_tokens": 12.0}), Some(12)),
+        (json!({"total_tokens": "many"}), None),
+        (json!(7), None),
+    ] {
+        let body = json!({"output": {"embeddings": [{"text_index": 0, "embedding": [0.5]}]}, "usage": usage});
+        let read = |call: &Call| DashScopeEmbeddings.decode(call, received(&headers, body.to_string()));
+        assert_eq!(
+            decoded(read(&one).unwrap()).usage.map(|usage| usage.input),
+            told,
+            "{usage}"
+        );
+        assert_eq!(read(&two).unwrap_err().class, FaultClass::InvalidReply);
+        let ranks = json!({"output": {"results": [{"index": 0, "relevance_score": 0.5}]}, "usage": usage});
+        let asked = call(
+            Capability::Rerank,
+            &json!({"model": "m", "query": "q", "documents": ["a"]}),
+        );
+        let ranked = decoded(
+            DashScopeRerank
+                .decode(&asked, received(&headers, ranks.to_string()))
+                .unwrap(),
+        );
+        assert_eq!(ranked.usage.map(|usage| usage.input), told, "{usage}");
+    }
+}
+
+#[test]
+fn documents_and_how_many_are_wanted_may_be_said_in_words_of_others() {
+    let row = row();
+    let body = json!({"model": "m", "query": "q", "documents": [{"text": "a"}, "b", {"image": "c"}], "top_k": 2});
+    let encoded = DashScopeRerank
+        .encode(&call(Capability::Rerank, &body), target("up", &row))
+        .unwrap();
+    assert_eq!(
+        body_of(&encoded),
+        json!({"model": "up", "input": {"query": "q", "documents": ["a", "b", {"image": "c"}]}, "parameters": {"top_n": 2}})
+    );
+}
+
+#[test]
 fn documents_are_ranked() {
     let golden = Golden::of("dashscope", "rerank-").remove(0);
     check_request(&golden, &DashScopeRerank, Capability::Rerank);

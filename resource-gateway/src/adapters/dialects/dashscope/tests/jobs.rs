@@ -155,3 +155,33 @@ fn speech_is_fetched_from_where_the_vendor_put_it() {
             .is_err()
     );
 }
+
+#[test]
+fn a_failed_task_with_a_number_for_a_code_has_failed_all_the_same() {
+    let headers = HeaderMap::new();
+    let sent = call(Capability::Image, &json!({"model": "m", "prompt": "a"}));
+    let body = json!({"output": {"task_id": "t", "task_status": "FAILED", "code": 7, "message": "no"}});
+    let fault = DashScopeImages
+        .decode(&sent, received(&headers, body.to_string()))
+        .unwrap_err();
+    assert_eq!((fault.class, fault.ended), (FaultClass::ServerError, true));
+}
+
+#[test]
+fn sound_without_a_head_is_what_its_place_says() {
+    let sent = call(Capability::Speech, &json!({"model": "m", "input": "x", "voice": "v"}));
+    let state = json!({"audio_url": "https://a.test/x", "usage": null});
+    for (said, kind) in [
+        ("audio/pcm", "audio/pcm"),
+        ("Audio/AAC; rate=1", "audio/aac"),
+        ("audio/x-new", "application/octet-stream"),
+    ] {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(said))]);
+        let sound = Received {
+            state: &state,
+            ..received(&headers, Bytes::from_static(b"\0\x01"))
+        };
+        let answer = decoded(DashScopeSpeech.decode(&sent, sound).unwrap());
+        assert_eq!(answer.answer.into_body().1, kind);
+    }
+}
