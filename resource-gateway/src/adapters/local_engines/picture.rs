@@ -191,8 +191,10 @@ fn tiff(file: &[u8], short: fn([u8; 2]) -> u16, long: fn([u8; 4]) -> u32) -> Opt
                 _ => long(bytes(file, entry + 8)?),
             };
             match short(bytes(file, entry)?) {
-                256 => width = value,
-                257 => height = value,
+                // Of two, each reader may take another.
+                256 if width == 0 => width = value,
+                257 if height == 0 => height = value,
+                256 | 257 => return None,
                 _ => {}
             }
         }
@@ -283,6 +285,12 @@ mod tests {
     #[test]
     fn what_is_no_picture_or_has_no_end_is_none() {
         let biting = [&b"II*\0\x08\0\0\0"[..], &page(10, 10, 8)].concat();
+        let mut doubled = [&b"II*\0\x08\0\0\0"[..], &page(70_000, 3, 0)].concat();
+        // The first entry, the width, once more.
+        let more = [doubled[10..34].to_vec(), doubled[10..22].to_vec(), vec![0; 4]].concat();
+        doubled.truncate(10);
+        doubled[8] = 3;
+        doubled.extend(more);
         let mut many = b"GIF89a\x0a\x00\x05\x00\x00\x00\x00".to_vec();
         many.extend(gif_image(1, 1).repeat(MAX_FRAMES + 1));
         for none in [
@@ -294,6 +302,7 @@ mod tests {
             b"\xff\xd8\xff\xda\x00\x02",
             &png_of(0, 10),
             &biting,
+            &doubled,
             &many,
             &riff(&[]),
         ] {
