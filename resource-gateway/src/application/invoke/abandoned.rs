@@ -15,17 +15,22 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// A job that runs. Dropped before it has ended, it is ended at the vendor, in the background: whoever drops it has no time left.
 pub(super) struct Running<'e> {
     errand: &'e Errand<'e>,
-    token: Option<&'e SecretString>,
+    token: Option<SecretString>,
     cancel: Option<Encoded>,
 }
 
 impl<'e> Running<'e> {
-    pub(super) fn new(errand: &'e Errand<'e>, token: Option<&'e SecretString>) -> Self {
+    pub(super) fn new(errand: &'e Errand<'e>, token: Option<&SecretString>) -> Self {
         Self {
             errand,
-            token,
+            token: token.cloned(),
             cancel: None,
         }
+    }
+
+    /// From now on this proves who ends it: the first may be dead by now.
+    pub(super) fn signed_by(&mut self, token: Option<&SecretString>) {
+        self.token = token.cloned();
     }
 
     /// From now on this ends it; `None`: there is nothing to end.
@@ -42,7 +47,7 @@ impl Drop for Running<'_> {
             return;
         }
         let errand = self.errand;
-        let Some(request) = errand.signed(cancel, self.token) else {
+        let Some(request) = errand.signed(cancel, self.token.as_ref()) else {
             return;
         };
         let request = request.within(Deadlines {

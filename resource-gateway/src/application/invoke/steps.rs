@@ -35,7 +35,11 @@ pub(super) async fn follow(
         }
         tokio::time::sleep_until(due).await;
         let told = match step.ask {
-            Ask::Vendor(encoded) => ask(errand, encoded, &step.state, &mut bought).await?,
+            Ask::Vendor(encoded) => {
+                let told = ask(errand, encoded, &step.state, &mut bought).await;
+                running.signed_by(bought.as_ref());
+                told?
+            }
             Ask::Url(url) => {
                 let mut results = fetch(errand, &[url]).await?;
                 let found = results.found.pop();
