@@ -245,10 +245,11 @@ fn compare_form(wanted: &[Value], built: &Outgoing, bytes: &[u8]) -> Result<(), 
     let form = Form::parse(&bytes.to_vec().into(), &boundary).map_err(|error| format!("{error:?}"))?;
     let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for part in form.parts() {
-        found
-            .entry(part.name.to_string())
-            .or_default()
-            .push(json!(STANDARD.encode(&part.value)));
+        found.entry(part.name.to_string()).or_default().push(json!({
+            "base64": STANDARD.encode(&part.value),
+            "filename": part.file.as_ref().map(|file| &file.name),
+            "content_type": part.file.as_ref().map(|file| &file.content_type),
+        }));
     }
     let mut expected: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for part in wanted {
@@ -257,7 +258,11 @@ fn compare_form(wanted: &[Value], built: &Outgoing, bytes: &[u8]) -> Result<(), 
         expected
             .entry(text("name").unwrap_or_default().to_owned())
             .or_default()
-            .push(json!(value));
+            .push(json!({
+                "base64": value,
+                "filename": text("filename"),
+                "content_type": text("filename").and_then(|_| text("content_type")),
+            }));
     }
     same(&json!(found), &json!(expected), "form")
 }
