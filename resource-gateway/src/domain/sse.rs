@@ -87,12 +87,15 @@ impl SseSplitter {
 }
 
 /// Where the last blank line ends, if it ends after `from`. The bytes up to `from` hold none, so they are not searched again: at
-/// most the two before a line's end are looked at.
+/// most the two before a line's end are looked at. Where lines end in CRLF, a CR at the end of what is there is the first half of an
+/// end: without the other half nobody downstream who knows such lines alone would see the event.
 fn last_boundary(bytes: &[u8], from: usize) -> Option<usize> {
     last_boundary_by(|new| memrchr2(b'\n', b'\r', new), bytes, from)
 }
 
 fn last_boundary_by(mut last_end: impl FnMut(&[u8]) -> Option<usize>, bytes: &[u8], from: usize) -> Option<usize> {
+    let is_half = |end: usize| bytes.get(..end).is_some_and(|bytes| bytes.ends_with(b"\r\n\r"));
+    let from = from - usize::from(is_half(from));
     let mut end = bytes.len();
     while end > from {
         end = from + last_end(bytes.get(from..end)?)? + 1;
@@ -101,7 +104,8 @@ fn last_boundary_by(mut last_end: impl FnMut(&[u8]) -> Option<usize>, bytes: &[u
             _ => end - 1,
         };
         // Blank: the terminator follows another one, or nothing at all.
-        if line_end == 0 || matches!(bytes.get(line_end - 1), Some(b'\n' | b'\r')) {
+        let is_blank = line_end == 0 || matches!(bytes.get(line_end - 1), Some(b'\n' | b'\r'));
+        if is_blank && !(end == bytes.len() && is_half(end)) {
             return Some(end);
         }
         end = line_end;
@@ -245,6 +249,20 @@ mod tests {
     }
 
     #[test]
+    fn half_an_end_of_line_is_waited_for_where_the_other_half_will_come() {
+        let mut splitter = SseSplitter::default();
+        let mut push = |piece: &'static str| splitter.push(Bytes::from_static(piece.as_bytes())).unwrap();
+        assert_eq!(push("data: a\r\n\r\ndata: b\r\n\r"), "data: a\r\n\r\n");
+        assert_eq!(push("\n"), "data: b\r\n\r\n");
+        // Who ends lines by CR alone is not kept waiting.
+        assert_eq!(push("data: c\r\r"), "data: c\r\r");
+        // Nor is anything lost where somebody does both.
+        assert_eq!(push("data: d\r\n\r"), "");
+        assert_eq!(push("data: e"), "data: d\r\n\r");
+        assert_eq!(splitter.finish(), "data: e");
+    }
+
+    #[test]
     fn an_event_without_end_is_given_up() {
         let mut splitter = SseSplitter::default();
         let part = Bytes::from(vec![b'x'; MAX_EVENT_BYTES / 2]);
@@ -278,7 +296,8 @@ mod tests {
         let mut found = None;
         while let Some(line) = lines.line() {
             let ended = matches!(bytes.get(lines.at - 1), Some(b'\n' | b'\r'));
-            if line.is_empty() && ended {
+            let is_half = lines.at == bytes.len() && bytes.ends_with(b"\r\n\r");
+            if line.is_empty() && ended && !is_half {
                 found = Some(lines.at);
             }
         }
@@ -294,7 +313,9 @@ mod tests {
             // What is cut before holds no blank line.
             let most = (0..=text.len()).take_while(|from| last_boundary(&text[..*from], 0).is_none());
             for from in most {
-                prop_assert_eq!(last_boundary(&text, from), wanted.filter(|end| *end > from), "from {}", from);
+                let held = usize::from(text[..from].ends_with(b"\r\n\r"));
+                let wanted = wanted.filter(|end| *end > from - held);
+                prop_assert_eq!(last_boundary(&text, from), wanted, "from {}", from);
             }
         }
 

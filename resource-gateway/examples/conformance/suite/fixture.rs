@@ -102,6 +102,15 @@ impl Fixture {
             .map_or(&[], Vec::as_slice)
     }
 
+    /// A secret, with the token of a temporary key behind it.
+    pub(crate) fn secret_of(&self, secret: &str, token: &str) -> Option<String> {
+        let secret = self.input(secret)?;
+        Some(match self.input(token) {
+            Some(token) => format!("{secret} {token}"),
+            None => secret.to_owned(),
+        })
+    }
+
     pub(crate) fn signing(&self) -> Option<&Value> {
         self.0.get("signing")
     }

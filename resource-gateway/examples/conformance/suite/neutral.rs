@@ -192,7 +192,8 @@ pub(crate) fn of_events(streamed: &Streamed) -> Map<String, Value> {
 pub(crate) fn of_fault(fault: &Fault, fixture: &Fixture) -> Map<String, Value> {
     let wait = fault.hints.wait(fixture.at().as_seconds());
     let error = json!({
-        "status": fault.status,
+        // What came under a status of success has no other.
+        "status": fault.status.or(fixture.response().ok().map(|response| response.status)),
         "class": fault.class.label(),
         "code": fault.words.code,
         "type": fault.words.kind(),
@@ -207,8 +208,10 @@ pub(crate) fn of_fault(fault: &Fault, fixture: &Fixture) -> Map<String, Value> {
         ("images".to_owned(), json!([])),
         ("status".to_owned(), json!("failed")),
     ]);
-    if fault.class != FaultClass::Transport {
-        out.insert("job_status".to_owned(), json!("failed"));
+    match fault.class {
+        FaultClass::Transport => {}
+        FaultClass::NotFound => drop(out.insert("job_status".to_owned(), json!("unknown"))),
+        _ => drop(out.insert("job_status".to_owned(), json!("failed"))),
     }
     out
 }

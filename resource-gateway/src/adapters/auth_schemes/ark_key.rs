@@ -10,7 +10,7 @@ use service_kit::Timestamp;
 
 use super::{
     Bearer,
-    bought::{bear, copy, place, redacted, refusal, request, until},
+    bought::{bear, copy, place, redacted, refusal, request, token_seconds, until},
     canonical::AccessKey,
     keys::{Secrets, access_key, sign_outgoing},
     volcengine::{self, Scope},
@@ -32,7 +32,7 @@ const USUAL_REGION: &str = "cn-beijing";
 /// The option that names the endpoints (`ep-…`) that a bought key is for, with commas in between.
 pub const ENDPOINTS: &str = "endpoints";
 /// A day.
-const SECONDS: u32 = 86_400;
+const USUAL_SECONDS: u32 = 86_400;
 
 /// With a `secret_id` the credential is an access key that buys keys; without one `secret_key` is a key itself.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +61,7 @@ impl AuthScheme for ArkKey {
         let endpoints: Vec<_> = endpoints.split(',').filter(|endpoint| !endpoint.is_empty()).collect();
         let mut request = request(Method::POST, &place(vendor, PLACE)?, ACTION)?;
         let body = serde_json::json!({
-            "DurationSeconds": SECONDS,
+            "DurationSeconds": token_seconds(vendor, USUAL_SECONDS)?,
             "ResourceType": "endpoint",
             "ResourceIds": endpoints,
         });
@@ -168,7 +168,10 @@ fn class_of(code: &str) -> Option<FaultClass> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::auth_schemes::tests::{Recorded, outgoing, recorded, vendor};
+    use crate::adapters::auth_schemes::{
+        TOKEN_SECONDS,
+        tests::{Recorded, outgoing, recorded, vendor},
+    };
     use secrecy::ExposeSecret as _;
 
     fn buyer(recorded: &Recorded) -> Box<dyn Signer> {
@@ -281,5 +284,26 @@ mod tests {
         let mut request = outgoing("POST", "https://a.test/x", &[], "{}");
         signer.sign(&mut request, Timestamp::from_seconds(0), None);
         assert_eq!(request.headers["authorization"], "Bearer secret-secret");
+    }
+
+    #[test]
+    fn keys_are_bought_for_as_long_as_the_row_says() {
+        let body = |seconds: Option<&str>| {
+            let mut row = vendor("id", "secret-secret");
+            row.options.insert(ENDPOINTS.to_owned(), "ep-1".to_owned());
+            let seconds = seconds.map(|seconds| (TOKEN_SECONDS.to_owned(), seconds.to_owned()));
+            row.options.extend(seconds);
+            let signer = ArkKey.signer(&row)?;
+            let request = signer.exchange().unwrap().request(Timestamp::from_seconds(0));
+            let body: serde_json::Value = serde_json::from_slice(&request.body.concat()).unwrap();
+            Ok::<_, String>(body["DurationSeconds"].clone())
+        };
+        assert_eq!(body(None), Ok(86_400.into()));
+        for (seconds, wanted) in [("300", 300), ("2592000", 2_592_000)] {
+            assert_eq!(body(Some(seconds)), Ok(wanted.into()));
+        }
+        for seconds in ["299", "2592001", "x", ""] {
+            assert!(body(Some(seconds)).unwrap_err().contains(TOKEN_SECONDS), "{seconds}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Tokens that are bought with an access key: where, and how the answer reads. When to buy is the application's business.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -53,6 +53,23 @@ pub(super) fn copy(request: &Outgoing) -> Outgoing {
         headers: request.headers.clone(),
         body: request.body.clone(),
         dialogue: request.dialogue.clone(),
+    }
+}
+
+/// The option that says for how many seconds a token is bought.
+pub const TOKEN_SECONDS: &str = "token_seconds";
+const SECONDS: RangeInclusive<u32> = 300..=2_592_000;
+
+pub(super) fn token_seconds(vendor: &Vendor, usual: u32) -> Result<u32, String> {
+    match vendor.options.get(TOKEN_SECONDS).map(|text| text.parse()) {
+        None => Ok(usual),
+        Some(Ok(seconds)) if SECONDS.contains(&seconds) => Ok(seconds),
+        Some(_) => {
+            let (least, most) = (SECONDS.start(), SECONDS.end());
+            Err(format!(
+                "its option {TOKEN_SECONDS} must be a number from {least} to {most}"
+            ))
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub mod tc3;
 pub mod volcengine;
 pub mod zhipu_jwt;
 
-pub use self::option_headers::OptionHeaders;
+pub use self::{bought::TOKEN_SECONDS, option_headers::OptionHeaders};
 
 use http::{HeaderValue, header};
 use secrecy::{ExposeSecret as _, SecretString};

@@ -12,7 +12,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{
     Bearer,
     bce_v1::{self, SignedNames, Terms},
-    bought::{bear, copy, place, redacted, refusal, request, until},
+    bought::{bear, copy, place, redacted, refusal, request, token_seconds, until},
     canonical::{AccessKey, extended_date, moment},
     keys::{Secrets, access_key, sign_outgoing},
 };
@@ -33,10 +33,7 @@ pub const AUTH: &str = "auth";
 pub const BUYS: &str = "iam";
 /// It signs every call.
 pub const SIGNS: &str = "bce-auth-v1";
-/// The option that says for how many seconds a token is bought.
-pub const TOKEN_SECONDS: &str = "token_seconds";
 const USUAL_SECONDS: u32 = 3600;
-const SECONDS: std::ops::RangeInclusive<u32> = 300..=2_592_000;
 /// For as long as a signature is good.
 const SIGNED_SECONDS: u32 = 300;
 
@@ -122,16 +119,7 @@ impl fmt::Debug for TokenBuyer {
 
 impl TokenBuyer {
     fn new(key: AccessKey, vendor: &Vendor) -> Result<Self, String> {
-        let seconds = match vendor.options.get(TOKEN_SECONDS).map(|text| text.parse()) {
-            None => USUAL_SECONDS,
-            Some(Ok(seconds)) if SECONDS.contains(&seconds) => seconds,
-            Some(_) => {
-                let (least, most) = (SECONDS.start(), SECONDS.end());
-                return Err(format!(
-                    "its option {TOKEN_SECONDS} must be a number from {least} to {most}"
-                ));
-            }
-        };
+        let seconds = token_seconds(vendor, USUAL_SECONDS)?;
         let path = format!("{PATH}?expireInSeconds={seconds}");
         let mut request = request(Method::GET, &place(vendor, PLACE)?, &path)?;
         // The vendor's own library sends an empty object along, and signs its type.
@@ -194,6 +182,7 @@ impl Exchange for TokenBuyer {
 mod tests {
     use super::*;
     use crate::adapters::auth_schemes::{
+        TOKEN_SECONDS,
         canonical::Signable,
         tests::{Recorded, outgoing, recorded, vendor},
     };

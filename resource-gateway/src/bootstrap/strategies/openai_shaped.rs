@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::{
     adapters::{
         auth_schemes::{
-            Bearer, ark_key, ark_key::ArkKey, azure, azure::Azure, qianfan_iam, qianfan_iam::QianfanKey, zhipu_jwt,
+            Bearer, TOKEN_SECONDS, ark_key, ark_key::ArkKey, azure, azure::Azure, qianfan_iam, qianfan_iam::QianfanKey,
+            zhipu_jwt,
         },
         dialects::{
             normalised::Normalised,
@@ -95,7 +96,11 @@ impl Row {
                 capabilities: &[Embeddings, Image],
                 scheme: Arc::new(ArkKey),
                 secret_id: Need::Optional,
-                options: vec![optional(ark_key::REGION, &[]), optional(ark_key::ENDPOINTS, &[])],
+                options: vec![
+                    optional(ark_key::REGION, &[]),
+                    optional(ark_key::ENDPOINTS, &[]),
+                    optional(TOKEN_SECONDS, &[]),
+                ],
                 ..Self::of(
                     "volcengine-ark",
                     &Quirks::VOLCENGINE,
@@ -113,7 +118,7 @@ impl Row {
                 secret_id: Need::Optional,
                 options: vec![
                     optional(qianfan_iam::AUTH, &[qianfan_iam::BUYS, qianfan_iam::SIGNS]),
-                    optional(qianfan_iam::TOKEN_SECONDS, &[]),
+                    optional(TOKEN_SECONDS, &[]),
                 ],
                 ..Self::of("qianfan", &Quirks::QIANFAN, "https://qianfan.baidubce.com/v2")
             },

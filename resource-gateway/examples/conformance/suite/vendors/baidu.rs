@@ -8,14 +8,14 @@ use resource_gateway::domain::{
 use serde_json::{Map, Value, json};
 
 use super::openai;
-use crate::suite::{Body, Errand, File, Fixture, Suite, fixture::Response, neutral, request};
+use crate::suite::{Body, Errand, File, Fixture, Suite};
 
 const TOKEN: &str = "/oauth/2.0/token";
 
 pub(crate) fn play(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
     let vendor = vendor(fixture);
     if path(fixture) == TOKEN {
-        return purchase(fixture, suite, vendor);
+        return suite.buy(fixture, vendor, &[]);
     }
     suite.call(fixture, errand(fixture, vendor)?)
 }
@@ -33,36 +33,6 @@ fn vendor(fixture: &Fixture) -> Vendor {
         vendor.credential.secret_key = SecretKey::Present(key.to_owned().into());
     }
     vendor
-}
-
-/// A token is bought, or not.
-fn purchase(fixture: &Fixture, suite: &Suite, vendor: Vendor) -> Result<(), String> {
-    if fixture.expect().get("error").is_some() {
-        return refusal(fixture, suite, vendor);
-    }
-    suite.buy(fixture, vendor, &[])
-}
-
-fn refusal(fixture: &Fixture, suite: &Suite, vendor: Vendor) -> Result<(), String> {
-    let bound = suite.bind(vendor)?;
-    let exchange = bound.signer.exchange().ok_or("the scheme buys no token")?;
-    request::compare_bare(fixture.request(), &exchange.request(fixture.at()), &[])
-        .map_err(|why| format!("request: {why}"))?;
-    let Response {
-        status,
-        headers,
-        pieces,
-        ..
-    } = fixture.response()?;
-    let Err(fault) = exchange.read(status, &headers, &pieces.concat(), fixture.at()) else {
-        return Err("answer: a token was sold".to_owned());
-    };
-    let mut wanted = fixture.expect().clone();
-    // The vendor may repeat in it what it was asked with, so nobody is told.
-    if let Some(error) = wanted.get_mut("error").and_then(Value::as_object_mut) {
-        error.remove("message");
-    }
-    neutral::compare(&wanted, &neutral::of_fault(&fault, fixture)).map_err(|why| format!("answer: {why}"))
 }
 
 fn errand(fixture: &Fixture, vendor: Vendor) -> Result<Errand, String> {

@@ -38,12 +38,8 @@ fn vendor(fixture: &Fixture, strategy: &str) -> Vendor {
     let region = fixture.input("region").unwrap_or("us-east-1");
     vendor.options.insert("region".to_owned(), region.to_owned());
     vendor.credential.secret_id = fixture.input("access_key_id").map(str::to_owned);
-    let secret = fixture.input("bedrock_api_key").or(fixture.input("secret_access_key"));
-    let secret = match (secret, fixture.input("session_token")) {
-        (Some(secret), Some(token)) => Some(format!("{secret} {token}")),
-        (secret, _) => secret.map(str::to_owned),
-    };
-    if let Some(secret) = secret {
+    let secret = fixture.secret_of("bedrock_api_key", "session_token");
+    if let Some(secret) = secret.or(fixture.secret_of("secret_access_key", "session_token")) {
         vendor.credential.secret_key = SecretKey::Present(secret.into());
     }
     vendor

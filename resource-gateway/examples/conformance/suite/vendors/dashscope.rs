@@ -31,13 +31,13 @@ fn errand(fixture: &Fixture, vendor: Vendor, mut params: Map<String, Value>, pat
         params.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
     let model = text(&params, "model");
-    if fixture.capability() == "asr" {
+    if fixture.capability() == "asr" || path.ends_with("/inference") {
         return Ok(recording(vendor, &model, params));
     }
     if path.starts_with("/api/v1/tasks/") {
         let submitted = json!({"output": {"task_id": text(&params, "task_id"), "task_status": "PENDING"}});
         let mut errand = match fixture.capability() {
-            "images-generation" => Errand::json(vendor, Capability::Image, "m", json!({"prompt": "x"})),
+            "images-generation" | "error" => Errand::json(vendor, Capability::Image, "m", json!({"prompt": "x"})),
             other => return Err(format!("there are no tasks of {other}")),
         };
         errand.submitted = Some(submitted);

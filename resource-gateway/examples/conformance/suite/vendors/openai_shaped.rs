@@ -63,6 +63,11 @@ pub(crate) fn ark(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
     if let Some(region) = fixture.input("region") {
         vendor.options.insert("region".to_owned(), region.to_owned());
     }
+    if let Some(seconds) = params.get("duration_seconds") {
+        vendor
+            .options
+            .insert("token_seconds".to_owned(), openai::plain(seconds));
+    }
     // The SDK signs its own names for the request as well, and its own text of the body.
     let except = [
         "authorization",
@@ -273,8 +278,8 @@ pub(crate) fn compatible(fixture: &Fixture, suite: &Suite, strategy: &str) -> Re
 
 fn access_key(fixture: &Fixture, vendor: &mut Vendor, id: &str) {
     vendor.credential.secret_id = Some(id.to_owned());
-    let secret = fixture.input("secret_key").unwrap_or_default().to_owned();
-    vendor.credential.secret_key = SecretKey::Present(secret.into());
+    let secret = fixture.secret_of("secret_key", "session_token");
+    vendor.credential.secret_key = SecretKey::Present(secret.unwrap_or_default().into());
 }
 
 /// These SDKs write `null` for what they were not told, which means the same as nothing.

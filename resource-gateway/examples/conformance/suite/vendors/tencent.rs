@@ -22,8 +22,8 @@ pub(crate) fn play(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
 fn vendor(fixture: &Fixture) -> Vendor {
     let mut vendor = Vendor::named("v", "tencent");
     vendor.credential.secret_id = fixture.input("secret_id").map(str::to_owned);
-    if let Some(key) = fixture.input("secret_key") {
-        vendor.credential.secret_key = SecretKey::Present(key.to_owned().into());
+    if let Some(secret) = fixture.secret_of("secret_key", "token") {
+        vendor.credential.secret_key = SecretKey::Present(secret.into());
     }
     if let Some(region) = fixture.input("region").filter(|region| !region.is_empty()) {
         vendor.options.insert("region".to_owned(), region.to_owned());

@@ -73,6 +73,7 @@ impl Codec for DashScopeTranscription {
             Some(TaskStatus::Failed) => Err(Failure::new(told.output.code, told.output.message)
                 .fault(None)
                 .of_ended_work()),
+            Some(TaskStatus::Unknown) => Err(Fault::of(FaultClass::NotFound).of_ended_work()),
             Some(TaskStatus::Waiting(word)) => task.question(told.output.task_id, word),
             None => Err(Fault::of(FaultClass::InvalidReply)),
         }
@@ -339,7 +340,7 @@ fn results(told: Told) -> Result<Outcome, Fault> {
         let status = match TaskStatus::read(file.subtask_status.as_deref()) {
             Some(TaskStatus::Done) => "done",
             Some(TaskStatus::Waiting(word)) => word,
-            Some(TaskStatus::Failed) | None => "failed",
+            Some(TaskStatus::Failed | TaskStatus::Unknown) | None => "failed",
         };
         let url = file.transcription_url.filter(|url| !url.is_empty());
         results.push(json!({"file_url": file.file_url, "status": status, "transcription_url": url, "code": file.code}));

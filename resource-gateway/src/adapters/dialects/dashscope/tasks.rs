@@ -63,6 +63,8 @@ pub(super) enum TaskStatus {
     Waiting(&'static str),
     Done,
     Failed,
+    /// It has expired, or never was.
+    Unknown,
 }
 
 impl TaskStatus {
@@ -71,8 +73,8 @@ impl TaskStatus {
             "PENDING" => Self::Waiting("queued"),
             "RUNNING" => Self::Waiting("running"),
             "SUCCEEDED" => Self::Done,
-            // `UNKNOWN`: it has expired, or never was.
-            "FAILED" | "CANCELED" | "UNKNOWN" => Self::Failed,
+            "FAILED" | "CANCELED" => Self::Failed,
+            "UNKNOWN" => Self::Unknown,
             _ => return None,
         })
     }
@@ -198,6 +200,7 @@ impl Codec for DashScopeImages {
             Some(TaskStatus::Failed) => Err(Failure::new(told.output.code, told.output.message)
                 .fault(None)
                 .of_ended_work()),
+            Some(TaskStatus::Unknown) => Err(Fault::of(FaultClass::NotFound).of_ended_work()),
             Some(TaskStatus::Waiting(word)) => task.question(told.output.task_id, word),
             None => Err(Fault::of(FaultClass::InvalidReply)),
         }

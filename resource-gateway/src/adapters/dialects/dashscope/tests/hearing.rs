@@ -98,7 +98,7 @@ fn a_file_that_could_not_be_written_down_says_why() {
             json!({"task_status": "SUCCEEDED", "results": []}),
             FaultClass::InvalidReply,
         ),
-        (json!({"task_status": "UNKNOWN"}), FaultClass::ServerError),
+        (json!({"task_status": "UNKNOWN"}), FaultClass::NotFound),
         (
             json!({"task_status": "RUNNING", "task_id": "../x"}),
             FaultClass::InvalidReply,

@@ -89,7 +89,7 @@ fn a_task_is_not_asked_for_at_another_place() {
         assert_eq!(fault.class, FaultClass::InvalidReply, "{id}");
     }
     for (status, class) in [
-        ("UNKNOWN", FaultClass::ServerError),
+        ("UNKNOWN", FaultClass::NotFound),
         ("NEW", FaultClass::InvalidReply),
         ("CANCELED", FaultClass::ServerError),
     ] {
