@@ -126,6 +126,17 @@ fn converse(params: &Value, stream: bool) -> Result<Value, String> {
             body.insert(name.clone(), value.clone());
         }
     }
+    // But for what has a word here.
+    if let Some(Value::Object(fields)) = body.get_mut("additionalModelRequestFields") {
+        let named: Vec<_> = ["top_k", "thinking"]
+            .iter()
+            .filter_map(|name| fields.remove_entry(*name))
+            .collect();
+        if fields.is_empty() {
+            body.remove("additionalModelRequestFields");
+        }
+        body.extend(named);
+    }
     Ok(Value::Object(body))
 }
 
