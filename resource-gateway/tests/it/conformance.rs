@@ -19,6 +19,90 @@ fn every_recording_of_every_vendors_sdk_is_understood() {
     assert_eq!(verdicts.len(), 190);
 }
 
+/// Every file of the fixtures, read.
+fn recordings() -> Vec<(String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vendors");
+    let mut recordings = Vec::new();
+    for vendor in std::fs::read_dir(folder).unwrap() {
+        let vendor = vendor.unwrap().path();
+        for file in std::fs::read_dir(&vendor).unwrap() {
+            let file = file.unwrap().path();
+            let name = file.strip_prefix(vendor.parent().unwrap()).unwrap();
+            let text = std::fs::read_to_string(&file).unwrap();
+            let name = name.display().to_string().replace('/', "-");
+            recordings.push((name, serde_json::from_str(&text).unwrap()));
+        }
+    }
+    recordings
+}
+
+#[test]
+fn streams_mean_the_same_however_their_lines_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut written = 0;
+    for (name, recording) in recordings() {
+        let Some(pieces) = recording.pointer("/response/sse").and_then(Value::as_array) else {
+            continue;
+        };
+        for (kind, end) in [("crlf", "\r\n"), ("cr", "\r")] {
+            let with_end = |piece: &Value| json!(piece.as_str().unwrap().replace('\n', end));
+            let mut other = recording.clone();
+            other["response"]["sse"] = pieces.iter().map(with_end).collect();
+            std::fs::write(folder.path().join(format!("{kind}-{name}")), other.to_string()).unwrap();
+            written += 1;
+        }
+    }
+    let verdicts = Suite::new().unwrap().play_all(folder.path()).unwrap();
+    let failed: Vec<_> = verdicts.iter().filter(|verdict| verdict.fault.is_some()).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert_eq!(verdicts.len(), written);
+    assert!(written >= 30, "{written}");
+}
+
+#[test]
+fn no_expectation_is_passed_over() {
+    /// What only the vendor has a use for, and what is kept from everybody because it may repeat a secret.
+    const NOT_COMPARED: [&str; 3] = [
+        "latency_ms",
+        "request_id",
+        "baidu-error-token-invalid-client.json/error/message",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let mut written = 0;
+    for (name, recording) in recordings() {
+        let mut places = Vec::new();
+        let expect = &recording["expect"];
+        for (key, value) in expect.as_object().unwrap() {
+            match value {
+                Value::Object(members) => places.extend(members.keys().map(|member| format!("{key}/{member}"))),
+                _ => places.push(key.clone()),
+            }
+        }
+        for place in places {
+            let is_free = |free: &&str| *free == place || *free == format!("{name}/{place}");
+            if NOT_COMPARED.iter().any(is_free) {
+                continue;
+            }
+            let mut other = recording.clone();
+            // Nothing that an answer could hold.
+            let wrong = match expect.pointer(&format!("/{place}")).unwrap() {
+                Value::Number(_) => json!(-987),
+                Value::Bool(value) => json!(!value),
+                _ => json!("certainly not this"),
+            };
+            *other["expect"].pointer_mut(&format!("/{place}")).unwrap() = wrong;
+            let place = place.replace('/', "-");
+            std::fs::write(folder.path().join(format!("{place}-{name}")), other.to_string()).unwrap();
+            written += 1;
+        }
+    }
+    let verdicts = Suite::new().unwrap().play_all(folder.path()).unwrap();
+    let passed: Vec<_> = verdicts.iter().filter(|verdict| verdict.fault.is_none()).collect();
+    assert!(passed.is_empty(), "{passed:#?}");
+    assert_eq!(verdicts.len(), written);
+    assert!(written > 500, "{written}");
+}
+
 #[test]
 fn a_recording_that_does_not_fit_is_told_by_name() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vendors/openai/chat-plain.json");
