@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, fmt::Write as _};
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
@@ -97,7 +97,7 @@ pub(super) const HOST: &str = "host";
 /// HMAC-SHA256 (RFC 2104).
 pub(super) fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
     // RFC 2104 §2: a key shorter than a block is filled up with zeros, a longer one is hashed first.
-    let mut block = [0; 64];
+    let mut block = Zeroizing::new([0; 64]);
     let digest: [u8; 32];
     let key = if key.len() <= block.len() {
         key
@@ -108,7 +108,7 @@ pub(super) fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
     for (to, from) in block.iter_mut().zip(key) {
         *to = *from;
     }
-    let mut mac = Hmac::<Sha256>::new(&block.into());
+    let mut mac = Hmac::<Sha256>::new(&(*block).into());
     mac.update(text);
     mac.finalize().into_bytes().into()
 }
@@ -119,10 +119,11 @@ pub(super) fn hmac_hex(key: &[u8], text: &[u8]) -> String {
 }
 
 /// One key from another, step by step: a signature over the last says nothing of the first.
-pub(super) fn derived_key(secret: &[u8], steps: &[&str]) -> Vec<u8> {
-    let mut key = secret.to_vec();
+/// What is on the way to it is wiped: each step is as good as the secret for as long as its part of the scope holds.
+pub(super) fn derived_key(secret: &[u8], steps: &[&str]) -> Zeroizing<Vec<u8>> {
+    let mut key = Zeroizing::new(secret.to_vec());
     for step in steps {
-        key = hmac(&key, step.as_bytes()).to_vec();
+        key = Zeroizing::new(hmac(&key, step.as_bytes()).to_vec());
     }
     key
 }

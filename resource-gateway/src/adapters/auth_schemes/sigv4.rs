@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::{HeaderName, header};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
 use service_kit::Timestamp;
 
 use super::{
@@ -56,7 +56,7 @@ pub fn sign(request: &Signable<'_>, key: &AccessKey, scope: Scope<'_>, unix: i64
     );
     let place = format!("{day}/{}/{}/{TERMINATOR}", scope.region, scope.service);
     let string_to_sign = format!("{ALGORITHM}\n{date}\n{place}\n{}", sha256_hex(&[&canonical_request]));
-    let secret = format!("AWS4{}", key.secret.expose_secret());
+    let secret = Zeroizing::new(format!("AWS4{}", key.secret.expose_secret()));
     let signing_key = derived_key(secret.as_bytes(), &[day, scope.region, scope.service, TERMINATOR]);
     let signature = hmac_hex(&signing_key, string_to_sign.as_bytes());
     let authorization = format!(

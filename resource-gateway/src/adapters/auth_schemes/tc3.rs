@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::{HeaderName, HeaderValue, header};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
 use service_kit::Timestamp;
 
 use super::{
@@ -46,7 +46,7 @@ pub fn sign(request: &Signable<'_>, key: &AccessKey, product: &str, unix: i64) -
     );
     let place = format!("{date}/{product}/{TERMINATOR}");
     let string_to_sign = format!("{ALGORITHM}\n{unix}\n{place}\n{}", sha256_hex(&[&canonical_request]));
-    let secret = format!("TC3{}", key.secret.expose_secret());
+    let secret = Zeroizing::new(format!("TC3{}", key.secret.expose_secret()));
     let signing_key = derived_key(secret.as_bytes(), &[&date, product, TERMINATOR]);
     let signature = hmac_hex(&signing_key, string_to_sign.as_bytes());
     let authorization = format!(
