@@ -11,7 +11,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName};
 use oauth_wire::AI_SCOPE;
 use service_kit::{Clock, Entropy, Timestamp};
 use tokio::sync::Notify;
@@ -34,6 +34,7 @@ use crate::{
         ids::JobId,
         interface::Interface,
         job::{Job, JobStatus, Owner},
+        raw::may_go,
     },
     ports::{
         config_source::StoreError,
@@ -41,23 +42,8 @@ use crate::{
     },
 };
 
-/// What is not kept of a request: credentials, what is about the connection, and what was about the submission.
-const NOT_KEPT: [HeaderName; 14] = [
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    header::COOKIE,
-    HeaderName::from_static("dpop"),
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::EXPECT,
-    HeaderName::from_static("prefer"),
-    IDEMPOTENCY_KEY,
-    HeaderName::from_static("x-hexgate-webhook"),
-    HeaderName::from_static("x-hexgate-nonce"),
-    HeaderName::from_static("x-hexgate-content-sha256"),
-];
+/// What was about the submission, and is not kept of a request.
+const OF_THE_SUBMISSION: [HeaderName; 2] = [HeaderName::from_static("prefer"), IDEMPOTENCY_KEY];
 
 /// Takes jobs and answers for them.
 #[derive(Debug)]
@@ -306,8 +292,11 @@ fn repeat(invocation: &Invocation) -> Result<Option<Repeat>, PublicError> {
     }))
 }
 
+/// What a run may ask for. Credentials, and what is about a connection, end with the submission, at whichever door they came in.
 fn kept(headers: &HeaderMap) -> HeaderMap {
-    let kept = headers.iter().filter(|(name, _)| !NOT_KEPT.contains(name));
+    let kept = headers
+        .iter()
+        .filter(|(name, _)| may_go(name) && !OF_THE_SUBMISSION.contains(name));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -342,4 +331,37 @@ fn no_result(status: JobStatus) -> PublicError {
         _ => ("job_not_finished", "The job has no result yet."),
     };
     PublicError::new(409, ErrorKind::InvalidRequest, code, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_keeps_what_a_run_may_ask_for_and_no_credential() {
+        let mut sent = HeaderMap::new();
+        for name in [
+            "authorization",
+            "cookie",
+            "dpop",
+            "x-api-key",
+            "api-key",
+            "x-goog-api-key",
+            "x-forwarded-access-token",
+            "x-hexgate-webhook",
+            "host",
+            "connection",
+            "prefer",
+            "idempotency-key",
+            "content-type",
+            "anthropic-beta",
+            "cache-control",
+            "x-shard",
+        ] {
+            sent.append(name, "v".parse().unwrap());
+        }
+        let kept = kept(&sent);
+        let names: Vec<&str> = kept.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["content-type", "anthropic-beta", "cache-control", "x-shard"]);
+    }
 }
