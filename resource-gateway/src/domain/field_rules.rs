@@ -33,38 +33,42 @@ impl Forced {
     /// The pointers, separated by commas; `None` when there are none. What is not visible ASCII, a comma or a percent sign is
     /// percent-encoded.
     pub fn to_header(&self) -> Option<String> {
-        if self.0.is_empty() {
-            return None;
+        listed(self.0.iter().map(AsRef::as_ref))
+    }
+}
+
+/// Names as a header lists them, whatever characters they have; `None` without any.
+pub fn listed<'n>(names: impl IntoIterator<Item = &'n str>) -> Option<String> {
+    let mut header = None::<String>;
+    for name in names {
+        let header = header.get_or_insert_default();
+        let before = header.len();
+        if before > 0 {
+            header.push(',');
         }
-        let mut header = String::new();
-        for pointer in &self.0 {
-            let before = header.len();
+        for byte in name.bytes() {
+            match byte {
+                b'%' | b',' | 0..=0x20 | 0x7f.. => {
+                    let hex = |digit: u8| {
+                        char::from_digit(u32::from(digit), 16)
+                            .unwrap_or('0')
+                            .to_ascii_uppercase()
+                    };
+                    header.extend(['%', hex(byte >> 4), hex(byte & 15)]);
+                }
+                plain => header.push(char::from(plain)),
+            }
+        }
+        if header.len() > MAX_HEADER_BYTES - MORE.len() - 1 {
+            header.truncate(before);
             if before > 0 {
                 header.push(',');
             }
-            for byte in pointer.bytes() {
-                match byte {
-                    b'%' | b',' | 0..=0x20 | 0x7f.. => {
-                        let hex = |digit: u8| {
-                            char::from_digit(u32::from(digit), 16)
-                                .unwrap_or('0')
-                                .to_ascii_uppercase()
-                        };
-                        header.extend(['%', hex(byte >> 4), hex(byte & 15)]);
-                    }
-                    plain => header.push(char::from(plain)),
-                }
-            }
-            if header.len() > MAX_HEADER_BYTES - MORE.len() - 1 {
-                // Not the first: a pointer has 256 bytes at most.
-                header.truncate(before);
-                header.push(',');
-                header.push_str(MORE);
-                break;
-            }
+            header.push_str(MORE);
+            break;
         }
-        Some(header)
     }
+    header
 }
 
 /// Makes a request obey a rule.

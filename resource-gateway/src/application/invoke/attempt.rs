@@ -21,6 +21,7 @@ use crate::{
         call::Call,
         estimate::Weight,
         fault::{Fault, FaultClass, PublicError},
+        field_rules::listed,
         raw,
         said::Said,
     },
@@ -270,6 +271,11 @@ impl Errand<'_> {
     }
 }
 
+/// The notice of fields that the vendor did not get; their names may be the caller's own, with any character in them.
+fn dropped_names(dropped: &[String]) -> Option<HeaderValue> {
+    HeaderValue::try_from(listed(dropped.iter().map(String::as_str))?).ok()
+}
+
 /// Nothing to find is an answer where answers are lists.
 pub(super) fn no_result(fault: Fault, call: &Call) -> Result<Decoded, Fault> {
     let empty = match fault.class {
@@ -307,12 +313,9 @@ pub(super) enum Answer {
 impl Answer {
     /// With the notice to the caller of what its vendor did not get.
     fn told(mut self, dropped: &[String]) -> Self {
-        let Ok(names) = HeaderValue::try_from(dropped.join(", ")) else {
+        let Some(names) = dropped_names(dropped) else {
             return self;
         };
-        if dropped.is_empty() {
-            return self;
-        }
         match &mut self {
             Self::Whole { reply, .. } => drop(reply.headers.insert(DROPPED_FIELDS, names)),
             Self::Stream { notices, .. } => drop(notices.insert(DROPPED_FIELDS, names)),
@@ -436,5 +439,21 @@ impl Errand<'_> {
             head: None,
             notices: HeaderMap::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_odd_name_among_those_that_were_dropped_hides_no_other() {
+        let notice = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            dropped_names(&names).map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(notice(&[]), None);
+        assert_eq!(notice(&["seed", "a\nb", "c,d"]).unwrap(), "seed,a%0Ab,c%2Cd");
+        assert_eq!(notice(&[&"x".repeat(5000), "seed"]).unwrap(), "...");
     }
 }
