@@ -17,11 +17,13 @@ use crate::{
         fault::Fault,
         ids::VendorName,
     },
-    ports::transport::Deadlines,
+    ports::{codec::Models, transport::Deadlines},
 };
 
 /// A vendor has this long to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// The longest page that vendors of pages give; without a word of it they give 20 models, or 50.
+const LONGEST_PAGE: u32 = 1000;
 /// Lists of the largest resellers have some hundred kilobytes.
 const MAX_LIST_BYTES: usize = 8 * 1024 * 1024;
 
@@ -49,11 +51,11 @@ pub enum ListError {
 }
 
 impl ListVendorModels {
-    /// The names as the vendor writes them, for routes.
+    /// The models as the vendor names them, for routes: its first page, where it has pages.
     ///
     /// # Errors
     /// [`ListError`]; a vendor out of reach is missing.
-    pub async fn list(&self, by: By<'_>, name: &str) -> Result<Vec<String>, ListError> {
+    pub async fn list(&self, by: By<'_>, name: &str) -> Result<Models, ListError> {
         let id = RowId::new(RowKind::Vendor, name);
         self.administer.load(by, &id).await?;
         let vendors = self.registry.bind(&self.snapshots.current());
@@ -66,8 +68,8 @@ impl ListVendorModels {
         })
     }
 
-    async fn ask(&self, vendor: &BoundVendor) -> Result<Vec<String>, ListError> {
-        let (mut request, list) = vendor.model_list(None).ok_or(ListError::Unlisted)?;
+    async fn ask(&self, vendor: &BoundVendor) -> Result<Models, ListError> {
+        let (mut request, list) = vendor.model_list(Some(LONGEST_PAGE)).ok_or(ListError::Unlisted)?;
         let told = async {
             let now = self.clock.now();
             let token = vendor.token(now).await?;

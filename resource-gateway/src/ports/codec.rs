@@ -358,11 +358,29 @@ pub trait ModelList: Send + Sync + fmt::Debug {
     fn path(&self) -> &'static str;
     /// The request; at most `limit` models are wanted, where the vendor pages.
     fn encode(&self, limit: Option<u32>) -> Encoded;
-    /// The models' names as the vendor writes them.
     ///
     /// # Errors
     /// The body is no list of models.
-    fn decode(&self, body: &[u8]) -> Result<Vec<String>, Fault>;
+    fn decode(&self, body: &[u8]) -> Result<Models, Fault>;
+}
+
+/// Models that a vendor has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Models {
+    /// As the vendor writes them.
+    pub names: Vec<String>,
+    /// Whether it has more than these.
+    pub truncated: bool,
+}
+
+impl Models {
+    /// All that there are.
+    pub fn all(names: Vec<String>) -> Self {
+        Self {
+            names,
+            truncated: false,
+        }
+    }
 }
 
 /// Whether a message has that media type, whatever its parameters.

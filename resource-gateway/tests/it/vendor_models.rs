@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -13,6 +13,12 @@ use crate::{
     admin::{get as ask, problem},
     running::Running,
 };
+
+/// Of more models than a page has.
+async fn page(uri: Uri) -> Response {
+    assert_eq!(uri.query(), Some("limit=1000"));
+    axum::Json(json!({"data": [{"id": "claude-a"}], "has_more": true})).into_response()
+}
 
 async fn list(headers: HeaderMap) -> Response {
     if headers["authorization"] != "Bearer sk-good-0123456789" {
@@ -32,7 +38,9 @@ async fn list(headers: HeaderMap) -> Response {
 async fn start() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
-    let router = Router::new().route("/v1/models", get(list));
+    let router = Router::new()
+        .route("/v1/models", get(list))
+        .route("/paged/v1/models", get(page));
     #[expect(clippy::disallowed_methods, reason = "the stub ends with its test's runtime")]
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     url
@@ -55,6 +63,12 @@ async fn a_vendor_tells_its_models_to_administrators() {
                 vendor("good", "openai", &url, "secret_key = \"sk-good-0123456789\""),
                 vendor("wrong", "openai", &url, "secret_key = \"sk-wrong-0123456789\""),
                 vendor("off", "openai", &url, "enabled = false"),
+                vendor(
+                    "paged",
+                    "anthropic",
+                    &url.replace("/v1", "/paged"),
+                    "secret_key = \"k\"",
+                ),
                 vendor("nobody", "openai", &closed, ""),
                 vendor("mute", "tencent", &url, "secret_id = \"i\"\nsecret_key = \"k\""),
             ]
@@ -65,7 +79,14 @@ async fn a_vendor_tells_its_models_to_administrators() {
     let told = models("good").await;
     assert_eq!(told.header("cache-control"), "no-store");
     let told: Value = serde_json::from_str(&told.body).unwrap();
-    assert_eq!(told, json!({"items": [{"id": "b-large"}, {"id": "a-small"}]}));
+    assert_eq!(
+        told,
+        json!({"items": [{"id": "b-large"}, {"id": "a-small"}], "truncated": false})
+    );
+
+    // The longest page was asked for, and there is more behind it.
+    let told: Value = serde_json::from_str(&models("paged").await.body).unwrap();
+    assert_eq!(told, json!({"items": [{"id": "claude-a"}], "truncated": true}));
 
     let refused = models("wrong").await;
     let why = problem(&refused, 502, "vendor_failed")["detail"].to_string();

@@ -1,12 +1,13 @@
-//! `GET /v1/models`, and what a request comes to without being answered.
+//! `GET /v1/models`.
 
 use http::HeaderValue;
 use serde::Deserialize;
 
 use super::{NEWER, VERSION_HEADER, faults, wire};
 use crate::{
+    adapters::dialects::reading::if_readable,
     domain::fault::{Fault, FaultClass},
-    ports::codec::{Encoded, ModelList},
+    ports::codec::{Encoded, ModelList, Models},
 };
 
 /// Anthropic's list of models.
@@ -16,6 +17,8 @@ pub struct AnthropicModels;
 #[derive(Deserialize)]
 struct List {
     data: Vec<Model>,
+    #[serde(default, deserialize_with = "if_readable")]
+    has_more: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -33,9 +36,12 @@ impl ModelList for AnthropicModels {
         Encoded::get(query).with(VERSION_HEADER, HeaderValue::from_static(NEWER))
     }
 
-    fn decode(&self, body: &[u8]) -> Result<Vec<String>, Fault> {
+    fn decode(&self, body: &[u8]) -> Result<Models, Fault> {
         let list: List = serde_json::from_slice(body).map_err(|_| in_place_of_an_answer(body))?;
-        Ok(list.data.into_iter().map(|model| model.id).collect())
+        Ok(Models {
+            names: list.data.into_iter().map(|model| model.id).collect(),
+            truncated: list.has_more == Some(true),
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::{
     adapters::dialects::error_object,
     domain::fault::Fault,
-    ports::codec::{Encoded, ModelList},
+    ports::codec::{Encoded, ModelList, Models},
 };
 
 /// The models that were pulled.
@@ -31,8 +31,8 @@ impl ModelList for OllamaModels {
         Encoded::get("")
     }
 
-    fn decode(&self, body: &[u8]) -> Result<Vec<String>, Fault> {
+    fn decode(&self, body: &[u8]) -> Result<Models, Fault> {
         let list: List = serde_json::from_slice(body).map_err(|_| error_object::in_place_of_an_answer(body))?;
-        Ok(list.models.into_iter().map(|model| model.name).collect())
+        Ok(Models::all(list.models.into_iter().map(|model| model.name).collect()))
     }
 }

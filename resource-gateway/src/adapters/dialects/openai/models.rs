@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{error_object, read};
 use crate::{
     domain::fault::{Fault, FaultClass},
-    ports::codec::{Encoded, ModelList},
+    ports::codec::{Encoded, ModelList, Models},
 };
 
 /// OpenAI's list of models.
@@ -31,12 +31,12 @@ impl ModelList for OpenAiModels {
         Encoded::get("")
     }
 
-    fn decode(&self, body: &[u8]) -> Result<Vec<String>, Fault> {
+    fn decode(&self, body: &[u8]) -> Result<Models, Fault> {
         read(body).map_err(|fault| match fault.class {
             FaultClass::InvalidReply => error_object::in_place_of_an_answer(body),
             _ => fault,
         })?;
         let list: List = serde_json::from_slice(body).map_err(|_| Fault::of(FaultClass::InvalidReply))?;
-        Ok(list.data.into_iter().map(|model| model.id).collect())
+        Ok(Models::all(list.data.into_iter().map(|model| model.id).collect()))
     }
 }

@@ -15,8 +15,8 @@ pub(super) async fn list(State(app): State<AppState>, Path(name): Path<String>, 
     let asked = Asked::read(&app, request, &[]).await?;
     let models = app.vendor_models.list(asked.by(), &name).await;
     let models = models.map_err(|error| refuse(&asked, error))?;
-    let items: Vec<Value> = models.into_iter().map(|id| json!({"id": id})).collect();
-    let mut response = Json(json!({"items": items})).into_response();
+    let items: Vec<Value> = models.names.into_iter().map(|id| json!({"id": id})).collect();
+    let mut response = Json(json!({"items": items, "truncated": models.truncated})).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
