@@ -25,6 +25,10 @@ pub(super) struct Wanted<'a> {
     #[serde(default)]
     pub(super) dimensions: Option<u64>,
     #[serde(default)]
+    #[expect(
+        dead_code,
+        reason = "it is read so that another one is refused; the answer looks at it by itself"
+    )]
     encoding_format: Option<Encoding>,
     /// Members that are the vendor's, by its own names.
     #[serde(flatten)]
@@ -64,9 +68,24 @@ impl<'a> Wanted<'a> {
     }
 
     pub(super) fn texts(&self) -> &[Cow<'a, str>] {
-        match &self.input {
-            Input::One(text) => std::slice::from_ref(text),
-            Input::Many(texts) => texts,
+        self.input.texts()
+    }
+}
+
+/// What an answer has to suit. The rest was for the vendor to judge, and is no reason to lose what it answered.
+#[derive(Deserialize)]
+struct Asked<'a> {
+    #[serde(borrow)]
+    input: Input<'a>,
+    #[serde(default)]
+    encoding_format: Option<Encoding>,
+}
+
+impl<'a> Input<'a> {
+    fn texts(&self) -> &[Cow<'a, str>] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
         }
     }
 }
@@ -84,8 +103,8 @@ pub(super) fn answer(
 ) -> Result<Decoded, Fault> {
     let unreadable = || Fault::of(FaultClass::InvalidReply);
     let body = call.body();
-    let wanted = Wanted::read(&body).map_err(|_| unreadable())?;
-    if wanted.texts().len() != vectors.len() {
+    let asked: Asked<'_> = serde_json::from_slice(&body).map_err(|_| unreadable())?;
+    if asked.input.texts().len() != vectors.len() {
         return Err(unreadable());
     }
     let mut out = Vec::with_capacity(vectors.iter().map(|vector| vector.get().len() + 64).sum());
@@ -95,7 +114,7 @@ pub(super) fn answer(
             out.push(b',');
         }
         out.extend_from_slice(format!("{{\"object\":\"embedding\",\"index\":{at},\"embedding\":").as_bytes());
-        match wanted.encoding_format {
+        match asked.encoding_format {
             Some(Encoding::Base64) => out.extend_from_slice(&packed(vector).ok_or_else(unreadable)?),
             Some(Encoding::Float) | None => out.extend_from_slice(vector.get().as_bytes()),
         }

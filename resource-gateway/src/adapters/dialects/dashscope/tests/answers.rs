@@ -135,6 +135,21 @@ fn vectors_are_as_many_as_texts_and_an_odd_count_costs_none() {
 }
 
 #[test]
+fn a_size_that_only_the_vendor_understands_costs_no_answer() {
+    let (headers, row) = (HeaderMap::new(), row());
+    let body = json!({"output": {"embeddings": [{"text_index": 0, "embedding": [0.5]}]}});
+    for dimensions in [json!(512.0), json!("512")] {
+        let sent = call(
+            Capability::Embeddings,
+            &json!({"model": "m", "input": "a", "dimensions": dimensions}),
+        );
+        assert!(DashScopeEmbeddings.encode(&sent, target("up", &row)).is_ok());
+        let answer = DashScopeEmbeddings.decode(&sent, received(&headers, body.to_string()));
+        assert!(answer.is_ok(), "{dimensions}");
+    }
+}
+
+#[test]
 fn documents_and_how_many_are_wanted_may_be_said_in_words_of_others() {
     let row = row();
     let body = json!({"model": "m", "query": "q", "documents": [{"text": "a"}, "b", {"image": "c"}], "top_k": 2});
