@@ -232,9 +232,9 @@ pub(crate) fn of_answer(decoded: Decoded) -> Result<Map<String, Value>, String> 
     if !content_type.starts_with("application/json") {
         let text = std::str::from_utf8(&body)
             .ok()
-            .filter(|_| content_type.starts_with("text/"));
+            .filter(|_| !["audio/", "image/"].iter().any(|kind| content_type.starts_with(kind)));
         out.insert("audio_base64".to_owned(), json!(STANDARD.encode(&body)));
-        out.extend(text.map(|text| ("text".to_owned(), json!(text.trim_end()))));
+        out.extend(text.map(|text| ("text".to_owned(), json!(text))));
         return Ok(out);
     }
     let mut answer: Map<String, Value> = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
