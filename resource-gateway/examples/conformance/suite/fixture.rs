@@ -102,6 +102,18 @@ impl Fixture {
             .map_or(&[], Vec::as_slice)
     }
 
+    /// Whether it is of the list of models, whatever came of it.
+    pub(crate) fn asks_for_models(&self) -> bool {
+        let path = says(self.request(), "path").unwrap_or_default();
+        says(self.request(), "method") == Some("GET") && (path.ends_with("/models") || path.ends_with("/api/tags"))
+    }
+
+    /// Whether it is of a count, whatever came of it.
+    pub(crate) fn asks_to_count(&self) -> bool {
+        let path = says(self.request(), "path").unwrap_or_default();
+        path.ends_with("/count_tokens") || path.ends_with(":countTokens")
+    }
+
     /// A secret, with the token of a temporary key behind it.
     pub(crate) fn secret_of(&self, secret: &str, token: &str) -> Option<String> {
         let secret = self.input(secret)?;

@@ -201,7 +201,7 @@ impl Suite {
             ..
         } = fixture.response()?;
         let found = match (200..300).contains(&status) {
-            false => neutral::of_fault(&codec.decode_fault(status, &headers, &pieces.concat()), fixture),
+            false => refusal(codec.as_ref(), fixture, &headers, status, &pieces.concat()),
             true => match codec.decode_count(&pieces.concat()) {
                 Ok(tokens) => Map::from_iter([("input_tokens".to_owned(), json!(tokens))]),
                 Err(fault) => neutral::of_fault(&fault, fixture),
@@ -216,7 +216,18 @@ impl Suite {
         let (mut built, list) = bound.model_list(limit).ok_or("the strategy has no list of models")?;
         bound.signer.sign(&mut built, fixture.at(), None);
         request::compare_bare(fixture.request(), &built, &[]).map_err(|why| format!("request: {why}"))?;
-        let models = list.decode(&fixture.response()?.pieces.concat());
+        let Response {
+            status,
+            headers,
+            pieces,
+            ..
+        } = fixture.response()?;
+        if !(200..300).contains(&status) {
+            let codec = bound.codec(Capability::Chat).ok_or("the strategy does no chat")?;
+            let found = refusal(codec.as_ref(), fixture, &headers, status, &pieces.concat());
+            return neutral::compare(fixture.expect(), &found).map_err(|why| format!("answer: {why}"));
+        }
+        let models = list.decode(&pieces.concat());
         let models = models.map_err(|fault| format!("answer: {fault:?}"))?;
         let found = Map::from_iter([("models".to_owned(), json!(models.names))]);
         neutral::compare(fixture.expect(), &found).map_err(|why| format!("answer: {why}"))
@@ -377,6 +388,13 @@ fn submitted(
     }
 }
 
+/// What a status of failure is to a caller, in neutral words.
+fn refusal(codec: &dyn Codec, fixture: &Fixture, headers: &HeaderMap, status: u16, body: &[u8]) -> Map<String, Value> {
+    let mut fault = codec.decode_fault(status, headers, body);
+    fault.words.find_request_id(headers);
+    neutral::of_fault(&fault, fixture)
+}
+
 /// What the recorded answer is to a caller, in neutral words.
 fn answer(
     codec: &dyn Codec,
@@ -392,8 +410,7 @@ fn answer(
         cut,
     } = fixture.response()?;
     if !(200..300).contains(&status) {
-        let fault = codec.decode_fault(status, &headers, &pieces.concat());
-        return Ok(neutral::of_fault(&fault, fixture));
+        return Ok(refusal(codec, fixture, &headers, status, &pieces.concat()));
     }
     let is_stream = codec.is_stream(&headers) && call.stream;
     if let (true, Some(dialect)) = (is_stream, codec.chat()) {

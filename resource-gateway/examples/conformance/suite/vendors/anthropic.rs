@@ -18,7 +18,7 @@ pub(crate) fn play(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
         vendor.options.insert("auth".to_owned(), "bearer".to_owned());
     }
     let params = fixture.params();
-    if fixture.capability() == "models" {
+    if fixture.asks_for_models() {
         let limit = params.get("limit").and_then(Value::as_u64);
         return suite.models(fixture, vendor, limit.and_then(|limit| limit.try_into().ok()));
     }
@@ -34,7 +34,7 @@ pub(crate) fn play(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
         members.remove("model");
     }
     let mut errand = Errand::json(vendor, Capability::Chat, &model, body);
-    if fixture.capability() == "count-tokens" {
+    if fixture.asks_to_count() {
         errand.tolerances = forgive;
         return suite.count_tokens(fixture, &errand);
     }

@@ -18,7 +18,7 @@ pub(crate) fn play(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
             vendor.options.insert(name.to_owned(), value.to_owned());
         }
     }
-    if fixture.capability() == "models" {
+    if fixture.asks_for_models() {
         return suite.models(fixture, vendor, None);
     }
     if path(fixture).ends_with("/responses") {

@@ -34,7 +34,7 @@ pub(crate) fn azure(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
 pub(crate) fn own(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
     let strategy = fixture.vendor();
     let vendor = openai::vendor(fixture, strategy)?;
-    if fixture.capability() == "models" {
+    if fixture.asks_for_models() {
         return suite.models(fixture, vendor, None);
     }
     suite.call(fixture, lean(openai::errand(fixture, vendor)?))
@@ -88,7 +88,7 @@ pub(crate) fn ark(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
 /// Mistral: the SDK has words of its own for the seed and for what is embedded, and says that it wants no stream.
 pub(crate) fn mistral(fixture: &Fixture, suite: &Suite) -> Result<(), String> {
     let vendor = openai::vendor(fixture, "mistral")?;
-    if fixture.capability() == "models" {
+    if fixture.asks_for_models() {
         return suite.models(fixture, vendor, None);
     }
     let mut errand = lean(openai::errand(fixture, vendor)?);

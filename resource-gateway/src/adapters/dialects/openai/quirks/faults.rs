@@ -96,7 +96,11 @@ fn find(body: &Value, bare: bool) -> Option<Value> {
 /// The code is a status in text, or a word.
 pub(super) fn azure(told: &Told<'_>) -> Option<FaultClass> {
     match told.code {
-        "content_filter" | "ResponsibleAIPolicyViolation" => Some(FaultClass::ContentFilter),
+        "content_filter" | "content_policy_violation" | "ResponsibleAIPolicyViolation" => {
+            Some(FaultClass::ContentFilter)
+        }
+        // Waiting does not help, although the status is that of a rate limit.
+        "insufficient_quota" => Some(FaultClass::QuotaExceeded),
         "DeploymentNotFound" => Some(FaultClass::NotFound),
         _ => None,
     }

@@ -21,6 +21,8 @@ fn errors_mean_what_each_vendor_says_they_mean() {
 const ERRORS: &str = r#"azure-openai 404 not_found {"error":{"code":"DeploymentNotFound"}}
 azure-openai 400 content_filter {"error":{"code":"content_filter"}}
 azure-openai 429 rate_limit {"error":{"code":"429"}}
+azure-openai 429 quota_exceeded {"error":{"code":"insufficient_quota"}}
+azure-openai 400 content_filter {"error":{"code":"content_policy_violation"}}
 deepseek 402 quota_exceeded {"error":{"code":"invalid_request_error"}}
 deepseek 422 invalid_request {"error":{"type":"server_error"}}
 deepseek 503 overloaded {"error":{}}
