@@ -34,6 +34,8 @@ pub struct Asked {
     pub temperature: Option<f64>,
     pub top_p: Option<f64>,
     pub max_tokens: Option<u64>,
+    /// So many tokens are too little room where the vendor takes no fewer.
+    pub little: u64,
     pub seed: Option<i64>,
     pub pictures: Vec<Picture>,
     pub tools: Vec<Tool>,
@@ -118,7 +120,7 @@ pub fn answer(asked: &Asked) -> Answer {
         };
     }
     // Too little room for a whole answer.
-    if asked.max_tokens.is_some_and(|most| most < 5) {
+    if asked.max_tokens.is_some_and(|most| most <= asked.little.max(4)) {
         return plain("One two".to_owned(), Finish::Length);
     }
     if let Some(schema) = &asked.json {

@@ -30,6 +30,9 @@ const OTHER: [&str; 9] = [
     "max_tool_calls",
 ];
 
+/// Fewer are refused.
+const LEAST_TOKENS: u64 = 16;
+
 fn read(request: &Request) -> Checked<Asked> {
     let body = request.json()?;
     let mut object = Object::of(&body, "")?;
@@ -39,10 +42,14 @@ fn read(request: &Request) -> Checked<Asked> {
         temperature: object.within("temperature", 0.0, 2.0)?,
         top_p: object.within("top_p", 0.0, 1.0)?,
         max_tokens: object.maybe_count("max_output_tokens")?,
+        little: LEAST_TOKENS,
         serial: !object.flag("parallel_tool_calls", true)?,
         usage: true,
         ..Asked::default()
     };
+    if asked.max_tokens.is_some_and(|most| most < LEAST_TOKENS) {
+        return invalid("max_output_tokens", "must be at least 16");
+    }
     if let Some(text) = object.maybe_text("instructions")? {
         asked.says(text);
         asked.messages += 1;

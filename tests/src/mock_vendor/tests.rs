@@ -357,6 +357,7 @@ fn responses_are_asked_as_the_sdk_asks_and_nothing_is_kept_of_them() {
             ("x_unheard_of", 1.into()),
             ("previous_response_id", "resp_1".into()),
             ("max_tokens", 5.into()),
+            ("max_output_tokens", 15.into()),
         ] {
             assert_eq!(with(name, value).0, 400, "{name}");
         }
