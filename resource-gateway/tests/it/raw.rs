@@ -585,7 +585,7 @@ async fn field_rules_hold_for_bodies_and_let_nothing_else_through() {
 
 #[tokio::test]
 async fn events_pass_as_they_come_and_every_end_is_accounted_for() {
-    let short = "timeouts_ms = { connect = 1000, first_byte = 1000, idle = 150, total = 5000 }";
+    let short = "timeouts_ms = { connect = 1000, first_byte = 1000, idle = 500, total = 5000 }";
     let (running, vendor) = world(&(interface("api", "") + &interface("short", short))).await;
     let whole = get(&running, "api/events").await;
     assert_eq!(whole.body, "data: 1\n\ndata: {\"x\":2}\n\n: done\n\n");
@@ -622,7 +622,7 @@ async fn events_pass_as_they_come_and_every_end_is_accounted_for() {
 #[tokio::test]
 async fn who_leaves_before_the_answer_pays_for_the_call() {
     let (running, vendor) = world(&(interface("api", "") + PRICED)).await;
-    let left = request(&running, Method::POST, "api/slow").timeout(Duration::from_millis(100));
+    let left = request(&running, Method::POST, "api/slow").timeout(Duration::from_secs(1));
     assert!(left.send().await.unwrap_err().is_timeout());
     running
         .until("the call is accounted for", async || {

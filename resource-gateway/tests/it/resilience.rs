@@ -228,7 +228,7 @@ async fn the_only_address_is_asked_again_after_the_time_that_it_asked_for() {
         let answer = world.chat("i").await;
         assert_eq!(world.attempts(&answer).await, 1, "{}", answer.body);
         assert_eq!(answer.header("retry-after"), told.unwrap_or_default());
-        assert!(began.elapsed() < Duration::from_millis(900));
+        assert!(began.elapsed() < Duration::from_secs(6), "nobody waited for it");
     }
 }
 
@@ -239,9 +239,9 @@ async fn a_caller_who_leaves_while_the_gateway_waits_ends_the_request() {
     world
         .apply(&(vendor("p", "", &[&only.url]) + &interface("i", &["p"], "")))
         .await;
-    only.always(Act::status(503).with("retry-after-ms", "400"));
+    only.always(Act::status(503).with("retry-after-ms", "2000"));
     let request = world.request("/v1/chat/completions", &world.token(), &chat("i"));
-    assert!(request.timeout(Duration::from_millis(200)).send().await.is_err());
+    assert!(request.timeout(Duration::from_secs(1)).send().await.is_err());
     let usage = world.only_usage().await;
     assert_eq!(
         (usage.state.as_str(), usage.attempts),
@@ -304,14 +304,14 @@ async fn one_deadline_holds_over_all_attempts() {
         server.always(Act::well(false).after(Duration::from_secs(30)));
     }
     let urls: Vec<_> = hanging.iter().map(|server| server.url.as_str()).collect();
-    let times = "timeouts_ms = { connect = 1000, first_byte = 400, idle = 400, total = 600 }\nmax_attempts = 10";
+    let times = "timeouts_ms = { connect = 1000, first_byte = 1300, idle = 1300, total = 2000 }\nmax_attempts = 10";
     world
         .apply(&(vendor("p", "", &urls) + &interface("i", &["p"], times)))
         .await;
     let began = Instant::now();
     let answer = world.chat("i").await;
     assert_eq!(answer.error(504)["code"], "upstream_timeout");
-    assert!(began.elapsed() >= Duration::from_millis(550) && began.elapsed() < Duration::from_millis(1500));
+    assert!(began.elapsed() >= Duration::from_millis(1950) && began.elapsed() < Duration::from_secs(10));
     assert_eq!(world.attempts(&answer).await, 2, "the third would have no time");
     world
         .until("the calls ended at the vendor", async || {
@@ -433,7 +433,7 @@ async fn a_second_address_is_asked_when_the_first_takes_long() {
     let began = Instant::now();
     let answer = world.chat("i").await;
     assert_eq!((answer.status, world.attempts(&answer).await), (200, 2));
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(15));
     world.until("the slow call ended", async || slow.given_up() == 1).await;
     assert_eq!(world.endpoint("p", 0)["breaker"], "closed", "losing is no failure");
     let answer = world.chat("once").await;

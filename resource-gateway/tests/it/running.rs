@@ -68,7 +68,7 @@ fn documents(vendor: &StubVendor) -> String {
     for model in MODELS {
         interface(model, "stub", model, "");
     }
-    let short = "timeouts_ms = { connect = 1000, first_byte = 200, idle = 200, total = 600 }";
+    let short = "timeouts_ms = { connect = 5000, first_byte = 1000, idle = 500, total = 2000 }";
     for name in ["hang", "stall", "slow"] {
         interface(name, "stub", name, short);
     }

