@@ -67,7 +67,9 @@ pub struct Transcript {
 /// Some seconds of a recording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Segment {
+    #[serde(default)]
     pub start: f64,
+    #[serde(default)]
     pub end: f64,
     pub text: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

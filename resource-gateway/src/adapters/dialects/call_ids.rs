@@ -1,5 +1,5 @@
 //! Names of calls that are made fit for a format. A conversation brings those of other vendors, which may hold anything; call and
-//! answer are made fit alike, and no two names come out as one.
+//! answer are made fit alike, and no two names come out as one, as far as the format has room.
 
 use std::borrow::Cow;
 
@@ -21,6 +21,25 @@ pub(super) fn fit(id: &str) -> Cow<'_, str> {
     format!("{own}_{}", URL_SAFE_NO_PAD.encode(Sha256::digest(id))).into()
 }
 
+/// Mistral's: nine letters and digits, of a name that does not fit those that stand for all of it.
+pub(super) fn nine(id: &str) -> Cow<'_, str> {
+    const NINE: usize = 9;
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    if id.len() == NINE && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return id.into();
+    }
+    let mut rest = Sha256::digest(id)
+        .iter()
+        .take(8)
+        .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let mut fitted = String::with_capacity(NINE);
+    for _ in 0..NINE {
+        fitted.extend(DIGITS.get((rest % 62) as usize).copied().map(char::from));
+        rest /= 62;
+    }
+    fitted.into()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -40,6 +59,16 @@ mod tests {
         let all = others.into_iter().chain(longer.iter().map(String::as_str));
         let fitted: HashSet<_> = all.map(|id| fit(id).into_owned()).collect();
         assert_eq!(fitted.len(), 8);
+    }
+
+    #[test]
+    fn nine_characters_stay_and_others_become_nine_that_are_their_own() {
+        assert_eq!(nine("D681PevKs"), "D681PevKs");
+        let others = ["call_abc1", "call_abc", "D681PevKs1", "toolu_01", "", "ü"];
+        let fitted: HashSet<_> = others.iter().map(|id| nine(id).into_owned()).collect();
+        assert_eq!(fitted.len(), others.len());
+        let fits = |id: &String| id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        assert!(fitted.iter().all(fits), "{fitted:?}");
     }
 
     proptest! {

@@ -214,6 +214,14 @@ mod tests {
     }
 
     #[test]
+    fn no_part_of_an_error_is_told_at_any_length() {
+        let error = serde_json::json!({"message": "m".repeat(5000), "param": "p".repeat(5000)});
+        let words = words_of(&error);
+        let lengths = [words.message, words.param].map(|word| word.map(|word| word.len()));
+        assert_eq!(lengths, [Some(1000), Some(256)]);
+    }
+
+    #[test]
     fn an_error_under_a_status_of_success_is_the_vendors_failure_in_every_dialect() {
         for (error, class) in [
             (

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     domain::{
         call::Voice,
-        chat::{ChatRequest, Content, Format, Part, PartKind, Reasoning, Role, Source, ToolChoice},
+        chat::{ChatRequest, Content, Format, Part, PartKind, Reasoning, Role, Source, Tool, ToolChoice},
         fault::PublicError,
         interface::WhenUnsupported,
     },
@@ -29,6 +29,11 @@ pub(super) fn hold(
 ) -> Result<Vec<String>, PublicError> {
     check_content(request, support)?;
     check_names(&request.options, support)?;
+    if !support.tool_choice && request.tool_choice == Some(ToolChoice::None) {
+        // Who calls no tool is offered none.
+        request.tools.clear();
+        (request.tool_choice, request.parallel_tool_calls) = (None, None);
+    }
     let mut dropped = Vec::new();
     hold_hints(request, support, rule, &mut dropped)?;
     if !support.is_error {
@@ -60,10 +65,7 @@ pub(super) fn hold(
         request.stop.truncate(support.stop);
         cannot("stop")?;
     }
-    let told = matches!(
-        request.tool_choice,
-        Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::None)
-    );
+    let told = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
     if told && !support.tool_choice {
         request.tool_choice = None;
         cannot("tool_choice")?;
@@ -143,6 +145,23 @@ fn hold_hints(
         .filter(|_| support.reasoning && !support.display);
     let shown = shown.and_then(|reasoning| reasoning.display.take());
     cannot(shown.map(|_| "thinking.display".to_owned()), "thinking.display")
+}
+
+/// The tool that is chosen by its name.
+pub(super) fn named_tool<'r, 'a>(request: &'r ChatRequest<'a>, name: &str) -> Result<&'r Tool<'a>, PublicError> {
+    let tool = request.tools.iter().find(|tool| tool.name == name);
+    tool.ok_or_else(|| {
+        let message = "The field 'tool_choice' names a function that is not among the tools.";
+        PublicError::invalid(Some("tool_choice"), "invalid_value", message)
+    })
+}
+
+/// That there shall be no thinking, where only OpenAI's word for it can be said and the caller did not use it. It is never a reason to
+/// refuse: most models of such vendors do not think unless they are asked to, and others cannot help it.
+pub(super) fn silence_unsaid(reasoning: Option<&Reasoning<'_>>) -> Option<String> {
+    let silent = reasoning.filter(|reasoning| reasoning.thinks() == Some(false));
+    let unsaid = silent.filter(|reasoning| reasoning.effort.as_deref() != Some("none"));
+    unsaid.map(|_| "thinking".to_owned())
 }
 
 /// How hard and how long to think, as far as it was said. Vendors that only know whether to think are no reason to let none of it happen.
@@ -538,6 +557,26 @@ mod tests {
             body["messages"][1].as_object_mut().unwrap().remove("is_error");
             assert_eq!(Value::Object(request.to_openai()), body);
         }
+    }
+
+    #[test]
+    fn who_wants_no_tool_called_offers_none_where_there_is_no_word_for_that() {
+        let tool = json!({"type": "function", "function": {"name": "f", "strict": true}});
+        let body = json!({"tools": [tool], "tool_choice": "none", "parallel_tool_calls": false});
+        let no_word = Support {
+            tools: true,
+            ..Support::NONE
+        };
+        let said = held(&body, &no_word, WhenUnsupported::Refuse);
+        assert_eq!(said, Ok((json!({}), vec![])));
+        let has_a_word = Support {
+            tool_choice: true,
+            strict: true,
+            parallel_tool_calls: true,
+            ..no_word
+        };
+        let said = held(&body, &has_a_word, WhenUnsupported::Refuse);
+        assert_eq!(said, Ok((body, vec![])));
     }
 
     #[test]

@@ -374,3 +374,12 @@ pub struct Reasoning<'a> {
     /// How much of it is shown: Anthropic's `summarized` and `omitted`.
     pub display: Option<Text<'a>>,
 }
+
+impl Reasoning<'_> {
+    /// Whether to think at all, where that was said in whichever way.
+    pub fn thinks(&self) -> Option<bool> {
+        let by_effort = self.effort.as_deref().map(|effort| effort != "none");
+        let by_budget = self.budget.map(|budget| budget > 0);
+        self.enabled.or(by_effort).or(by_budget)
+    }
+}

@@ -61,7 +61,8 @@ impl Reader {
             "content_block_stop" => self.close(&event, events),
             "message_delta" => self.sum_up(&event, events),
             "message_stop" => return Some(StreamEnd::Complete),
-            "error" => {
+            // A proxy's error may have no kind.
+            kind if kind == "error" || kind.is_empty() && event.error.is_some() => {
                 let fault = event.error.map(|error| faults::in_band(error.get()));
                 return Some(StreamEnd::Failed(
                     fault.unwrap_or_else(|| Fault::of(FaultClass::ServerError)),

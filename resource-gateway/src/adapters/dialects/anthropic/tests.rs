@@ -528,6 +528,11 @@ fn an_end_is_told_from_a_cut_and_from_an_error() {
             format!("{start}data: {{\"type\":\"error\"}}\n\n"),
             Some(FaultClass::ServerError),
         ),
+        // A proxy's.
+        (
+            format!("{start}data: {{\"error\":{{\"type\":\"overloaded_error\"}}}}\n\n"),
+            Some(FaultClass::Overloaded),
+        ),
         (String::new(), Some(FaultClass::Transport)),
     ] {
         let (events, end) = read_stream(&[text.as_bytes()]);

@@ -2,17 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
+use super::super::support::named_tool;
 use super::wire::{Content, Document, Image, Message, Part, Reply, Request, SaidCall};
 use crate::domain::{
     chat::{
         self, ChatReply, ChatRequest, Choice, Counts, Finish, FinishReason, Format, PartKind, Reasoning, Role, Thought,
         Tool, ToolChoice, ToolUse,
     },
-    fault::{Fault, FaultClass},
+    fault::{Fault, FaultClass, PublicError},
 };
 
 /// Writes a request.
-pub(super) fn request<'a>(request: &'a ChatRequest<'_>, model: &'a str) -> Request<'a> {
+pub(super) fn request<'a>(request: &'a ChatRequest<'_>, model: &'a str) -> Result<Request<'a>, PublicError> {
     let mut beside = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -39,10 +40,7 @@ pub(super) fn request<'a>(request: &'a ChatRequest<'_>, model: &'a str) -> Reque
     set("thinking", request.reasoning.as_ref().and_then(thinking));
     // There is no word for one tool of several: it is the only one that is offered.
     let (tools, choice): (Vec<&Tool<'_>>, _) = match &request.tool_choice {
-        Some(ToolChoice::Named(name)) => (
-            request.tools.iter().filter(|tool| tool.name == *name).collect(),
-            Some("REQUIRED"),
-        ),
+        Some(ToolChoice::Named(name)) => (vec![named_tool(request, name)?], Some("REQUIRED")),
         Some(ToolChoice::Required) => (request.tools.iter().collect(), Some("REQUIRED")),
         Some(ToolChoice::None) => (request.tools.iter().collect(), Some("NONE")),
         Some(ToolChoice::Auto) | None => (request.tools.iter().collect(), None),
@@ -59,12 +57,12 @@ pub(super) fn request<'a>(request: &'a ChatRequest<'_>, model: &'a str) -> Reque
     for (name, value) in &request.options {
         beside.entry(name).or_insert_with(|| value.clone());
     }
-    Request {
+    Ok(Request {
         model,
         stream: request.stream,
         messages: request.messages.iter().map(message).collect(),
         beside,
-    }
+    })
 }
 
 fn message<'a>(message: &'a chat::Message<'_>) -> Message<'a> {

@@ -67,7 +67,7 @@ impl ChatDialect for Cohere {
     }
 
     fn encode(&self, request: &ChatRequest<'_>, target: Target<'_>) -> Result<Encoded, EncodeError> {
-        let written = convert::request(request, target.model);
+        let written = convert::request(request, target.model)?;
         let encoded = Encoded::of(JSON, writing::written(&written, writing::room_for(request)));
         Ok(if request.stream { encoded.streaming() } else { encoded })
     }

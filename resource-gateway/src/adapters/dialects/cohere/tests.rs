@@ -70,6 +70,12 @@ fn one_tool_of_several_is_the_only_one_that_is_offered() {
         (&json!([tool("g")]), &json!("REQUIRED"))
     );
     assert_eq!(request["strict_tools"], true);
+    let unknown = json!({"messages": [], "tools": [tool("f")], "tool_choice": choice});
+    let refused = encoded(&Cohere, &unknown, &Vendor::named("v", "cohere"));
+    let Err(EncodeError::Refused(error)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(error.param.as_deref(), Some("tool_choice"));
     for (choice, wanted) in [("auto", Value::Null), ("none", json!("NONE"))] {
         let request = written(&json!({"messages": [], "tools": [tool("f")], "tool_choice": choice}));
         assert_eq!(request["tool_choice"], wanted);

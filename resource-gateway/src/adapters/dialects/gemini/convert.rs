@@ -358,7 +358,8 @@ fn thinking(reasoning: &Reasoning<'_>) -> Option<Value> {
 /// Reads a whole answer.
 pub(super) fn reply(reply: Reply) -> Result<ChatReply, Fault> {
     let candidates = reply.candidates.unwrap_or_default();
-    let mut choices: Vec<_> = in_order(candidates, |candidate| candidate.index)
+    // What is 0 is not written.
+    let mut choices: Vec<_> = in_order(candidates, |candidate| Some(candidate.index.unwrap_or(0)))
         .map(|candidate| {
             let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
             let mut choice = said(parts);

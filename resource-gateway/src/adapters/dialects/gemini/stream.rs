@@ -92,6 +92,10 @@ impl Reader {
 
 impl EventReader for Reader {
     fn read(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Option<StreamEnd> {
+        // A proxy's word for the end.
+        if data == b"[DONE]" {
+            return None;
+        }
         let Ok(reply) = serde_json::from_slice::<Reply>(data) else {
             return Some(unreadable());
         };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     super::{reading::if_readable, support},
@@ -74,7 +74,7 @@ impl Codec for OpenAiTranscription {
         let answer = match as_it_is {
             true => Answer::json(reply.body),
             false => Answer::Transcript {
-                transcript: Box::new(parse::<Transcript>(&reply.body)?),
+                transcript: Box::new(transcript(&reply.body, call.min_confidence.is_some())?),
                 format,
             },
         };
@@ -203,6 +203,17 @@ fn media_type(headers: &HeaderMap) -> String {
 fn marks(headers: &HeaderMap) -> HeaderMap {
     let mark = headers.get(&SANDBOX).cloned();
     mark.into_iter().map(|mark| (SANDBOX, mark)).collect()
+}
+
+/// Reads a transcript. Parts that cannot be read are left out of it, unless it is to be held to what is known of them.
+fn transcript(body: &Bytes, held: bool) -> Result<Transcript, Fault> {
+    serde_json::from_slice(body).or_else(|_| {
+        let mut members: Map<String, Value> = parse(body)?;
+        if !held {
+            members.retain(|name, _| !matches!(name.as_str(), "segments" | "words"));
+        }
+        serde_json::from_value(members.into()).map_err(|_| Fault::of(FaultClass::InvalidReply))
+    })
 }
 
 /// JSON where something else was wanted: an error, or no answer at all.

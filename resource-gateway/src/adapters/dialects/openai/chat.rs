@@ -16,7 +16,7 @@ use crate::{
     adapters::dialects::{
         events::{ChoiceSet, EventReader, InEvents},
         reading::{if_object, in_order},
-        support::cannot,
+        support::{cannot, silence_unsaid},
         writing,
     },
     domain::{
@@ -88,6 +88,7 @@ impl ChatDialect for OpenAiDialect {
         }
         let mut encoded = written(body, request, target);
         encoded.dropped.extend(dropped);
+        encoded.dropped.extend(silence_unsaid(request.reasoning.as_ref()));
         Ok(encoded)
     }
 

@@ -28,7 +28,10 @@ pub(super) fn only(body: &mut Map<String, Value>, vendor: &Vendor) -> Vec<String
         _ => Vec::new(),
     };
     let mut messages = list("messages", body);
-    messages.iter_mut().filter_map(Value::as_object_mut).for_each(message);
+    let takes_lists = is_openais(vendor);
+    for said in messages.iter_mut().filter_map(Value::as_object_mut) {
+        message(said, takes_lists);
+    }
     body.insert("messages".to_owned(), Value::Array(messages));
     for tool in body
         .get_mut("tools")
@@ -90,7 +93,7 @@ pub(super) fn is_openais(vendor: &Vendor) -> bool {
     }
 }
 
-fn message(message: &mut Map<String, Value>) {
+fn message(message: &mut Map<String, Value>, takes_lists: bool) {
     for name in BESIDE {
         message.remove(name);
     }
@@ -116,10 +119,11 @@ fn message(message: &mut Map<String, Value>) {
                 part.remove("cache_control");
             }
             // Many servers take texts only.
-            if let [only] = parts.as_mut_slice()
-                && let Some(Value::String(text)) = only.get_mut("text")
-            {
-                *content = Value::String(std::mem::take(text));
+            let texts: Option<Vec<_>> = parts.iter().map(|part| part.get("text")?.as_str()).collect();
+            match texts.as_deref() {
+                None | Some([]) => {}
+                Some([_, _, ..]) if takes_lists => {}
+                Some(texts) => *content = Value::String(texts.join("\n")),
             }
         }
         _ => {}
@@ -206,6 +210,25 @@ mod tests {
             longer.len() == 64 && longer.bytes().all(|byte| byte.is_ascii_hexdigit()),
             "{longer}"
         );
+    }
+
+    #[test]
+    fn what_is_text_alone_is_one_text_for_servers_that_may_take_no_lists() {
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let picture = json!({"type": "image_url", "image_url": {"url": "https://a.test/x"}});
+        let said = |strategy: &str, content: Value| {
+            let messages = json!([{"role": "user", "content": content}]);
+            let mut body = Map::from_iter([("messages".to_owned(), messages)]);
+            only(&mut body, &Vendor::named("v", strategy));
+            body["messages"][0]["content"].clone()
+        };
+        let two = || json!([text("a"), text("b")]);
+        assert_eq!(said("moonshot", two()), "a\nb");
+        assert_eq!(said("openai", two()), two());
+        assert_eq!(said("openai", json!([text("a")])), "a");
+        let mixed = || json!([text("a"), picture]);
+        assert_eq!(said("moonshot", mixed()), mixed());
+        assert_eq!(said("moonshot", json!([])), json!([]));
     }
 
     #[test]

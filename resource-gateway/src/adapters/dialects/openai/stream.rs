@@ -22,6 +22,8 @@ use crate::{
 };
 
 const DONE: &[u8] = b"[DONE]";
+/// More of what comes without a choice is nothing that a vendor says.
+const MOST_BESIDE: usize = 64;
 /// Appended when a vendor ended without saying so: callers get one kind of end.
 const DONE_EVENT: &str = "data: [DONE]\n\n";
 
@@ -148,7 +150,12 @@ impl ChatStream {
             (0, true) => self.counts = None,
             // Callers look for the first choice of whatever comes.
             (0, false) => {
-                self.beside = beside(data);
+                for (name, value) in beside(data) {
+                    self.beside.retain(|(known, _)| *known != name);
+                    if self.beside.len() < MOST_BESIDE {
+                        self.beside.push((name, value));
+                    }
+                }
                 return Verdict::Withhold;
             }
             (_, true) if self.include_usage => {

@@ -16,7 +16,7 @@ use crate::{
         vendor::{BaseUrl, Vendor},
     },
     ports::{
-        chat::ChatDialect as _,
+        chat::ChatDialect,
         codec::{Progress, StreamEnd, TokenUsage},
     },
 };
@@ -410,6 +410,10 @@ fn a_transcript_passes_as_it_came_unless_a_threshold_holds() {
     );
     let bare = r#"{"text":"x","segments":[{"start":0,"end":1.5,"text":"x"},{"start":1,"end":1.25,"text":"x"}]}"#;
     assert_eq!(timed("json", bare).0, Some(1500), "as long as its last part");
+    let rough = r#"{"text":"x","segments":[{"id":0,"text":"x"},{"id":1,"text":"x","end":2}]}"#;
+    assert_eq!(timed("json", rough).0, Some(2000), "parts without times");
+    let rough = r#"{"text":"x","segments":{"id":0}}"#;
+    assert_eq!(timed("json", rough).0, None, "no parts");
     let text = decode("text", None, "text/plain", "hello\n").unwrap();
     assert_eq!(
         (text.said.kept(), text.answer.into_body().1),
@@ -530,4 +534,31 @@ fn openai_itself_has_no_top_k_and_servers_of_its_format_may_have() {
         ..openai
     };
     assert_eq!(asked(&other, WhenUnsupported::Refuse).unwrap(), (3.into(), vec![]));
+}
+
+#[test]
+fn who_cannot_be_told_not_to_think_is_not_and_that_is_told() {
+    let row = Vendor::named("v", "openai");
+    let dialects: [&dyn ChatDialect; 2] = [&OpenAiDialect, &crate::adapters::dialects::responses::ResponsesDialect];
+    for dialect in dialects {
+        for (said, effort, dropped) in [
+            (r#""thinking":{"type":"disabled"}"#, None, Some("thinking")),
+            (
+                r#""thinking":{"type":"enabled","budget_tokens":2048}"#,
+                Some("low"),
+                None,
+            ),
+            (r#""reasoning_effort":"none""#, Some("none"), None),
+            (r#""n":1"#, None, None),
+        ] {
+            let body = format!(r#"{{"messages":[{{"role":"user","content":"x"}}],{said}}}"#);
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let encoded = crate::adapters::dialects::recut::encoded(dialect, &body, &row).unwrap();
+            let written: Value = serde_json::from_slice(&encoded.body.concat()).unwrap();
+            let told = written.get("reasoning_effort").or(written["reasoning"].get("effort"));
+            assert_eq!(told.and_then(Value::as_str), effort, "{said}");
+            assert_eq!(written.get("thinking"), None);
+            assert_eq!(encoded.dropped.first().map(String::as_str), dropped, "{said}");
+        }
+    }
 }

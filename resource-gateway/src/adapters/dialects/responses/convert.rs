@@ -296,10 +296,10 @@ fn format<'a>(format: &'a chat::Format<'_>) -> wire::Format<'a> {
 /// How hard to think. Callers of other formats say how long, or only that it shall.
 fn reasoning<'a>(from: Option<&'a chat::Reasoning<'_>>) -> Option<wire::Reasoning<'a>> {
     let from = from?;
-    let effort = match (from.effort.as_deref(), from.enabled, from.budget) {
+    let effort = match (from.effort.as_deref(), from.thinks(), from.budget) {
         (Some(effort), ..) => Some(effort),
         // Most models cannot be told not to.
-        (None, Some(false), _) | (None, None, None) => None,
+        (None, None | Some(false), _) => None,
         (None, _, Some(..=LITTLE)) => Some("low"),
         (None, _, Some(..=SOME)) | (None, Some(true), None) => Some("medium"),
         (None, _, Some(_)) => Some("high"),

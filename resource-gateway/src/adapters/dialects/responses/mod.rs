@@ -22,7 +22,7 @@ use super::{
     error_object,
     events::InEvents,
     openai::OpenAiModels,
-    support::unsupported,
+    support::{silence_unsaid, unsupported},
     writing::{room_for, written},
 };
 use crate::{
@@ -101,6 +101,7 @@ impl ChatDialect for ResponsesDialect {
             }
             WhenUnsupported::Refuse => Err(unsupported(field)),
         };
+        let unsaid = silence_unsaid(request.reasoning.as_ref());
         if request.openai.get("store") == Some(&Value::Bool(true)) {
             cannot("store")?;
         }
@@ -112,6 +113,7 @@ impl ChatDialect for ResponsesDialect {
         }
         let text = written(&body, room_for(request));
         let encoded = Encoded::of(HeaderValue::from_static("application/json"), text);
+        dropped.extend(unsaid);
         let encoded = Encoded { dropped, ..encoded };
         Ok(if request.stream { encoded.streaming() } else { encoded })
     }

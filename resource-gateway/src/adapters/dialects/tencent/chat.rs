@@ -92,7 +92,7 @@ impl ChatDialect for TencentChat {
             tools: request.tools.iter().map(told).collect(),
             tool_choice,
             custom_tool,
-            enable_thinking: request.reasoning.as_ref().and_then(thinks),
+            enable_thinking: request.reasoning.as_ref().and_then(Reasoning::thinks),
         };
         let encoded = HUNYUAN.call("ChatCompletions", &body);
         let encoded = if request.stream { encoded.streaming() } else { encoded };
@@ -142,13 +142,7 @@ fn choose<'r>(request: &'r ChatRequest<'r>) -> Result<Chosen<'r>, PublicError> {
             [only] => Chosen::Tool(only),
             _ => Chosen::CannotSay,
         },
-        Some(ToolChoice::Named(name)) => {
-            let tool = request.tools.iter().find(|tool| tool.name == *name);
-            Chosen::Tool(tool.ok_or_else(|| {
-                let message = "The field 'tool_choice' names a function that is not among the tools.";
-                PublicError::invalid(Some("tool_choice"), "invalid_value", message)
-            })?)
-        }
+        Some(ToolChoice::Named(name)) => Chosen::Tool(support::named_tool(request, name)?),
     })
 }
 
@@ -162,14 +156,6 @@ fn told<'r>(tool: &'r chat::Tool<'_>) -> Tool<'r> {
             description: tool.description.as_deref(),
         },
     }
-}
-
-fn thinks(reasoning: &Reasoning<'_>) -> Option<bool> {
-    let effort = reasoning.effort.as_ref().map(|effort| effort != "none");
-    reasoning
-        .enabled
-        .or(effort)
-        .or(reasoning.budget.map(|budget| budget > 0))
 }
 
 /// Only the first message may instruct, so all that instructs stands there.

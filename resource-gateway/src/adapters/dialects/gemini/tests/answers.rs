@@ -260,3 +260,15 @@ fn calls_without_a_name_get_one_that_is_unique_in_the_conversation_and_stays_her
     assert!(!contents.contains("call_"), "{contents}");
     assert_eq!(contents.matches("\"functionResponse\"").count(), 6);
 }
+
+#[test]
+fn answers_stand_in_the_order_of_their_numbers_of_which_the_first_is_not_written() {
+    let said = |text: &str| json!({"parts": [{"text": text}]});
+    let reply = decoded(
+        &Gemini,
+        &json!({"candidates": [{"index": 1, "content": said("b")}, {"content": said("a")}]}),
+    );
+    let choices = reply.unwrap().choices;
+    let texts: Vec<_> = choices.iter().filter_map(|choice| choice.text.as_deref()).collect();
+    assert_eq!(texts, ["a", "b"]);
+}

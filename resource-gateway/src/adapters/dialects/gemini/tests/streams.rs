@@ -102,6 +102,16 @@ fn a_stream_tells_thoughts_calls_and_counts_as_they_come() {
 }
 
 #[test]
+fn another_formats_word_for_an_end_says_nothing() {
+    let whole =
+        written_as_events(&[json!({"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}]})]);
+    let (events, end) = however_cut(&Gemini, whole.as_bytes());
+    let (same, ended) = however_cut(&Gemini, [whole.as_str(), "data: [DONE]\n\n"].concat().as_bytes());
+    assert_eq!((&events, &end), (&same, &ended));
+    assert_eq!((events.len(), end), (2, Ok(())));
+}
+
+#[test]
 fn an_error_in_mid_stream_keeps_what_was_said() {
     let said = json!({"candidates": [{"content": {"parts": [{"text": "one"}]}}]});
     let error = json!({"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}});

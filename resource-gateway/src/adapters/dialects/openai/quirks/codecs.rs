@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
+use serde_json::{Map, Value};
 
 use super::{
     super::{
@@ -9,11 +10,11 @@ use super::{
         chat::{ChunkReader, read_reply, written},
         stream::ChatStream,
     },
-    Place, Quirks,
+    CallIds, Place, Quirks,
     rewrite::{Asks, spliced},
 };
 use crate::{
-    adapters::dialects::events::InEvents,
+    adapters::dialects::{call_ids, events::InEvents},
     domain::{
         answer::Answer,
         call::{Call, Voice},
@@ -141,6 +142,23 @@ impl ShapedDialect {
     }
 }
 
+/// A conversation brings the names that other vendors gave to calls.
+fn shorten_call_ids(body: &mut Map<String, Value>) {
+    let shorten = |named: &mut Map<String, Value>, name: &str| {
+        if let Some(Value::String(id)) = named.get_mut(name) {
+            *id = call_ids::nine(id).into_owned();
+        }
+    };
+    let messages = body.get_mut("messages").and_then(Value::as_array_mut);
+    for message in messages.into_iter().flatten().filter_map(Value::as_object_mut) {
+        shorten(message, "tool_call_id");
+        let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
+        for call in calls.into_iter().flatten().filter_map(Value::as_object_mut) {
+            shorten(call, "id");
+        }
+    }
+}
+
 impl ChatDialect for ShapedDialect {
     fn path(&self) -> &'static str {
         self.native.path()
@@ -151,7 +169,11 @@ impl ChatDialect for ShapedDialect {
     }
 
     fn encode(&self, request: &ChatRequest<'_>, target: Target<'_>) -> Result<Encoded, EncodeError> {
-        let encoded = written(request.to_openai(), request, target);
+        let mut body = request.to_openai();
+        if self.quirks.call_ids == CallIds::Nine {
+            shorten_call_ids(&mut body);
+        }
+        let encoded = written(body, request, target);
         let encoded = self.quirks.told_to_think(encoded, request.reasoning.as_ref())?;
         let asks = Asks {
             streams: request.stream,

@@ -32,6 +32,7 @@ pub struct Quirks {
     pub roles: &'static [(&'static str, &'static str)],
     /// Members of messages that the vendor answers with and does not want back.
     pub kept_back: &'static [&'static str],
+    pub call_ids: CallIds,
     pub stream_usage: StreamUsage,
     pub thinking: ThinkingWord,
     /// Reasons for an end for which OpenAI has another word.
@@ -53,6 +54,14 @@ pub enum Place {
     Plain,
     /// Behind the deployment that the model's name is, in the version of the vendor's option [`API_VERSION`].
     Deployment,
+}
+
+/// What calls of tools may be named in translated requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallIds {
+    Any,
+    /// Nine letters and digits.
+    Nine,
 }
 
 /// How a vendor is told whether to think, by callers of other formats than OpenAI's.
@@ -90,6 +99,7 @@ impl Quirks {
         words: &[],
         roles: &[],
         kept_back: &[],
+        call_ids: CallIds::Any,
         stream_usage: StreamUsage::Asked,
         thinking: ThinkingWord::Effort,
         finishes: &[],

@@ -49,13 +49,6 @@ fn told(thinking: &str) -> Option<bool> {
     }
 }
 
-/// Whether to think, where that was said.
-fn thinks(reasoning: &Reasoning<'_>) -> Option<bool> {
-    let by_effort = reasoning.effort.as_deref().map(|effort| effort != "none");
-    let by_budget = reasoning.budget.map(|budget| budget > 0);
-    reasoning.enabled.or(by_effort).or(by_budget)
-}
-
 impl Quirks {
     /// A request in OpenAI's words becomes the vendor's. Nothing is copied as long as there is nothing to exchange.
     pub(super) fn adapt(
@@ -111,13 +104,12 @@ impl Quirks {
         mut encoded: Encoded,
         reasoning: Option<&Reasoning<'_>>,
     ) -> Result<Encoded, EncodeError> {
-        let Some((thinks, reasoning)) = reasoning.and_then(|reasoning| Some((thinks(reasoning)?, reasoning))) else {
+        let Some((thinks, reasoning)) = reasoning.and_then(|reasoning| Some((reasoning.thinks()?, reasoning))) else {
             return Ok(encoded);
         };
         let (name, value) = match self.thinking {
-            ThinkingWord::Effort if thinks => return Ok(encoded),
             ThinkingWord::Effort => {
-                encoded.dropped.push(THINKING.to_owned());
+                encoded.dropped.extend(support::silence_unsaid(Some(reasoning)));
                 return Ok(encoded);
             }
             ThinkingWord::Type => {

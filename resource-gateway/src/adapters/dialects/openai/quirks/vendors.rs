@@ -1,7 +1,7 @@
 //! The tables, after each vendor's documentation.
 
 use super::{
-    Place, Quirks, SUPPORT, StreamUsage, ThinkingWord,
+    CallIds, Place, Quirks, SUPPORT, StreamUsage, ThinkingWord,
     faults::{azure, dashscope, deepseek, mistral, moonshot, qianfan, spark, volcengine, zhipu},
 };
 use crate::ports::chat::Support;
@@ -76,6 +76,7 @@ impl Quirks {
         words: &[("tool_choice", "required", "any")],
         roles: OLDER_ROLES,
         kept_back: THOUGHTS,
+        call_ids: CallIds::Nine,
         stream_usage: StreamUsage::Unknown,
         finishes: &[("model_length", "length")],
         faults: Some(mistral),

@@ -1,6 +1,7 @@
 //! What is asked in other words, and what stays byte for byte.
 
 use super::*;
+use crate::adapters::dialects::recut::encoded;
 
 #[test]
 fn chat_is_what_each_vendors_own_library_sends_and_reads() {
@@ -161,7 +162,7 @@ fn whether_to_think_is_said_in_the_vendors_own_word() {
     let said = |quirks: &'static Quirks, more: Value| {
         let mut body = json!({"messages": [{"role": "user", "content": "x"}]});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let encoded = crate::adapters::dialects::recut::encoded(&ShapedDialect::new(quirks), &body, &row).unwrap();
+        let encoded = encoded(&ShapedDialect::new(quirks), &body, &row).unwrap();
         let written: Value = serde_json::from_slice(&encoded.body.concat()).unwrap();
         let told = ["thinking", "enable_thinking", "reasoning_effort"].map(|name| written[name].clone());
         (told, encoded.dropped)
@@ -199,6 +200,11 @@ fn whether_to_think_is_said_in_the_vendors_own_word() {
     assert_eq!(
         said(&Quirks::DEEPSEEK, disabled()),
         ([Value::Null, Value::Null, Value::Null], vec!["thinking".to_owned()])
+    );
+    // It is said by that word all the same, and nothing is lost.
+    assert_eq!(
+        said(&Quirks::DEEPSEEK, json!({"reasoning_effort": "none"})),
+        ([Value::Null, Value::Null, json!("none")], vec![])
     );
     assert_eq!(
         said(&Quirks::ZHIPU, json!({})),
@@ -281,4 +287,34 @@ fn what_a_vendors_list_of_parameters_lacks_is_refused_or_dropped_with_notice() {
     let refused = asked(&Quirks::MISTRAL, &named, WhenUnsupported::Refuse);
     assert_eq!(refused, Err("messages[0].name".to_owned()));
     assert!(asked(&Quirks::DEEPSEEK, &named, WhenUnsupported::Refuse).is_ok());
+}
+
+#[test]
+fn calls_of_a_translated_conversation_have_names_that_the_vendor_takes() {
+    let body = json!({"messages": [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": null, "tool_calls": [
+            {"id": "toolu_01AbCdEfGh", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+            {"id": "D681PevKs", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+        ]},
+        {"role": "tool", "tool_call_id": "D681PevKs", "content": "1"},
+        {"role": "tool", "tool_call_id": "toolu_01AbCdEfGh", "content": "2"},
+    ]});
+    let ids = |quirks: &'static Quirks| {
+        let row = Vendor::named("v", "s");
+        let written = json_of(&encoded(&ShapedDialect::new(quirks), &body, &row).unwrap());
+        let messages = written["messages"].clone();
+        let id = |value: &Value| value.as_str().unwrap().to_owned();
+        let calls = &messages[1]["tool_calls"];
+        let made = [id(&calls[0]["id"]), id(&calls[1]["id"])];
+        (
+            made,
+            [id(&messages[2]["tool_call_id"]), id(&messages[3]["tool_call_id"])],
+        )
+    };
+    let ([first, second], answered) = ids(&Quirks::MISTRAL);
+    assert_eq!((first.len(), second.as_str()), (9, "D681PevKs"));
+    assert_eq!(answered, [second, first]);
+    let (made, _) = ids(&Quirks::MOONSHOT);
+    assert_eq!(made[0], "toolu_01AbCdEfGh", "elsewhere they are what they are");
 }

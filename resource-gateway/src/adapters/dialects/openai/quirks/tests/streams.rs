@@ -276,6 +276,22 @@ fn what_a_stream_used_is_told_to_those_who_ask_and_where_openai_tells_it() {
 }
 
 #[test]
+fn what_comes_beside_no_choice_goes_along_with_the_next_one() {
+    let beside = |member: &str, value: u32| event(&json!({"id": "x", "choices": [], member: value}));
+    let text = [
+        beside("a", 1),
+        beside("b", 2),
+        beside("a", 3),
+        event(&json!({"id": "x", "choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]})),
+        "data: [DONE]\n\n".to_owned(),
+    ]
+    .concat();
+    let body = json!({"model": "m", "messages": [], "stream": true});
+    let told = chunks(&Quirks::AZURE, &body, &text);
+    assert_eq!((told.len(), &told[0]["a"], &told[0]["b"]), (1, &json!(3), &json!(2)));
+}
+
+#[test]
 fn a_chunk_of_which_nothing_is_otherwise_passes_byte_for_byte() {
     let first = "data: { \"id\":\"c\", \"choices\":[ {\"index\":0,\"delta\":{\"content\":\"b\\u00e9\", \"tool_calls\":null}}],\"usage\" :null, \"x\":1.50}\n\n";
     let call = "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[ {\"index\":0,\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]}}]}\n\n";
