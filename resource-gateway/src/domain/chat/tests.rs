@@ -172,6 +172,11 @@ fn counts_come_to_openais_totals() {
         ..Counts::default()
     };
     assert_eq!((only_total.all_input(), only_total.all_output()), (5, 4));
+    let whole = Counts {
+        total: Some(9),
+        ..Counts::default()
+    };
+    assert!(only_total.says_anything() && !whole.says_anything());
 }
 
 #[test]

@@ -149,6 +149,10 @@ impl Walk<'_> {
                 _ => return None,
             }
         }
+        if out.contains_key("enum") {
+            // It wants to know of what, and here they are texts.
+            out.entry("type").or_insert_with(|| json!("STRING"));
+        }
         Some(Value::Object(out))
     }
 }

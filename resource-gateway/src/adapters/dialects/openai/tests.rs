@@ -207,6 +207,11 @@ fn usage_is_found_wherever_servers_put_it() {
     assert_eq!(usage(r#"{"choices":[]}"#), None);
     assert_eq!(usage(r#"{"choices":[],"usage":null}"#), None);
     assert_eq!(
+        usage(r#"{"choices":[],"usage":{"total_tokens":7}}"#),
+        None,
+        "nobody knows how much of it was written"
+    );
+    assert_eq!(
         usage(r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#),
         plain(3, 4)
     );

@@ -47,6 +47,12 @@ impl Usage {
     /// What was used, if there is any count that can be read.
     pub(super) fn told(self) -> Option<TokenUsage> {
         let counts = Counts::from(self);
+        (counts.says_anything() || counts.total.is_some()).then(|| token_usage(counts))
+    }
+
+    /// The same of an answer in words, whose total alone says too little.
+    pub(super) fn told_of_chat(self) -> Option<TokenUsage> {
+        let counts = Counts::from(self);
         counts.says_anything().then(|| token_usage(counts))
     }
 }

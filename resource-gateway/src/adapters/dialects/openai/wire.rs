@@ -103,7 +103,11 @@ fn once<T, E: de::Error>(slot: &mut Option<T>, value: Option<T>) -> Result<(), E
 impl Reply<'_> {
     /// The counts, if there are any that can be read: an answer is not thrown away for its bill.
     pub(super) fn token_usage(&self) -> Option<TokenUsage> {
-        self.usage.and_then(counts)
+        let usage: Usage = serde_json::from_str(self.usage?.get()).ok()?;
+        match self.choices {
+            Some(_) => usage.told_of_chat(),
+            None => usage.told(),
+        }
     }
 
     /// Whether it says what was used, readable or not.
@@ -112,9 +116,10 @@ impl Reply<'_> {
     }
 }
 
+/// What a choice of an answer says of it.
 fn counts(usage: &RawValue) -> Option<TokenUsage> {
     let usage: Usage = serde_json::from_str(usage.get()).ok()?;
-    usage.told()
+    usage.told_of_chat()
 }
 
 /// How long a list is whose elements are not looked at.

@@ -139,7 +139,7 @@ fn a_schema_is_in_the_vendors_words_or_goes_on_as_it_is() {
     assert_eq!(
         converted(&reference).unwrap(),
         json!({"type": "OBJECT", "properties": {"type": {"type": "STRING", "enum": ["a"]},
-            "n": {"type": "INTEGER", "nullable": true}, "k": {"enum": ["x"]}}})
+            "n": {"type": "INTEGER", "nullable": true}, "k": {"type": "STRING", "enum": ["x"]}}})
     );
     let either = json!({"oneOf": [{"type": "string"}, {"type": "null"}], "description": "d"});
     assert_eq!(
