@@ -104,7 +104,8 @@ pub(super) fn answer(
     let unreadable = || Fault::of(FaultClass::InvalidReply);
     let body = call.body();
     let asked: Asked<'_> = serde_json::from_slice(&body).map_err(|_| unreadable())?;
-    if asked.input.texts().len() != vectors.len() {
+    let is_vector = |vector: &RawValue| vector.get().starts_with(['[', '"']);
+    if asked.input.texts().len() != vectors.len() || !vectors.iter().all(|vector| is_vector(vector)) {
         return Err(unreadable());
     }
     let mut out = Vec::with_capacity(vectors.iter().map(|vector| vector.get().len() + 64).sum());
@@ -207,6 +208,7 @@ mod tests {
         let call = call(&json!({}));
         assert_eq!(answered(&call, &["[1]"]), Err(FaultClass::InvalidReply));
         assert_eq!(answered(&call, &["[1]", "[2]", "[3]"]), Err(FaultClass::InvalidReply));
+        assert_eq!(answered(&call, &["[1]", "null"]), Err(FaultClass::InvalidReply));
     }
 
     #[test]
