@@ -176,7 +176,7 @@ async fn a_dead_address_leaves_time_for_the_next() {
     let client = |addresses: &[&str]| {
         GuardedOutbound::new(GuardSettings {
             lookup: Names::of(&[("two.example", &[addresses])]),
-            fetch_deadline: Duration::from_secs(1),
+            fetch_deadline: Duration::from_secs(4),
             ..settings(&["two.example"])
         })
     };
