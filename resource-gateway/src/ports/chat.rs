@@ -98,6 +98,8 @@ pub struct Support {
     pub images: Images,
     pub audio: bool,
     pub documents: bool,
+    /// The vendor looks into Google's storage.
+    pub stored: bool,
     pub json_object: bool,
     pub json_schema: bool,
     pub temperature: bool,
@@ -146,6 +148,7 @@ impl Support {
         images: Images::None,
         audio: false,
         documents: false,
+        stored: false,
         json_object: false,
         json_schema: false,
         temperature: true,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     domain::{
         call::Voice,
-        chat::{ChatRequest, Content, Format, Part, PartKind, Reasoning, Role, Source, Tool, ToolChoice},
+        chat::{ChatRequest, Content, Format, Part, PartKind, Reasoning, Role, STORE, Source, Tool, ToolChoice},
         fault::PublicError,
         interface::WhenUnsupported,
     },
@@ -297,18 +297,27 @@ fn check_content(request: &ChatRequest<'_>, support: &Support) -> Result<(), Pub
             continue;
         };
         for (part_at, part) in parts.iter().enumerate() {
+            let reachable = support.stored || !is_stored(&part.kind);
             let supported = match &part.kind {
                 PartKind::Text(_) => true,
                 PartKind::Image { .. } => support.images != Images::None,
                 PartKind::Audio { .. } => support.audio,
                 PartKind::Document { .. } => support.documents,
             };
-            if !supported {
+            if !supported || !reachable {
                 return Err(unsupported(&format!("messages[{at}].content[{part_at}]")));
             }
         }
     }
     Ok(())
+}
+
+/// Whether it lies in Google's storage.
+fn is_stored(part: &PartKind<'_>) -> bool {
+    let (PartKind::Image { source, .. } | PartKind::Document { source, .. }) = part else {
+        return false;
+    };
+    matches!(source, Source::Url { url, .. } if url.starts_with(STORE))
 }
 
 pub(super) fn unsupported(field: &str) -> PublicError {
@@ -333,7 +342,9 @@ pub(super) fn bring(request: &mut ChatRequest<'_>, support: &Support, fetched: &
             let (PartKind::Image { source, .. } | PartKind::Document { source, .. }) = &mut part.kind else {
                 continue;
             };
-            let Source::Url(url) = source else { continue };
+            let Source::Url { url, .. } = source else {
+                continue;
+            };
             match fetched.iter().find(|fetched| fetched.url == url.as_ref()) {
                 Some(found) => {
                     *source = Source::Base64 {
@@ -577,6 +588,25 @@ mod tests {
         };
         let said = held(&body, &has_a_word, WhenUnsupported::Refuse);
         assert_eq!(said, Ok((body, vec![])));
+    }
+
+    #[test]
+    fn a_store_that_only_its_owner_looks_into_is_refused_elsewhere() {
+        for (type_, member) in [("image_url", "url"), ("file", "file_url")] {
+            let mut part = json!({"type": type_});
+            part[type_] = json!({});
+            part[type_][member] = json!("gs://bucket/x");
+            let text = json!({"messages": [{"role": "user", "content": [part]}]}).to_string();
+            let request = ChatRequest::read(text.as_bytes()).unwrap();
+            let looks = Support {
+                images: Images::Bytes,
+                documents: true,
+                ..Support::NONE
+            };
+            let refused = check_content(&request, &looks).unwrap_err();
+            assert_eq!(refused.param.as_deref(), Some("messages[0].content[0]"));
+            assert!(check_content(&request, &Support { stored: true, ..looks }).is_ok());
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::signature::hex;
 
 pub use self::{
     messages::messages_to_openai,
-    read::{BLOCK_ORDER, OPENAI_WORDS, data_url},
+    read::{BLOCK_ORDER, OPENAI_WORDS, STORE, data_url},
     reply::{ChatEvent, ChatReply, Choice, Counts, Finish, FinishReason, Thought, ToolUse},
     responses::responses_to_openai,
     tell::{arguments_object, finish_word, is_made_up, made_up_id, named_answer, named_call, thinking, usage},
@@ -285,18 +285,20 @@ pub enum PartKind<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source<'a> {
     /// Standard base64, without line breaks.
-    Base64 {
-        media_type: Text<'a>,
-        data: Text<'a>,
+    Base64 { media_type: Text<'a>, data: Text<'a> },
+    /// http, https, or `gs` of Google's storage.
+    Url {
+        url: Text<'a>,
+        /// What lies there, where the caller knows.
+        media_type: Option<Text<'a>>,
     },
-    Url(Text<'a>),
 }
 
 impl Source<'_> {
     /// As one URL, with the bytes in it if they are there (RFC 2397).
     pub fn to_url(&self) -> Text<'_> {
         match self {
-            Self::Url(url) => Cow::Borrowed(url),
+            Self::Url { url, .. } => Cow::Borrowed(url),
             Self::Base64 { media_type, data } => Cow::Owned(format!("data:{media_type};base64,{data}")),
         }
     }

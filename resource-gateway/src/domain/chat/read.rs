@@ -317,13 +317,17 @@ fn image<'a>(fields: &mut Fields<'a>) -> Read<PartKind<'a>> {
         .raw("image_url")?
         .ok_or_else(|| missing(&fields.at("image_url")))?;
     // Some servers take the bare URL.
-    let (url, detail) = if let Some(url) = text(raw) {
-        (url, None)
+    let (url, detail, format) = if let Some(url) = text(raw) {
+        (url, None, None)
     } else {
         let mut image = Fields::parse(raw, fields.at("image_url"))?;
-        (image.required_text("url")?, image.text("detail")?)
+        (
+            image.required_text("url")?,
+            image.text("detail")?,
+            image.text("format")?,
+        )
     };
-    let source = source(url).map_err(|why| wrong(&fields.at("image_url.url"), why))?;
+    let source = source(url, format).map_err(|why| wrong(&fields.at("image_url.url"), why))?;
     Ok(PartKind::Image { source, detail })
 }
 
@@ -335,15 +339,18 @@ fn file<'a>(fields: &mut Fields<'a>) -> Read<PartKind<'a>> {
         Some(data) => data,
         None => file.text("file_url")?.ok_or_else(|| missing(&file.at("file_data")))?,
     };
-    let source = source(url).map_err(|why| wrong(&file.at("file_data"), why))?;
+    let source = source(url, file.text("format")?).map_err(|why| wrong(&file.at("file_data"), why))?;
     Ok(PartKind::Document { source, name })
 }
 
-fn source(url: Text<'_>) -> Result<Source<'_>, &'static str> {
+/// A media type beside a data URL is the one in it, or wrong.
+fn source<'a>(url: Text<'a>, media_type: Option<Text<'a>>) -> Result<Source<'a>, &'static str> {
     if !url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
-        let known = url.starts_with("https://") || url.starts_with("http://");
+        let known = ["https://", "http://", STORE]
+            .iter()
+            .any(|begin| url.starts_with(begin));
         return match known {
-            true => Ok(Source::Url(url)),
+            true => Ok(Source::Url { url, media_type }),
             false => Err("must be an http, https or data URL"),
         };
     }
@@ -365,6 +372,8 @@ fn source(url: Text<'_>) -> Result<Source<'_>, &'static str> {
     }
 }
 
+/// Google's storage, which only Google looks at.
+pub const STORE: &str = "gs://";
 const NOT_BASE64: &str = "must be a data URL with a media type and base64 (RFC 2397)";
 
 /// The media type and the base64 of a data URL (RFC 2397).

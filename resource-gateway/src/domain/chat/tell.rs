@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    ChatReply, ChatRequest, Choice, Content, Counts, Finish, Format, Message, Part, PartKind, Thought, Tool,
+    ChatReply, ChatRequest, Choice, Content, Counts, Finish, Format, Message, Part, PartKind, Source, Thought, Tool,
     ToolChoice, ToolUse,
 };
 
@@ -107,6 +107,19 @@ fn message(message: &Message<'_>) -> Value {
     Value::Object(out)
 }
 
+/// What the caller says that lies behind a link.
+fn tell_media_type(source: &Source<'_>, out: &mut Value) {
+    if let (
+        Source::Url {
+            media_type: Some(kind), ..
+        },
+        Some(out),
+    ) = (source, out.as_object_mut())
+    {
+        out.insert("format".to_owned(), json!(kind));
+    }
+}
+
 fn part(part: &Part<'_>) -> Value {
     let mut out = match &part.kind {
         PartKind::Text(text) => json!({"type": "text", "text": text}),
@@ -115,6 +128,7 @@ fn part(part: &Part<'_>) -> Value {
             if let (Some(detail), Some(image)) = (detail, image.as_object_mut()) {
                 image.insert("detail".to_owned(), json!(detail));
             }
+            tell_media_type(source, &mut image);
             json!({"type": "image_url", "image_url": image})
         }
         PartKind::Audio { data, format } => {
@@ -122,13 +136,14 @@ fn part(part: &Part<'_>) -> Value {
         }
         PartKind::Document { source, name } => {
             let member = match source {
-                super::Source::Base64 { .. } => "file_data",
-                super::Source::Url(_) => "file_url",
+                Source::Base64 { .. } => "file_data",
+                Source::Url { .. } => "file_url",
             };
             let mut file = json!({member: source.to_url()});
             if let (Some(name), Some(file)) = (name, file.as_object_mut()) {
                 file.insert("filename".to_owned(), json!(name));
             }
+            tell_media_type(source, &mut file);
             json!({"type": "file", "file": file})
         }
     };

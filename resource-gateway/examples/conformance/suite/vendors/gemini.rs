@@ -301,8 +301,15 @@ fn spoken(part: &Value) -> Result<Value, String> {
             _ => json!({"type": "file", "file": {"file_data": format!("data:{kind};base64,{data}")}}),
         });
     }
-    match member(part, "file_data").and_then(|file| member(file, "file_uri")) {
-        Some(url) => Ok(json!({"type": "image_url", "image_url": {"url": url}})),
+    let file = member(part, "file_data");
+    match file.and_then(|file| member(file, "file_uri")) {
+        Some(url) => {
+            let kind = file.and_then(|file| member(file, "mime_type")?.as_str());
+            Ok(match kind.filter(|kind| !kind.starts_with("image/")) {
+                Some(kind) => json!({"type": "file", "file": {"file_url": url, "format": kind}}),
+                None => json!({"type": "image_url", "image_url": {"url": url, "format": kind}}),
+            })
+        }
         None => Err(format!("no caller can say {part}")),
     }
 }

@@ -246,7 +246,7 @@ fn part<'a>(part: &'a Part<'_>) -> Option<Block<'a>> {
 fn source<'a>(from: &'a chat::Source<'_>) -> Source<'a> {
     match from {
         chat::Source::Base64 { media_type, data } => Source::Base64 { media_type, data },
-        chat::Source::Url(url) => Source::Url { url },
+        chat::Source::Url { url, .. } => Source::Url { url },
     }
 }
 

@@ -50,7 +50,7 @@ fn weight(request: &ChatRequest<'_>) -> usize {
         PartKind::Text(text) => text.len() + 64,
         PartKind::Image { source, .. } | PartKind::Document { source, .. } => match source {
             Source::Base64 { data, .. } => data.len() + 128,
-            Source::Url(_) => 0,
+            Source::Url { .. } => 0,
         },
         PartKind::Audio { .. } => 0,
     };
@@ -273,7 +273,7 @@ fn bytes_of<'r>(
     match source {
         Source::Base64 { media_type, data } => Some((format(media_type)?, wire::Bytes { bytes: data })),
         // What lies behind it was fetched before; nothing else gets here.
-        Source::Url(_) => None,
+        Source::Url { .. } => None,
     }
 }
 

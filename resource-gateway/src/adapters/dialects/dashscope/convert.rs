@@ -130,7 +130,7 @@ fn part<'r>(part: &'r Part<'_>) -> Option<SaidPart<'r>> {
     Some(match &part.kind {
         PartKind::Text(text) => SaidPart::Text(text),
         PartKind::Image { source, .. } => SaidPart::Image(match source {
-            Source::Url(url) => Link::Url(url),
+            Source::Url { url, .. } => Link::Url(url),
             Source::Base64 { media_type, data } => Link::Data {
                 media_type: Cow::Borrowed(media_type),
                 data,

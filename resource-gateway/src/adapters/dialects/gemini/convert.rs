@@ -17,7 +17,7 @@ use crate::{
     domain::{
         chat::{
             self, ChatReply, ChatRequest, Choice, Counts, Finish, FinishReason, Format, Message, PartKind, Reasoning,
-            Role, Source, Thought, ToolChoice, ToolUse, arguments_object, is_made_up,
+            Role, STORE, Source, Thought, ToolChoice, ToolUse, arguments_object, is_made_up,
         },
         fault::{Fault, FaultClass},
     },
@@ -182,15 +182,16 @@ impl<'a> Talk<'a> {
             }
             PartKind::Image { source, .. } | PartKind::Document { source, .. } => source,
         };
-        let url = match source {
+        let (url, told) = match source {
             Source::Base64 { media_type, data } => {
                 return Some(blob(Cow::Borrowed(media_type), Cow::Borrowed(data)));
             }
-            Source::Url(url) => url.as_ref(),
+            Source::Url { url, media_type } => (url.as_ref(), media_type.as_deref()),
         };
-        if is_the_vendors(url) {
+        // Who says what lies there says it for the vendor, which looks itself.
+        if is_the_vendors(url) || told.is_some() {
             let file_data = Some(FileData {
-                mime_type: media_type_of(url),
+                mime_type: told.or_else(|| media_type_of(url)),
                 file_uri: url,
             });
             return Some(Part {
@@ -211,7 +212,8 @@ impl<'a> Talk<'a> {
 
 /// Files that were given to the vendor before, and films that it knows by their address. Of other addresses it has no opinion.
 fn is_the_vendors(url: &str) -> bool {
-    const PLACES: [&str; 4] = [
+    const PLACES: [&str; 5] = [
+        STORE,
         "https://generativelanguage.googleapis.com/",
         "https://www.youtube.com/",
         "https://youtube.com/",

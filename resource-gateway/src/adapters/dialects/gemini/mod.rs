@@ -47,6 +47,7 @@ const SUPPORT: Support = Support {
     images: Images::Any,
     audio: true,
     documents: true,
+    stored: true,
     json_object: true,
     json_schema: true,
     top_k: true,

@@ -61,7 +61,7 @@ pub(super) struct Blob<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct FileData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) mime_type: Option<&'static str>,
+    pub(super) mime_type: Option<&'a str>,
     pub(super) file_uri: &'a str,
 }
 

@@ -45,6 +45,7 @@ pub(super) const SUPPORT: Support = Support {
     images: Images::Any,
     audio: true,
     documents: true,
+    stored: false,
     json_object: true,
     json_schema: true,
     temperature: true,

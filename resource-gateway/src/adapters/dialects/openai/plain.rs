@@ -117,6 +117,11 @@ fn message(message: &mut Map<String, Value>, takes_lists: bool) {
         Value::Array(parts) => {
             for part in parts.iter_mut().filter_map(Value::as_object_mut) {
                 part.remove("cache_control");
+                for held in ["image_url", "file"] {
+                    if let Some(Value::Object(held)) = part.get_mut(held) {
+                        held.remove("format");
+                    }
+                }
             }
             // Many servers take texts only.
             let texts: Option<Vec<_>> = parts.iter().map(|part| part.get("text")?.as_str()).collect();
@@ -227,6 +232,9 @@ mod tests {
         assert_eq!(said("openai", two()), two());
         assert_eq!(said("openai", json!([text("a")])), "a");
         let mixed = || json!([text("a"), picture]);
+        // What lies behind a link is said to those who asked for it.
+        let told = json!({"type": "image_url", "image_url": {"url": "https://a.test/x", "format": "image/png"}});
+        assert_eq!(said("openai", json!([told])), json!([picture]));
         assert_eq!(said("moonshot", mixed()), mixed());
         assert_eq!(said("moonshot", json!([])), json!([]));
     }

@@ -163,7 +163,7 @@ fn part<'a>(part: &'a Part<'_>) -> Option<wire::Part<'a>> {
         PartKind::Document { source, name } => {
             let (file_data, file_url) = match source {
                 Source::Base64 { .. } => (Some(source.to_url()), None),
-                Source::Url(url) => (None, Some(url.as_ref())),
+                Source::Url { url, .. } => (None, Some(url.as_ref())),
             };
             wire::Part::InputFile {
                 filename: name.as_deref(),

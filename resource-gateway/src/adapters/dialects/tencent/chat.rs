@@ -210,7 +210,7 @@ fn piece<'r>(kind: &'r PartKind<'_>) -> Option<Part<'r>> {
         PartKind::Image { source, .. } => Part::ImageUrl {
             image_url: Link {
                 url: match source {
-                    Source::Url(url) => Url::Plain(url),
+                    Source::Url { url, .. } => Url::Plain(url),
                     Source::Base64 { media_type, data } => Url::Data {
                         media_type,
                         base64: data,

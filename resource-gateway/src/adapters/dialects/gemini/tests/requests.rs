@@ -290,6 +290,26 @@ fn pictures_behind_urls_are_asked_for_unless_they_are_the_vendors() {
 }
 
 #[test]
+fn links_go_to_the_vendor_with_what_the_caller_says_that_lies_there() {
+    let body = json!({"messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": "gs://bucket/scone", "format": "image/jpeg"}},
+        {"type": "image_url", "image_url": {"url": "gs://bucket/scone.png"}},
+        {"type": "file", "file": {"file_url": "https://a.test/report", "format": "application/pdf"}},
+        {"type": "file", "file": {"file_url": "https://generativelanguage.googleapis.com/v1beta/files/a", "format": "text/csv"}},
+    ]}]});
+    let file = |kind: &str, uri: &str| json!({"fileData": {"mimeType": kind, "fileUri": uri}});
+    assert_eq!(
+        written(&body)["contents"][0]["parts"],
+        json!([
+            file("image/jpeg", "gs://bucket/scone"),
+            file("image/png", "gs://bucket/scone.png"),
+            file("application/pdf", "https://a.test/report"),
+            file("text/csv", "https://generativelanguage.googleapis.com/v1beta/files/a"),
+        ])
+    );
+}
+
+#[test]
 fn probabilities_are_for_whole_answers() {
     let vendor = Vendor::named("v", "gemini");
     let body = json!({"messages": [], "stream": true, "logprobs": true, "top_logprobs": 3});
