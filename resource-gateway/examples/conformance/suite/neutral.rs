@@ -168,6 +168,8 @@ pub(crate) fn of_events(streamed: &Streamed) -> Map<String, Value> {
     out.insert("text_deltas".to_owned(), json!(deltas));
     out.insert("reasoning_text".to_owned(), json!(reasoning));
     out.insert("refusal".to_owned(), json!(refusal));
+    // Clients put them where their numbers say, whichever began first.
+    calls.sort_by_key(|(number, ..)| *number);
     let calls = calls.into_iter().map(|(_, mut call, arguments)| {
         // Nothing is an empty object.
         let arguments = if arguments.is_empty() {

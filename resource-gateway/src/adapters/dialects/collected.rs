@@ -1,10 +1,14 @@
 //! A whole answer out of its pieces, for vendors that only ever send pieces.
 
+use std::collections::BTreeSet;
+
 use crate::domain::chat::{ChatEvent, ChatReply, Choice, Thought, ToolUse};
 
 /// Puts the pieces together.
 pub(super) fn collect(events: Vec<ChatEvent>) -> ChatReply {
     let mut reply = ChatReply::default();
+    // Choices and numbers of calls that have begun: they stand in the order of their numbers.
+    let mut begun: BTreeSet<(u32, u32)> = BTreeSet::new();
     for event in events {
         match event {
             ChatEvent::Head { id, model } => {
@@ -37,20 +41,26 @@ pub(super) fn collect(events: Vec<ChatEvent>) -> ChatReply {
             }
             ChatEvent::ToolCall {
                 choice,
-                call: _,
+                call,
                 id,
                 name,
                 signature,
-            } => choice_of(&mut reply, choice).tool_calls.push(ToolUse {
-                id: id.map(Into::into),
-                name: name.into(),
-                arguments: "".into(),
-                signature: signature.map(Into::into),
-            }),
+            } => {
+                let at = begun.range((choice, 0)..(choice, call)).count();
+                if begun.insert((choice, call)) {
+                    let call = ToolUse {
+                        id: id.map(Into::into),
+                        name: name.into(),
+                        arguments: "".into(),
+                        signature: signature.map(Into::into),
+                    };
+                    choice_of(&mut reply, choice).tool_calls.insert(at, call);
+                }
+            }
             ChatEvent::Arguments { choice, call, fragment } => {
+                let at = begun.range((choice, 0)..(choice, call)).count();
                 let calls = &mut choice_of(&mut reply, choice).tool_calls;
-                let known = usize::try_from(call).ok().and_then(|call| calls.get_mut(call));
-                if let Some(known) = known {
+                if let Some(known) = calls.get_mut(at).filter(|_| begun.contains(&(choice, call))) {
                     known.arguments.to_mut().push_str(&fragment);
                 }
             }
@@ -189,8 +199,9 @@ mod tests {
             fragment: fragment.to_owned(),
         };
         let reply = collect(vec![
-            call(0, "f"),
+            // In whichever order they began.
             call(1, "g"),
+            call(0, "f"),
             arguments(0, "{\"a\""),
             arguments(1, "{}"),
             arguments(0, ":1}"),
