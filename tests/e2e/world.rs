@@ -295,6 +295,16 @@ impl World {
         world
     }
 
+    /// Processor time that the provider has taken, in ticks of the kernel (proc(5)).
+    pub(crate) fn auth_work(&self) -> u64 {
+        let pid = self.auth.child.lock().unwrap().as_ref().expect("it runs").id();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        // What follows the name, which may hold anything, begins with the third field; these are 14 and 15.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let spent = fields.split_whitespace().skip(11).take(2);
+        spent.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// Migrates, applies the documents and starts both services.
     async fn furnish(&self) {
         self.write_documents();

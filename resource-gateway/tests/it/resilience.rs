@@ -456,10 +456,11 @@ async fn what_happens_to_addresses_is_counted() {
     let world = Running::start().await;
     let [sick, sound] = servers().await;
     let pool = "strategy = \"round_robin\", breaker = { consecutive_failures = 1, open_ms = 50, max_open_ms = 50 },";
+    let patient = "breaker = { consecutive_failures = 1, open_ms = 60000 },";
     world
         .apply(
             &(vendor("p", pool, &[&sick.url, &sound.url])
-                + &vendor("q", pool, &[&sick.url])
+                + &vendor("q", patient, &[&sick.url])
                 + &interface("i", &["p"], "")
                 + &interface("alone", &["q"], "")),
         )
