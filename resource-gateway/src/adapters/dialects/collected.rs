@@ -1,14 +1,14 @@
 //! A whole answer out of its pieces, for vendors that only ever send pieces.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::domain::chat::{ChatEvent, ChatReply, Choice, Thought, ToolUse};
 
 /// Puts the pieces together.
 pub(super) fn collect(events: Vec<ChatEvent>) -> ChatReply {
     let mut reply = ChatReply::default();
-    // Choices and numbers of calls that have begun: they stand in the order of their numbers.
-    let mut begun: BTreeSet<(u32, u32)> = BTreeSet::new();
+    // By choice and number, for calls stand in the order of their numbers, whichever began first.
+    let mut calls: BTreeMap<(u32, u32), ToolUse> = BTreeMap::new();
     for event in events {
         match event {
             ChatEvent::Head { id, model } => {
@@ -46,26 +46,23 @@ pub(super) fn collect(events: Vec<ChatEvent>) -> ChatReply {
                 name,
                 signature,
             } => {
-                let at = begun.range((choice, 0)..(choice, call)).count();
-                if begun.insert((choice, call)) {
-                    let call = ToolUse {
-                        id: id.map(Into::into),
-                        name: name.into(),
-                        arguments: "".into(),
-                        signature: signature.map(Into::into),
-                    };
-                    choice_of(&mut reply, choice).tool_calls.insert(at, call);
-                }
+                calls.entry((choice, call)).or_insert_with(|| ToolUse {
+                    id: id.map(Into::into),
+                    name: name.into(),
+                    arguments: "".into(),
+                    signature: signature.map(Into::into),
+                });
             }
             ChatEvent::Arguments { choice, call, fragment } => {
-                let at = begun.range((choice, 0)..(choice, call)).count();
-                let calls = &mut choice_of(&mut reply, choice).tool_calls;
-                if let Some(known) = calls.get_mut(at).filter(|_| begun.contains(&(choice, call))) {
+                if let Some(known) = calls.get_mut(&(choice, call)) {
                     known.arguments.to_mut().push_str(&fragment);
                 }
             }
             ChatEvent::Finish { choice, finish } => choice_of(&mut reply, choice).finish = Some(finish),
         }
+    }
+    for ((choice, _), call) in calls {
+        choice_of(&mut reply, choice).tool_calls.push(call);
     }
     reply
 }
